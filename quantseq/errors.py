@@ -1,0 +1,120 @@
+"""Every error that quantseq raises on purpose, drawn before it is defined.
+
+::
+
+    QuantseqError                      exit code 1
+    ├── ConfigError (ValueError)       2   a parameter or configuration is outside its rule
+    ├── DataError                      3   something is wrong with the prices at hand
+    │   ├── BarsError                      bars break a rule: NaN, order, duplicates, negative prices
+    │   ├── SymbolNotFoundError            nobody knows this symbol
+    │   ├── NoDataError                    the symbol is known, the range holds no bars
+    │   ├── NotEnoughDataError             too little history for the task
+    │   ├── CorruptFileError               a data file cannot be read back
+    │   └── StorageError                   the disk or folder refuses
+    ├── SourceError                    4   the provider of prices failed
+    │   ├── SourceUnavailableError         no network, timeout, 5xx; worth another try
+    │   ├── RateLimitedError               asked too often
+    │   └── BadResponseError               an answer that makes no sense
+    ├── ModelError                     5   something is wrong with a model
+    │   ├── ModelFileError                 damaged, truncated, mismatched or newer files
+    │   ├── TrainingError                  the loss left the numbers
+    │   └── GateError                      the architecture has not mastered the copy task
+    ├── LeakageError                   6   the future would reach the past
+    └── RunError                       7   a run folder is incomplete or damaged
+
+A message says *what*, the *value*, the *rule* and the *remedy*, in one line. The command line prints
+it after ``error:`` and leaves with the class's ``exit_code``. This module knows nothing else of the
+project.
+"""
+
+from typing import ClassVar
+
+
+class QuantseqError(Exception):
+    """Base of everything quantseq raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(QuantseqError, ValueError):
+    """A parameter or configuration value is outside its rule."""
+
+    exit_code = 2
+
+
+class DataError(QuantseqError):
+    """Something is wrong with the prices at hand."""
+
+    exit_code = 3
+
+
+class BarsError(DataError):
+    """Bars break a rule: NaN, unsorted or duplicate sessions, non-positive prices."""
+
+
+class SymbolNotFoundError(DataError):
+    """No bars are known under this symbol."""
+
+
+class NoDataError(DataError):
+    """The symbol is known, but the asked range holds no bars."""
+
+
+class NotEnoughDataError(DataError):
+    """There is too little history for what was asked."""
+
+
+class CorruptFileError(DataError):
+    """A data file cannot be read back."""
+
+
+class StorageError(DataError):
+    """The disk or folder refuses: not writable, full, or locked by somebody else."""
+
+
+class SourceError(QuantseqError):
+    """The provider of prices failed."""
+
+    exit_code = 4
+
+
+class SourceUnavailableError(SourceError):
+    """No network, a timeout or a server error: worth another try later."""
+
+
+class RateLimitedError(SourceError):
+    """The provider refuses because it was asked too often."""
+
+
+class BadResponseError(SourceError):
+    """The provider answered with something that makes no sense."""
+
+
+class ModelError(QuantseqError):
+    """Something is wrong with a model."""
+
+    exit_code = 5
+
+
+class ModelFileError(ModelError):
+    """A model folder is damaged, truncated, mismatched or written by a newer version."""
+
+
+class TrainingError(ModelError):
+    """Training left the numbers: the loss is not finite."""
+
+
+class GateError(ModelError):
+    """The architecture has not mastered the copy task."""
+
+
+class LeakageError(QuantseqError):
+    """The future would reach the past."""
+
+    exit_code = 6
+
+
+class RunError(QuantseqError):
+    """A run folder is incomplete or damaged."""
+
+    exit_code = 7

@@ -1,0 +1,239 @@
+"""The one way anything reaches the disk: atomically, durably, under a lock where two may meet.
+
+Owns temporary names, ``fsync``, ``os.replace``, locks and content hashes. Knows nothing of prices,
+models or reports. A reader sees the old file or the new file, never half of one, even when the
+process is killed at any moment.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from quantseq.errors import ConfigError, CorruptFileError, StorageError
+
+LOCK_TIMEOUT = 60.0
+"""Seconds to wait for somebody else's lock before giving up."""
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"Cannot write {str(path)!r}: {error.strerror or error}. "
+        "The folder must be writable and the disk must have room; choose another folder."
+    )
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    return path
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it replaces `path`, else it vanishes.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write. Missing parent folders are created.
+
+    Yields
+    ------
+    Path
+        Where to write. It keeps the suffix of `path`, because some writers look at it.
+
+    Raises
+    ------
+    StorageError
+        If the folder is not writable or the disk is full. `path` keeps its old content.
+    """
+    make_folder(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent
+        )
+        os.close(handle)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace the content of `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the content of `path` atomically, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def to_json(value: Any) -> str:
+    """Indented JSON with NaN and infinities as null, so that every reader can parse it."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return _finite(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` with `value` as JSON, atomically."""
+    write_text(path, to_json(value))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorruptFileError(
+            f"Cannot read {str(path)!r} as JSON: {error}. It must be a file that quantseq wrote; "
+            "delete it and run the command that makes it again."
+        ) from error
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; on success it takes the place of `path`.
+
+    The old folder, if any, is moved aside first and removed last; a kill between the two moves
+    leaves it beside `path` under a hidden name.
+
+    Raises
+    ------
+    StorageError
+        If the parent folder is not writable.
+    """
+    make_folder(path.parent)
+    try:
+        temporary = Path(
+            tempfile.mkdtemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+        )
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if path.exists():
+            old = temporary.with_suffix(".old")
+            path.replace(old)
+            temporary.replace(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def lock(path: Path, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold an exclusive lock named `path` between processes.
+
+    Raises
+    ------
+    StorageError
+        If somebody else keeps the lock for longer than `timeout` seconds.
+    """
+    from filelock import FileLock, Timeout
+
+    make_folder(path.parent)
+    held = FileLock(path, timeout=timeout)
+    try:
+        held.acquire()
+    except Timeout as error:
+        raise StorageError(
+            f"Another quantseq process has held {str(path)!r} for {timeout:.0f} s. "
+            "Wait for it to finish, then try again."
+        ) from error
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of the canonical JSON form of `value`: equal content, equal fingerprint.
+
+    Raises
+    ------
+    ConfigError
+        If `value` holds something that JSON cannot.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Only JSON values have a fingerprint: {error}.") from error
+    return sha256_bytes(text.encode())

@@ -1,0 +1,196 @@
+"""A reader sees the old file or the new one; equal content has equal hashes."""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantseq import files
+from quantseq.errors import ConfigError, CorruptFileError, StorageError
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+LAW = settings(deadline=None, max_examples=60)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_write_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "x.txt"
+    files.write_text(path, "old")
+    files.write_text(path, "new ü")
+    assert path.read_bytes() == "new ü".encode()
+    assert names(path.parent) == ["x.txt"]
+
+
+def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    files.write_text(path, "old")
+
+    def fail(error: BaseException) -> None:
+        with files.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(StorageError, match=r"Cannot write .*No space left"):
+        fail(OSError(errno.ENOSPC, "No space left on device"))
+    for error in (KeyboardInterrupt(), ZeroDivisionError()):
+        with pytest.raises(type(error)):
+            fail(error)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["x.txt"]
+
+
+def test_until_the_end_a_reader_sees_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    files.write_text(path, "old")
+    with files.atomic_path(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == path.suffix
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "x", "x")
+        with files.atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / "y").touch()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o750
+
+
+def test_long_names_fit(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 240 + ".json")
+    files.write_json(path, [1])
+    assert files.read_json(path) == [1]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: files.write_text(path, "x"),
+        lambda path: files.write_json(path, 1),
+        lambda path: files.make_folder(path),
+        lambda path: files.atomic_folder(path).__enter__(),
+        lambda path: files.lock(path).__enter__(),
+    ],
+)
+def test_an_impossible_folder_is_named(tmp_path: Path, write) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"Cannot write '.*file.*The folder must be writable"):
+        write(tmp_path / "file" / "deeper" / "x")
+
+
+def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    for text in ("one", "two"):
+        with files.atomic_folder(target) as temporary:
+            (temporary / text).write_text(text)
+            assert not (target / text).exists()
+    assert names(target) == ["two"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    with files.atomic_folder(target) as temporary:
+        (temporary / "one").touch()
+
+    def fail() -> None:
+        with files.atomic_folder(target) as temporary:
+            (temporary / "two").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert names(target) == ["one"]
+    assert names(tmp_path) == ["model"]
+
+
+@given(JSON)
+@LAW
+def test_json_round_trip(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    path = tmp_path_factory.mktemp("json") / "x.json"
+    files.write_json(path, value)
+    assert files.read_json(path) == value
+
+
+def test_json_has_no_nan_and_knows_numpy() -> None:
+    value = {
+        1: np.float64("nan"),
+        "b": [np.inf, -np.inf, np.int64(3)],
+        "c": np.array([1.5, np.nan]),
+    }
+    assert json.loads(files.to_json(value)) == {"1": None, "b": [None, None, 3], "c": [1.5, None]}
+    assert files.to_json(1).endswith("\n")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe"])
+def test_bad_json_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match=r"Cannot read '.*x\.json' as JSON"):
+        files.read_json(path)
+
+
+def test_lock_keeps_others_out_and_lets_them_in_later(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / ".lock"
+    with files.lock(path), pytest.raises(StorageError, match="Another quantseq process"):
+        files.lock(path, timeout=0.05).__enter__()
+    with pytest.raises(ZeroDivisionError), files.lock(path):
+        raise ZeroDivisionError
+    entered = threading.Event()
+    with files.lock(path):
+        other = threading.Thread(target=lambda: _enter(path, entered))
+        other.start()
+        assert not entered.wait(0.1)
+    other.join()
+    assert entered.is_set()
+
+
+def _enter(path: Path, entered: threading.Event) -> None:
+    with files.lock(path):
+        entered.set()
+
+
+def test_hashes(tmp_path: Path) -> None:
+    expected = hashlib.sha256(b"abc").hexdigest()
+    (tmp_path / "x").write_bytes(b"abc")
+    assert files.sha256_bytes(b"abc") == expected
+    assert files.sha256_file(tmp_path / "x") == expected
+
+
+@given(JSON, JSON)
+@LAW
+def test_fingerprints_differ_exactly_where_the_json_differs(left: object, right: object) -> None:
+    same = json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
+    assert (files.fingerprint(left) == files.fingerprint(right)) == same
+
+
+def test_fingerprint_ignores_the_order_of_keys_and_refuses_objects() -> None:
+    assert files.fingerprint({"a": 1, "b": 2}) == files.fingerprint({"b": 2, "a": 1})
+    with pytest.raises(ConfigError, match="Only JSON values"):
+        files.fingerprint({"a": object()})
