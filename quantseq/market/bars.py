@@ -1,0 +1,395 @@
+"""What a price history is: one symbol's validated daily bars, and a panel of several.
+
+Owns the rules that bars must satisfy and the views that the rest of the house reads: adjusted bars,
+log returns, everything up to a cutoff. Knows nothing of where bars come from, how they are stored,
+or what anybody does with them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from quantseq.errors import BarsError, NoDataError, SymbolNotFoundError
+from quantseq.files import fingerprint, sha256_bytes
+
+DATE_DTYPE = "datetime64[D]"
+PRICES = ("open", "high", "low", "close", "adj_close")
+FIELDS = (*PRICES, "volume", "dividends", "splits")
+
+Dates = NDArray[np.datetime64]
+Floats = NDArray[np.float64]
+
+_FIRST_DATE = np.datetime64("1600-01-01", "D")
+_LAST_DATE = np.datetime64("2200-12-31", "D")
+
+
+def as_date(value: Any) -> np.datetime64:
+    """Turn a date, timestamp or ISO text into an exchange date (``datetime64[D]``).
+
+    Raises
+    ------
+    BarsError
+        If `value` is no date; a bare number is none.
+    """
+    try:
+        if isinstance(value, (int, float, np.number)):
+            raise TypeError
+        return np.datetime64(pd.Timestamp(value).tz_localize(None).date(), "D")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BarsError(f"{value!r} is not a date. Write it as YYYY-MM-DD.") from error
+
+
+def date_range(start: Any, end: Any) -> tuple[np.datetime64 | None, np.datetime64 | None]:
+    """Both ends as exchange dates; None leaves a side open.
+
+    Raises
+    ------
+    BarsError
+        If one is no date, or `start` lies after `end`.
+    """
+    first = None if start is None else as_date(start)
+    last = None if end is None else as_date(end)
+    if first is not None and last is not None and first > last:
+        raise BarsError(f"The range {first} to {last} is reversed. Give the earlier date first.")
+    return first, last
+
+
+def find_fault(sessions: Dates, values: Mapping[str, Floats]) -> tuple[int, str] | None:
+    """Look for the first broken rule in raw columns: the row it stands in and the reason.
+
+    Parameters
+    ----------
+    sessions : (n,) datetime64[D]
+        Exchange dates.
+    values : Mapping of str to (n,) float64
+        Any of the fields of `Bars`.
+
+    Returns
+    -------
+    tuple of int and str, or None
+        None if every rule holds.
+    """
+    undated = np.isnat(sessions) | (sessions < _FIRST_DATE) | (sessions > _LAST_DATE)
+    if undated.any():
+        where = int(np.argmax(undated))
+        return where, f"{sessions[where]} is not a date between {_FIRST_DATE} and {_LAST_DATE}."
+    steps = np.diff(sessions).astype(np.int64)
+    if (steps <= 0).any():
+        where = int(np.argmax(steps <= 0)) + 1
+        what = "appears twice" if steps[where - 1] == 0 else "is out of order"
+        return where, (
+            f"session {sessions[where]} {what}. "
+            "Sessions must be unique and increasing; sort the bars and drop duplicates."
+        )
+    for name, column in values.items():
+        rule, bad = "a finite number", ~np.isfinite(column)
+        if not bad.any():
+            if name in PRICES:
+                rule, bad = "a price above 0", column <= 0
+            else:
+                rule, bad = "0 or more", column < 0
+        if bad.any():
+            where, others = int(np.argmax(bad)), int(bad.sum()) - 1
+            more = f" and on {others} other sessions" if others else ""
+            return where, (
+                f"{name} is {column[where]} on {sessions[where]}{more}. "
+                f"It must be {rule}; repair or drop those bars."
+            )
+    return None
+
+
+def _frozen(values: Any, dtype: Any) -> NDArray[Any]:
+    """A read-only array that nobody else can change: writeable input is copied."""
+    array = np.ascontiguousarray(values, dtype=dtype)
+    if array.flags.writeable and np.may_share_memory(array, values):
+        array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """One symbol's price bars, sorted by session, complete and plausible.
+
+    Parameters
+    ----------
+    symbol : str
+        The name as its source writes it.
+    sessions : (n,) datetime64[D]
+        Exchange dates, strictly increasing. A bar is known at the close of its session.
+    open, high, low, close : (n,) float64
+        Raw or already adjusted prices in the currency of the listing, all finite and positive.
+    adj_close : (n,) float64
+        Close adjusted for splits and dividends.
+    volume : (n,) float64
+        Shares traded, finite and not negative.
+    dividends, splits : (n,) float64
+        Cash per share and split ratio on the session where they take effect; 0 where there is none.
+    timezone : str
+        Exchange time zone; peers of one zone close together.
+    provenance : Mapping
+        Where the bars came from: at least ``source``.
+
+    Raises
+    ------
+    BarsError
+        If a rule is broken. The message names symbol, field, session and value.
+    """
+
+    symbol: str
+    sessions: Dates
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    adj_close: Floats
+    volume: Floats
+    dividends: Floats
+    splits: Floats
+    timezone: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sessions = _frozen(self.sessions, DATE_DTYPE)
+        object.__setattr__(self, "sessions", sessions)
+        for name in FIELDS:
+            values = _frozen(getattr(self, name), np.float64)
+            if values.shape != sessions.shape:
+                raise BarsError(
+                    f"{self.symbol}: field {name!r} has shape {values.shape}, the sessions have "
+                    f"{sessions.shape}. Every field needs one value per session."
+                )
+            object.__setattr__(self, name, values)
+        fault = find_fault(sessions, {name: getattr(self, name) for name in FIELDS})
+        if fault is not None:
+            raise BarsError(f"{self.symbol}: {fault[1]}")
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def __repr__(self) -> str:
+        span = f"{self.sessions[0]} to {self.sessions[-1]}" if len(self) else "empty"
+        return f"Bars({self.symbol!r}, {len(self)} sessions, {span})"
+
+    @classmethod
+    def from_frame(
+        cls,
+        symbol: str,
+        frame: pd.DataFrame,
+        *,
+        timezone: str = "",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Build bars from a frame indexed by date, or with a ``date`` column.
+
+        Parameters
+        ----------
+        symbol : str
+            The name of the series.
+        frame : DataFrame
+            Columns open, high, low, close, volume; adj_close defaults to close, dividends and
+            splits to 0.
+        timezone : str
+            Exchange time zone, "" if unknown.
+        provenance : Mapping, optional
+            Where the bars came from.
+
+        Raises
+        ------
+        BarsError
+            If a column is missing, or a rule of `Bars` is broken.
+        """
+        if "date" in frame.columns:
+            frame = frame.set_index("date")
+        missing = [name for name in ("open", "high", "low", "close", "volume") if name not in frame]
+        if missing:
+            raise BarsError(
+                f"{symbol}: the columns {missing} are missing; found {list(map(str, frame.columns))}. "
+                "Bars need date, open, high, low, close and volume."
+            )
+        if not isinstance(frame.index, pd.DatetimeIndex):
+            try:
+                if pd.api.types.is_numeric_dtype(frame.index):
+                    raise TypeError("it holds numbers")
+                frame = frame.set_index(pd.DatetimeIndex(frame.index))
+            except (ValueError, TypeError) as error:
+                raise BarsError(
+                    f"{symbol}: the index holds no dates: {error}. "
+                    "Index the frame by exchange date, or give it a 'date' column."
+                ) from error
+        columns = {name: np.zeros(len(frame)) for name in FIELDS}
+        for name in columns:
+            source = "close" if name == "adj_close" and name not in frame else name
+            if source in frame:
+                try:
+                    columns[name] = frame[source].to_numpy(dtype=np.float64, na_value=np.nan)
+                except (ValueError, TypeError) as error:
+                    raise BarsError(
+                        f"{symbol}: column {source!r} holds something that is no number: {error}. "
+                        "Every price and volume must be a number."
+                    ) from error
+        sessions = pd.DatetimeIndex(frame.index).tz_localize(None).to_numpy().astype(DATE_DTYPE)
+        return cls(symbol, sessions, **columns, timezone=timezone, provenance=provenance or {})
+
+    def to_frame(self) -> pd.DataFrame:
+        """All fields as a frame indexed by ``date`` (datetime64[s] midnight)."""
+        index = pd.DatetimeIndex(self.sessions.astype("datetime64[s]"), name="date")
+        return pd.DataFrame({name: getattr(self, name) for name in FIELDS}, index=index)
+
+    def _slice(self, part: slice) -> Self:
+        return replace(
+            self,
+            sessions=self.sessions[part],
+            **{name: getattr(self, name)[part] for name in FIELDS},
+        )
+
+    def until(self, cutoff: Any) -> Self:
+        """Only the bars known at the close of `cutoff` (inclusive)."""
+        return self._slice(slice(0, int(np.searchsorted(self.sessions, as_date(cutoff), "right"))))
+
+    def between(self, start: Any = None, end: Any = None) -> Self:
+        """The bars from `start` to `end`, both inclusive; None leaves that side open.
+
+        Raises
+        ------
+        BarsError
+            If `start` lies after `end`, or one is no date.
+        """
+        first, last = date_range(start, end)
+        begin = 0 if first is None else int(np.searchsorted(self.sessions, first, "left"))
+        stop = len(self) if last is None else int(np.searchsorted(self.sessions, last, "right"))
+        return self._slice(slice(begin, stop))
+
+    def adjusted(self) -> Self:
+        """Bars on the adjusted scale: open, high, low and close times ``adj_close / close``.
+
+        Returns on them are total returns, free of split jumps. Volume is left as traded.
+        """
+        factor = self.adj_close / self.close
+        scaled = {name: getattr(self, name) * factor for name in ("open", "high", "low")}
+        return replace(self, **scaled, close=self.adj_close)
+
+    def log_returns(self) -> Floats:
+        """Close-to-close total log returns, shape (n,); the first is NaN.
+
+        The value at session t is known at the close of t.
+        """
+        returns = np.full(len(self), np.nan)
+        returns[1:] = np.diff(np.log(self.adj_close))
+        return returns
+
+    @cached_property
+    def sha256(self) -> str:
+        """Content hash over symbol, sessions and every field."""
+        parts = [
+            self.symbol.encode(errors="surrogatepass"),
+            self.sessions.astype(np.int64).tobytes(),
+        ]
+        parts += [getattr(self, name).tobytes() for name in FIELDS]
+        return sha256_bytes(b"\0".join(parts))
+
+
+class Panel(Mapping[str, Bars]):
+    """Several symbols' bars, in the order given, with a shared calendar.
+
+    Parameters
+    ----------
+    bars : iterable of Bars
+        At least one; no symbol twice; none empty.
+
+    Raises
+    ------
+    NoDataError
+        If there are no bars at all, or a symbol has none.
+    BarsError
+        If a symbol appears twice.
+    """
+
+    def __init__(self, bars: Iterable[Bars]) -> None:
+        self._bars: dict[str, Bars] = {}
+        for one in bars:
+            if one.symbol in self._bars:
+                raise BarsError(f"{one.symbol} appears twice in the panel. Give each symbol once.")
+            if not len(one):
+                raise NoDataError(
+                    f"{one.symbol} has no bars in the asked range. Widen the range or drop the symbol."
+                )
+            self._bars[one.symbol] = one
+        if not self._bars:
+            raise NoDataError("The panel holds no symbols. Name at least one symbol with bars.")
+
+    def __getitem__(self, symbol: str) -> Bars:
+        try:
+            return self._bars[symbol]
+        except KeyError:
+            raise SymbolNotFoundError(
+                f"{symbol!r} is not in the panel, which holds {', '.join(self._bars)}."
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bars)
+
+    def __len__(self) -> int:
+        return len(self._bars)
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._bars
+
+    def __repr__(self) -> str:
+        return f"Panel({len(self)} symbols, {self.sessions[0]} to {self.sessions[-1]})"
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols in order."""
+        return tuple(self._bars)
+
+    @cached_property
+    def sessions(self) -> Dates:
+        """Union of all symbols' sessions, sorted: shape (D,)."""
+        return np.unique(np.concatenate([bars.sessions for bars in self._bars.values()]))
+
+    def matrix(self, name: str) -> Floats:
+        """One field (or ``log_returns``) of every symbol on the shared calendar.
+
+        Returns
+        -------
+        (D, S) float64
+            NaN where a symbol has no bar.
+        """
+        result = np.full((len(self.sessions), len(self)), np.nan)
+        for column, bars in enumerate(self._bars.values()):
+            values = bars.log_returns() if name == "log_returns" else getattr(bars, name)
+            result[np.searchsorted(self.sessions, bars.sessions), column] = values
+        return result
+
+    def until(self, cutoff: Any) -> "Panel":
+        """Only what is known at the close of `cutoff`; symbols that start later are left out.
+
+        Raises
+        ------
+        NoDataError
+            If no symbol has a bar by then.
+        """
+        return Panel(cut for bars in self._bars.values() if len(cut := bars.until(cutoff)))
+
+    def between(self, start: Any = None, end: Any = None) -> "Panel":
+        """The panel from `start` to `end`, both inclusive; symbols without bars are left out."""
+        return Panel(cut for bars in self._bars.values() if len(cut := bars.between(start, end)))
+
+    def select(self, symbols: Iterable[str]) -> "Panel":
+        """A panel of the named symbols, in that order."""
+        return Panel(self[symbol] for symbol in symbols)
+
+    def adjusted(self) -> "Panel":
+        """Every symbol on the adjusted scale (see `Bars.adjusted`)."""
+        return Panel(bars.adjusted() for bars in self._bars.values())
+
+    @cached_property
+    def sha256(self) -> str:
+        """Content hash over all symbols in order."""
+        return fingerprint([bars.sha256 for bars in self._bars.values()])

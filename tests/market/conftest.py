@@ -1,0 +1,231 @@
+"""Builders of small bars, and a replay server that plays Yahoo for the real yfinance client."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+import requests
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from quantseq.market.bars import FIELDS, PRICES, Bars
+from quantseq.market.sources import YahooSource
+
+LAW = settings(deadline=None, max_examples=60)
+"""How the laws of this room are searched."""
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+def build_bars(
+    symbol: str = "AAPL", *, start: str = "2020-01-01", n: int = 8, **changes: Any
+) -> Bars:
+    """Plain bars on weekdays from `start`; `changes` replace whole fields or properties of Bars."""
+    first = np.busday_offset(start, 0, roll="forward")
+    close = 100.0 + np.arange(n)
+    values: dict[str, Any] = {
+        "sessions": np.busday_offset(first, np.arange(n)),
+        "open": close - 0.5,
+        "high": close + 1.0,
+        "low": close - 1.0,
+        "close": close,
+        "adj_close": close,
+        "volume": np.full(n, 1000.0),
+        "dividends": np.zeros(n),
+        "splits": np.zeros(n),
+        "provenance": {"source": "test"},
+    }
+    return Bars(symbol, **(values | changes))
+
+
+@st.composite
+def any_bars(draw: st.DrawFn) -> Bars:
+    """Whatever `Bars` accepts: odd symbols, gaps, extreme prices, negative zeros."""
+    n = draw(st.integers(1, 12))
+    days = draw(st.lists(st.integers(-130_000, 80_000), min_size=n, max_size=n, unique=True))
+    prices = st.floats(min_value=5e-324, allow_infinity=False, allow_nan=False)
+    others = st.floats(min_value=-0.0, allow_infinity=False, allow_nan=False)
+    fields = {
+        name: np.array(draw(st.lists(prices if name in PRICES else others, min_size=n, max_size=n)))
+        for name in FIELDS
+    }
+    sessions = np.sort(np.array(days)).astype("datetime64[D]")
+    provenance = draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2))
+    symbol, timezone = draw(st.text(max_size=30)), draw(st.text(max_size=5))
+    return Bars(symbol, sessions, **fields, timezone=timezone, provenance=provenance)
+
+
+def assert_same_bars(left: Bars, right: Bars) -> None:
+    """Equal bit for bit: symbol, sessions, every field, and time zone."""
+    assert left.symbol == right.symbol
+    assert left.sessions.tobytes() == right.sessions.tobytes()
+    for name in FIELDS:
+        assert getattr(left, name).tobytes() == getattr(right, name).tobytes(), name
+    assert left.timezone == right.timezone
+    assert left.sha256 == right.sha256
+
+
+@dataclass
+class Reply:
+    """What the server answers once: a status and a body, or a way to misbehave."""
+
+    status: int = 200
+    body: str = ""
+    claimed_length: int | None = None
+    hang: float = 0.0
+
+
+@dataclass
+class Yahoo:
+    """The replay server: `answer` decides on chart requests, `asked` records them."""
+
+    answer: Callable[[str, dict[str, str]], Reply]
+    port: int = 0
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def session(self) -> requests.Session:
+        """A session that sends everything here, whatever host it is meant for."""
+        return LoopbackSession(self.port)
+
+    def prices_asked(self) -> int:
+        """How many chart requests were about prices, not about the time zone."""
+        return sum("period1" in query for _, query in self.asked)
+
+
+class LoopbackSession(requests.Session):
+    """Swaps scheme and host of every request for the replay server's."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.port = port
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
+        parts = urlsplit(url)
+        local = urlunsplit(("http", f"127.0.0.1:{self.port}", parts.path, parts.query, ""))
+        response = super().request(method, local, *args, **kwargs)
+        response.url = url
+        return response
+
+
+def chart(
+    days: list[str],
+    *,
+    close: list[float | None] | None = None,
+    zone: str = "America/New_York",
+    events: dict[str, Any] | None = None,
+    period: tuple[str, str] | None = None,
+    **quote: Any,
+) -> dict[str, Any]:
+    """Yahoo's chart answer for daily bars at 09:30 exchange time."""
+    clock = ZoneInfo(zone)
+    stamps = [
+        int(datetime.fromisoformat(f"{day}T09:30").replace(tzinfo=clock).timestamp())
+        for day in days
+    ]
+    close = [100.0 + i for i in range(len(days))] if close is None else close
+    columns: dict[str, Any] = {
+        "open": [None if c is None else c - 0.5 for c in close],
+        "high": [None if c is None else c + 1 for c in close],
+        "low": [None if c is None else c - 1 for c in close],
+        "close": close,
+        "volume": [1000 + i for i in range(len(days))],
+    } | quote
+    adjusted = columns.pop("adjclose", close)
+    regular = {"start": 0, "end": 0, "gmtoffset": 0, "timezone": "EST"}
+    if period is not None:
+        for name, text in zip(("start", "end"), period, strict=True):
+            regular[name] = int(datetime.fromisoformat(text).replace(tzinfo=clock).timestamp())
+    result = {
+        "meta": {
+            "currency": "USD",
+            "instrumentType": "EQUITY",
+            "exchangeTimezoneName": zone,
+            "validRanges": ["1d", "max"],
+            "priceHint": 2,
+            "regularMarketTime": 0,
+            "currentTradingPeriod": {name: dict(regular) for name in ("pre", "regular", "post")},
+        },
+        "timestamp": stamps,
+        "indicators": {"quote": [columns], "adjclose": [{"adjclose": adjusted}]},
+    }
+    if events is not None:
+        result["events"] = events
+    return {"chart": {"error": None, "result": [result]}}
+
+
+def stamp(day: str) -> int:
+    """Unix seconds of 09:30 in New York."""
+    return int(datetime.fromisoformat(f"{day}T09:30").replace(tzinfo=NEW_YORK).timestamp())
+
+
+def refusal(status: int, description: str, code: str = "Not Found") -> Reply:
+    """Yahoo's JSON form of a refusal."""
+    error = {"result": None, "error": {"code": code, "description": description}}
+    return Reply(status, json.dumps({"chart": error}))
+
+
+def good(payload: dict[str, Any]) -> Reply:
+    """A successful answer."""
+    return Reply(200, json.dumps(payload))
+
+
+@pytest.fixture
+def yahoo() -> Iterator[Yahoo]:
+    """A server on loopback; set its `answer` in the test."""
+    state = Yahoo(lambda symbol, query: refusal(404, "No data found, symbol may be delisted"))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            if parts.path == "/v1/test/getcrumb":
+                reply = Reply(200, "crumb")
+            elif parts.path.startswith("/v8/finance/chart/"):
+                symbol = requests.utils.unquote(parts.path.rsplit("/", 1)[1])
+                state.asked.append((symbol, query))
+                reply = state.answer(symbol, query)
+            else:
+                reply = Reply(404, "not here")
+            if reply.hang:
+                state.released.wait(reply.hang)
+            body = reply.body.encode()
+            self.send_response(reply.status)
+            self.send_header("Content-Length", str(reply.claimed_length or len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *args: None  # type: ignore[method-assign]
+    state.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield state
+    state.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def source_for(yahoo: Yahoo, **changes: Any) -> YahooSource:
+    """The real Yahoo source, talking to the replay server and not waiting between attempts."""
+    options = {"session": yahoo.session(), "wait": 0.0, "timeout": 5.0} | changes
+    return YahooSource(**options)
+
+
+def utc(text: str) -> Callable[[], datetime]:
+    """A clock that has stopped at `text` (UTC)."""
+    return lambda: datetime.fromisoformat(text).replace(tzinfo=UTC)

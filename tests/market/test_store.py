@@ -1,0 +1,344 @@
+"""What is stored comes back bit for bit, or its file is named as damaged; names are reversible."""
+
+import errno
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from quantseq.errors import (
+    ConfigError,
+    CorruptFileError,
+    NoDataError,
+    StorageError,
+    SymbolNotFoundError,
+)
+from quantseq.market.bars import Bars
+from quantseq.market.store import Store, file_name, symbol_of
+from tests.market.conftest import LAW, any_bars, assert_same_bars, build_bars
+
+
+@given(st.text(st.characters()))
+@example("../x")
+@example("")
+@example("%")
+@example("CON")
+@example("con.txt")
+@example("A" * 160 + ".X")
+@example("é" * 200)
+@example("\udc80 lone surrogate")
+@LAW
+def test_any_symbol_has_a_safe_reversible_name(symbol: str) -> None:
+    name = file_name(symbol)
+    assert symbol_of(name) == symbol
+    assert name == name.upper(), "names must differ where case does not count"
+    assert set(name) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.%~/")
+    for part in name.split("/"):
+        assert part
+        assert not part.startswith(".")
+        assert len(part) < 200
+        assert part.split(".")[0] not in {"CON", "PRN", "AUX", "NUL", "COM1", "LPT9"}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("AAPL", "AAPL"),
+        ("BRK-B", "BRK-B"),
+        ("BRK-b", "BRK-%62"),
+        ("^GSPC", "%5EGSPC"),
+        ("EURUSD=X", "EURUSD%3DX"),
+        ("0700.HK", "0700.HK"),
+        ("../x", "%2E.%2F%78"),
+        ("CON", "%43ON"),
+        ("CONN", "CONN"),
+    ],
+)
+def test_names_stay_readable(symbol: str, name: str) -> None:
+    assert file_name(symbol) == name
+
+
+@given(any_bars())
+@LAW
+def test_any_bars_survive_bit_for_bit(bars: Bars) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        store.write(bars)
+        back = store.read(bars.symbol)
+        assert_same_bars(back, bars)
+        assert back.provenance == bars.provenance
+        assert store.symbols() == (bars.symbol,)
+        assert bars.symbol in store
+        inside = Path(folder).resolve()
+        assert store.path(bars.symbol).resolve().is_relative_to(inside)
+
+
+def test_symbols_that_look_alike_do_not_collide(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    symbols = (
+        "BRK-B",
+        "BRK-b",
+        "brk-b",
+        "^GSPC",
+        "%5EGSPC",
+        "../x",
+        "A" * 160,
+        "A" * 161,
+        "A" * 400,
+    )
+    for number, symbol in enumerate(symbols):
+        store.write(build_bars(symbol, n=number + 1))
+    assert store.symbols() == tuple(sorted(symbols))
+    for number, symbol in enumerate(symbols):
+        assert len(store.read(symbol)) == number + 1
+
+
+def test_a_path_has_an_end(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has 5000 characters"):
+        Store(tmp_path).path("a" * 5000)
+
+
+def test_layout_and_provenance(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    bars = build_bars(timezone="America/New_York", provenance={"source": "test", "currency": "USD"})
+    store.write(bars)
+    path = tmp_path / "bars" / "1d" / "AAPL.parquet"
+    assert store.path("AAPL") == path
+    table = pq.read_table(path)
+    assert table.column_names[0] == "date"
+    assert pq.ParquetFile(path).metadata.row_group(0).column(1).compression == "ZSTD"
+    info = store.info("AAPL")
+    assert (info.symbol, info.rows, info.first, info.last) == (
+        "AAPL",
+        8,
+        "2020-01-01",
+        "2020-01-10",
+    )
+    assert (info.timezone, info.sha256) == ("America/New_York", bars.sha256)
+    assert info.provenance == {"source": "test", "currency": "USD"}
+
+
+def test_another_interval_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"one of 1d\. Got '5m'"):
+        Store(tmp_path, interval="5m")
+
+
+def test_nothing_never_replaces_something(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(build_bars())
+    with pytest.raises(NoDataError, match="nothing never replaces something"):
+        store.write(build_bars().until("1999-01-01"))
+    assert_same_bars(store.read("AAPL"), build_bars())
+
+
+def test_unknown_symbol_has_near_names_and_a_remedy(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(SymbolNotFoundError, match=r"No bars of 'AAPL' .* quantseq fetch AAPL"):
+        store.read("AAPL")
+    for symbol in ("AAPL", "MSFT"):
+        store.write(build_bars(symbol))
+    for call in (store.read, store.info, store.remove):
+        with pytest.raises(SymbolNotFoundError, match=r"Did you mean AAPL\?"):
+            call("aapl")
+
+
+def test_looking_creates_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "data")
+    assert store.symbols() == ()
+    for call in (store.read, store.info, store.remove):
+        with pytest.raises(SymbolNotFoundError):
+            call("AAPL")
+    with pytest.raises(NoDataError, match="quantseq fetch"):
+        store.panel()
+    assert not (tmp_path / "data").exists()
+
+
+def test_panel(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for symbol in ("MSFT", "AAPL", "IBM"):
+        store.write(build_bars(symbol))
+    assert store.panel().symbols == ("AAPL", "IBM", "MSFT")
+    assert store.panel(["MSFT", "AAPL"]).symbols == ("MSFT", "AAPL")
+    with pytest.raises(SymbolNotFoundError, match="'GOOG'"):
+        store.panel(["AAPL", "GOOG"])
+    with pytest.raises(NoDataError):
+        store.panel([])
+
+
+def test_remove(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(build_bars())
+    store.remove("AAPL")
+    assert store.symbols() == ()
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255), st.booleans())
+@LAW
+def test_damage_is_named_and_stays_alone(
+    tmp_path_factory: pytest.TempPathFactory, at: int, flip: int, cut: bool
+) -> None:
+    store = Store(tmp_path_factory.mktemp("store"))
+    good, bad = build_bars("GOOD"), build_bars("BAD", adj_close=np.linspace(1, 3, 8))
+    store.write(good)
+    store.write(bad)
+    path = store.path("BAD")
+    data = bytearray(path.read_bytes())
+    at %= len(data)
+    if cut:
+        del data[at:]
+    else:
+        data[at] ^= flip
+    path.write_bytes(data)
+    message = ""
+    try:
+        assert_same_bars(store.read("BAD"), bad)  # some bytes do not matter
+    except CorruptFileError as error:
+        message = str(error)
+    if message:
+        assert message.startswith(f"{str(path)!r} cannot be read back: ")
+        assert message.endswith("Get the bars again with: quantseq fetch BAD")
+    assert_same_bars(store.read("GOOD"), good)
+    assert store.symbols() == ("BAD", "GOOD")
+    store.remove("BAD")
+    assert store.symbols() == ("GOOD",)
+
+
+def test_a_changed_header_is_damage(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(build_bars(timezone="Etc/Test"))
+    path = store.path("AAPL")
+    path.write_bytes(path.read_bytes().replace(b"Etc/Test", b"Etc/Best"))
+    for call in (store.read, store.info):
+        with pytest.raises(CorruptFileError, match="header does not match its SHA-256"):
+            call("AAPL")
+
+
+def test_a_foreign_or_misnamed_file_is_damage(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(build_bars("AAPL"))
+    store.path("AAPL").rename(store.path("MSFT"))
+    with pytest.raises(CorruptFileError, match="it holds 'AAPL' instead of 'MSFT'"):
+        store.read("MSFT")
+    build_bars().to_frame().to_parquet(store.path("MSFT"))
+    for call in (store.read, store.info):
+        with pytest.raises(CorruptFileError, match="was not written by quantseq"):
+            call("MSFT")
+
+
+def test_update_sees_what_is_stored_and_keeps_damage_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    seen: list[Bars | None] = []
+
+    def extend(old: Bars | None) -> Bars:
+        seen.append(old)
+        return build_bars(n=len(old) + 1 if old else 1)
+
+    assert len(store.update("AAPL", extend)) == 1
+    assert len(store.update("AAPL", extend)) == 2
+    assert seen[0] is None
+    store.path("AAPL").write_bytes(b"rubbish")
+    assert len(store.update("AAPL", extend)) == 1
+    assert seen[2] is None
+    assert store.symbols() == ("AAPL",)
+    assert (store.folder / "AAPL.parquet.damaged").read_bytes() == b"rubbish"
+
+
+def test_update_that_fails_or_changes_nothing_touches_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(build_bars())
+    before = store.path("AAPL").stat().st_mtime_ns
+
+    def same(old: Bars | None) -> Bars:
+        assert old is not None
+        return old
+
+    def fail(old: Bars | None) -> Bars:
+        raise NoDataError("no")
+
+    store.update("AAPL", same)
+    with pytest.raises(NoDataError):
+        store.update("AAPL", fail)
+    assert store.path("AAPL").stat().st_mtime_ns == before
+
+
+def test_two_writers_do_not_interleave(tmp_path: Path) -> None:
+    def count() -> None:
+        for _ in range(10):
+            Store(tmp_path).update("AAPL", lambda old: build_bars(n=len(old) + 1 if old else 1))
+
+    threads = [threading.Thread(target=count) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(Store(tmp_path).read("AAPL")) == 30
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.write(build_bars())
+
+    def full(table: object, where: Path, **options: object) -> None:
+        where.write_bytes(b"half a fi")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(StorageError, match="No space left"):
+        store.write(replace(build_bars(), volume=np.zeros(8)))
+    assert_same_bars(store.read("AAPL"), build_bars())
+    assert sorted(path.name for path in store.folder.iterdir()) == [".lock", "AAPL.parquet"]
+
+
+def test_unwritable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"Cannot write '.*file/bars/1d'"):
+        Store(tmp_path / "file").write(build_bars())
+
+
+KILLER = """
+import os, random, signal, sys, time
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from quantseq.market.bars import FIELDS, Bars
+from quantseq.market.store import Store
+
+def bars(value):
+    n = 3000
+    fields = {name: np.full(n, value) for name in FIELDS}
+    return Bars("AAPL", np.arange(n).astype("datetime64[D]"), **fields)
+
+store = Store(Path(sys.argv[1]))
+one, two = bars(1.0), bars(2.0)
+store.write(one)
+seen, rng = set(), random.Random(0)
+for _ in range(int(sys.argv[2])):
+    child = os.fork()
+    if not child:
+        while True:
+            store.write(two)
+            store.write(one)
+    time.sleep(rng.uniform(0.001, 0.03))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert store.symbols() == ("AAPL",)
+    seen.add(store.read("AAPL").sha256)
+assert seen <= {one.sha256, two.sha256}
+print(len(seen))
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+def test_sigkill_at_any_moment_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLER, str(tmp_path), "60"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "2"
