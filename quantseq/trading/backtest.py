@@ -1,0 +1,312 @@
+"""From weights to money: an exact loop of cash and shares, one session after the other.
+
+Owns fills, costs, cash and the mark at each close. Knows nothing of forecasts or models, and takes
+weights by the date at which they were decided: this is the only file that moves a decision in time.
+
+The rules
+---------
+- **Timing.** A weight decided at the close of session t is filled at the *next* session of the
+  panel: at its open (``fill="open"``) or at its close (``fill="close"``). A decision at the last
+  session is not filled. Equity is marked at every close and is 1 before the first session.
+- **Prices** are adjusted: dividends are reinvested, splits leave no trace.
+- **Size.** The order makes the position worth weight × equity, both at the fill price and before
+  costs; shares are fractional. Sales come first. When cash does not pay for all buys with their
+  costs, all buys shrink by one factor: cash never goes below 0 in a long-only book.
+- **Costs.** `Costs.cost_bps` of every traded notional. Per session on the state at the last close:
+  borrow on the value of shorts; interest on equity minus longs, so short proceeds earn nothing.
+- **Missing bars.** A symbol without a bar keeps its last close. Its order is dropped, not delayed,
+  and counted in `BacktestResult.dropped_orders`.
+- **Ruin.** When equity at a fill or a mark is 0 or less, everything is closed and the account ends:
+  equity 0, that session's return −1, nothing after it; `BacktestResult.ruined` says when.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError
+from quantseq.market.bars import Dates, Floats, Panel, as_date
+from quantseq.trading.account import MOST_BPS, BacktestResult, Costs, Orders, run
+
+__all__ = ["BacktestResult", "Costs", "backtest", "break_even_bps", "buy_and_hold"]
+
+Fill = Literal["open", "close"]
+
+GROSS_LIMIT = 1.0 + 1e-9
+"""Largest sum of absolute weights: leverage is not modelled, the rest is rounding."""
+
+
+def backtest(
+    panel: Panel,
+    weights: pd.DataFrame,
+    *,
+    costs: Costs | None = None,
+    fill: Fill = "open",
+    start: Any = None,
+    end: Any = None,
+    trade: pd.DataFrame | None = None,
+) -> BacktestResult:
+    """Run weights through prices; the rules stand in the module docstring.
+
+    Parameters
+    ----------
+    panel : Panel
+        Bars of at least the symbols in `weights`. Its shared calendar is the calendar of the run.
+    weights : DataFrame
+        Index: decision dates, sorted, unique, each a session of the panel. Columns: symbols.
+        Portfolio weights without NaN, gross at most 1.
+    costs : Costs, optional
+        Defaults to ``Costs()``.
+    fill : 'open' or 'close'
+        Where in the session after the decision the order is filled.
+    start, end : date, optional
+        First and last session of the result. By default the session after the first decision and
+        the last of the panel. Decisions whose fill lies before `start` are not used.
+    trade : DataFrame of bool, optional
+        Same index and columns as `weights`. False: no order, the shares stay as they are. See
+        `policy.changed`.
+
+    Raises
+    ------
+    ConfigError
+        If the weights hold NaN, are not sorted and unique by date, name a symbol twice, or exceed a
+        gross of 1; or another parameter breaks its rule.
+    NoDataError
+        If a decision date is no session of the panel.
+    NotEnoughDataError
+        If no session is left to fill or to mark.
+    SymbolNotFoundError
+        If the panel lacks a symbol.
+    """
+    return run(_prepare(panel, weights, fill, start, end, trade), costs or Costs())
+
+
+def buy_and_hold(
+    panel: Panel,
+    symbols: Sequence[str] | None = None,
+    start: Any = None,
+    end: Any = None,
+    *,
+    costs: Costs | None = None,
+    fill: Fill = "open",
+) -> BacktestResult:
+    """Equal money in every symbol at the first session's fill, then held: the rival of everything.
+
+    Parameters
+    ----------
+    panel : Panel
+        Bars of at least the symbols.
+    symbols : sequence of str, optional
+        All of the panel by default. One without a bar at `start` stays unbought (a dropped order).
+    start, end : date, optional
+        First and last session, the whole panel by default. Give the sessions of a `BacktestResult`
+        to compare with it from the same first fill.
+    costs, fill
+        As in `backtest`.
+    """
+    names = list(panel.symbols if symbols is None else symbols)
+    sessions = _span(panel, start, end)
+    share = np.full((1, len(names)), 1 / max(len(names), 1))
+    weights = pd.DataFrame(share, index=_timestamps(sessions[:1]), columns=names)
+    _check(weights)
+    return run(_orders(panel, weights, sessions, np.array([0]), None, fill, 0), costs or Costs())
+
+
+def break_even_bps(
+    panel: Panel,
+    weights: pd.DataFrame,
+    *,
+    costs: Costs | None = None,
+    fill: Fill = "open",
+    start: Any = None,
+    end: Any = None,
+    trade: pd.DataFrame | None = None,
+) -> float | None:
+    """Trading cost in basis points at which the net result is no better than cash.
+
+    Solves, by Brent's method on re-run backtests, for the `Costs.cost_bps` at which the account ends
+    where the same cash at `Costs.cash_rate` would: with no interest, where net CAGR is 0. Borrow and
+    interest stay as given.
+
+    Returns
+    -------
+    float or None
+        None without any trade, or when the account does not beat cash even without trading costs;
+        10,000 when it still does at a cost of the whole notional.
+    """
+    from scipy.optimize import brentq
+
+    orders, costs = _prepare(panel, weights, fill, start, end, trade), costs or Costs()
+    cash = (1 + costs.cash_rate / costs.periods) ** len(orders.sessions)
+
+    def excess(bps: float) -> float:
+        return float(run(orders, replace(costs, cost_bps=bps)).equity[-1] - cash)
+
+    free = run(orders, replace(costs, cost_bps=0.0))
+    if not free.traded.any() or free.equity[-1] <= cash:
+        return None
+    high = 10.0
+    while excess(high) > 0:
+        if high >= MOST_BPS:
+            return MOST_BPS
+        high = min(4 * high, MOST_BPS)
+    return float(brentq(excess, 0.0, high, xtol=1e-6))
+
+
+def _prepare(
+    panel: Panel, weights: pd.DataFrame, fill: Fill, start: Any, end: Any, trade: Any
+) -> Orders:
+    """Check everything, and move each decision to the session that fills it."""
+    decided = _check(weights)
+    mask = None if trade is None else _mask(trade, weights)
+    sessions = panel.sessions
+    at = np.searchsorted(sessions, decided)
+    outside = sessions[np.minimum(at, len(sessions) - 1)] != decided
+    if outside.any():
+        raise NoDataError(
+            f"The weights are decided on {decided[outside][0]} and {int(outside.sum()) - 1} more dates "
+            f"that are no session of the prices ({sessions[0]} to {sessions[-1]}). Decide at the "
+            "close of a session, or give the prices of those dates."
+        )
+    filled_at = at + 1  # the one shift: decided at the close of t, filled in the session after it
+    if start is None:
+        if filled_at[0] >= len(sessions):
+            raise NotEnoughDataError(
+                f"The first decision, {decided[0]}, is the last session of the prices. A decision is "
+                "filled in the session after it; give at least one more bar."
+            )
+        start = sessions[filled_at[0]]
+    span = _span(panel, start, end)
+    row = filled_at - int(np.searchsorted(sessions, span[0]))
+    inside = (row >= 0) & (row < len(span))
+    unfilled = int((row >= len(span)).sum())
+    return _orders(
+        panel,
+        weights[inside],
+        span,
+        row[inside],
+        mask if mask is None else mask[inside],
+        fill,
+        unfilled,
+    )
+
+
+def _check(weights: pd.DataFrame) -> Dates:
+    """Check the weights; return their decision dates."""
+    if weights.empty:
+        raise ConfigError("The weights are empty. Decide at least one date for one symbol.")
+    if not weights.columns.is_unique:
+        twice = weights.columns[weights.columns.duplicated()][0]
+        raise ConfigError(f"The weights name {twice!r} twice. Give each symbol one column.")
+    try:
+        index = pd.DatetimeIndex(weights.index).tz_localize(None)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The weights are indexed by {weights.index[0]!r}, which is no date. "
+            "Index them by decision date."
+        ) from error
+    decided: Dates = index.to_numpy().astype("datetime64[D]")
+    if np.isnat(decided).any() or (np.diff(decided).astype(np.int64) <= 0).any():
+        raise ConfigError(
+            "The decision dates must be increasing without repeats or gaps in the index. "
+            "Sort the weights and keep one row per date."
+        )
+    try:
+        values = weights.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The weights hold something that is no number: {error}.") from error
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ConfigError(
+            f"The weight of {weights.columns[column]} decided on {decided[row]} is "
+            f"{values[row, column]}, and {int(bad.sum()) - 1} more are not finite. Every weight must "
+            "be a number; 0 means no position."
+        )
+    gross = np.abs(values).sum(axis=1)
+    if gross.max() > GROSS_LIMIT:
+        row = int(np.argmax(gross))
+        raise ConfigError(
+            f"The absolute weights decided on {decided[row]} sum to {gross[row]:.6g}. They must not "
+            "exceed 1, leverage is not modelled; scale them down."
+        )
+    return decided
+
+
+def _mask(trade: Any, weights: pd.DataFrame) -> NDArray[np.bool_]:
+    if (
+        isinstance(trade, pd.DataFrame)
+        and trade.index.equals(weights.index)
+        and trade.columns.equals(weights.columns)
+        and (trade.dtypes == np.dtype(bool)).all()
+    ):
+        return trade.to_numpy(dtype=bool)
+    raise ConfigError(
+        "The trade mask must be a frame of true and false with the index and columns of the weights. "
+        "Build it from the weights, as policy.changed does."
+    )
+
+
+def _span(panel: Panel, start: Any, end: Any) -> Dates:
+    sessions = panel.sessions
+    first = sessions[0] if start is None else as_date(start)
+    last = sessions[-1] if end is None else as_date(end)
+    if first > last:
+        raise ConfigError(f"The range {first} to {last} is reversed. Give the earlier date first.")
+    span = sessions[np.searchsorted(sessions, first) : np.searchsorted(sessions, last, "right")]
+    if not len(span):
+        raise NotEnoughDataError(
+            f"No session of the prices lies between {first} and {last}; they run from {sessions[0]} "
+            f"to {sessions[-1]}. Choose a span inside."
+        )
+    return span
+
+
+def _timestamps(sessions: Dates) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(sessions.astype("datetime64[s]"))
+
+
+def _orders(
+    panel: Panel,
+    weights: pd.DataFrame,
+    span: Dates,
+    row: NDArray[np.int64],
+    mask: NDArray[np.bool_] | None,
+    fill: Fill,
+    unfilled: int,
+) -> Orders:
+    if fill not in ("open", "close"):
+        raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
+    symbols = tuple(str(name) for name in weights.columns)
+    first = int(np.searchsorted(panel.sessions, span[0]))
+    opened, close = (part[first : first + len(span)] for part in _prices(panel, symbols))
+    has_bar = np.isfinite(close)
+    if not has_bar.all():
+        close = pd.DataFrame(close).ffill().fillna(1.0).to_numpy()  # 1: never held, never traded
+        opened = np.where(has_bar, opened, close)
+    shape = close.shape
+    target, wanted = np.zeros(shape), np.zeros(shape, dtype=bool)
+    target[row] = weights.to_numpy(dtype=np.float64)
+    wanted[row] = True if mask is None else mask
+    fill_at = opened if fill == "open" else close
+    return Orders(symbols, span, fill_at, close, has_bar, target, wanted, unfilled)
+
+
+def _prices(panel: Panel, symbols: Sequence[str]) -> tuple[Floats, Floats]:
+    """Adjusted opens and closes on the panel's calendar, NaN without a bar: each (D, S).
+
+    The same numbers as ``panel.select(symbols).adjusted()``, without building bars again.
+    """
+    days = len(panel.sessions)
+    opened, close = (np.full((len(symbols), days), np.nan) for _ in range(2))
+    for row, symbol in enumerate(symbols):
+        bars = panel[symbol]
+        every = len(bars) == days
+        at = slice(None) if every else np.searchsorted(panel.sessions, bars.sessions)
+        opened[row, at] = bars.open * (bars.adj_close / bars.close)
+        close[row, at] = bars.adj_close
+    return np.ascontiguousarray(opened.T), np.ascontiguousarray(close.T)

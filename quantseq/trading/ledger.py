@@ -1,0 +1,192 @@
+"""Every trial ever scored, so that the deflated Sharpe ratio knows how many there were.
+
+Owns one append-only file of JSON lines. Each line carries the hash of the line before it and its
+own, so that an edited, inserted or removed line breaks the chain. Lines cut off the end break
+nothing in the file itself: a run that keeps `Ledger.head` can tell. Knows nothing of what a trial
+is, beyond the two fields that count it.
+
+A line
+------
+``prev``, ``hash``, whatever the caller recorded, and at least:
+
+- ``returns_sha256``: hash of the net returns (`returns_hash`). Equal returns are one trial.
+- ``sharpe``: Sharpe ratio per session, null where undefined.
+- ``kind``: "trial" by default. Placebos and audits pass their own kind and do not count.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantseq.errors import ConfigError, CorruptFileError, StorageError
+from quantseq.files import fingerprint, lock, sha256_bytes, to_json, write_bytes
+
+FIRST = "0" * 64
+"""What the first line has before it."""
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What stands in a ledger file.
+
+    Attributes
+    ----------
+    entries : tuple of dict
+        Every whole line, in order, with its ``prev`` and ``hash``.
+    lines : tuple of int
+        Their line numbers in the file, from 1.
+    torn : tuple of int
+        Line numbers that are no whole record: what a killed process leaves behind. They do not
+        count and break nothing.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    lines: tuple[int, ...] = ()
+    torn: tuple[int, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """Hash of the last line: what a run records to notice lines cut off later."""
+        return str(self.entries[-1].get("hash", "")) if self.entries else FIRST
+
+    def verify(self) -> str | None:
+        """None if the chain holds, else what is wrong with the first line that breaks it."""
+        before = FIRST
+        for line, entry in zip(self.lines, self.entries, strict=True):
+            if entry.get("prev") != before:
+                return (
+                    f"line {line} does not follow the line before it: "
+                    "a line was removed, inserted or moved"
+                )
+            if entry.get("hash") != _hash(entry):
+                return f"line {line} does not match its own hash: it was edited"
+            before = str(entry["hash"])
+        return None
+
+    def trials(self) -> tuple[Entry, ...]:
+        """The entries that count: of kind "trial", the first of each distinct net return series."""
+        first: dict[Any, Entry] = {}
+        for entry in self.entries:
+            if entry.get("kind", "trial") == "trial" and isinstance(
+                entry.get("returns_sha256"), str
+            ):
+                first.setdefault(entry["returns_sha256"], entry)
+        return tuple(first.values())
+
+    def n_trials(self) -> int:
+        """How many distinct net return series were scored as trials."""
+        return len(self.trials())
+
+    def trial_sharpes(self) -> tuple[float, ...]:
+        """Their Sharpe ratios per session, without the undefined ones."""
+        values = (entry.get("sharpe") for entry in self.trials())
+        return tuple(float(one) for one in values if isinstance(one, (int, float)))
+
+
+def returns_hash(returns: Any) -> str:
+    """Content hash of a return series: 64 hexadecimal digits, by its float64 values in order."""
+    return sha256_bytes(np.ascontiguousarray(returns, dtype="<f8").tobytes())
+
+
+def read(path: Path) -> Ledger:
+    """Read a ledger; a missing file is an empty one.
+
+    Whether its chain holds is asked of the result, not assumed: see `Ledger.verify`.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file exists and cannot be read at all.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Ledger()
+    except OSError as error:
+        raise CorruptFileError(
+            f"Cannot read the ledger {str(path)!r}: {error.strerror or error}. It must be a readable "
+            "file of JSON lines; move it aside to start a new one."
+        ) from error
+    entries, lines, torn = [], [], []
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.strip():
+            entry = _parse(line)
+            if entry is None:
+                torn.append(number)
+            else:
+                entries.append(entry)
+                lines.append(number)
+    return Ledger(tuple(entries), tuple(lines), tuple(torn))
+
+
+def append(path: Path, entry: Mapping[str, Any]) -> Entry:
+    """Add one line, locked against other processes and synced to the disk before returning.
+
+    Parameters
+    ----------
+    path : Path
+        The ledger; created with its folder when missing. Its lock is the same name with ``.lock``.
+    entry : Mapping
+        What to record, JSON values; NaN become null. Must hold ``returns_sha256`` and ``sharpe``.
+
+    Returns
+    -------
+    dict
+        The line as written, with ``prev`` and ``hash``.
+
+    Raises
+    ------
+    ConfigError
+        If a required field is missing or a reserved one is given.
+    StorageError
+        If the disk refuses or the lock is held too long. What was in the file stays.
+    """
+    missing = [name for name in ("returns_sha256", "sharpe") if name not in entry]
+    taken = [name for name in ("prev", "hash") if name in entry]
+    if missing or taken:
+        what = f"lacks {missing}" if missing else f"must not set {taken}"
+        raise ConfigError(
+            f"The ledger entry {what}. It needs returns_sha256 and sharpe; prev and hash are the "
+            "ledger's own."
+        )
+    written: Entry = json.loads(to_json(entry))
+    with lock(path.with_name(path.name + ".lock")):
+        if not path.exists():
+            write_bytes(path, b"")
+        written["prev"] = read(path).head
+        written["hash"] = _hash(written)
+        line = json.dumps(written, ensure_ascii=False, separators=(",", ":")) + "\n"
+        try:
+            with path.open("rb+") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - 1, 0))
+                whole = size == 0 or file.read(1) == b"\n"
+                file.seek(0, os.SEEK_END)
+                file.write((line if whole else "\n" + line).encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(
+                f"Cannot append to the ledger {str(path)!r}: {error.strerror or error}. The file must "
+                "be writable and the disk must have room; choose another reports folder."
+            ) from error
+    return written
+
+
+def _parse(line: bytes) -> Entry | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _hash(entry: Mapping[str, Any]) -> str:
+    return fingerprint({name: value for name, value in entry.items() if name != "hash"})

@@ -1,0 +1,194 @@
+"""Laws of every policy first, then each policy by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantseq.errors import ConfigError
+from quantseq.trading.policy import POLICIES, FractionalKelly, Sign, VolTarget, changed, make_policy
+
+EVERY = [
+    FractionalKelly(),
+    FractionalKelly(fraction=0.2, cap=0.5, long_only=False, band=0.3),
+    Sign(),
+    Sign(cap=0.7, long_only=False, band=0.2),
+    VolTarget(),
+    VolTarget(target=0.3, long_only=False, band=0.1),
+]
+quick = settings(deadline=None, max_examples=30)
+
+
+def moments(seed: int, days: int = 12, symbols: int = 4) -> pd.DataFrame:
+    """Random forecasts; symbols start late and pause, so that the universe changes on the way."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for day, cutoff in enumerate(pd.bdate_range("2021-03-01", periods=days)):
+        for k in range(symbols):
+            if day >= 3 * k and (k == 0 or rng.random() < 0.8):
+                row = (f"S{k}", cutoff, rng.normal(0, 0.002), rng.uniform(0.005, 0.04), 0.5)
+                rows.append(row)
+    return pd.DataFrame(rows, columns=["symbol", "cutoff", "mean", "std", "prob_up"])
+
+
+def one(mean: float, std: float, symbols: int = 1) -> pd.DataFrame:
+    names = [f"S{k}" for k in range(symbols)]
+    return pd.DataFrame(
+        {"symbol": names, "cutoff": "2021-03-01", "mean": mean, "std": std, "prob_up": 0.5}
+    )
+
+
+@pytest.mark.parametrize("policy", EVERY, ids=repr)
+class TestEveryPolicy:
+    @quick
+    @given(seed=st.integers(0, 10**6))
+    def test_weights_are_complete_dated_and_unlevered(self, policy, seed):
+        table = moments(seed)
+        weights = policy.weights(table)
+        assert weights.index.name == "decision"
+        assert list(weights.index) == sorted(set(table["cutoff"]))
+        assert list(weights.columns) == list(table["symbol"].unique())
+        assert not weights.isna().any(axis=None)
+        assert (weights.abs().sum(axis=1) <= 1 + 1e-12).all()
+        assert not policy.long_only or (weights >= 0).all(axis=None)
+
+    @quick
+    @given(seed=st.integers(0, 10**6), cut=st.integers(0, 11))
+    def test_the_future_changes_nothing(self, policy, seed, cut):
+        table = moments(seed)
+        cutoff = pd.bdate_range("2021-03-01", periods=12)[cut]
+        full = policy.weights(table)
+        prefix = policy.weights(table[table["cutoff"] <= cutoff])
+        pd.testing.assert_frame_equal(
+            full.loc[:cutoff, prefix.columns], prefix, check_exact=True, check_freq=False
+        )
+        assert (full.loc[:cutoff].drop(columns=prefix.columns) == 0).all(axis=None)
+        wild = table.copy()
+        wild.loc[wild["cutoff"] > cutoff, ["mean", "std"]] = [0.5, 3.0]
+        rewritten = policy.weights(wild).loc[:cutoff]
+        pd.testing.assert_frame_equal(rewritten, full.loc[:cutoff], check_exact=True)
+
+    def test_the_order_of_rows_does_not_matter(self, policy):
+        table = moments(1)
+        shuffled = table.sample(frac=1, random_state=0)
+        weights = policy.weights(table)
+        again = policy.weights(shuffled)[weights.columns]
+        pd.testing.assert_frame_equal(weights, again, check_exact=True)
+
+    def test_no_forecast_means_no_position(self, policy):
+        table = moments(2)
+        weights = policy.weights(table)
+        known = table.assign(there=1).pivot_table("there", "cutoff", "symbol")
+        missing = known.reindex(columns=weights.columns).isna().to_numpy()
+        assert missing.any()
+        assert (weights.to_numpy()[missing] == 0).all()
+
+    def test_its_name_builds_it(self, policy):
+        assert type(make_policy(policy.name)) is type(policy)
+        assert POLICIES[policy.name] is type(policy)
+
+
+def test_each_symbol_so_far_gets_an_equal_slice():
+    table = moments(3)
+    weights = Sign(long_only=False).weights(table)
+    seen = table.groupby("cutoff")["symbol"].agg(set)
+    so_far: set[str] = set()
+    for date, names in seen.items():
+        so_far |= names
+        assert set(weights.loc[date].abs().round(12)) <= {0.0, round(1 / len(so_far), 12)}
+
+
+def test_kelly_by_hand():
+    kelly = FractionalKelly(fraction=0.5, band=0.0)
+    assert kelly.weights(one(0.0001, 0.02)).iloc[0, 0] == pytest.approx(0.5 * 0.0003 / 0.0004)
+    assert kelly.weights(one(0.0, 0.02)).iloc[0, 0] == pytest.approx(0.25)  # μ = s²/2
+    assert kelly.weights(one(0.01, 0.02)).iloc[0, 0] == 1.0
+    assert kelly.weights(one(-0.01, 0.02)).iloc[0, 0] == 0.0
+    both = FractionalKelly(fraction=0.5, band=0.0, long_only=False, cap=0.8)
+    assert both.weights(one(-0.01, 0.02, symbols=2)).to_numpy().tolist() == [[-0.4, -0.4]]
+
+
+def test_sign_by_hand():
+    assert Sign().weights(one(-0.0001, 0.02)).iloc[0, 0] == 1.0  # μ = −0.0001 + 0.0002 > 0
+    assert Sign().weights(one(-0.0003, 0.02)).iloc[0, 0] == 0.0
+    assert Sign(long_only=False, cap=0.5).weights(one(-0.0003, 0.02)).iloc[0, 0] == -0.5
+
+
+def test_vol_target_by_hand():
+    policy = VolTarget(target=0.16, periods=256)
+    assert policy.weights(one(-1.0, 0.02)).iloc[0, 0] == pytest.approx(0.5)
+    assert policy.weights(one(0.0, 0.001)).iloc[0, 0] == 1.0
+    short = VolTarget(target=0.16, periods=256, long_only=False)
+    assert short.weights(one(-1.0, 0.02)).iloc[0, 0] == pytest.approx(-0.5)
+
+
+def test_band_moves_to_its_nearer_edge_and_zero_closes():
+    target = [0.5, 0.55, 0.35, 0.62, 0.0, 0.05]
+    table = pd.DataFrame(
+        {
+            "symbol": "A",
+            "cutoff": pd.bdate_range("2021-03-01", periods=6),
+            "mean": [2 * 0.0004 * w - 0.0002 if w else -1.0 for w in target],
+            "std": 0.02,
+            "prob_up": 0.5,
+        }
+    )
+    weights = FractionalKelly(band=0.1).weights(table)["A"]
+    np.testing.assert_allclose(weights, [0.4, 0.45, 0.45, 0.52, 0.0, 0.0], atol=1e-12)
+
+
+@quick
+@given(seed=st.integers(0, 10**6), band=st.floats(0.01, 0.5))
+def test_band_stays_near_the_target_and_trades_less(seed, band):
+    table = moments(seed, symbols=1)
+    exact = FractionalKelly(band=0.0, long_only=False).weights(table)
+    lazy = FractionalKelly(band=band, long_only=False).weights(table)
+    assert ((exact - lazy).abs() <= band + 1e-12).all(axis=None)
+    assert lazy.diff().abs().sum().sum() <= exact.diff().abs().sum().sum() + 1e-12
+
+
+def test_changed_marks_the_first_decision_and_every_move():
+    weights = pd.DataFrame({"A": [0.1, 0.1, 0.2], "B": [0.0, 0.3, 0.3]})
+    assert changed(weights).to_numpy().tolist() == [[True, True], [False, True], [True, False]]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "hint"),
+    [
+        ("keley", {}, "did you mean 'kelly'"),
+        ("vol-target", {}, "did you mean 'vol_target'"),
+        ("zzz", {}, "Known: kelly, sign, vol_target"),
+        ("kelly", {"fractoin": 0.5}, "did you mean 'fraction'"),
+        ("sign", {"fraction": 0.5}, "no parameter 'fraction'"),
+        ("kelly", {"fraction": 3}, "must be a number in (0, 1]. Got 3"),
+        ("kelly", {"fraction": 0}, "Got 0"),
+        ("kelly", {"fraction": "half"}, "Got 'half'"),
+        ("kelly", {"fraction": float("nan")}, "Got nan"),
+        ("kelly", {"cap": 1.5}, "'cap'"),
+        ("sign", {"band": 1}, "[0, 1)"),
+        ("sign", {"band": True}, "Got True"),
+        ("sign", {"long_only": 1}, "true or false"),
+        ("vol_target", {"target": -1}, "'target'"),
+        ("vol_target", {"periods": 0}, "'periods'"),
+    ],
+)
+def test_bad_parameters_are_named(name, params, hint):
+    with pytest.raises(ConfigError) as caught:
+        make_policy(name, **params)
+    assert hint in str(caught.value)
+
+
+def test_bad_moments_are_named():
+    good = moments(4)
+    for broken, words in [
+        (good.drop(columns="std"), "lack the columns ['std']"),
+        (good.iloc[:0], "no rows"),
+        (good.assign(mean=np.nan), "has mean nan"),
+        (good.assign(std=0.0), "std above 0"),
+        (pd.concat([good, good.iloc[[5]]]), "two forecasts"),
+        (good.assign(cutoff=pd.NaT), "no cutoff"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            Sign().weights(broken)
+        assert words in str(caught.value)
