@@ -1,0 +1,193 @@
+"""The half that answers: ids in, logits out, one step at a time or all known steps at once.
+
+Owns attention's place in the recurrence, conditioning, the output layer and the ids it may never
+emit. Does not choose what to emit.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from quantseq.seq2seq.architecture import Seq2SeqConfig
+from quantseq.seq2seq.attention import Bahdanau, Luong, attend
+from quantseq.seq2seq.attentive import attentive_loop
+from quantseq.seq2seq.encoder import LOOK_UP_LIMIT, validity
+from quantseq.seq2seq.memory import Memory, State
+from quantseq.seq2seq.recurrence import Recurrence, look_up_gates
+from quantseq.seq2seq.tokens import Batch
+
+
+class Decoder(nn.Module):
+    """Answers step by step: embedding, recurrent layers, attention, logits.
+
+    With Bahdanau attention the previous state asks, and the context enters the recurrence and the
+    output. With Luong attention the new state asks, and the context enters the output only.
+
+    Parameters
+    ----------
+    config : Seq2SeqConfig
+        Architecture.
+    embedding : nn.Embedding
+        Embedding of the target tokens.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = embedding
+        self.conditions = nn.ModuleList(
+            nn.Embedding(size, config.embedding_size) for size in config.condition_streams
+        )
+        size, memory = config.state_size, config.memory_size
+        additive = config.attention == "bahdanau"
+        self.attention: Bahdanau | Luong | None = None
+        self.combine: nn.Linear | None = None
+        if additive:
+            self.attention = Bahdanau(size, memory, config.attention_size or size)
+        elif config.attention == "luong":
+            self.attention = Luong(size, memory)
+            self.combine = nn.Linear(size + memory, size)
+        entering = config.embedding_size + (memory if additive else 0)
+        self.layers = nn.ModuleList(
+            Recurrence(config.cell, size if layer else entering, size)
+            for layer in range(config.layers)
+        )
+        features = size + (memory if additive else 0)
+        width = config.embedding_size if config.tie_projection else config.vocab_size
+        self.projection = nn.Linear(features, width, bias=False)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        forbidden = torch.zeros(config.vocab_size)
+        forbidden[list(config.never_emit)] = -torch.inf
+        self.register_buffer("forbidden", forbidden, persistent=False)
+        self.forbidden: Tensor
+
+    def memory(self, values: Tensor, state: State, batch: Batch) -> Memory:
+        """Prepare what every step reads: values (B, S, M) from the encoder."""
+        keys = blocked = condition = None
+        if self.attention is not None:
+            keys = self.attention.keys(values)
+            valid = validity(batch)
+            blocked = None if valid is None else ~valid.t()
+        for stream, embedding in enumerate(self.conditions):
+            assert batch.condition is not None
+            embedded = embedding(batch.condition[:, stream])
+            condition = embedded if condition is None else condition + embedded
+        return Memory(values, keys, blocked, condition, state)
+
+    def step(
+        self, ids: Tensor, state: State, memory: Memory
+    ) -> tuple[Tensor, State, Tensor | None]:
+        """Take one step: ids (R,) to output features (R, F), the next state, weights (R, S)."""
+        x = self._drop(self.embedding(ids))
+        if memory.condition is not None:
+            queries = ids.shape[0] // memory.size
+            x = x + memory.condition.repeat_interleave(queries, dim=0)
+        context = weights = None
+        if isinstance(self.attention, Bahdanau):
+            context, weights = self._look(state.hidden[-1], memory)
+            x = torch.cat((x, context), dim=1)
+        hiddens, cells = [], []
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, Recurrence)
+            if index:
+                x = self._drop(x)
+            x, cell = layer.step(x, state.hidden[index], state.cell[index])
+            hiddens.append(x)
+            cells.append(cell)
+        if context is not None:
+            x = torch.cat((x, context), dim=1)
+        elif self.combine is not None:
+            context, weights = self._look(x, memory)
+            x = torch.tanh(self.combine(torch.cat((x, context), dim=1)))
+        return x, State(tuple(hiddens), tuple(cells)), weights
+
+    def _look(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Read memory for queries (R, H): context (R, M) and weights (R, S)."""
+        assert self.attention is not None
+        assert memory.keys is not None
+        grouped = queries.reshape(memory.size, -1, queries.shape[1])
+        scores = self.attention.scores(grouped, memory.keys)
+        context, weights = attend(scores, memory.values, memory.blocked)
+        return context.flatten(0, 1), weights.flatten(0, 1)
+
+    def all_steps(self, ids: Tensor, memory: Memory) -> Tensor:
+        """Take all steps of known ids (T, B): output features (T, B, F).
+
+        The same as calling `step` T times, faster: what can be computed for all steps at once is.
+        """
+        if isinstance(self.attention, Bahdanau):
+            if self.config.layers == 1 and self.config.cell == "lstm":
+                return self._all_attentive(self.attention, ids, memory)
+            outputs, state = [], memory.state
+            for given in ids.unbind(0):
+                features, state, _ = self.step(given, state, memory)
+                outputs.append(features)
+            return torch.stack(outputs)
+        x = self._embedded(ids, memory)
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, Recurrence)
+            cell = memory.state.cell[index]
+            hidden = memory.state.hidden[index].unsqueeze(0)
+            first = (hidden, None if cell is None else cell.unsqueeze(0))
+            if x is None:
+                x, _, _ = layer.look_up(ids, self.embedding.weight, first, None)
+            else:
+                x, _, _ = layer(self._drop(x) if index else x, first, None)
+        assert x is not None
+        if self.combine is not None:
+            assert self.attention is not None
+            assert memory.keys is not None
+            scores = self.attention.scores(x.transpose(0, 1), memory.keys)
+            context, _ = attend(scores, memory.values, memory.blocked)
+            x = torch.tanh(self.combine(torch.cat((x, context.transpose(0, 1)), dim=-1)))
+        return x
+
+    def _embedded(self, ids: Tensor, memory: Memory) -> Tensor | None:
+        """Inputs of all steps (T, B, E); None if they are plain rows of the embedding."""
+        dropped = self.training and self.config.dropout > 0.0
+        if not dropped and memory.condition is None and self.config.vocab_size <= LOOK_UP_LIMIT:
+            return None
+        x = self._drop(self.embedding(ids))
+        return x if memory.condition is None else x + memory.condition
+
+    def _all_attentive(self, attention: Bahdanau, ids: Tensor, memory: Memory) -> Tensor:
+        """All steps of one attentive LSTM layer."""
+        layer, cell = self.layers[0], memory.state.cell[0]
+        assert isinstance(layer, Recurrence)
+        assert cell is not None
+        assert memory.keys is not None
+        size, scale = self.config.embedding_size, layer.scale
+        weight = layer.weight_input[:, :size]
+        x = self._embedded(ids, memory)
+        if x is None:
+            table = (self.embedding.weight, weight, layer.bias, scale)
+            gates = look_up_gates(ids.unsqueeze(1), *table).squeeze(1)
+        else:
+            bias = layer.bias[0] * scale
+            gates = torch.addmm(bias, x.flatten(0, 1), weight[0] * scale).view(*ids.shape, -1)
+        hiddens, contexts = attentive_loop(
+            gates,
+            layer.weight_input[0, size:] * scale,
+            layer.weight_hidden[0] * scale,
+            2.0 * attention.query.weight.t(),
+            memory.keys,
+            -2.0 * attention.score,
+            memory.values,
+            memory.blocked,
+            memory.state.hidden[0],
+            cell,
+        )
+        return torch.cat((hiddens, contexts), dim=-1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Score every id: features (..., F) to (..., V); minus infinity for ids never emitted."""
+        bias = self.bias + self.forbidden if self.config.never_emit else self.bias
+        features = self._drop(features)
+        if self.config.tie_projection:
+            return F.linear(self.projection(features), self.embedding.weight, bias)
+        return F.linear(features, self.projection.weight, bias)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        if not self.training or self.config.dropout == 0.0:
+            return x
+        return F.dropout(x, self.config.dropout)

@@ -1,0 +1,93 @@
+"""What training minimises: cross-entropy per target token, in nats.
+
+Owns the loss and its soft targets. Does not know models or optimisers.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from quantseq.seq2seq.tokens import Batch
+
+IGNORED = -100
+"""Stands for a target that does not count."""
+
+
+def soft_targets(
+    vocab_size: int,
+    never_emit: tuple[int, ...] = (),
+    *,
+    label_smoothing: float = 0.0,
+    ordinal_width: float = 0.0,
+    first_ordinal: int = 2,
+) -> Tensor | None:
+    """Distribution to learn for every target id.
+
+    Parameters
+    ----------
+    vocab_size : int
+        Ids.
+    never_emit : tuple of int
+        Ids that get no mass.
+    label_smoothing : float
+        Share of the mass spread evenly over all ids that may be emitted.
+    ordinal_width : float
+        Standard deviation, in ids, of a Gaussian around the target: neighbours of an ordered
+        vocabulary share its mass. Ids below `first_ordinal` are not ordered and keep theirs.
+    first_ordinal : int
+        First id of the ordered part.
+
+    Returns
+    -------
+    (V, V) float or None
+        Row i is what to learn where the target is i; None if every row is one-hot.
+    """
+    if label_smoothing == 0.0 and ordinal_width == 0.0:
+        return None
+    ids = torch.arange(vocab_size, dtype=torch.float64)
+    allowed = torch.ones(vocab_size, dtype=torch.float64)
+    allowed[list(never_emit)] = 0.0
+    soft = torch.eye(vocab_size, dtype=torch.float64)
+    if ordinal_width > 0.0:
+        near = torch.exp(-0.5 * ((ids.unsqueeze(1) - ids) / ordinal_width) ** 2)
+        ordered = (ids >= first_ordinal).to(torch.float64) * allowed
+        near = near * ordered
+        soft[first_ordinal:] = near[first_ordinal:] / near[first_ordinal:].sum(dim=1, keepdim=True)
+    soft = (1.0 - label_smoothing) * soft + label_smoothing * allowed / allowed.sum()
+    return soft.to(torch.float32)
+
+
+def sequence_loss(
+    logits: Tensor, batch: Batch, *, masked: bool = True, soft: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy per target token.
+
+    Parameters
+    ----------
+    logits : (T, B, V) float
+        Scores; minus infinity for ids never emitted.
+    batch : Batch
+        Targets and their lengths.
+    masked : bool
+        Whether padding is left out of the mean. The original tutorial kept it in.
+    soft : (V, V) float, optional
+        Rows of `soft_targets`. By default one-hot.
+
+    Returns
+    -------
+    () float
+        Nats per token.
+    """
+    target = batch.target_out
+    steps = torch.arange(target.shape[0], device=target.device).unsqueeze(1)
+    if soft is None:
+        if masked:
+            target = target.masked_fill(steps >= batch.target_lengths, IGNORED)
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED)
+    mass = soft[target]
+    log_probs = torch.log_softmax(logits, dim=-1)
+    losses = -torch.where(mass > 0.0, mass * log_probs, 0.0).sum(dim=-1)
+    if not masked:
+        return losses.mean()
+    valid = steps < batch.target_lengths
+    return losses.masked_fill(~valid, 0.0).sum() / valid.sum()

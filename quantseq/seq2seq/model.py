@@ -1,0 +1,159 @@
+"""The machine itself: an encoder that reads, a decoder that answers step by step.
+
+Owns what one forward pass computes. Does not know how it is trained, how answers are searched or
+drawn, or what the ids stand for.
+
+::
+
+    source (S, B) ── encode ──→ Memory: values (B, S, M), first state
+                                   │
+    ids (R,) ──── decode_step ─────┴──→ logits (R, V), next state          R = B × Q rows
+
+Q decoder rows may share one source: Q = 1 when answering, Q = paths when sampling. Memory is never
+copied for them.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from quantseq.errors import ConfigError
+from quantseq.seq2seq.architecture import Seq2SeqConfig as Seq2SeqConfig
+from quantseq.seq2seq.decoder import Decoder
+from quantseq.seq2seq.encoder import Encoder
+from quantseq.seq2seq.initialisation import initialise
+from quantseq.seq2seq.memory import Memory as Memory
+from quantseq.seq2seq.memory import State as State
+from quantseq.seq2seq.tokens import Batch
+
+
+class Seq2Seq(nn.Module):
+    """Encoder and decoder of one architecture.
+
+    Parameters
+    ----------
+    config : Seq2SeqConfig
+        Architecture.
+    seed : int
+        Initial weights are a function of the architecture and this number, nothing else.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        with torch.random.fork_rng(devices=[]):  # modules draw defaults; ours are drawn below
+            source = nn.Embedding(config.vocab_size, config.embedding_size)
+            target = source
+            if not config.share_embedding:
+                target = nn.Embedding(config.vocab_size, config.embedding_size)
+            self.encoder = Encoder(config, source)
+            self.decoder = Decoder(config, target)
+        initialise(self, config, torch.Generator().manual_seed(seed))
+        self._begin()
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Let summed embeddings vary like one, and the output layer start at zero if asked."""
+        encoder, decoder = self.encoder, self.decoder
+        for embeddings in ([encoder.embedding, *encoder.streams], decoder.conditions):
+            for embedding in embeddings:
+                assert isinstance(embedding, nn.Embedding)
+                embedding.weight.div_(len(embeddings) ** 0.5)
+        if self.config.zero_projection:
+            decoder.projection.weight.zero_()
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers that training may change."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def encode(self, batch: Batch) -> Memory:
+        """Read the sources of `batch`.
+
+        Raises
+        ------
+        ConfigError
+            If streams are missing or lengths are outside the source.
+        """
+        self._check_streams("source_extra", batch.source_extra, self.config.source_streams)
+        self._check_streams("condition", batch.condition, self.config.condition_streams)
+        outputs, state = self.encoder(batch)
+        memory: Memory = self.decoder.memory(outputs.transpose(0, 1).contiguous(), state, batch)
+        return memory
+
+    def decode_step(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        """Answer one step.
+
+        Parameters
+        ----------
+        ids : (R,) int64
+            Ids fed in, R = B × Q rows: the Q rows of one source side by side.
+        state : State
+            R rows; `memory.state` at first.
+        memory : Memory
+            Of B sources.
+
+        Returns
+        -------
+        logits : (R, V) float
+            Scores of the next id.
+        state : State
+            For the next step.
+        """
+        features, state, _ = self.decoder.step(ids, state, memory)
+        return self.decoder.logits(features), state
+
+    def forward(self, batch: Batch, *, teacher: Tensor | None = None) -> Tensor:
+        """Score all target steps.
+
+        Parameters
+        ----------
+        batch : Batch
+            Sources and targets.
+        teacher : (T,) or (T, B) bool, optional
+            True where the decoder is fed `target_in`, False where it is fed its own most probable
+            id of the step before. By default the teacher speaks everywhere. Step 0 is always fed
+            from `target_in`.
+
+        Returns
+        -------
+        (T, B, V) float
+            Logits.
+        """
+        memory = self.encode(batch)
+        if teacher is None:
+            return self.decoder.logits(self.decoder.all_steps(batch.target_in, memory))
+        state = memory.state
+        outputs: list[Tensor] = []
+        for t, given in enumerate(batch.target_in.unbind(0)):
+            if t:
+                given = torch.where(teacher[t], given, outputs[-1].detach().argmax(dim=-1))
+            logits, state = self.decode_step(given, state, memory)
+            outputs.append(logits)
+        return torch.stack(outputs)
+
+    @torch.no_grad()
+    def alignment(self, batch: Batch) -> Tensor:
+        """Attention weights under teacher forcing, (T, B, S).
+
+        Raises
+        ------
+        ConfigError
+            If the architecture has no attention.
+        """
+        if self.config.attention == "none":
+            raise ConfigError("A model with attention='none' has no alignment. Choose another one.")
+        memory = self.encode(batch)
+        state, rows = memory.state, []
+        for given in batch.target_in.unbind(0):
+            _, state, weights = self.decoder.step(given, state, memory)
+            assert weights is not None
+            rows.append(weights)
+        return torch.stack(rows)
+
+    def _check_streams(self, name: str, given: Tensor | None, expected: tuple[int, ...]) -> None:
+        count = 0 if given is None else given.shape[-1]
+        if count != len(expected):
+            raise ConfigError(
+                f"The architecture reads {len(expected)} streams as Batch.{name}, the batch holds "
+                f"{count}. Both must agree; see Seq2SeqConfig."
+            )

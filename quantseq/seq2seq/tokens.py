@@ -1,0 +1,201 @@
+"""What the machine reads and writes: token ids, padded time-major, with their lengths.
+
+Owns PAD, EOS and `Batch`. Does not know what an id stands for nor who made it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantseq.errors import ConfigError
+
+PAD = 0
+"""Fills what is shorter than its neighbours. Carries no meaning."""
+EOS = 1
+"""Ends a target; as decoder input it also starts one."""
+FIRST_ID = 2
+"""The first id with a meaning of its own."""
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B sequence pairs, time-major: row t of a matrix is time t of every sequence.
+
+    Parameters
+    ----------
+    source : (S, B) int64
+        Source ids; what lies beyond a sequence's length is PAD and must not matter.
+    source_lengths : (B,) int64
+        Valid steps of each source, 1..S.
+    target_in, target_out : (T, B) int64
+        What the decoder is fed under teacher forcing, and what it should answer. T may be 0 when
+        there is only something to decode (see `Batch.of_source`).
+    target_lengths : (B,) int64
+        Valid steps of each target, 0..T.
+    source_extra : (S, B, K) int64, optional
+        K further ids per source step, one per stream of `Seq2SeqConfig.source_streams`.
+    condition : (B, C) int64, optional
+        C ids per sequence that the decoder sees at every step, one per stream of
+        `Seq2SeqConfig.condition_streams`.
+
+    Raises
+    ------
+    ConfigError
+        If the shapes do not fit together.
+    """
+
+    source: Tensor
+    source_lengths: Tensor
+    target_in: Tensor
+    target_out: Tensor
+    target_lengths: Tensor
+    source_extra: Tensor | None = None
+    condition: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        size = self.source.shape[-1]
+        fits = (
+            self.source.ndim == 2
+            and self.source_lengths.shape == (size,)
+            and self.target_in.ndim == 2
+            and self.target_in.shape == self.target_out.shape
+            and self.target_in.shape[1] == size
+            and self.target_lengths.shape == (size,)
+            and (self.source_extra is None or self.source_extra.shape[:2] == self.source.shape)
+            and (self.condition is None or self.condition.shape[:1] == (size,))
+        )
+        if not fits:
+            shapes = {
+                name: tuple(value.shape)
+                for name, value in vars(self).items()
+                if isinstance(value, Tensor)
+            }
+            raise ConfigError(
+                f"The parts of a Batch do not fit together: {shapes}. They must be source (S, B), "
+                "source_lengths (B,), target_in and target_out (T, B), target_lengths (B,), "
+                "source_extra (S, B, K) and condition (B, C)."
+            )
+
+    @property
+    def size(self) -> int:
+        """Number of sequences, B."""
+        return int(self.source.shape[1])
+
+    @classmethod
+    def of_source(
+        cls,
+        source: Tensor,
+        source_lengths: Tensor,
+        *,
+        source_extra: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Self:
+        """Make a batch without targets, for decoding."""
+        empty = source.new_zeros((0, source.shape[1]))
+        none = torch.zeros_like(source_lengths)
+        return cls(source, source_lengths, empty, empty, none, source_extra, condition)
+
+    def rows(self, index: Tensor) -> Self:
+        """Pick sequences by position, in the order of `index`."""
+        extra, condition = self.source_extra, self.condition
+        return type(self)(
+            source=self.source[:, index],
+            source_lengths=self.source_lengths[index],
+            target_in=self.target_in[:, index],
+            target_out=self.target_out[:, index],
+            target_lengths=self.target_lengths[index],
+            source_extra=None if extra is None else extra[:, index],
+            condition=None if condition is None else condition[index],
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move every tensor to `device`."""
+        moved = {
+            name: value.to(device) if isinstance(value, Tensor) else None
+            for name, value in vars(self).items()
+        }
+        return type(self)(**moved)  # type: ignore[arg-type]
+
+
+def pad_sequences(
+    sequences: Sequence[Sequence[int]], max_sequence_length: int | None = None
+) -> tuple[Ids, Ids]:
+    """Turn a list of sequences into one time-major matrix, padded with PAD, and their lengths.
+
+    Parameters
+    ----------
+    sequences : list of lists of int
+        At least one sequence; a sequence may be empty.
+    max_sequence_length : int, optional
+        Rows of the matrix. By default the length of the longest sequence.
+
+    Returns
+    -------
+    (max_sequence_length, B) int64
+        Column b is sequence b from top to bottom.
+    (B,) int64
+        Lengths.
+
+    Raises
+    ------
+    ConfigError
+        If there is no sequence, or one is longer than `max_sequence_length`.
+
+    Examples
+    --------
+    >>> matrix, lengths = pad_sequences([[5, 7, 8], [6, 3], [3], [1]])
+    >>> matrix.tolist()
+    [[5, 6, 3, 1], [7, 3, 0, 0], [8, 0, 0, 0]]
+    >>> lengths.tolist()
+    [3, 2, 1, 1]
+    """
+    if not sequences:
+        raise ConfigError("pad_sequences got no sequence. Give it at least one.")
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    longest = int(lengths.max())
+    rows = longest if max_sequence_length is None else max_sequence_length
+    if rows < longest:
+        raise ConfigError(
+            f"The 'max_sequence_length' parameter of pad_sequences must be at least {longest}, "
+            f"the length of the longest sequence. Got {rows}."
+        )
+    matrix = np.full((rows, len(sequences)), PAD, dtype=np.int64)
+    for column, sequence in enumerate(sequences):
+        matrix[: len(sequence), column] = sequence
+    return matrix, lengths
+
+
+def teacher_forcing(
+    sequences: Sequence[Sequence[int]], *, sources: Sequence[Sequence[int]] | None = None
+) -> Batch:
+    """Batch in which the decoder is fed ``[EOS] + target`` and should answer ``target + [EOS]``.
+
+    Parameters
+    ----------
+    sequences : list of lists of int
+        The targets.
+    sources : list of lists of int, optional
+        The sources. By default the targets themselves: the copy task.
+
+    Returns
+    -------
+    Batch
+        Time-major and padded.
+    """
+    source, source_lengths = pad_sequences(sequences if sources is None else sources)
+    target_in, target_lengths = pad_sequences([[EOS, *sequence] for sequence in sequences])
+    target_out, _ = pad_sequences([[*sequence, EOS] for sequence in sequences])
+    return Batch(
+        source=torch.from_numpy(source),
+        source_lengths=torch.from_numpy(source_lengths),
+        target_in=torch.from_numpy(target_in),
+        target_out=torch.from_numpy(target_out),
+        target_lengths=torch.from_numpy(target_lengths),
+    )

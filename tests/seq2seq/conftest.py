@@ -1,0 +1,114 @@
+"""Small machines of every kind, and batches for them."""
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import torch
+
+from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
+
+VOCABULARY = 7
+
+
+def config_of(**changes: Any) -> Seq2SeqConfig:
+    """A tiny architecture."""
+    values: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "embedding_size": 5,
+        "hidden_size": 6,
+        "bidirectional": False,
+        "attention": "none",
+        **changes,
+    }
+    return Seq2SeqConfig(**values)
+
+
+EVERY_CONFIG = [
+    config_of(cell=cell, bidirectional=bidirectional, attention=attention, layers=layers)
+    for cell, bidirectional, attention, layers in product(
+        ("lstm", "gru"), (False, True), ("none", "bahdanau", "luong"), (1, 2)
+    )
+] + [
+    config_of(decoder_hidden_size=9),
+    config_of(bidirectional=True, decoder_hidden_size=12),
+    config_of(bidirectional=True, attention="bahdanau", attention_size=3, reverse_source=True),
+    config_of(share_embedding=False, attention="luong"),
+    config_of(tie_projection=True, attention="bahdanau"),
+    config_of(source_streams=(3, 4), condition_streams=(2, 5), bidirectional=True),
+    config_of(
+        source_streams=(3,),
+        condition_streams=(2,),
+        bidirectional=True,
+        attention="bahdanau",
+        never_emit=(PAD,),
+    ),
+]
+
+
+def by_fours(config: Seq2SeqConfig) -> Seq2SeqConfig:
+    """The same architecture in sizes that promise answers to the bit."""
+    decoder, meeting = config.decoder_hidden_size, config.attention_size
+    return replace(
+        config,
+        embedding_size=8,
+        hidden_size=8,
+        decoder_hidden_size=None if decoder is None else 4 * (decoder // 3),
+        attention_size=None if meeting is None else 4,
+    )
+
+
+def name_of(config: Seq2SeqConfig) -> str:
+    """What sets a config apart."""
+    plain = config_of().to_dict()
+    changes = {name: value for name, value in config.to_dict().items() if value != plain[name]}
+    return "-".join(f"{name}={value}" for name, value in changes.items()) or "plain"
+
+
+def machine(config: Seq2SeqConfig, seed: int = 0) -> Seq2Seq:
+    """A machine whose weights, biases included, all matter."""
+    model = Seq2Seq(config, seed=seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+def random_batch(
+    config: Seq2SeqConfig,
+    lengths: tuple[int, ...] = (4, 1, 6, 3),
+    target_lengths: tuple[int, ...] | None = None,
+    *,
+    seed: int = 0,
+) -> Batch:
+    """Random sequences of these lengths with all streams that `config` reads."""
+    generator = torch.Generator().manual_seed(seed)
+    answered = target_lengths or tuple(length % 5 + 1 for length in lengths)
+
+    def ids(steps: tuple[int, ...]) -> torch.Tensor:
+        matrix = torch.randint(
+            FIRST_ID, config.vocab_size, (max(steps), len(steps)), generator=generator
+        )
+        return matrix.masked_fill(torch.arange(max(steps)).unsqueeze(1) >= torch.tensor(steps), PAD)
+
+    target = ids(answered)
+    start = torch.full((1, len(lengths)), EOS)
+    extra = [
+        torch.randint(0, size, (max(lengths), len(lengths)), generator=generator)
+        for size in config.source_streams
+    ]
+    condition = [
+        torch.randint(0, size, (len(lengths),), generator=generator)
+        for size in config.condition_streams
+    ]
+    return Batch(
+        source=ids(lengths),
+        source_lengths=torch.tensor(lengths),
+        target_in=torch.cat((start, target[:-1])),
+        target_out=target,
+        target_lengths=torch.tensor(answered),
+        source_extra=torch.stack(extra, dim=-1) if extra else None,
+        condition=torch.stack(condition, dim=-1) if condition else None,
+    )

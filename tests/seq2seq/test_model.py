@@ -1,0 +1,231 @@
+"""The contract of every architecture."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from beartype import beartype
+from jaxtyping import Float, Int, jaxtyped
+from torch import Tensor
+
+from quantseq.errors import ConfigError
+from quantseq.seq2seq.loss import sequence_loss
+from quantseq.seq2seq.memory import Memory
+from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
+from quantseq.seq2seq.tokens import EOS, PAD, Batch
+from tests.seq2seq.conftest import EVERY_CONFIG, config_of, machine, name_of, random_batch
+
+every_config = pytest.mark.parametrize("config", EVERY_CONFIG, ids=name_of)
+
+
+def close(mine: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-6)
+
+
+def valid(logits: Tensor, batch: Batch) -> Tensor:
+    """Logits of steps that belong to a target, padding's set to zero."""
+    steps = torch.arange(logits.shape[0]).unsqueeze(1) < batch.target_lengths
+    return torch.where(steps.unsqueeze(-1), logits, torch.zeros(()))
+
+
+@every_config
+def test_shapes(config: Seq2SeqConfig) -> None:
+    model, batch = machine(config), random_batch(config)
+
+    @jaxtyped(typechecker=beartype)
+    def check(
+        source: Int[Tensor, "S B"],
+        target: Int[Tensor, "T B"],
+        values: Float[Tensor, "B S M"],
+        logits: Float[Tensor, "T B V"],
+        step: Float[Tensor, "B V"],
+        hidden: Float[Tensor, "B H"],
+    ) -> None:
+        assert values.shape[-1] == config.memory_size
+        assert logits.shape[-1] == config.vocab_size
+        assert hidden.shape[-1] == config.state_size
+
+    memory = model.encode(batch)
+    step, state = model.decode_step(batch.target_in[0], memory.state, memory)
+    check(batch.source, batch.target_in, memory.values, model(batch), step, state.hidden[-1])
+    assert len(state.hidden) == len(state.cell) == config.layers
+
+
+@every_config
+def test_every_parameter_gets_gradient(config: Seq2SeqConfig) -> None:
+    model, batch = machine(config), random_batch(config, (4, 1, 6, 3, 5, 2, 6, 6))
+    sequence_loss(model(batch), batch).backward()  # type: ignore[no-untyped-call]
+    without = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+    ]
+    assert not without
+
+
+def step_by_step(model: Seq2Seq, batch: Batch) -> Tensor:
+    memory = model.encode(batch)
+    state, rows = memory.state, []
+    for given in batch.target_in:
+        logits, state = model.decode_step(given, state, memory)
+        rows.append(logits)
+    return torch.stack(rows)
+
+
+@every_config
+def test_step_by_step_is_teacher_forced(config: Seq2SeqConfig) -> None:
+    model, batch = machine(config), random_batch(config)
+    close(step_by_step(model, batch), model(batch))
+
+
+@every_config
+def test_batch_mates_change_nothing(config: Seq2SeqConfig) -> None:
+    model, batch = machine(config), random_batch(config)
+    together = model(batch)
+    for row in range(batch.size):
+        close(model(batch.rows(torch.tensor([row])))[:, 0], together[:, row])
+
+
+def pad_more(batch: Batch, steps: int, garbage: int) -> Batch:
+    """More steps after the end of every sequence, filled with ids that must not matter."""
+    size = batch.size
+    source = torch.cat((batch.source, torch.full((steps, size), garbage)))
+    beyond = torch.arange(source.shape[0]).unsqueeze(1) >= batch.source_lengths
+    extra = batch.source_extra
+    if extra is not None:
+        extra = torch.cat((extra, torch.ones(steps, size, extra.shape[-1], dtype=torch.int64)))
+    return replace(
+        batch,
+        source=source.masked_fill(beyond, garbage),
+        source_extra=extra,
+        target_in=torch.cat((batch.target_in, torch.full((steps, size), garbage))),
+        target_out=torch.cat((batch.target_out, torch.full((steps, size), PAD))),
+    )
+
+
+@every_config
+def test_padding_changes_nothing(config: Seq2SeqConfig) -> None:
+    model, batch = machine(config), random_batch(config)
+    padded = pad_more(batch, 3, garbage=5)
+    steps = batch.target_in.shape[0]
+    close(valid(model(padded)[:steps], batch), valid(model(batch), batch))
+    close(sequence_loss(model(padded), padded), sequence_loss(model(batch), batch))
+
+
+@every_config
+def test_train_mode_without_dropout_is_eval_mode(config: Seq2SeqConfig) -> None:
+    model, batch = machine(config), random_batch(config)
+    evaluated = model.eval()(batch)
+    assert torch.equal(model.train()(batch), evaluated)
+
+
+@every_config
+def test_rows_may_share_a_source(config: Seq2SeqConfig) -> None:
+    model, batch = machine(config), random_batch(config)
+    memory, ids = model.encode(batch), torch.arange(2, 2 + 3 * batch.size) % 5 + 2
+    logits, _ = model.decode_step(ids, memory.state.repeat(3), memory)
+    for path in range(3):
+        alone, _ = model.decode_step(ids[path::3], memory.state, memory)
+        close(logits[path::3], alone)
+
+
+def test_dropout_acts_in_training_only() -> None:
+    config = config_of(dropout=0.5, bidirectional=True, attention="bahdanau", layers=2)
+    model, batch = machine(config), random_batch(config)
+    assert torch.equal(model(batch), model(batch))
+    model.train()
+    assert not torch.equal(model(batch), model(batch))
+
+
+def test_dropout_keeps_the_expectation_of_inputs() -> None:
+    config = config_of(dropout=0.4)
+    model, batch = machine(config).train(), random_batch(config)
+    with torch.no_grad():
+        mean = torch.stack([model(batch) for _ in range(400)]).mean(dim=0)
+    assert (mean - model.eval()(batch)).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("attention", ["none", "bahdanau"])
+def test_ids_never_emitted_have_no_probability(attention: str) -> None:
+    config = config_of(never_emit=(PAD, EOS), zero_projection=True, attention=attention)
+    model, batch = Seq2Seq(config), random_batch(config)
+    probabilities = torch.softmax(model(batch), dim=-1)
+    assert (probabilities[..., :2] == 0).all()
+    assert torch.equal(probabilities[..., 2:], torch.full_like(probabilities[..., 2:], 0.2))
+
+
+def test_through_padding_reads_padding() -> None:
+    config = config_of(through_padding=True)
+    model, batch = machine(config), random_batch(config)
+    padded = pad_more(batch, 3, garbage=PAD)
+    steps = batch.target_in.shape[0]
+    assert not torch.allclose(model(padded)[:steps], model(batch))
+
+
+def test_a_reversed_source_is_a_source_reversed_by_hand() -> None:
+    plain, turned = config_of(), config_of(reverse_source=True)
+    batch = random_batch(plain)
+    by_hand = batch.source.clone()
+    for row, length in enumerate(batch.source_lengths.tolist()):
+        by_hand[:length, row] = batch.source[:length, row].flip(0)
+    expected = machine(plain)(replace(batch, source=by_hand))
+    assert torch.equal(machine(turned)(batch), expected)
+
+
+def test_the_teacher_may_be_silent() -> None:
+    config = config_of(bidirectional=True, attention="bahdanau")
+    model, batch = machine(config), random_batch(config)
+    steps = batch.target_in.shape[0]
+    free = model(batch, teacher=torch.zeros(steps, dtype=torch.bool))
+    own = torch.cat((batch.target_in[:1], free.argmax(dim=-1)[:-1]))
+    close(free, model(replace(batch, target_in=own)))
+    forced = model(batch, teacher=torch.ones(steps, batch.size, dtype=torch.bool))
+    close(forced, model(batch))
+
+
+def test_alignment_sums_to_one_over_the_source() -> None:
+    config = config_of(attention="luong")
+    batch = random_batch(config)
+    weights = machine(config).alignment(batch)
+    assert weights.shape == (batch.target_in.shape[0], batch.size, batch.source.shape[0])
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:2]))
+    assert (weights[:, 1, 1:] == 0).all()
+    with pytest.raises(ConfigError, match="attention"):
+        machine(config_of()).alignment(batch)
+
+
+def test_weights_are_a_function_of_architecture_and_seed() -> None:
+    before = torch.get_rng_state()
+    config = config_of(bidirectional=True, attention="bahdanau")
+    one, same, other = Seq2Seq(config), Seq2Seq(config), Seq2Seq(config, seed=1)
+    pairs = zip(one.parameters(), same.parameters(), strict=True)
+    assert all(torch.equal(mine, theirs) for mine, theirs in pairs)
+    assert not torch.equal(one.encoder.embedding.weight, other.encoder.embedding.weight)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_missing_streams_and_bad_lengths_are_refused() -> None:
+    config = config_of(source_streams=(3,))
+    batch = random_batch(config)
+    with pytest.raises(ConfigError, match="source_extra"):
+        machine(config).encode(replace(batch, source_extra=None))
+    with pytest.raises(ConfigError, match="condition"):
+        machine(config_of(condition_streams=(2,))).encode(random_batch(config_of()))
+    with pytest.raises(ConfigError, match="lengths"):
+        machine(config).encode(replace(batch, source_lengths=batch.source_lengths * 0))
+
+
+def test_the_smoke_batch_of_the_tutorial() -> None:
+    source = torch.tensor([[6, 3, 9], [0, 4, 8], [0, 0, 7]])
+    fed = torch.tensor([[EOS] * 3, [PAD] * 3, [PAD] * 3, [PAD] * 3])
+    batch = Batch(source, torch.tensor([1, 2, 3]), fed, fed, torch.tensor([4, 4, 4]))
+    assert Seq2Seq(config_of(vocab_size=10))(batch).shape == (4, 3, 10)
+
+
+def test_memory_is_a_value() -> None:
+    config = config_of(bidirectional=True, attention="luong", condition_streams=(4,))
+    memory = machine(config).encode(random_batch(config))
+    part = memory.rows(1, 3)
+    assert isinstance(part, Memory)
+    assert part.size == 2
+    assert torch.equal(part.values, memory.values[1:3])

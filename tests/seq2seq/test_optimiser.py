@@ -1,0 +1,70 @@
+"""The flat optimiser is torch's Adam on the separate weights."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from quantseq.seq2seq.loss import sequence_loss
+from quantseq.seq2seq.optimiser import FlatOptimiser, Optimiser
+from tests.seq2seq.conftest import config_of, machine, random_batch
+
+CONFIG = config_of(bidirectional=True, attention="bahdanau")
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_it_is_torchs(kind: Optimiser) -> None:
+    ours, batch = machine(CONFIG), random_batch(CONFIG)
+    theirs = copy.deepcopy(ours)
+    named = dict(theirs.named_parameters())
+    plain = [name for name in named if "bias" in name or "score" in name]
+    maker = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
+    expected = maker(
+        [
+            {"params": [value for name, value in named.items() if name not in plain]},
+            {"params": [named[name] for name in plain], "weight_decay": 0.0},
+        ],
+        lr=1e-2,
+        weight_decay=0.1,
+    )
+    with FlatOptimiser(ours, kind, learning_rate=1.0, weight_decay=0.1) as optimiser:
+        for _ in range(5):
+            optimiser.clear()
+            sequence_loss(ours(batch), batch).backward()  # type: ignore[no-untyped-call]
+            optimiser.step(learning_rate=1e-2, clip_norm=0.5)
+            expected.zero_grad()
+            sequence_loss(theirs(batch), batch).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+            expected.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_afterwards_weights_stand_alone() -> None:
+    model = machine(CONFIG)
+    with FlatOptimiser(model, "adam", learning_rate=1e-3, weight_decay=0.0) as optimiser:
+        optimiser.weights.add_(0.0)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimiser.weights.zero_()
+    for parameter, value in zip(model.parameters(), before, strict=True):
+        assert parameter.grad is None
+        assert torch.equal(parameter, value)
+
+
+def test_the_state_goes_on_where_it_was() -> None:
+    batch, ends = random_batch(CONFIG), []
+    for interrupted in (False, True):
+        model = machine(CONFIG)
+        state: dict[str, torch.Tensor] = {}
+        for session in ((5,), (2, 3))[interrupted]:
+            with FlatOptimiser(model, "adamw", learning_rate=1e-2, weight_decay=0.1) as optimiser:
+                if state:
+                    optimiser.load(state)
+                for _ in range(session):
+                    optimiser.clear()
+                    sequence_loss(model(batch), batch).backward()  # type: ignore[no-untyped-call]
+                    optimiser.step(learning_rate=1e-2, clip_norm=1.0)
+                state = {name: value.clone() for name, value in optimiser.state().items()}
+        ends.append(state["weights"])
+    assert torch.equal(*ends)

@@ -1,0 +1,87 @@
+"""Padding loses nothing, and a batch refuses parts that do not fit."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantseq.errors import ConfigError
+from quantseq.seq2seq.tokens import EOS, PAD, Batch, pad_sequences, teacher_forcing
+from tests.seq2seq.conftest import config_of, random_batch
+
+sequences = st.lists(st.lists(st.integers(2, 50), max_size=9), min_size=1, max_size=8)
+
+
+@given(sequences, st.integers(0, 3))
+def test_padding_keeps_every_sequence(given_sequences: list[list[int]], more: int) -> None:
+    longest = max(map(len, given_sequences))
+    matrix, lengths = pad_sequences(given_sequences, longest + more)
+    assert matrix.shape == (longest + more, len(given_sequences))
+    for column, sequence in enumerate(given_sequences):
+        assert matrix[: lengths[column], column].tolist() == sequence
+        assert (matrix[lengths[column] :, column] == PAD).all()
+
+
+def test_the_example_of_the_tutorial() -> None:
+    matrix, lengths = pad_sequences([[5, 7, 8], [6, 3], [3], [1]])
+    assert matrix.tolist() == [[5, 6, 3, 1], [7, 3, 0, 0], [8, 0, 0, 0]]
+    assert lengths.tolist() == [3, 2, 1, 1]
+    assert matrix.dtype == lengths.dtype == np.int64
+
+
+def test_more_rows_than_needed_are_padding() -> None:
+    matrix, _ = pad_sequences([[5, 7, 8], [6, 3]], max_sequence_length=5)
+    assert matrix[:, 0].tolist() == [5, 7, 8, 0, 0]
+
+
+@pytest.mark.parametrize(("given_sequences", "rows"), [([], None), ([[1, 2]], 1)])
+def test_padding_refuses(given_sequences: list[list[int]], rows: int | None) -> None:
+    with pytest.raises(ConfigError):
+        pad_sequences(given_sequences, rows)
+
+
+def test_teacher_forcing_starts_and_ends_with_eos() -> None:
+    batch = teacher_forcing([[5, 6], [7]])
+    assert batch.source.tolist() == [[5, 7], [6, PAD]]
+    assert batch.target_in.tolist() == [[EOS, EOS], [5, 7], [6, PAD]]
+    assert batch.target_out.tolist() == [[5, 7], [6, EOS], [EOS, PAD]]
+    assert batch.target_lengths.tolist() == [3, 2]
+
+
+def test_sources_may_differ_from_targets() -> None:
+    batch = teacher_forcing([[5]], sources=[[2, 3, 4]])
+    assert batch.source[:, 0].tolist() == [2, 3, 4]
+    assert batch.target_out[:, 0].tolist() == [5, EOS]
+
+
+def test_a_batch_refuses_what_does_not_fit() -> None:
+    batch = teacher_forcing([[5, 6], [7]])
+    with pytest.raises(ConfigError, match="source_lengths"):
+        Batch(
+            batch.source,
+            batch.source_lengths[:1],
+            batch.target_in,
+            batch.target_out,
+            batch.target_lengths,
+        )
+
+
+def test_rows_and_moving_keep_all_parts() -> None:
+    batch = random_batch(config_of(source_streams=(3, 4), condition_streams=(2,)))
+    picked = batch.rows(torch.tensor([2, 0])).to("cpu")
+    assert picked.size == 2
+    assert picked.source_extra is not None
+    assert picked.condition is not None
+    assert batch.source_extra is not None
+    assert batch.condition is not None
+    assert torch.equal(picked.source, batch.source[:, [2, 0]])
+    assert torch.equal(picked.source_extra, batch.source_extra[:, [2, 0]])
+    assert torch.equal(picked.condition, batch.condition[[2, 0]])
+    assert torch.equal(picked.target_out, batch.target_out[:, [2, 0]])
+
+
+def test_a_source_alone_is_a_batch() -> None:
+    batch = Batch.of_source(torch.tensor([[5, 6]]), torch.tensor([1, 1]))
+    assert batch.size == 2
+    assert batch.target_in.shape == (0, 2)
