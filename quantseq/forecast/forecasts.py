@@ -1,0 +1,306 @@
+"""What a forecast is, whatever made it: many (symbol, cutoff) rows of distributions and paths.
+
+Owns `Forecasts` (columnar, what code passes around), `Forecast` (one row of it, what people look
+at), the `Forecaster` protocol, the keyed draws, and the moments of the return that a position
+really holds. Knows nothing of how a model works inside.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.forecast.density import TokenDensity
+from quantseq.market.bars import Dates, Floats, Panel
+
+QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
+MIN_HISTORY = 168
+"""Sessions before the first cutoff that any model forecasts, so that all are scored on one set."""
+
+Paths = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """One symbol at one cutoff; every field is known at the close of `cutoff`.
+
+    Attributes
+    ----------
+    symbol : str
+    cutoff : datetime64[D]
+        Last session that the model saw.
+    paths : (num_paths, horizon) float32 or None
+        Sampled log returns per step.
+    token_probs : (V,) float64
+        Probabilities of the first step's bins.
+    density : TokenDensity
+        The marginal distributions of the steps, shape (1, H).
+    seed : int
+    """
+
+    symbol: str
+    cutoff: np.datetime64
+    paths: Paths | None
+    token_probs: Floats
+    density: TokenDensity
+    seed: int
+
+    def quantile(self, levels: ArrayLike) -> Floats:
+        """Log-return quantiles per step, (H, Q)."""
+        return np.asarray(self.density.quantile(levels)[0])
+
+    @property
+    def mean(self) -> Floats:
+        """Expected log return per step, (H,)."""
+        return np.asarray(self.density.mean[0])
+
+    @property
+    def prob_up(self) -> Floats:
+        """P(log return > 0) per step, (H,)."""
+        return np.asarray(self.density.prob_up[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Forecasts:
+    """M forecasts as columns.
+
+    Parameters
+    ----------
+    model : str
+        Name of the forecaster.
+    symbols : (M,) object
+    cutoffs : (M,) datetime64[D]
+        Last session that each row's forecast saw.
+    density : TokenDensity
+        Marginal distribution per step, (M, H).
+    overnight_share : (M,) float64
+        Share of a close-to-close variance that falls between close and open; fitted on train.
+    trained_until : datetime64[D]
+        Newest session that any fitted part has seen.
+    seed : int
+        Seed of the draws.
+    paths : (M, N, H) float32 or None
+        Joint samples of the log returns of steps 1..H.
+    """
+
+    model: str
+    symbols: NDArray[np.object_]
+    cutoffs: Dates
+    density: TokenDensity
+    overnight_share: Floats
+    trained_until: np.datetime64
+    seed: int
+    paths: Paths | None = None
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __iter__(self) -> Iterator[Forecast]:
+        for row in range(len(self)):
+            one = self[np.array([row])]
+            yield Forecast(
+                str(self.symbols[row]),
+                self.cutoffs[row],
+                None if one.paths is None else one.paths[0],
+                np.asarray(one.density.probs[0, 0], dtype=np.float64),
+                one.density,
+                self.seed,
+            )
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Forecasts":
+        return replace(
+            self,
+            symbols=self.symbols[rows],
+            cutoffs=self.cutoffs[rows],
+            density=self.density[rows],
+            overnight_share=self.overnight_share[rows],
+            paths=None if self.paths is None else self.paths[rows],
+        )
+
+    @property
+    def horizon(self) -> int:
+        """H, steps ahead."""
+        return int(self.density.loc.shape[1])
+
+    def quantile(self, levels: ArrayLike) -> Floats:
+        """Quantiles of each step's log return, (M, H, Q)."""
+        return self.density.quantile(levels)
+
+    @property
+    def mean(self) -> Floats:
+        """Expected log return per step, (M, H)."""
+        return self.density.mean
+
+    @property
+    def std(self) -> Floats:
+        """Standard deviation of the log return per step, (M, H)."""
+        return self.density.std
+
+    @property
+    def prob_up(self) -> Floats:
+        """P(log return > 0) per step, (M, H)."""
+        return self.density.prob_up
+
+    def cumulative_quantile(self, levels: ArrayLike) -> Floats:
+        """Quantiles of the return from the cutoff to each step: (M, H, Q).
+
+        Exact for the first step, over the paths for the later ones.
+
+        Raises
+        ------
+        ConfigError
+            If no paths were asked for.
+        """
+        if self.paths is None:
+            raise ConfigError("Cumulative quantiles need paths: predict with num_paths > 0.")
+        summed = np.cumsum(self.paths, axis=2, dtype=np.float64)
+        moved = np.moveaxis(np.quantile(summed, np.asarray(levels), axis=1), 0, -1)
+        result: Floats = np.ascontiguousarray(moved)
+        result[:, 0] = self.quantile(levels)[:, 0]
+        return result
+
+    def fill_moments(self, fill: str = "open") -> pd.DataFrame:
+        """Moments of the log return that a position decided at the cutoff really holds.
+
+        With open fills it is held from open t+1 to open t+2: the part of step 1 after the open and
+        the overnight part of step 2. Both are split by the overnight share of variance. With close
+        fills it is all of step 2. A horizon of one step stands in for the missing step 2.
+
+        Parameters
+        ----------
+        fill : {"open", "close"}
+            Where orders are filled on session t+1.
+
+        Returns
+        -------
+        DataFrame
+            Columns symbol, cutoff, mean, std, prob_up; known at the close of cutoff. P(up) is that
+            of step 1 (close: step 2) after a change of location and scale.
+        """
+        if fill not in ("open", "close"):
+            raise ConfigError(f"fill must be 'open' or 'close'. Got {fill!r}.")
+        last = min(1, self.horizon - 1)
+        late = self.overnight_share if fill == "open" else np.ones(len(self))
+        mean = (1 - late) * self.mean[:, 0] + late * self.mean[:, last]
+        std = np.sqrt((1 - late) * self.std[:, 0] ** 2 + late * self.std[:, last] ** 2)
+        base = 0 if fill == "open" else last
+        threshold = self.mean.copy()
+        threshold[:, base] -= self.std[:, base] * mean / std
+        prob_up = 1 - self.density.cdf(threshold)[:, base]
+        return pd.DataFrame(
+            {
+                "symbol": self.symbols,
+                "cutoff": self.cutoffs.astype("datetime64[s]"),
+                "mean": mean,
+                "std": std,
+                "prob_up": prob_up,
+            }
+        )
+
+    def to_frame(self, *, levels: tuple[float, ...] = QUANTILE_LEVELS) -> pd.DataFrame:
+        """One line per row and step: moments, quantiles ``q05 …``, cumulative ``cum_q05 …``."""
+        rows, steps = len(self), self.horizon
+        names = [f"{round(100 * level):02d}" for level in levels]
+        columns: dict[str, NDArray[np.generic]] = {
+            "symbol": np.repeat(self.symbols, steps),
+            "cutoff": np.repeat(self.cutoffs, steps).astype("datetime64[s]"),
+            "step": np.tile(np.arange(1, steps + 1), rows),
+            "sigma": self.std.ravel(),
+            "mean": self.mean.ravel(),
+            "prob_up": self.prob_up.ravel(),
+            "token_prob_max": np.asarray(self.density.probs, np.float64).max(axis=-1).ravel(),
+        }
+        quantiles = self.quantile(levels)
+        columns |= {f"q{n}": quantiles[..., i].ravel() for i, n in enumerate(names)}
+        if self.paths is not None:
+            summed = self.cumulative_quantile(levels)
+            columns |= {f"cum_q{n}": summed[..., i].ravel() for i, n in enumerate(names)}
+        return pd.DataFrame(columns)
+
+    @staticmethod
+    def concatenate(parts: list["Forecasts"]) -> "Forecasts":
+        """Stack forecasts of one model over folds; `trained_until` becomes the newest."""
+        first = parts[0]
+        density = TokenDensity(
+            np.concatenate([p.density.loc for p in parts]),
+            np.concatenate([p.density.scale for p in parts]),
+            np.concatenate([p.density.nu for p in parts]),
+            np.concatenate([p.density.probs for p in parts]),
+        )
+        paths = [p.paths for p in parts if p.paths is not None]
+        return Forecasts(
+            first.model,
+            np.concatenate([p.symbols for p in parts]),
+            np.concatenate([p.cutoffs for p in parts]),
+            density,
+            np.concatenate([p.overnight_share for p in parts]),
+            max(p.trained_until for p in parts),
+            first.seed,
+            np.concatenate(paths) if len(paths) == len(parts) else None,
+        )
+
+
+class Forecaster(Protocol):
+    """Anything that forecasts; `trained_until` is checked before it is scored."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        ...
+
+    @property
+    def trained_until(self) -> np.datetime64:
+        """Newest session that any fitted part has seen."""
+        ...
+
+    def predict(
+        self, panel: Panel, cutoffs: Dates, *, horizon: int, num_paths: int = 0, seed: int = 0
+    ) -> Forecasts:
+        """Forecast every symbol at every cutoff on which it traded.
+
+        For each row only bars up to its cutoff are used, however rows are batched.
+        """
+        ...
+
+
+def rows_to_forecast(panel: Panel, cutoffs: Dates) -> dict[str, NDArray[np.intp]]:
+    """Indices into each symbol's sessions that are cutoffs with at least `MIN_HISTORY` before.
+
+    Raises
+    ------
+    NotEnoughDataError
+        If nothing can be forecast.
+    """
+    wanted = np.asarray(cutoffs, dtype="datetime64[D]")
+    rows = {}
+    for symbol, bars in panel.items():
+        index = np.flatnonzero(np.isin(bars.sessions, wanted))
+        rows[symbol] = index[index >= MIN_HISTORY]
+    if not any(len(index) for index in rows.values()):
+        longest = max(len(bars) for bars in panel.values())
+        raise NotEnoughDataError(
+            f"Nothing to forecast: the longest of {len(panel)} symbols has {longest} sessions, and "
+            f"every cutoff needs {MIN_HISTORY} before it. Give a longer history or later dates."
+        )
+    return rows
+
+
+def keyed_uniforms(
+    seed: int, symbols: NDArray[np.object_], cutoffs: Dates, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Uniform draws in [0, 1) keyed by (seed, symbol, cutoff): (M, *shape).
+
+    A row's numbers depend on nothing but its key, so neither batching nor the number of jobs
+    changes a bit (Philox counter-based generator).
+    """
+    draws = np.empty((len(symbols), *shape), dtype=np.float32)
+    for row, (symbol, cutoff) in enumerate(zip(symbols, cutoffs, strict=True)):
+        key = hashlib.blake2b(f"{seed}|{symbol}|{cutoff}".encode(), digest_size=16).digest()
+        bits = np.random.Philox(key=np.frombuffer(key, dtype=np.uint64))
+        draws[row] = np.random.Generator(bits).random(shape, dtype=np.float32)
+    return draws

@@ -1,0 +1,205 @@
+"""Money to integers and back: returns become bins of their probability integral transform.
+
+Owns the bin edges, the ids and the saved state. Knows nothing of networks; the reference density
+that turns a return into its transform is given to it as numbers in (0, 1).
+
+Encode: ``u = F(r)`` → bin ``⌊V·u⌋`` → id ``bin + FIRST_ID``. Decode: id → bin → ``u`` drawn inside
+the bin → ``r = F⁻¹(u)``. Because the bins are equal shares of the reference's probability, uniform
+token probabilities are the reference itself, and ``ln V − cross-entropy`` is the skill over it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantseq.errors import ConfigError, ModelFileError
+from quantseq.files import fingerprint, read_json, write_json
+from quantseq.market.bars import Floats
+from quantseq.seq2seq.tokens import FIRST_ID
+
+STATE_VERSION = 1
+MAX_BINS = 4096
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ReturnTokenizer:
+    """Equal bins of the probability integral transform, as token ids.
+
+    Parameters
+    ----------
+    num_bins : int
+        V, in [2, 4096].
+    fitted_from, fitted_until : str
+        Interval of the training block whose reference defines the transform, ISO dates.
+    symbols : tuple of str
+        The symbols of that block.
+    data_hash : str
+        SHA-256 of that block.
+    zero_share : float
+        Share of exactly zero returns in the block: an atom that a continuous density cannot show.
+
+    Raises
+    ------
+    ConfigError
+        If `num_bins` is outside its rule.
+
+    Examples
+    --------
+    >>> tokenizer = ReturnTokenizer(4)
+    >>> tokenizer.encode(np.array([0.1, 0.3, 0.99]))
+    array([2, 3, 5])
+    >>> tokenizer.decode(np.array([2, 3, 5]))
+    array([0.125, 0.375, 0.875])
+    """
+
+    num_bins: int
+    fitted_from: str = ""
+    fitted_until: str = ""
+    symbols: tuple[str, ...] = ()
+    data_hash: str = ""
+    zero_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.num_bins, int) or not 2 <= self.num_bins <= MAX_BINS:
+            raise ConfigError(
+                "The 'num_bins' parameter of ReturnTokenizer must be an int in "
+                f"[2, {MAX_BINS}]. Got {self.num_bins!r}."
+            )
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids: the bins, and the reserved PAD and EOS."""
+        return self.num_bins + FIRST_ID
+
+    @property
+    def edges(self) -> Floats:
+        """(V + 1,) edges of the bins in [0, 1]."""
+        return np.arange(self.num_bins + 1) / self.num_bins
+
+    def encode(self, levels: Floats) -> Ids:
+        """Ids of transforms in [0, 1]; NaN becomes the middle bin, which says nothing.
+
+        Raises
+        ------
+        ConfigError
+            If a level lies outside [0, 1].
+        """
+        if ((levels < 0) | (levels > 1)).any():
+            raise ConfigError("Only levels in [0, 1] have a token: pass F(r), not the return.")
+        bins = np.floor(np.nan_to_num(levels, nan=0.5) * self.num_bins).astype(np.int64)
+        return np.minimum(bins, self.num_bins - 1) + FIRST_ID
+
+    def decode(self, ids: Ids, inside: Floats | float = 0.5) -> Floats:
+        """Levels u at position `inside` ∈ [0, 1) of each id's bin.
+
+        Draw `inside` uniformly to keep the variance: midpoints lose some of it.
+
+        Raises
+        ------
+        ConfigError
+            If an id is PAD, EOS or beyond the vocabulary.
+        """
+        bins = self.bins(ids)
+        return np.asarray((bins + inside) / self.num_bins)
+
+    def bins(self, ids: Ids) -> Ids:
+        """Bin numbers 0..V − 1 of ids.
+
+        Raises
+        ------
+        ConfigError
+            If an id is PAD, EOS or beyond the vocabulary.
+        """
+        if ((ids < FIRST_ID) | (ids >= self.vocab_size)).any():
+            raise ConfigError(
+                f"Only ids {FIRST_ID} to {self.vocab_size - 1} are returns; PAD and EOS are not. "
+                f"Got ids from {ids.min()} to {ids.max()}."
+            )
+        return ids - FIRST_ID
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides what an id means."""
+        return fingerprint({"version": STATE_VERSION, **asdict(self)})
+
+    def save(self, path: Path) -> None:
+        """Write the state as JSON."""
+        state = {"version": STATE_VERSION, **asdict(self), "fingerprint": self.fingerprint}
+        write_json(path, state)
+
+    @classmethod
+    def load(cls, path: Path, *, expected: str | None = None) -> Self:
+        """Read the state back.
+
+        Raises
+        ------
+        ModelFileError
+            If the file was changed, written by a newer version, or differs from `expected`.
+        CorruptFileError
+            If it cannot be read.
+        """
+        state = read_json(path)
+        if not isinstance(state, dict):
+            raise ModelFileError(f"{path} is not a tokenizer. Train the model again.")
+        stamp, version = state.pop("fingerprint", None), state.pop("version", None)
+        if version != STATE_VERSION:
+            raise ModelFileError(
+                f"{path} has tokenizer version {version}; this quantseq reads {STATE_VERSION}. "
+                "Train the model again."
+            )
+        try:
+            tokenizer = cls(**{**state, "symbols": tuple(state["symbols"])})
+        except (TypeError, KeyError, ConfigError) as error:
+            raise ModelFileError(
+                f"{path} is not a tokenizer: {error} Train the model again."
+            ) from error
+        if tokenizer.fingerprint != stamp or (expected is not None and stamp != expected):
+            raise ModelFileError(
+                f"{path} has fingerprint {str(stamp)[:12]}, its content {tokenizer.fingerprint[:12]}, "
+                f"the model expects {str(expected)[:12]}. Tokens would mean something else: restore "
+                "the folder or train the model again."
+            )
+        return tokenizer
+
+
+@dataclass(frozen=True)
+class StreamBins:
+    """Equal-mass bins of an auxiliary input (range, volume, market): edges fitted on train only.
+
+    Parameters
+    ----------
+    edges : tuple of float
+        Inner edges, strictly increasing; ties in the data merge bins.
+    """
+
+    edges: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, values: Floats, *, num_bins: int) -> Self:
+        """Quantiles of the finite `values`; without any, a single bin."""
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            return cls(())
+        inner = np.quantile(finite, np.arange(1, num_bins) / num_bins)
+        return cls(tuple(np.unique(inner).tolist()))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids: the bins, one for "unknown", and the reserved PAD and EOS."""
+        return len(self.edges) + 2 + FIRST_ID
+
+    def encode(self, values: Floats) -> Ids:
+        """Ids of `values`; NaN becomes the id of "unknown"."""
+        ids = np.searchsorted(np.array(self.edges), values, side="right") + FIRST_ID + 1
+        return np.where(np.isfinite(values), ids, FIRST_ID).astype(np.int64)
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from ``dataclasses.asdict``."""
+        return cls(tuple(state["edges"]))

@@ -1,0 +1,338 @@
+"""Causal scales: how large the next returns may be, known before they happen.
+
+Owns the daily variance proxy, the features of the heterogeneous autoregression (HAR), and the two
+scales built on them: `ewma_scale` and `HarModel`. Knows nothing of tokens, densities or networks.
+
+Every array here is indexed by session, and the value at session i uses bars up to the close of i
+only: a scale for the return of session i + h that stands at index i is known h sessions ahead.
+
+References
+----------
+.. [1] Garman, M. and Klass, M. (1980). On the estimation of security price volatilities from
+   historical data. Journal of Business 53(1).
+.. [2] Corsi, F. (2009). A simple approximate long-memory model of realized volatility. Journal of
+   Financial Econometrics 7(2).
+.. [3] J.P. Morgan/Reuters (1996). RiskMetrics technical document, 4th edition.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from quantseq.errors import NotEnoughDataError
+from quantseq.market.bars import Bars, Dates, Floats, Panel
+
+LONG_WINDOW = 120
+"""Sessions of the longest HAR average: features exist from index ``LONG_WINDOW - 1`` on."""
+
+WINDOWS = (1, 5, 22, LONG_WINDOW)
+RISKMETRICS_DECAY = 0.94
+VARIANCE_FLOOR = 1e-8
+"""Smallest daily variance: a scale of 0.01 % a day."""
+
+RELATIVE_FLOOR = 0.05
+"""A day's variance proxy is at least this share of its own recent average."""
+
+FEATURE_NAMES = (
+    "intercept",
+    *(f"log variance, mean of {window}" for window in WINDOWS),
+    "negative return",
+    "positive return",
+    "market log variance, 1",
+    "market log variance, 5",
+)
+
+
+def ewma(values: Floats, decay: float, start: float) -> Floats:
+    """Exponentially weighted average; the value at i includes ``values[i]``.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Finite numbers.
+    decay : float
+        Weight of the past, in (0, 1).
+    start : float
+        The average before the first value.
+    """
+    extended = pd.Series(np.concatenate([[start], values]))
+    return extended.ewm(alpha=1 - decay, adjust=False).mean().to_numpy()[1:]
+
+
+def daily_variance(bars: Bars) -> Floats:
+    """Range-based variance of each session: overnight² + Garman-Klass [1]_, floored.
+
+    Parameters
+    ----------
+    bars : Bars
+        Adjusted bars. Where only closes are known (open = high = low = close) the proxy becomes
+        the squared close-to-close return by itself.
+
+    Returns
+    -------
+    (n,) float64
+        Variance per session, known at its close, never below the floors. A session without range
+        or a stale price is lifted to `RELATIVE_FLOOR` of its recent average.
+    """
+    open_, close = np.log(bars.open), np.log(bars.close)
+    overnight = np.zeros(len(bars))
+    overnight[1:] = open_[1:] - close[:-1]
+    spread = np.log(bars.high / bars.low)
+    klass = 0.5 * spread**2 - (2 * np.log(2) - 1) * (close - open_) ** 2
+    raw = overnight**2 + np.maximum(klass, 0)
+    floored = np.empty_like(raw)
+    recent = max(float(raw[0]), 1e-4)
+    for i, value in enumerate(raw.tolist()):
+        kept = max(value, RELATIVE_FLOOR * recent, VARIANCE_FLOOR)
+        floored[i] = kept
+        recent = RISKMETRICS_DECAY * recent + (1 - RISKMETRICS_DECAY) * kept
+    return np.asarray(floored)
+
+
+def ewma_scale(bars: Bars, *, decay: float = RISKMETRICS_DECAY) -> Floats:
+    """RiskMetrics volatility [3]_ for the next session, from close-to-close returns.
+
+    Returns
+    -------
+    (n,) float64
+        At index i: the scale of the return of session i + 1, known at the close of i; NaN at 0,
+        before any return.
+    """
+    scale = np.full(len(bars), np.nan)
+    if len(bars) > 1:
+        squares = bars.log_returns()[1:] ** 2
+        average = ewma(squares, decay, float(squares[0]))
+        scale[1:] = np.sqrt(np.maximum(average, VARIANCE_FLOOR))
+    return scale
+
+
+def rolling_mean(values: Floats, window: int) -> Floats:
+    """Mean of the last `window` values including the current one; NaN until there are enough."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    means: Floats = np.full(len(values), np.nan)
+    if len(values) >= window:
+        means[window - 1 :] = (sums[window:] - sums[:-window]) / window
+    return means
+
+
+def mean_by_session(sessions: Dates, parts: Mapping[str, tuple[Dates, Floats]]) -> Floats:
+    """Average over symbols per session of the shared calendar; NaN where nobody has a value.
+
+    Symbols are added one after the other, so that a symbol which appears later changes no bit of
+    an earlier session.
+    """
+    total, count = np.zeros(len(sessions)), np.zeros(len(sessions))
+    for own, values in parts.values():
+        known = np.isfinite(values)
+        where = np.searchsorted(sessions, own[known])
+        total[where] += values[known]
+        count[where] += 1
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class SymbolFeatures:
+    """What one symbol shows at the close of each session; every array has n rows.
+
+    Attributes
+    ----------
+    sessions : (n,) datetime64[D]
+    returns : (n,) log returns, NaN at 0
+    overnight : (n,) log return from the last close to the open, NaN at 0
+    log_variance : (n,) log of `daily_variance`
+    har : (n, F) features in the order of `FEATURE_NAMES`; NaN rows before `LONG_WINDOW` - 1
+    market_return : (n,) equal-weight mean return of the peers that share the time zone
+    volume : (n,) shares traded
+    """
+
+    sessions: Dates
+    returns: Floats
+    overnight: Floats
+    log_variance: Floats
+    har: Floats
+    market_return: Floats
+    volume: Floats
+
+
+def features(panel: Panel) -> dict[str, SymbolFeatures]:
+    """Compute every symbol's causal features.
+
+    Market terms average the peers of the same exchange time zone, the symbol itself included,
+    because only those have closed when it closes; a symbol without peers stands in for its market.
+
+    Parameters
+    ----------
+    panel : Panel
+        Raw bars; they are adjusted here.
+    """
+    adjusted = panel.adjusted()
+    variances = {name: np.log(daily_variance(bars)) for name, bars in adjusted.items()}
+    means = {
+        name: {window: rolling_mean(values, window) for window in WINDOWS}
+        for name, values in variances.items()
+    }
+    zones: dict[str, list[str]] = {}
+    for name, bars in adjusted.items():
+        zones.setdefault(bars.timezone, []).append(name)
+    result: dict[str, SymbolFeatures] = {}
+    for members in zones.values():
+        zone = Panel(adjusted[name] for name in members)
+        excess = mean_by_session(
+            zone.sessions,
+            {
+                name: (adjusted[name].sessions, variances[name] - means[name][LONG_WINDOW])
+                for name in members
+            },
+        )
+        week = _mean_of_known(excess, 5)
+        market = mean_by_session(
+            zone.sessions,
+            {name: (adjusted[name].sessions, adjusted[name].log_returns()) for name in members},
+        )
+        for name in members:
+            bars, own = adjusted[name], means[name]
+            where = np.searchsorted(zone.sessions, bars.sessions)
+            returns = bars.log_returns()
+            overnight = np.full(len(bars), np.nan)
+            overnight[1:] = np.log(bars.open[1:] / bars.close[:-1])
+            standardised = np.clip(returns / np.exp(own[22] / 2), -8, 8)
+            base = own[LONG_WINDOW]
+            har = np.column_stack(
+                [
+                    np.ones(len(bars)),
+                    *(own[window] for window in WINDOWS),
+                    np.minimum(standardised, 0),
+                    np.maximum(standardised, 0),
+                    base + excess[where],
+                    base + week[where],
+                ]
+            )
+            har[~np.isfinite(har).all(axis=1)] = np.nan
+            result[name] = SymbolFeatures(
+                bars.sessions,
+                returns,
+                overnight,
+                variances[name],
+                har,
+                market[where],
+                bars.volume,
+            )
+    return {name: result[name] for name in panel}
+
+
+def _mean_of_known(values: Floats, window: int) -> Floats:
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    sums = rolling_mean(np.concatenate([np.zeros(window - 1), filled]), window)[window - 1 :]
+    counts = rolling_mean(np.concatenate([np.zeros(window - 1), known.astype(float)]), window)
+    share = counts[window - 1 :]
+    return np.where(share > 0, sums / np.where(share > 0, share, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class HarModel:
+    """Pooled HAR [2]_ on the log of the range-based variance, one regression per step ahead.
+
+    Parameters
+    ----------
+    coefficients : (F, H) float64
+        Ordinary least squares over all symbols and sessions of the training block.
+    rescale : (H,) float64
+        Makes the typical symbol's standardised training return have unit variance.
+    """
+
+    coefficients: Floats
+    rescale: Floats
+
+    @property
+    def horizon(self) -> int:
+        """Steps ahead that the model covers."""
+        return int(self.coefficients.shape[1])
+
+    @classmethod
+    def fit(cls, data: Mapping[str, SymbolFeatures], *, horizon: int) -> Self:
+        """Fit on every row whose features and targets lie inside `data`.
+
+        Parameters
+        ----------
+        data : mapping of SymbolFeatures
+            Features of the training block only: whatever is in them is used.
+        horizon : int
+            Steps ahead, at least 1.
+
+        Raises
+        ------
+        NotEnoughDataError
+            If fewer than 100 rows have both features and targets.
+        """
+        rows, targets = [], []
+        for one in data.values():
+            usable = np.flatnonzero(np.isfinite(one.har).all(axis=1))
+            usable = usable[usable + horizon < len(one.sessions)]
+            rows.append(one.har[usable])
+            targets.append(one.log_variance[usable[:, None] + np.arange(1, horizon + 1)])
+        x, y = np.concatenate(rows), np.concatenate(targets)
+        if len(x) < 100:
+            raise NotEnoughDataError(
+                f"The volatility model found {len(x)} usable sessions; it needs 100 after the first "
+                f"{LONG_WINDOW} of each symbol. Give a longer history or an earlier start."
+            )
+        coefficients = np.linalg.lstsq(x, y, rcond=None)[0]
+        plain = cls(coefficients, np.ones(horizon))
+        energy = []
+        for one in data.values():
+            z = aligned_returns(one.returns, horizon) / plain.scale(one.har)
+            if np.isfinite(z).any(axis=0).all():
+                own = np.nanmean(np.clip(z, -8, 8) ** 2, axis=0)
+                if (own > 0).all():  # a series that never moves says nothing of a unit variance
+                    energy.append(own)
+        return cls(coefficients, np.sqrt(np.median(energy or [plain.rescale], axis=0)))
+
+    def scale(self, har: Floats) -> Floats:
+        """Volatility of each of the next H returns.
+
+        Parameters
+        ----------
+        har : (n, F) float64
+            Feature rows; NaN rows give NaN.
+
+        Returns
+        -------
+        (n, H) float64
+            At row i, column h - 1: the scale of the return of session i + h, known at the close of
+            i, never below ``sqrt(VARIANCE_FLOOR)``.
+        """
+        # Column by column: a matrix product may choose another kernel for another number of rows.
+        log_variance = np.zeros((len(har), self.horizon))
+        for feature in range(har.shape[1]):
+            log_variance += har[:, feature, None] * self.coefficients[feature]
+        scale = np.exp(np.clip(log_variance, -30, 5) / 2) * self.rescale
+        return np.maximum(scale, np.sqrt(VARIANCE_FLOOR))
+
+    def to_json(self) -> dict[str, Any]:
+        """State as JSON values."""
+        return {"coefficients": self.coefficients.tolist(), "rescale": self.rescale.tolist()}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_json`."""
+        return cls(np.array(state["coefficients"]), np.array(state["rescale"]))
+
+
+def aligned_returns(returns: Floats, horizon: int) -> NDArray[np.float64]:
+    """Future returns beside the session that would forecast them.
+
+    Returns
+    -------
+    (n, H) float64
+        At row i, column h - 1: the return of session i + h; NaN past the end.
+    """
+    result = np.full((len(returns), horizon), np.nan)
+    for step in range(1, horizon + 1):
+        if len(returns) > step:
+            result[: len(returns) - step, step - 1] = returns[step:]
+    return result

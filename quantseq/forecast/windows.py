@@ -1,0 +1,302 @@
+"""Prices as sequences of integers: a panel becomes (context, horizon) token windows.
+
+Owns which numbers the network may see at a cutoff, how each becomes a token stream, and the
+gathering of windows into batches. Knows nothing of layers or losses; asks the reference for
+densities and the tokenizer for ids.
+
+Streams of the context, one id per session i, each known at the close of i: the return's transform
+under the reference that was known the day before, the range over that scale, the volume over its
+20-session mean, the market's return over its scale. Conditions of the decoder, one id per window:
+the forecast scale over its long-run level, that level, and range over return volatility.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quantseq.errors import NotEnoughDataError
+from quantseq.forecast.forecasts import MIN_HISTORY
+from quantseq.forecast.reference import Reference
+from quantseq.forecast.tokenizer import ReturnTokenizer, StreamBins
+from quantseq.forecast.volatility import (
+    LONG_WINDOW,
+    RISKMETRICS_DECAY,
+    SymbolFeatures,
+    aligned_returns,
+    ewma,
+    features,
+    rolling_mean,
+)
+from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.seq2seq.tokens import EOS, PAD, Batch
+
+STREAMS = ("range", "volume", "market")
+CONDITIONS = ("scale over long run", "long-run scale", "range over return")
+STREAM_BINS = 16
+CONTEXT = MIN_HISTORY - LONG_WINDOW
+"""Sessions of context: what `MIN_HISTORY` leaves after the longest volatility average."""
+
+
+def _auxiliary(one: SymbolFeatures, reference: Reference, symbol: str) -> tuple[Floats, Floats]:
+    """Values (n, 3) of the extra streams and (n, 3) of the conditions; NaN where unknown."""
+    n = len(one.sessions)
+    sigma = np.log(reference.parameters(symbol, one.har).scale[:, 0])
+    known_before = np.concatenate([[np.nan], sigma[:-1]])
+    volume = np.full(n, np.nan)
+    usual = np.concatenate([[np.nan], rolling_mean(one.volume, 20)[:-1]])
+    traded = (one.volume > 0) & (usual > 0)
+    volume[traded] = np.log(one.volume[traded] / usual[traded])
+    market = np.nan_to_num(one.market_return)
+    market_scale = np.sqrt(np.maximum(ewma(market**2, RISKMETRICS_DECAY, 1e-4), 1e-8))
+    market_z = np.full(n, np.nan)
+    market_z[1:] = market[1:] / market_scale[:-1]
+    squares = np.nan_to_num(one.returns) ** 2
+    return_scale = 0.5 * np.log(np.maximum(ewma(squares, RISKMETRICS_DECAY, 1e-4), 1e-8))
+    long_run = one.har[:, 4] / 2  # mean log variance of LONG_WINDOW sessions
+    streams = np.column_stack([one.log_variance / 2 - known_before, volume, market_z])
+    conditions = np.column_stack(
+        [sigma - long_run, long_run, one.log_variance / 2 - return_scale],
+    )
+    return streams, conditions
+
+
+@dataclass(frozen=True, eq=False)
+class WindowTable:
+    """A panel as flat arrays of L sessions, symbol after symbol; windows are index arithmetic.
+
+    Attributes
+    ----------
+    symbols : (L,) object; sessions : (L,) datetime64[D]
+    source : (L, 1 + len(STREAMS)) int64
+        Token ids of the context streams, the return first.
+    condition : (L, len(CONDITIONS)) int64
+    targets : (L, H) int64
+        Id of the return of session i + h under the reference known at i; PAD past the end.
+    returns : (L, H) float64
+        Those returns; NaN past the end.
+    target_sessions : (L, H) datetime64[D]
+        When each of them is known; 9999-12-31 past the end.
+    loc, scale, nu : (L, H) float64
+        The reference at each session.
+    usable : (L,) bool
+        Whether a whole context ends here.
+    """
+
+    symbols: NDArray[np.object_]
+    sessions: Dates
+    source: NDArray[np.int64]
+    condition: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    returns: Floats
+    target_sessions: Dates
+    loc: Floats
+    scale: Floats
+    nu: Floats
+    usable: NDArray[np.bool_]
+
+    def batch(self, rows: NDArray[np.intp]) -> Batch:
+        """Gather the windows that end at `rows` as a time-major batch."""
+        index = rows[None, :] + np.arange(1 - CONTEXT, 1)[:, None]
+        source = torch.from_numpy(self.source[index])
+        out = torch.from_numpy(np.ascontiguousarray(self.targets[rows].T))
+        first = torch.full((1, len(rows)), EOS, dtype=torch.int64)
+        horizon = self.targets.shape[1]
+        return Batch(
+            source=source[..., 0].contiguous(),
+            source_lengths=torch.full((len(rows),), CONTEXT, dtype=torch.int64),
+            target_in=torch.cat([first, out[:-1]]),
+            target_out=out,
+            target_lengths=torch.full((len(rows),), horizon, dtype=torch.int64),
+            source_extra=source[..., 1:].contiguous(),
+            condition=torch.from_numpy(self.condition[rows]),
+        )
+
+    def rows_between(self, start: Any, end: Any) -> NDArray[np.intp]:
+        """Usable rows whose cutoff is at or after `start` and whose targets are known by `end`."""
+        first, last = np.datetime64(start, "D"), np.datetime64(end, "D")
+        inside = (self.sessions >= first) & (self.target_sessions[:, -1] <= last)
+        return np.flatnonzero(inside & self.usable)
+
+    def halves(
+        self, sessions: Dates, start: Any, *, purge: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows of the two halves of a validation block, `purge` sessions apart.
+
+        Parameters
+        ----------
+        sessions : (D,) datetime64[D]
+            Calendar that ends with the block.
+        start : date
+            Where the block begins.
+        purge : int
+
+        Raises
+        ------
+        NotEnoughDataError
+            If the block has no room for two halves.
+        """
+        block = sessions[sessions >= np.datetime64(start, "D")]
+        if len(block) < 2 + purge:
+            raise NotEnoughDataError(
+                f"The validation block from {start} to {sessions[-1]} has {len(block)} sessions; "
+                f"at least {2 + purge} are needed. Start it earlier or give later bars."
+            )
+        middle = len(block) // 2
+        second = min(middle + purge, len(block) - 1)
+        return (
+            self.rows_between(block[0], block[middle - 1]),
+            self.rows_between(block[second], block[-1]),
+        )
+
+
+@dataclass(frozen=True)
+class PriceTask:
+    """Everything fitted that turns prices into windows; fitted on the training block only.
+
+    Parameters
+    ----------
+    reference : Reference
+    tokenizer : ReturnTokenizer
+    stream_bins, condition_bins : tuple of StreamBins
+    """
+
+    reference: Reference
+    tokenizer: ReturnTokenizer
+    stream_bins: tuple[StreamBins, ...]
+    condition_bins: tuple[StreamBins, ...]
+
+    @property
+    def horizon(self) -> int:
+        """Steps ahead."""
+        return self.reference.horizon
+
+    @classmethod
+    def fit(cls, panel: Panel, *, horizon: int, num_bins: int) -> Self:
+        """Fit reference and bins on a training block: everything in `panel` is used.
+
+        Raises
+        ------
+        NotEnoughDataError
+            If no symbol is long enough for one window.
+        """
+        longest = max(len(bars) for bars in panel.values())
+        needed = LONG_WINDOW + CONTEXT + 1 + horizon
+        if longest < needed:
+            raise NotEnoughDataError(
+                f"The longest training history has {longest} sessions; {needed} are needed "
+                f"({LONG_WINDOW} for the scale, {CONTEXT} of context, one cutoff, {horizon} of horizon). "
+                "Give a longer history or a later split."
+            )
+        reference = Reference.fit(panel, horizon=horizon)
+        data = features(panel)
+        values = [_auxiliary(one, reference, symbol) for symbol, one in data.items()]
+        streams = np.concatenate([streams for streams, _ in values])
+        conditions = np.concatenate([conditions for _, conditions in values])
+        returns = np.concatenate([one.returns[1:] for one in data.values()])
+        tokenizer = ReturnTokenizer(
+            num_bins,
+            fitted_from=str(panel.sessions[0]),
+            fitted_until=str(panel.sessions[-1]),
+            symbols=panel.symbols,
+            data_hash=panel.sha256,
+            zero_share=float(np.mean(returns == 0)),
+        )
+        return cls(
+            reference,
+            tokenizer,
+            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in streams.T),
+            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions.T),
+        )
+
+    def table(self, panel: Panel) -> WindowTable:
+        """Encode a panel; the row of session i uses bars up to i, its targets the H after."""
+        parts: dict[str, list[NDArray[Any]]] = {}
+        for symbol, one in features(panel).items():
+            parameters = self.reference.parameters(symbol, one.har)
+            ahead = aligned_returns(one.returns, self.horizon)
+            levels = parameters.cdf(ahead)
+            known = np.isfinite(levels)
+            own = np.full(len(one.sessions), np.nan)
+            own[1:] = levels[:-1, 0]
+            streams, conditions = _auxiliary(one, self.reference, symbol)
+            encoded = [b.encode(v) for b, v in zip(self.stream_bins, streams.T, strict=True)]
+            n, ordinal = len(one.sessions), np.arange(len(one.sessions))
+            late = np.full((n, self.horizon), np.datetime64("9999-12-31"), dtype="datetime64[D]")
+            for step in range(1, min(self.horizon, n - 1) + 1):
+                late[: n - step, step - 1] = one.sessions[step:]
+            columns = {
+                "symbols": np.full(n, symbol, dtype=object),
+                "sessions": one.sessions,
+                "source": np.column_stack([self.tokenizer.encode(own), *encoded]),
+                "condition": np.column_stack(
+                    [b.encode(v) for b, v in zip(self.condition_bins, conditions.T, strict=True)]
+                ),
+                "targets": np.where(known, self.tokenizer.encode(levels), PAD),
+                "returns": ahead,
+                "target_sessions": late,
+                "loc": parameters.loc,
+                "scale": parameters.scale,
+                "nu": parameters.nu,
+                "usable": ordinal >= MIN_HISTORY,
+            }
+            for name, values in columns.items():
+                parts.setdefault(name, []).append(values)
+        return WindowTable(**{name: np.concatenate(values) for name, values in parts.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """State as JSON values; the tokenizer has a file of its own."""
+        return {
+            "reference": self.reference.to_json(),
+            "streams": [asdict(bins) for bins in self.stream_bins],
+            "conditions": [asdict(bins) for bins in self.condition_bins],
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any], tokenizer: ReturnTokenizer) -> Self:
+        """Rebuild from `to_json` and the tokenizer."""
+        return cls(
+            Reference.from_json(state["reference"]),
+            tokenizer,
+            tuple(StreamBins.from_json(one) for one in state["streams"]),
+            tuple(StreamBins.from_json(one) for one in state["conditions"]),
+        )
+
+
+@dataclass(frozen=True)
+class WindowSource:
+    """Training batches: every `stride`-th window at a random phase per epoch, shuffled.
+
+    The batch of a step depends on (seed, step) alone, so that training can resume anywhere.
+
+    Parameters
+    ----------
+    table : WindowTable
+    rows : (R,) int
+        Windows to draw from, in order.
+    batch_size, stride, seed : int
+    """
+
+    table: WindowTable
+    rows: NDArray[np.intp]
+    batch_size: int
+    stride: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches until every window of one phase has been seen."""
+        return max(1, len(self.rows) // self.stride // self.batch_size)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of training step `step`."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        rng = np.random.default_rng([self.seed, epoch])
+        phase = int(rng.integers(self.stride))
+        order = rng.permutation(self.rows[phase :: self.stride])
+        return self.table.batch(
+            order[position * self.batch_size : (position + 1) * self.batch_size]
+        )

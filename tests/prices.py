@@ -1,0 +1,143 @@
+"""Prices to forecast, invented and real, the art of rewriting their future, and a fitted forecaster."""
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from quantseq.market.bars import Bars, Panel
+from quantseq.market.sources import SampleSource
+
+if TYPE_CHECKING:
+    from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+    from quantseq.forecast.forecasts import Forecasts
+
+NEW_YORK, TOKYO = "America/New_York", "Asia/Tokyo"
+
+
+def simulate_bars(
+    symbol: str,
+    n: int,
+    *,
+    seed: int = 0,
+    start: str = "2015-01-01",
+    timezone: str = NEW_YORK,
+    **changes: Any,
+) -> Bars:
+    """Bars whose volatility clusters; `changes` replace whole fields."""
+    rng = np.random.default_rng([seed, *symbol.encode()])
+    log_variance = np.zeros(n)
+    for i in range(1, n):
+        log_variance[i] = 0.97 * log_variance[i - 1] + 0.2 * rng.normal()
+    sigma = 0.012 * np.exp(log_variance / 2)
+    moves = sigma[:, None] * rng.standard_t(6, (n, 6)) / 3
+    close = 100 * np.exp(np.cumsum(moves.sum(axis=1)))
+    path = np.log(close)[:, None] - np.cumsum(moves[:, ::-1], axis=1)[:, ::-1] + moves
+    open_ = np.exp(path[:, 0])
+    values: dict[str, Any] = {
+        "sessions": np.busday_offset(start, np.arange(n), roll="forward"),
+        "open": open_,
+        "high": np.maximum(np.exp(path.max(axis=1)), close),
+        "low": np.minimum(np.exp(path.min(axis=1)), close),
+        "close": close,
+        "adj_close": close,
+        "volume": np.round(1e6 * np.exp(0.5 * rng.normal(size=n))),
+        "dividends": np.zeros(n),
+        "splits": np.zeros(n),
+    }
+    return Bars(symbol, **(values | changes), timezone=timezone)
+
+
+def simulate_panel(symbols: str = "ABC", n: int = 400, **changes: Any) -> Panel:
+    """One series of simulated bars per letter."""
+    return Panel(simulate_bars(symbol, n, **changes) for symbol in symbols)
+
+
+def rewrite_after(panel: Panel, cutoff: Any, *, seed: int = 1) -> Panel:
+    """The same panel up to `cutoff`; every later bar is invented, some are gone."""
+    rng = np.random.default_rng(seed)
+    changed = []
+    for bars in panel.values():
+        late = bars.sessions > np.datetime64(cutoff, "D")
+        factor = np.where(late, np.exp(rng.normal(0, 0.3, len(bars))), 1.0)
+        fields = {
+            name: getattr(bars, name) * factor
+            for name in ("open", "high", "low", "close", "adj_close")
+        }
+        volume = np.where(late, rng.integers(0, 10**9, len(bars)), bars.volume)
+        keep = ~late | (rng.random(len(bars)) < 0.8)
+        fields |= {"sessions": bars.sessions, "volume": volume}
+        fields |= {"dividends": bars.dividends, "splits": bars.splits}
+        changed.append(replace(bars, **{name: values[keep] for name, values in fields.items()}))
+    return Panel(changed)
+
+
+@cache
+def recent_prices() -> Panel:
+    """The newest 900 sessions of the bundled real prices."""
+    source = SampleSource()
+    whole = Panel(source.fetch(symbol) for symbol in source.symbols)
+    return whole.between(whole.sessions[-900])
+
+
+@cache
+def small_config() -> "ForecasterConfig":
+    """A forecaster that fits in seconds."""
+    from quantseq.forecast.forecaster import ForecasterConfig
+
+    return ForecasterConfig(
+        horizon=3,
+        num_bins=12,
+        members=2,
+        epochs=2,
+        stride=4,
+        batch_size=64,
+        hidden_size=12,
+        embedding_size=8,
+    )
+
+
+def fit_small(
+    panel: Panel, config: "ForecasterConfig", *, seed: int = 0, last: int = 700
+) -> "Seq2SeqForecaster":
+    """Fit on sessions up to number `last`: train, a purge of 5, then 130 of validation."""
+    from quantseq.forecast.forecaster import Seq2SeqForecaster
+
+    days = panel.sessions
+    return Seq2SeqForecaster.fit(
+        panel.until(days[last]),
+        train_until=days[last - 135],
+        validate_from=days[last - 129],
+        config=config,
+        seed=seed,
+    )
+
+
+def opinionated(forecaster: "Seq2SeqForecaster", weight: float = 0.5) -> "Seq2SeqForecaster":
+    """The same forecaster with output layers that say something loud about every input."""
+    from quantseq.forecast.calibration import Shrinkage
+
+    for number, network in enumerate(forecaster.networks):
+        generator = torch.Generator().manual_seed(number)
+        with torch.no_grad():
+            layer = network.decoder.projection
+            layer.weight.copy_(2 * torch.randn(layer.weight.shape, generator=generator))
+    return replace(forecaster, shrinkage=Shrinkage(weight, 0.0))
+
+
+@cache
+def loud_forecaster() -> "Seq2SeqForecaster":
+    """Fitted once for the whole suite, then made loud, so that an input that moves is heard."""
+    return opinionated(fit_small(recent_prices(), small_config()))
+
+
+def forecast_bytes(forecasts: "Forecasts") -> bytes:
+    """Every number of some forecasts: parameters, probabilities, quantiles, moments, paths."""
+    density = forecasts.density
+    parts = [density.loc, density.scale, density.nu, density.probs, forecasts.overnight_share]
+    parts += [forecasts.mean, forecasts.std, forecasts.prob_up]
+    parts += [forecasts.quantile([0.05, 0.5, 0.95]), forecasts.cutoffs]
+    parts += [] if forecasts.paths is None else [forecasts.paths]
+    return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
