@@ -1,0 +1,148 @@
+"""Drawings over time: lines on one axis, and positions as strips.
+
+Owns their shapes. Does not know what is drawn, computes no statistic, and names no colour: a
+drawing takes its colours by role from an `Ink`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from quantseq.market.bars import Dates, Floats
+from quantseq.report.axes import (
+    MAX_POINTS,
+    date_axis,
+    day_numbers,
+    dress,
+    end_labels,
+    ground,
+    log_axis,
+    narrow,
+    percent_text,
+    plain_text,
+    plot,
+    thin,
+)
+from quantseq.report.ink import Drawing, Ink
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One series over time.
+
+    Parameters
+    ----------
+    dates : (n,) datetime64
+        Increasing.
+    values : (n,) float64
+        Gaps are NaN.
+    role : str
+        ``accent``, ``neutral`` or ``loss``.
+    dashed, filled : bool
+        How it is told apart without colour, and whether the ground down to 0 is tinted.
+    """
+
+    dates: Dates
+    values: Floats
+    role: str = "accent"
+    dashed: bool = False
+    filled: bool = False
+
+
+def curves(
+    lines: Sequence[Line],
+    *,
+    log: bool = False,
+    axis: Callable[[float], str] = plain_text,
+    end: Callable[[float], str] = plain_text,
+    boundaries: Sequence[np.datetime64] = (),
+    dot: tuple[np.datetime64, float] | None = None,
+    top: float | None = None,
+) -> Drawing:
+    """Series over time on one axis, with their last values written at their ends.
+
+    Parameters
+    ----------
+    lines : sequence of Line
+        Drawn in order, the first on top.
+    log : bool
+        Logarithmic height; every value must then be positive.
+    axis, end : callable
+        Number to text, on the axis and at the end of a line.
+    boundaries : sequence of dates
+        Thin vertical marks, as between folds.
+    dot : (date, value), optional
+        One point to mark in the loss colour.
+    top : float, optional
+        Upper end of the axis.
+    """
+
+    def draw(figure: Figure, ink: Ink) -> None:
+        axes = plot(figure, ink)
+        limit = MAX_POINTS // 2 if narrow(figure) else MAX_POINTS
+        for mark in day_numbers(np.array(boundaries, dtype="datetime64[D]")):
+            axes.axvline(mark, color=ink.muted, linewidth=0.7, dashes=(1, 3))
+        for rank, line in enumerate(lines):
+            keep = thin(line.values, limit)
+            where, what = day_numbers(line.dates[keep]), line.values[keep]
+            colour = getattr(ink, line.role)
+            if line.filled:
+                ground(axes, where, what, colour, alpha=0.16)
+            axes.plot(
+                where,
+                what,
+                color=colour,
+                linewidth=1.7 if line.role == "accent" else 1.3,
+                dashes=(4, 2) if line.dashed else (None, None),
+                solid_joinstyle="round",
+                zorder=4 - 0.1 * rank,
+            )
+        if dot is not None:
+            where = day_numbers(np.array([dot[0]], dtype="datetime64[D]"))
+            axes.plot(where, [dot[1]], "o", color=ink.loss, markersize=6, zorder=6)
+        date_axis(axes, figure, lines[0].dates)
+        if log:
+            log_axis(axes)
+        else:
+            axes.set_ylim(top=top)
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: axis(value)))
+        end_labels(
+            axes,
+            figure,
+            [(line.values[-1], end(line.values[-1]), getattr(ink, line.role)) for line in lines],
+        )
+
+    return draw
+
+
+def strips(names: Sequence[str], lines: Sequence[Line]) -> Drawing:
+    """One thin band per name over a shared time axis: above the line long, below it short."""
+
+    def draw(figure: Figure, ink: Ink) -> None:
+        grid = figure.subplots(len(lines), 1, sharex=True, squeeze=False)[:, 0]
+        most = max(float(np.abs(line.values).max(initial=0)) for line in lines) or 1.0
+        least = min(float(line.values.min(initial=0)) for line in lines)
+        for axes, name, line in zip(grid, names, lines, strict=True):
+            dress(axes, ink, grid="x")
+            keep = thin(line.values, MAX_POINTS // (5 if narrow(figure) else 3))
+            where, what = day_numbers(line.dates[keep]), line.values[keep]
+            for part, colour in (
+                (np.maximum(what, 0), ink.accent),
+                (np.minimum(what, 0), ink.loss),
+            ):
+                if np.any(part):
+                    ground(
+                        axes, np.repeat(where, 2)[1:], np.repeat(part, 2)[:-1], colour, alpha=0.75
+                    )
+            axes.axhline(0, color=ink.line, linewidth=0.8)
+            axes.set_ylim(1.05 * most * np.sign(least), 1.05 * most)
+            axes.set_yticks([0.0, most], ["", percent_text(most)])
+            axes.set_ylabel(name, rotation=0, ha="right", va="center", color=ink.ink)
+            axes.spines["bottom"].set_visible(False)
+        date_axis(grid[-1], figure, lines[0].dates)
+
+    return draw

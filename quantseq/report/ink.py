@@ -1,0 +1,179 @@
+"""From a drawing to bytes: an SVG that follows the page's theme, or a PNG that stands alone.
+
+Owns sentinel colours, chart fonts, and what is stripped from matplotlib's output. Knows nothing of
+what is drawn: a drawing is any function of a figure and an `Ink`.
+
+A themed SVG is drawn in colours that occur nowhere else and that are then rewritten to the CSS
+variables of the same name, so that one file looks designed in light and in dark. The palette itself
+stands in ``templates/report.css``, which is the only place with colours.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.style import context as style_context
+
+SALT = "quantseq"
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": SALT,
+    "text.parse_math": False,
+    "path.simplify": True,
+    "path.simplify_threshold": 0.25,
+    "font.family": "DejaVu Sans",
+    "font.size": 11.0,
+    "axes.titlesize": 12.0,
+    "axes.labelsize": 11.0,
+    "axes.linewidth": 0.8,
+    "axes.xmargin": 0.0,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "xtick.labelsize": 11.0,
+    "ytick.labelsize": 11.0,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "xtick.minor.size": 0.0,
+    "ytick.minor.size": 0.0,
+    "xtick.major.pad": 6.0,
+    "ytick.major.pad": 6.0,
+}
+
+
+@dataclass(frozen=True)
+class Ink:
+    """The colours a drawing may use, by role; each is a CSS variable of the page.
+
+    Parameters
+    ----------
+    ink, muted, line, surface : str
+        Text, quieter text, hairlines and the ground, as ``#rrggbb``.
+    accent, neutral, loss : str
+        The strategy or model, whatever it is compared with, and what was lost or missed.
+    """
+
+    ink: str
+    muted: str
+    line: str
+    surface: str
+    accent: str
+    neutral: str
+    loss: str
+
+
+THEMED = Ink("#01fe0a", "#02fe0b", "#03fe0c", "#04fe0d", "#05fe0e", "#06fe0f", "#07fe1a")
+"""Sentinels: `svg` rewrites each to ``var(--name)``."""
+
+Drawing = Callable[[Figure, Ink], None]
+Size = tuple[int, int]
+
+
+@cache
+def stylesheet() -> str:
+    """The page's style sheet, as it is inlined."""
+    return (files("quantseq.report") / "templates" / "report.css").read_text(encoding="utf-8")
+
+
+@cache
+def daylight() -> Ink:
+    """The light palette of the style sheet, for pictures that cannot follow a theme."""
+    values = dict(re.findall(r"--([a-z]+):\s*(#[0-9a-f]{6})", stylesheet().split("}")[0]))
+    return Ink(**{field.name: values[field.name] for field in fields(Ink)})
+
+
+def _figure(draw: Drawing, size: Size, ink: Ink, *, pad: float) -> Figure:
+    layout = ConstrainedLayoutEngine(w_pad=pad / 72, h_pad=pad / 72)
+    figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout=layout)
+    draw(figure, ink)
+    return figure
+
+
+def svg(draw: Drawing, size: Size, *, prefix: str, title: str, description: str) -> Markup:
+    """Draw once as an inline SVG: themed, deterministic, and without anything from outside.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws on a figure in the colours of an `Ink`.
+    size : (width, height)
+        In CSS pixels at scale 1; the picture scales to the width of its container.
+    prefix : str
+        Starts every id inside, so that several pictures fit in one page.
+    title, description : str
+        What a screen reader says; escaped here.
+    """
+    buffer = io.StringIO()
+    with style_context(["default", _STYLE]):
+        figure = _figure(draw, size, THEMED, pad=3)
+        figure.patch.set_visible(False)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    body = _slim(buffer.getvalue(), prefix)
+    head = (
+        f'<svg role="img" viewBox="0 0 {size[0]} {size[1]}" aria-labelledby="{prefix}-t {prefix}-d">'
+        f'<title id="{prefix}-t">{escape(title)}</title>'
+        f'<desc id="{prefix}-d">{escape(description)}</desc>'
+    )
+    return Markup(f"{head}{body}</svg>")  # noqa: S704  (its parts are escaped above or by the backend)
+
+
+def png(draw: Drawing, size: Size, *, scale: float = 2.0) -> bytes:
+    """Draw once as a PNG on the light ground, `scale` pixels per CSS pixel."""
+    buffer = io.BytesIO()
+    with style_context(["default", _STYLE]):
+        figure = _figure(draw, size, daylight(), pad=10)
+        figure.savefig(
+            buffer,
+            format="png",
+            dpi=72 * scale,
+            facecolor=daylight().surface,
+            metadata={"Software": None},
+        )
+    return buffer.getvalue()
+
+
+def _slim(text: str, prefix: str) -> str:
+    """Matplotlib's document as a fragment: themed colours, own ids, no name spaces, short numbers."""
+    body = text[text.index("<g ") : text.rindex("</svg>")]
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    used = set(re.findall(r"#([A-Za-z][\w-]*)[\"')]", body))
+    body = re.sub(
+        r' id="([^"]*)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body
+    )
+    body = re.sub(r"(url\(|href=\")#([\w-]+)", rf"\1#{prefix}-\2", body).replace(
+        "xlink:href", "href"
+    )
+    body = re.sub(r">\s+<", "><", re.sub(r"<[^>]+>", lambda m: _short_tag(m[0]), body))
+    body = _unwrap(body)
+    for field in fields(Ink):
+        body = body.replace(getattr(THEMED, field.name), f"var(--{field.name})")
+    return body
+
+
+def _short_tag(tag: str) -> str:
+    tag = re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), tag)
+    tag = re.sub(r" ?([MLCQ]) (?=-?\d)", r"\1", re.sub(r"\s+", " ", tag)).replace(' "', '"')
+    tag = re.sub(r' transform="rotate\(-?0 [^"]*"', "", tag.replace("; ", ";").replace(": ", ":"))
+    return re.sub(r"font-family:[^;\"]*;?", "", tag)
+
+
+def _unwrap(body: str) -> str:
+    """Drop groups that say nothing, and keep what is in them."""
+    kept: list[str] = []
+    open_groups: list[bool] = []
+    for part in re.split(r"(</?g\b[^>]*>)", body.replace("<g/>", "")):
+        if part.startswith("<g"):
+            open_groups.append(part != "<g>")
+            if open_groups[-1]:
+                kept.append(part)
+        elif part != "</g>" or open_groups.pop():
+            kept.append(part)
+    return "".join(kept)

@@ -1,0 +1,157 @@
+"""What a reviewer needs to take the page apart: definitions, notes, and how to run it again.
+
+Owns the wording of the terms that are no figure of the registry; the registry's own are shown as it
+states them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from quantseq.report import words
+from quantseq.report.page import Block, Facts, Missing, Notes, Section, Sheet, Table
+from quantseq.report.run import Run
+from quantseq.trading.performance import METRICS
+
+TERMS = (
+    ("Timing", "Weights are decided from data up to a close and filled in the next session."),
+    (
+        "Turnover",
+        "Buys plus sales of a session over equity at the fill; a year's is the daily mean times A.",
+    ),
+    ("Break-even cost", "Cost in bps of traded notional at which net return equals that of cash."),
+    (
+        "Interval",
+        "95 % percentile interval of the stationary bootstrap (Politis & Romano 1994). For the "
+        "Sharpe difference, strategy and benchmark are resampled together.",
+    ),
+    (
+        "PSR, DSR",
+        "Probability that the true Sharpe ratio exceeds 0, or the best to expect from all trials "
+        "without skill (Bailey & López de Prado 2012, 2014).",
+    ),
+    (
+        "Log score",
+        "Mean negative log density of the realised log return, in nats. Lower is better.",
+    ),
+    (
+        "CRPS",
+        "Continuous ranked probability score of the log return, in bps (0.0001). Lower is better.",
+    ),
+    ("Band", "Central interval: the 90 % band runs from the 5 % to the 95 % quantile."),
+    (
+        "PIT",
+        "Forecast probability of a return below the realised one: uniform if calibrated. Its "
+        "distance is the largest gap to the uniform distribution (Kolmogorov-Smirnov).",
+    ),
+    (
+        "Diebold-Mariano",
+        "Test of equal mean score on per-date averages over symbols, Bartlett HAC variance, "
+        "Harvey-Leybourne-Newbold correction. Negative t: the first model is better.",
+    ),
+    (
+        "Network kept",
+        "Weight of the network's distribution against the reference's, chosen on validation.",
+    ),
+)
+
+
+def definitions(run: Run) -> Section:
+    """One definition of each figure, as the trading room's registry states it."""
+    rows = [
+        [
+            metric.label,
+            metric.formula,
+            metric.unit,
+            words.DASH if metric.ddof is None else str(metric.ddof),
+            metric.annualisation,
+            metric.source,
+        ]
+        for metric in METRICS.values()
+    ]
+    headers = ["figure", "formula", "unit", "ddof", "annualised", "source"]
+    return Section(
+        "definitions",
+        "Definitions",
+        f"r are simple returns per session, A = {run.periods} sessions per year, W the wealth (1 before the first "
+        "session), b the benchmark's returns, f the risk-free rate per session. "
+        f"{words.DASH} stands for undefined or unknown, never for 0.",
+        [
+            Sheet("Figures", "Nothing is trimmed.", Table(headers, rows, align="twtntw")),
+            Facts(TERMS),
+        ],
+    )
+
+
+def notes(run: Run) -> Section:
+    """What the run itself has to say."""
+    found = [str(note) for note in run.result.get("notes") or []]
+    return Section(
+        "notes", "Notes", "", [Notes(found) if found else Missing("This run left no notes.")]
+    )
+
+
+def manifest(run: Run) -> Section:
+    """Everything needed to run it again and get the same."""
+    source = run.manifest
+    facts = [
+        ("Run", str(source["run_id"])),
+        ("Created", _text(source.get("created"))),
+        ("Command", _text(source.get("command"))),
+        ("Git commit", _text(source.get("git_commit"))),
+        ("Seeds", _pairs(source.get("seeds"))),
+        ("Versions", _pairs(source.get("versions"))),
+    ]
+    blocks: list[Block] = [Facts(facts)]
+    data = source.get("data")
+    if data:
+        blocks.append(_data(data))
+    else:
+        blocks.append(Missing("This run did not record its data."))
+    config = source.get("config")
+    if config:
+        rows = [[name, value] for name, value in _flat(config)]
+        blocks.append(Sheet("Configuration", "", Table(["setting", "value"], rows, align="tw")))
+    else:
+        blocks.append(Missing("This run did not record its configuration."))
+    return Section("manifest", "Manifest", "", blocks)
+
+
+def _data(data: Mapping[str, Any]) -> Block:
+    rows = []
+    for symbol, entry in data.items():
+        known = entry if isinstance(entry, Mapping) else {}
+        rows.append(
+            [
+                str(symbol),
+                _text(known.get("source")),
+                words.date(known.get("first")),
+                words.date(known.get("last")),
+                words.count(known.get("rows")),
+                _text(known.get("sha256")),
+            ]
+        )
+    headers = ["symbol", "source", "first", "last", "bars", "SHA-256"]
+    return Sheet("Data", "Prices that the run read.", Table(headers, rows, align="ttttnh"))
+
+
+def _text(value: Any) -> str:
+    return words.DASH if value is None or value == "" else str(value)
+
+
+def _pairs(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in value.items()) or words.DASH
+    return _text(value)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as dotted names."""
+    rows: list[tuple[str, str]] = []
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            rows += _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            rows.append((f"{prefix}{name}", ", ".join(map(str, value)) or words.DASH))
+        else:
+            rows.append((f"{prefix}{name}", _text(value)))
+    return rows

@@ -1,0 +1,97 @@
+"""From a run to one self-contained HTML page.
+
+Owns the order of the sections and the template. `render` is pure and deterministic: the same run
+gives the same bytes. Knows no figure.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
+
+from quantseq.files import write_text
+from quantseq.report import doubt, money, overview, proof, skill
+from quantseq.report.ink import stylesheet
+from quantseq.report.page import Page
+from quantseq.report.run import Run
+
+REPORT = "report.html"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("quantseq.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["dated"] = _dated
+    return environment.get_template("report.html.j2")
+
+
+def _dated(text: str) -> Markup:
+    """Escaped prose in which ISO dates are marked, so that no line breaks inside one."""
+    marked = re.sub(r"\b\d{4}-\d{2}-\d{2}\b", r"<time>\g<0></time>", str(escape(text)))
+    return Markup(marked)  # noqa: S704  (escaped first; only digits and hyphens are wrapped)
+
+
+def assemble(run: Run) -> Page:
+    """The page in its parts, in the order in which it is read."""
+    return Page(
+        overview.header(run),
+        [
+            overview.cards(run),
+            overview.growth(run),
+            doubt.luck(run),
+            doubt.tradable(run),
+            skill.forecast(run),
+            money.returns(run),
+            money.folds(run),
+            money.risk(run),
+            proof.definitions(run),
+            proof.notes(run),
+            proof.manifest(run),
+        ],
+    )
+
+
+def render(run: Run) -> str:
+    """The page as HTML: everything inline, nothing loaded from anywhere, readable without scripts.
+
+    Parameters
+    ----------
+    run : Run
+        What to report on.
+
+    Returns
+    -------
+    str
+        The same text for the same run.
+    """
+    # The style sheet is ours and holds no markup; everything else is escaped by the template.
+    style = Markup(stylesheet())  # noqa: S704
+    return _template().render(page=assemble(run), style=style)
+
+
+def write_report(folder: Path) -> Path:
+    """Render the run in `folder` into its ``report.html``.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    RunError
+        If the folder is incomplete or damaged.
+    StorageError
+        If it is not writable.
+    """
+    path = Path(folder) / REPORT
+    write_text(path, render(Run.load(folder)))
+    return path

@@ -1,0 +1,250 @@
+"""A realistic run: four real stocks, a volatility rule, EWMA forecasts, the real engine."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from markupsafe import Markup
+from scipy import stats
+
+from quantseq.market.bars import Bars, Panel
+from quantseq.report.run import Run
+from quantseq.trading.backtest import Costs, backtest, break_even_bps, buy_and_hold
+from quantseq.trading.luck import metric_intervals, verdict
+from quantseq.trading.performance import summarise
+
+SAMPLE = Path(__file__).parents[2] / "quantseq" / "market" / "sample"
+SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
+START, END = "2008-03-03", "2013-03-01"
+LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
+HORIZON = 5
+NU = 5
+
+
+def sample_panel() -> Panel:
+    """Bars of the bundled sample, read without the market room's sources."""
+    return Panel(
+        Bars.from_frame(symbol, pd.read_csv(SAMPLE / f"{symbol}.csv", parse_dates=["date"]))
+        for symbol in SYMBOLS
+    ).between("2004-08-19", END)
+
+
+def _forecasts(log_returns: pd.DataFrame, sigma: pd.DataFrame) -> pd.DataFrame:
+    unit = stats.t.ppf(LEVELS, NU) * np.sqrt((NU - 2) / NU)
+    parts = []
+    for symbol in log_returns:
+        for step in range(1, HORIZON + 1):
+            scale = sigma[symbol].to_numpy()
+            realised = log_returns[symbol].shift(-step).to_numpy()
+            standard = realised / scale * np.sqrt(NU / (NU - 2))
+            columns = {
+                f"q{round(100 * p):02d}": u * scale for p, u in zip(LEVELS, unit, strict=True)
+            }
+            columns |= {f"cum_{k}": v * np.sqrt(step) for k, v in columns.items()}
+            pinball = [
+                np.maximum(p * (realised - u * scale), (p - 1) * (realised - u * scale))
+                for p, u in zip(LEVELS, unit, strict=True)
+            ]
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "symbol": symbol,
+                        "cutoff": log_returns.index,
+                        "step": step,
+                        "fold": 0,
+                        "sigma": scale,
+                        "mean": 0.0,
+                        "prob_up": 0.5,
+                        **columns,
+                        "realised": realised,
+                        "pit": stats.t.cdf(standard, NU),
+                        "log_score": np.log(scale) - stats.t.logpdf(standard, NU),
+                        "crps": 2 * np.mean(pinball, axis=0),
+                        "token_prob_max": 0.05,
+                    }
+                )
+            )
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.loc[frame["cutoff"] >= START].reset_index(drop=True)
+
+
+def _scores(forecasts: pd.DataFrame) -> dict[str, Any]:
+    first = forecasts.loc[(forecasts["step"] == 1) & forecasts["pit"].notna()]
+    models = {}
+    for name, worse in (
+        ("seq2seq", 0.0),
+        ("reference", 0.0004),
+        ("ewma-t", 0.0161),
+        ("hist-vol", 0.0934),
+    ):
+        inside = {
+            c: float((np.abs(first["pit"] - 0.5) <= c / 200).mean()) for c in (50, 80, 90, 95)
+        }
+        models[name] = {
+            "log_score": float(first["log_score"].mean()) + worse,
+            "crps": float(first["crps"].mean()) * (1 + worse / 4),
+            **{f"coverage_{c}": share + worse / 3 for c, share in inside.items()},
+            "pit_ks": 0.021 + worse / 2,
+            "n": len(first),
+        }
+    rivals = (("reference", -1.31, 0.19), ("ewma-t", -4.02, 0.00006), ("hist-vol", -9.7, 1e-20))
+    tests = [
+        {
+            "model": "seq2seq",
+            "rival": r,
+            "score": score,
+            "step": step,
+            "t": t / step,
+            "p": min(1.0, p * 4**step),
+            "n_days": 1259 - step,
+        }
+        for r, t, p in rivals
+        for score in ("log_score", "crps")
+        for step in range(1, HORIZON + 1)
+    ]
+    return {"models": models, "skill_nats": 0.0004, "tests": tests}
+
+
+def _folds() -> list[dict[str, Any]]:
+    edges = pd.to_datetime(
+        [START, "2009-03-02", "2010-03-01", "2011-03-01", "2012-03-01", "2013-03-04"]
+    )
+    day = pd.Timedelta(days=1)
+    rows = []
+    for number, (first, last) in enumerate(pairwise(edges)):
+        rows.append(
+            {
+                "fold": number,
+                "train_start": "2000-03-01",
+                "train_end": str((first - 400 * day).date()),
+                "validation_start": str((first - 390 * day).date()),
+                "validation_end": str((first - 9 * day).date()),
+                "test_start": str(first.date()),
+                "test_end": str((last - day).date()),
+                "purge": 5,
+                "n_train": 6000 + 1000 * number,
+                "n_test": 1008,
+                "survived": [0.0, 0.25, 0.5, 0.25, 0.4][number],
+                "seconds": 14.2 + number,
+            }
+        )
+    return rows
+
+
+def build_run() -> Run:
+    """The run that the tests render; the same every time."""
+    panel = sample_panel()
+    index = pd.DatetimeIndex(panel.sessions.astype("datetime64[s]"))
+    log_returns = pd.DataFrame(panel.matrix("log_returns"), index, list(SYMBOLS))
+    sigma = log_returns.ewm(alpha=0.06, min_periods=20).std()
+    trend = log_returns.rolling(60).mean() > 0
+    weights = (0.25 * np.minimum(0.013 / sigma, 1)).where(trend, 0.0).round(2)
+    weights = weights.loc[START:END].iloc[:-1]
+    decided = weights.loc[(weights != weights.shift()).any(axis=1)]
+    costs = Costs(cost_bps=5.0)
+    held = backtest(panel, decided, costs=costs, end=END)
+    rival = buy_and_hold(panel, start=held.sessions[0], end=END, costs=costs)
+    frame = held.to_frame()
+    net, other = frame["returns_net"], rival.to_frame()["returns_net"]
+    closes = pd.DataFrame(panel.matrix("adj_close"), index, list(SYMBOLS)).loc[frame.index]
+    equity = pd.DataFrame(
+        {
+            "session": frame.index,
+            "strategy_net": net.to_numpy(),
+            "strategy_gross": frame["returns_gross"].to_numpy(),
+            "buy_and_hold": other.to_numpy(),
+            "cost": frame["cost"].to_numpy(),
+            "turnover": frame["turnover"].to_numpy(),
+            "gross_exposure": frame["gross_exposure"].to_numpy(),
+            **{f"close:{symbol}": closes[symbol].to_numpy() for symbol in SYMBOLS},
+        }
+    )
+    judged = verdict(net, other, seed=0, n_trials=7, cost_bps=5.0, resamples=300)
+    forecasts = _forecasts(log_returns, sigma)
+    result = {
+        "verdict": {
+            "edge": judged.edge,
+            "sentence": judged.sentence,
+            "sharpe_difference": judged.sharpe_difference,
+            "interval": list(judged.interval),
+            "dsr": judged.dsr,
+            "n_trials": judged.n_trials,
+        },
+        "metrics": {
+            "strategy": summarise(net, benchmark=other),
+            "buy_and_hold": summarise(other),
+        },
+        "intervals": {
+            name: list(ends) for name, ends in metric_intervals(net, seed=0, resamples=300).items()
+        },
+        "folds": _folds(),
+        "forecast": _scores(forecasts),
+        "gate": {"passed": True, "score": 0.9985, "bar": 0.995, "cached": True},
+        "break_even_bps": break_even_bps(panel, decided, costs=costs, end=END),
+        "notes": ["The universe was chosen in 2013 by surviving: both sides profit from that."],
+    }
+    manifest = {
+        "schema": 1,
+        "run_id": "20260102-030405-demo",
+        "created": "2026-01-02T03:04:05Z",
+        "command": "quantseq demo --seed 0",
+        "title": "Volatility-scaled trend on four stocks",
+        "sample_data": True,
+        "config": {
+            "seed": 0,
+            "policy": {"name": "kelly", "fraction": 0.5},
+            "symbols": list(SYMBOLS),
+        },
+        "data": {
+            symbol: {
+                "sha256": panel[symbol].sha256,
+                "rows": len(panel[symbol]),
+                "first": str(panel[symbol].sessions[0]),
+                "last": str(panel[symbol].sessions[-1]),
+                "source": "sample",
+            }
+            for symbol in SYMBOLS
+        },
+        "seeds": {"run": 0},
+        "versions": {"quantseq": "0.1.0", "numpy": "2.4.6", "torch": "2.13.0"},
+        "git_commit": None,
+        "symbols": list(SYMBOLS),
+        "test_start": START,
+        "test_end": END,
+        "cost_bps": 5.0,
+        "fill": "open",
+    }
+    long = decided.rename_axis("decision").reset_index()
+    return Run(
+        manifest,
+        result,
+        forecasts,
+        long.melt("decision", var_name="symbol", value_name="weight"),
+        equity,
+    )
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    return build_run()
+
+
+@pytest.fixture(scope="session")
+def with_result(run: Run) -> Callable[..., Run]:
+    """The same run with some entries of result.json exchanged; None takes one out."""
+
+    def change(**entries: Any) -> Run:
+        return replace(run, result={**run.result, **entries})
+
+    return change
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts without their pictures, for what does not depend on them."""
+    monkeypatch.setattr("quantseq.report.page.svg", lambda *_, **__: Markup("<svg></svg>"))

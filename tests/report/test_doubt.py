@@ -1,0 +1,90 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from quantseq.report import doubt, words
+from quantseq.report.page import Chart, Facts, Missing, Row, Sheet
+from quantseq.report.run import Run
+from quantseq.trading.luck import psr
+from quantseq.trading.performance import METRICS
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+def _facts(run: Run) -> dict[str, str]:
+    facts = doubt.luck(run).blocks[-1]
+    assert isinstance(facts, Facts)
+    return dict(facts.items)
+
+
+@pytest.mark.parametrize(
+    ("ends", "words_in_it"),
+    [
+        ([-0.5, 0.9], "0 lies inside, so chance alone can explain"),
+        ([0.1, 0.9], "lies above 0"),
+        ([-0.9, -0.1], "lies below 0"),
+    ],
+)
+def test_the_interval_is_read_out(
+    run: Run, with_result: Callable[..., Run], ends: list[float], words_in_it: str
+) -> None:
+    verdict = {**run.result["verdict"], "interval": ends, "sharpe_difference": sum(ends) / 2}
+    chart = doubt.luck(with_result(verdict=verdict)).blocks[0]
+    assert isinstance(chart, Chart)
+    assert words_in_it in chart.reading
+
+
+@pytest.mark.parametrize("ends", [None, [None, None], [0.1], "x"])
+def test_an_unknown_interval_is_said(
+    run: Run, with_result: Callable[..., Run], ends: object
+) -> None:
+    verdict = {**run.result["verdict"], "interval": ends}
+    assert isinstance(doubt.luck(with_result(verdict=verdict)).blocks[0], Missing)
+
+
+def test_psr_is_the_stored_one_or_the_trading_rooms(
+    run: Run, with_result: Callable[..., Run]
+) -> None:
+    label = "Probability that the true Sharpe is above 0 (PSR)"
+    assert _facts(run)[label] == words.percent(psr(run.daily("strategy_net")))
+    assert _facts(with_result(verdict={"psr": 0.5}))[label] == words.percent(0.5)
+    assert _facts(with_result(verdict={"psr": None}))[label] == words.DASH
+
+
+def test_trials_and_ledger_are_shown(with_result: Callable[..., Run]) -> None:
+    facts = _facts(with_result(verdict={"n_trials": 1234, "ledger": "intact"}))
+    assert facts["Trials counted"].startswith("1,234, ")
+    assert facts["Ledger"] == "intact"
+
+
+def test_costs_are_the_difference_of_gross_and_net(run: Run) -> None:
+    row = doubt.tradable(run).blocks[0]
+    assert isinstance(row, Row)
+    sheet = row.blocks[0]
+    assert isinstance(sheet, Sheet)
+    gross, net = (METRICS["cagr"](run.daily(name)) for name in ("strategy_gross", "strategy_net"))
+    expected = [words.percent(value, sign=True) for value in (gross, net, net - gross)]
+    assert list(sheet.table.rows[0])[1:] == expected
+    level = words.bps(run.result["break_even_bps"])
+    assert f"above {level} the strategy would have earned less than cash" in sheet.reading
+
+
+def test_an_unknown_break_even_is_said(with_result: Callable[..., Run]) -> None:
+    row = doubt.tradable(with_result(break_even_bps=None)).blocks[0]
+    assert isinstance(row, Row)
+    assert isinstance(row.blocks[0], Sheet)
+    assert "no break-even cost was stored" in row.blocks[0].reading
+
+
+def test_no_gross_returns_are_said(run: Run) -> None:
+    bare = replace(run, equity=run.equity.drop(columns="strategy_gross"))
+    assert isinstance(doubt.tradable(bare).blocks[0], Missing)
+
+
+def test_turnover_is_optional(run: Run) -> None:
+    bare = replace(run, equity=run.equity.drop(columns=["turnover", "cost"]))
+    row = doubt.tradable(bare).blocks[0]
+    assert isinstance(row, Row)
+    assert isinstance(row.blocks[0], Sheet)
+    assert row.blocks[0].reading.startswith(words.bps(5.0))

@@ -1,0 +1,117 @@
+import re
+import subprocess
+import sys
+
+import matplotlib as mpl
+import pytest
+from matplotlib.figure import Figure
+
+from quantseq.report.ink import THEMED, Ink, daylight, png, stylesheet, svg
+
+
+def _draw(figure: Figure, ink: Ink) -> None:
+    axes = figure.add_subplot()
+    axes.plot([0, 1, 2], [1.23456789, 2, 1], "o-", color=ink.accent, label="a < b")
+    axes.set_title("cost $5 & <script>", color=ink.loss)
+    axes.axhspan(1, 2, color=ink.neutral, alpha=0.15)
+
+
+def _picture(prefix: str = "one") -> str:
+    return svg(_draw, (300, 200), prefix=prefix, title="T <b>", description="D & d")
+
+
+def test_an_svg_names_itself_and_escapes_its_words() -> None:
+    picture = _picture()
+    assert picture.startswith(
+        '<svg role="img" viewBox="0 0 300 200" aria-labelledby="one-t one-d">'
+    )
+    assert '<title id="one-t">T &lt;b&gt;</title><desc id="one-d">D &amp; d</desc>' in picture
+    assert "cost $5 &amp; &lt;script&gt;" in picture
+    assert picture.count("<svg") == picture.count("</svg>") == 1
+
+
+def test_an_svg_is_the_same_every_time_whatever_the_user_has_configured() -> None:
+    first = _picture()
+    with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "svg.fonttype": "path"}):
+        assert _picture() == first
+
+
+def test_colours_are_variables_and_nothing_points_outside() -> None:
+    picture = _picture()
+    assert "var(--accent)" in picture
+    assert "var(--neutral)" in picture
+    assert not any(sentinel in picture for sentinel in vars(THEMED).values())
+    assert "http" not in picture
+    assert "xmlns" not in picture
+    assert "font-family" not in picture
+
+
+def test_ids_of_two_pictures_never_meet_and_every_reference_has_its_target() -> None:
+    ids = [re.findall(r'id="([^"]+)"', _picture(prefix)) for prefix in ("one", "two")]
+    assert not set(ids[0]) & set(ids[1])
+    assert len(ids[0]) == len(set(ids[0]))
+    assert set(re.findall(r"url\(#([^)]+)\)", _picture())) <= set(ids[0])
+    assert set(re.findall(r'href="#([^"]+)"', _picture())) <= set(ids[0])
+
+
+def test_groups_that_say_nothing_are_gone_and_the_rest_is_balanced() -> None:
+    picture = _picture()
+    assert "<g>" not in picture
+    assert len(re.findall(r"<g\b", picture)) == picture.count("</g>")
+
+
+def test_a_png_is_the_same_every_time_and_as_large_as_asked() -> None:
+    data = png(_draw, (300, 200), scale=2)
+    assert data == png(_draw, (300, 200), scale=2)
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) == (600, 400)
+
+
+def test_drawing_imports_neither_pyplot_nor_torch() -> None:
+    code = (
+        "import sys, quantseq.report.render; "
+        "print([m for m in ('matplotlib.pyplot', 'torch', 'yfinance') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def _palettes() -> dict[str, dict[str, str]]:
+    light, dark = re.findall(r":root \{(.*?)\}", stylesheet(), flags=re.DOTALL)
+    find = re.compile(r"--([a-z0-9]+):\s*(#[0-9a-f]{6})")
+    return {"light": dict(find.findall(light)), "dark": dict(find.findall(dark))}
+
+
+def _contrast(one: str, other: str) -> float:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_colour_is_readable_on_every_ground(theme: str) -> None:
+    palette = _palettes()[theme]
+    for text in ("ink", "muted", "accent", "neutral", "loss"):
+        for ground in ("page", "surface"):
+            assert _contrast(palette[text], palette[ground]) >= 4.5, (text, ground)
+    for ground in ("tint", "up1", "up2", "up3", "up4", "down1", "down2", "down3", "down4"):
+        assert _contrast(palette["ink"], palette[ground]) >= 4.5, ground
+
+
+def test_both_themes_define_the_same_colours_and_nothing_else_does() -> None:
+    palettes = _palettes()
+    assert palettes["light"].keys() == palettes["dark"].keys()
+    assert set(vars(daylight())) <= palettes["light"].keys()
+    rest = re.sub(r":root \{.*?\}", "", stylesheet(), flags=re.DOTALL)
+    assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb|hsl", rest)
+    used = set(re.findall(r"var\(--([a-z0-9]+)\)", stylesheet()))
+    assert used <= palettes["light"].keys()
+
+
+def test_sentinels_are_no_colours_of_the_palette() -> None:
+    real = {colour for palette in _palettes().values() for colour in palette.values()}
+    assert not real & set(vars(THEMED).values())
