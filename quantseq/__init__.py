@@ -1,0 +1,98 @@
+"""quantseq: sequence-to-sequence forecast distributions for prices, honestly backtested.
+
+The map of the house; data moves from top to bottom and never back::
+
+    errors, files, progress     what may go wrong · how anything reaches the disk · bars on a screen
+    market                      where prices come from, how they are kept, whether to trust them
+    seq2seq                     the machine: integers in, integers out
+    forecast                    the bridge: money ↔ integers ↔ distributions
+    evaluation                  how good a forecast is
+    trading                     what it would have earned, and whether that was luck
+    report                      one self-contained page
+    config, pipeline, cli       what was asked · the line as functions · the door
+
+The names below are the public Python interface; they are imported when first used, so that
+``import quantseq`` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quantseq.config import Places, RunConfig
+    from quantseq.errors import QuantseqError
+    from quantseq.evaluation.walkforward import WalkForward, evaluate
+    from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+    from quantseq.forecast.forecasts import Forecasts
+    from quantseq.forecast.model_folder import load_forecaster, save_forecaster
+    from quantseq.market.bars import Bars, Panel
+    from quantseq.market.store import Store
+    from quantseq.market.tables import read_panel
+    from quantseq.pipeline.backtesting import backtest
+    from quantseq.pipeline.data import fetch, sample_panel
+    from quantseq.pipeline.demo import demo
+    from quantseq.pipeline.forecasting import outlook
+    from quantseq.pipeline.training import train_copy, train_price
+    from quantseq.trading.account import Costs
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bars": "market.bars",
+    "Costs": "trading.account",
+    "ForecasterConfig": "forecast.forecaster",
+    "Forecasts": "forecast.forecasts",
+    "Panel": "market.bars",
+    "Places": "config",
+    "QuantseqError": "errors",
+    "RunConfig": "config",
+    "Seq2SeqForecaster": "forecast.forecaster",
+    "Store": "market.store",
+    "WalkForward": "evaluation.walkforward",
+    "backtest": "pipeline.backtesting",
+    "demo": "pipeline.demo",
+    "evaluate": "evaluation.walkforward",
+    "fetch": "pipeline.data",
+    "load_forecaster": "forecast.model_folder",
+    "outlook": "pipeline.forecasting",
+    "read_panel": "market.tables",
+    "sample_panel": "pipeline.data",
+    "save_forecaster": "forecast.model_folder",
+    "train_copy": "pipeline.training",
+    "train_price": "pipeline.training",
+}
+
+__all__ = [
+    "Bars",
+    "Costs",
+    "ForecasterConfig",
+    "Forecasts",
+    "Panel",
+    "Places",
+    "QuantseqError",
+    "RunConfig",
+    "Seq2SeqForecaster",
+    "Store",
+    "WalkForward",
+    "backtest",
+    "demo",
+    "evaluate",
+    "fetch",
+    "load_forecaster",
+    "outlook",
+    "read_panel",
+    "sample_panel",
+    "save_forecaster",
+    "train_copy",
+    "train_price",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'quantseq' has no attribute {name!r}")
+    return getattr(import_module(f"quantseq.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

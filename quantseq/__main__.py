@@ -1,0 +1,6 @@
+"""``python -m quantseq`` is ``quantseq``."""
+
+from quantseq.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The door: parse, call the pipeline, print.
+
+Heavy packages are imported inside the commands, so that ``--help`` answers at once. What goes wrong
+on purpose is one line on standard error and the exit code of its class (see `quantseq.errors`);
+Ctrl-C leaves with 130.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+
+from quantseq.cli import models, prices, runs
+from quantseq.errors import QuantseqError
+
+app = typer.Typer(
+    name="quantseq",
+    help="Sequence-to-sequence forecast distributions for prices, honestly backtested.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors of the house, and Ctrl-C, into one line and an exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except QuantseqError as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as stop:
+            note = str(stop) or "What was finished is kept."
+            print(f"interrupted: {' '.join(note.split())}", file=sys.stderr)
+            raise typer.Exit(130) from stop
+
+    return run
+
+
+def _add(
+    command: Callable[..., None], *examples: str, to: typer.Typer = app, name: str = ""
+) -> None:
+    label = "Example:  " if len(examples) == 1 else "Examples:  "
+    epilog = label + "   |   ".join(examples)
+    to.command(name or command.__name__, epilog=epilog)(_guarded(command))
+
+
+_add(runs.demo, "quantseq demo --reports-dir /tmp/reports")
+_add(
+    prices.fetch,
+    "quantseq fetch AAPL MSFT --start 2010-01-01",
+    "quantseq fetch AAPL GOOG IBM MSFT --source sample",
+)
+_add(
+    models.train,
+    "quantseq train --task copy",
+    "quantseq train --task price --symbols AAPL,MSFT --out data/models/price",
+)
+_add(models.forecast, "quantseq forecast AAPL --horizon 5 --csv aapl.csv")
+_add(
+    runs.backtest,
+    "quantseq backtest AAPL GOOG IBM MSFT --cost-bps 10",
+    "quantseq backtest --panel prices.parquet --jobs 2",
+)
+_add(runs.report, "quantseq report reports/20260101-120000-abc123")
+
+data = typer.Typer(
+    help="Look after the stored prices.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(data, name="data")
+_add(prices.import_, "quantseq data import prices.csv --symbol MINE", to=data, name="import")
+_add(prices.list_, "quantseq data list", to=data, name="list")
+_add(prices.check, "quantseq data check AAPL", to=data)
+_add(prices.remove, "quantseq data rm AAPL", to=data, name="rm")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

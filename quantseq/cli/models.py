@@ -1,0 +1,148 @@
+"""Commands about models: train and forecast."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantseq.cli.options import (
+    DATA,
+    REPORTS,
+    DataDir,
+    End,
+    Jobs,
+    Json,
+    PanelFile,
+    Quiet,
+    ReportsDir,
+    Seed,
+    Start,
+    Symbols,
+    places_at,
+    progress_of,
+    save_json,
+    symbol_list,
+)
+from quantseq.errors import ConfigError
+
+
+def train(
+    task: Annotated[str, typer.Option(help="copy (the toy task) or price.")],
+    more: Symbols = None,
+    symbols: Annotated[
+        list[str] | None,
+        typer.Option(help="Stored symbols, comma-separated or repeated; default: all of them."),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="For copy: seed, bidirectional, attention or strong.")
+    ] = "strong",
+    batches: Annotated[
+        int | None, typer.Option(min=1, help="For copy: training batches instead of the preset's.")
+    ] = None,
+    panel: PanelFile = None,
+    start: Start = None,
+    end: End = None,
+    horizon: Annotated[int, typer.Option(min=1, help="For price: steps ahead.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option(help="Model folder; default: DATA_DIR/models/TASK.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")] = (
+        False
+    ),
+    seed: Seed = 0,
+    jobs: Jobs = 1,
+    data_dir: DataDir = DATA,
+    quiet: Quiet = False,
+    json: Json = None,
+) -> None:
+    """Train the model: on the copy task, or on prices after the copy gate."""
+    from quantseq.pipeline import training
+
+    places, progress = places_at(data_dir), progress_of(quiet)
+    folder = out or places.models / task
+    if task == "copy":
+        metrics = training.train_copy(
+            preset,
+            out=folder,
+            seed=seed,
+            batches=batches,
+            resume=resume,
+            progress=progress,
+        )
+    elif task == "price":
+        from quantseq.forecast.forecaster import ForecasterConfig
+        from quantseq.pipeline.data import resolve_panel
+
+        wanted = symbol_list(more, symbols)
+        prices = resolve_panel(wanted, panel=panel, places=places, start=start, end=end)
+        metrics = training.train_price(
+            prices,
+            out=folder,
+            config=ForecasterConfig(horizon=horizon),
+            places=places,
+            seed=seed,
+            jobs=jobs,
+            resume=resume,
+            progress=progress,
+        )
+    else:
+        raise ConfigError(f"There is no task {task!r}. Choose copy or price.")
+    save_json(json, metrics)
+    if not quiet:
+        for line in training.describe(metrics):
+            typer.echo(line)
+        typer.echo(f"Model: {folder}")
+
+
+def forecast(
+    symbols: Symbols = None,
+    horizon: Annotated[int, typer.Option(min=1, help="Sessions ahead.")] = 5,
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder; default: DATA_DIR/models/price.")
+    ] = None,
+    cutoff: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Forecast as of this session."),
+    ] = None,
+    paths: Annotated[int, typer.Option(min=2, help="Sampled paths.")] = 1000,
+    panel: PanelFile = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+    seed: Seed = 0,
+    jobs: Jobs = 1,
+    data_dir: DataDir = DATA,
+    reports_dir: ReportsDir = REPORTS,
+    quiet: Quiet = False,
+    json: Json = None,
+) -> None:
+    """Forecast the next sessions: quantiles, P(up), and a fan chart per symbol."""
+    from quantseq.files import write_text
+    from quantseq.forecast.model_folder import load_forecaster
+    from quantseq.pipeline import forecasting
+    from quantseq.pipeline.data import need_symbols, resolve_panel
+
+    wanted, places = symbol_list(symbols), places_at(data_dir, reports_dir)
+    need_symbols(wanted, panel)
+    prices = resolve_panel(wanted, panel=panel, places=places)
+    fitted = load_forecaster(model or places.models / "price")
+    found = forecasting.outlook(
+        prices, fitted, horizon=horizon, cutoff=cutoff, num_paths=paths, seed=seed
+    )
+    charts = forecasting.draw_fans(prices, found, places.reports, jobs=jobs)
+    table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
+    if csv is not None:
+        write_text(csv, table.to_csv(index=False))
+    save_json(
+        json,
+        {
+            "forecasts": table.to_dict(orient="records"),
+            "model": fitted.describe(),
+            "charts": {symbol: str(path) for symbol, path in charts.items()},
+            "seed": seed,
+        },
+    )
+    if not quiet:
+        for line in forecasting.describe(found, fitted):
+            typer.echo(line)
+        for path in charts.values():
+            typer.echo(f"Chart: {path}")

@@ -1,0 +1,153 @@
+"""Commands about runs: demo, backtest and report."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantseq.cli.options import (
+    DATA,
+    REPORTS,
+    DataDir,
+    End,
+    Jobs,
+    Json,
+    PanelFile,
+    Quiet,
+    ReportsDir,
+    Seed,
+    Start,
+    Symbols,
+    command,
+    places_at,
+    progress_of,
+    save_json,
+    symbol_list,
+)
+
+if TYPE_CHECKING:
+    from quantseq.pipeline.backtesting import BacktestOutcome
+
+
+def demo(
+    seed: Seed = 0,
+    jobs: Jobs = 2,
+    data_dir: DataDir = DATA,
+    reports_dir: ReportsDir = REPORTS,
+    quiet: Quiet = False,
+    json: Json = None,
+) -> None:
+    """Run the whole line on the bundled real prices, offline, and write a report."""
+    from quantseq.pipeline.demo import demo as run_demo
+
+    outcome = run_demo(
+        places=places_at(data_dir, reports_dir),
+        seed=seed,
+        jobs=jobs,
+        command=command(),
+        progress=progress_of(quiet),
+    )
+    _tell(outcome, json, quiet=quiet)
+
+
+def backtest(
+    symbols: Symbols = None,
+    panel: PanelFile = None,
+    start: Start = None,
+    end: End = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Score this trained model after its training data instead.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file; options given here win over it.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Steps ahead [5].")] = None,
+    policy: Annotated[str | None, typer.Option(help="kelly, sign or vol_target [kelly].")] = None,
+    long_short: Annotated[bool, typer.Option("--long-short", help="Allow short positions.")] = (
+        False
+    ),
+    cost_bps: Annotated[
+        float | None, typer.Option(min=0, help="Cost of traded notional, basis points [5].")
+    ] = None,
+    fill: Annotated[
+        str | None, typer.Option(help="Fill at the next session's open or close [open].")
+    ] = None,
+    test_start: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First session of the tests.")
+    ] = None,
+    test_size: Annotated[int | None, typer.Option(min=1, help="Sessions per fold [504].")] = None,
+    validation_size: Annotated[
+        int | None, typer.Option(min=1, help="Sessions of validation per fold [378].")
+    ] = None,
+    min_train: Annotated[
+        int | None, typer.Option(min=1, help="Sessions of the first training block [756].")
+    ] = None,
+    purge: Annotated[
+        int | None, typer.Option(min=0, help="Sessions between the blocks [the horizon].")
+    ] = None,
+    seed: Seed = 0,
+    jobs: Jobs = 2,
+    data_dir: DataDir = DATA,
+    reports_dir: ReportsDir = REPORTS,
+    quiet: Quiet = False,
+    json: Json = None,
+) -> None:
+    """Walk forward, trade the forecasts with costs, and write a run folder with report.html."""
+    from quantseq.forecast.model_folder import load_forecaster
+    from quantseq.pipeline.backtesting import backtest as run_backtest
+    from quantseq.pipeline.data import need_symbols, resolve_panel
+    from quantseq.pipeline.options import resolve_config
+
+    wanted, places = symbol_list(symbols), places_at(data_dir, reports_dir)
+    need_symbols(wanted, panel)
+    chosen = resolve_config(
+        config,
+        seed=seed,
+        fill=fill,
+        forecaster={"horizon": horizon},
+        walk_forward={
+            "test_start": None if test_start is None else str(test_start.date()),
+            "test_size": test_size,
+            "validation_size": validation_size,
+            "min_train": min_train,
+            "purge": purge,
+        },
+        costs={"cost_bps": cost_bps},
+        policy=policy,
+        policy_parameters={"long_only": False if long_short else None},
+    )
+    prices = resolve_panel(wanted, panel=panel, places=places, start=start, end=end)
+    outcome = run_backtest(
+        prices,
+        config=chosen,
+        model=None if model is None else load_forecaster(model),
+        places=places,
+        jobs=jobs,
+        command=command(),
+        progress=progress_of(quiet),
+    )
+    _tell(outcome, json, quiet=quiet)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder that a backtest wrote.")],
+    quiet: Quiet = False,
+) -> None:
+    """Render a run's report again from its folder."""
+    from quantseq.report.render import write_report
+
+    path = write_report(run)
+    if not quiet:
+        typer.echo(f"Report: {path}")
+
+
+def _tell(outcome: "BacktestOutcome", json: Path | None, *, quiet: bool) -> None:
+    from quantseq.pipeline.backtesting import describe, to_json
+
+    save_json(json, to_json(outcome))
+    if not quiet:
+        for line in describe(outcome):
+            typer.echo(line)
+    typer.echo(outcome.verdict.sentence)
+    typer.echo(f"Report: {outcome.report}")

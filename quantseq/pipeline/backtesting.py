@@ -1,0 +1,270 @@
+"""Walk-forward forecasts → weights → money → verdict → a run folder with its report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantseq.config import Places, RunConfig
+from quantseq.errors import NotEnoughDataError
+from quantseq.evaluation.walkforward import (
+    Evaluation,
+    FitFunction,
+    Fold,
+    WalkForward,
+    check_not_trained_on,
+    evaluate,
+)
+from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
+from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecasts import Forecaster
+from quantseq.market.bars import Panel
+from quantseq.pipeline.data import describe_data
+from quantseq.pipeline.manifest import new_manifest
+from quantseq.pipeline.results import OURS, Traded, judge
+from quantseq.pipeline.training import pass_gate
+from quantseq.progress import SILENT, Progress
+from quantseq.report.render import write_report
+from quantseq.report.run import Run
+from quantseq.trading.account import BacktestResult
+from quantseq.trading.backtest import backtest as run_backtest
+from quantseq.trading.backtest import break_even_bps, buy_and_hold
+from quantseq.trading.luck import Verdict
+from quantseq.trading.performance import METRICS
+from quantseq.trading.policy import changed, make_policy
+
+
+@dataclass(frozen=True)
+class FitFold:
+    """Fits the network and its rivals on one fold's past: a `FitFunction`."""
+
+    config: ForecasterConfig
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
+        """See `FitFunction`."""
+        ours = Seq2SeqForecaster.fit(
+            panel,
+            train_until=fold.train_end,
+            validate_from=fold.validation_start,
+            config=self.config,
+            seed=seed,
+        )
+        return with_rivals(ours, panel.until(fold.train_end))
+
+
+@dataclass(frozen=True)
+class UseModel:
+    """Stands in for fitting where a trained model is given; its rivals use its training block."""
+
+    model: Seq2SeqForecaster
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
+        """See `FitFunction`."""
+        return with_rivals(self.model, panel.until(fold.train_end))
+
+
+def with_rivals(ours: Seq2SeqForecaster, train: Panel) -> dict[str, Forecaster]:
+    """The network beside its own reference and two volatility models, all fitted on `train`."""
+    reference = ours.task.reference
+    shares, last = reference.overnight_share, train.sessions[-1]
+    rivals: list[Forecaster] = [
+        ReferenceForecaster(last, shares, reference),
+        EwmaStudent.fit(train, shares),
+        HistoricalVolatility(last, shares),
+    ]
+    return {OURS: ours, **{rival.name: rival for rival in rivals}}
+
+
+@dataclass(frozen=True, eq=False)
+class BacktestOutcome:
+    """What `backtest` returns: the run, where it lies, and what was computed on the way.
+
+    Attributes
+    ----------
+    folder : Path
+        The run folder; ``report.html`` lies in it.
+    run : Run
+    evaluation : Evaluation
+    strategy, benchmark : BacktestResult
+    verdict : Verdict
+    """
+
+    folder: Path
+    run: Run
+    evaluation: Evaluation
+    strategy: BacktestResult
+    benchmark: BacktestResult
+    verdict: Verdict
+
+    @property
+    def report(self) -> Path:
+        """The HTML file."""
+        return self.folder / "report.html"
+
+
+def backtest(
+    panel: Panel,
+    *,
+    config: RunConfig | None = None,
+    model: Seq2SeqForecaster | None = None,
+    places: Places | None = None,
+    jobs: int = 1,
+    command: str = "",
+    title: str = "",
+    progress: Progress = SILENT,
+) -> BacktestOutcome:
+    """Forecast walk-forward, trade the forecasts, judge the result, and write a run folder.
+
+    Parameters
+    ----------
+    panel : Panel
+    config : RunConfig, optional
+    model : Seq2SeqForecaster, optional
+        Score this trained model after its ``trained_until`` instead of refitting per fold.
+    places : Places, optional
+    jobs : int
+        Processes; the numbers are the same for every choice.
+    command, title : str
+        For the manifest.
+    progress : Progress
+
+    Raises
+    ------
+    LeakageError
+        If the model has seen the test block.
+    NotEnoughDataError
+        If the history is too short for one fold.
+    GateError
+        If the architecture has not mastered the copy task.
+    """
+    chosen, where = config or RunConfig(), places or Places()
+    fit: FitFunction
+    if model is None:
+        folds, forecaster = chosen.walk_forward.split(panel.sessions), chosen.forecaster
+        fit = FitFold(forecaster)
+    else:
+        folds, forecaster = [model_fold(panel, model, chosen.walk_forward)], model.config
+        fit = UseModel(model)
+    gate = pass_gate(forecaster, where, seed=chosen.seed, progress=progress)
+    verb = "fit and forecast" if model is None else "forecast"
+    with progress.bar(f"{verb} {len(folds)} folds", len(folds), unit="fold") as bar:
+        evaluation = evaluate(
+            panel,
+            folds,
+            fit,
+            horizon=forecaster.horizon,
+            num_paths=chosen.num_paths,
+            seed=chosen.seed,
+            jobs=min(jobs, len(folds)),
+            on_fold=lambda _: bar.step(),
+        )
+    with progress.bar("trade, judge and report", 3, unit="step") as bar:
+        traded = _trade(panel, evaluation, chosen)
+        bar.step()
+        manifest = new_manifest(
+            command=command,
+            title=title or f"{OURS} with {chosen.policy.name} on {_names(panel.symbols)}",
+            config=chosen.to_mapping(),
+            data=describe_data(panel),
+            symbols=list(panel.symbols),
+            sessions=traded.strategy.sessions,
+            extra={
+                "seeds": {"run": chosen.seed},
+                "cost_bps": chosen.costs.cost_bps,
+                "fill": chosen.fill,
+                "gate": gate.fingerprint,
+            },
+        )
+        run, judged = judge(panel, evaluation, traded, manifest, gate, chosen, where)
+        bar.step()
+        folder = run.save(where.reports / manifest["run_id"])
+        write_report(folder)
+        bar.step()
+    return BacktestOutcome(folder, run, evaluation, traded.strategy, traded.benchmark, judged)
+
+
+def _names(symbols: tuple[str, ...]) -> str:
+    return ", ".join(symbols) if len(symbols) <= 6 else f"{len(symbols)} symbols"
+
+
+def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) -> Fold:
+    """The one fold of a model that was trained before: everything after it is the test block.
+
+    Raises
+    ------
+    LeakageError
+        If the asked test start is not after the model's last session.
+    NotEnoughDataError
+        If no session is left to test.
+    """
+    sessions = panel.sessions
+    first = int(np.searchsorted(sessions, model.trained_until, "right")) + splitter.purge
+    if splitter.test_start is not None:
+        check_not_trained_on(model, splitter.test_start)
+        first = max(first, int(np.searchsorted(sessions, np.datetime64(splitter.test_start, "D"))))
+    if first >= len(sessions):
+        raise NotEnoughDataError(
+            f"The model has seen data until {model.trained_until} and the prices end on "
+            f"{sessions[-1]}: after a purge of {splitter.purge} sessions nothing is left to test. "
+            "Fetch newer prices or train on an earlier block."
+        )
+    tokenizer = model.task.tokenizer
+    fitted = np.datetime64(tokenizer.fitted_until, "D")
+    after = sessions[sessions > fitted]
+    return Fold(
+        0,
+        np.datetime64(tokenizer.fitted_from, "D"),
+        fitted,
+        after[min(splitter.purge, len(after) - 1)],
+        model.trained_until,
+        sessions[first],
+        sessions[-1],
+        splitter.purge,
+    )
+
+
+def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
+    policy = make_policy(config.policy.name, **config.policy.parameters)
+    weights = policy.weights(evaluation.forecasts[OURS].fill_moments(config.fill))
+    trade = changed(weights)
+    strategy = run_backtest(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
+    benchmark = buy_and_hold(
+        panel,
+        list(weights.columns),
+        strategy.sessions[0],
+        strategy.sessions[-1],
+        costs=config.costs,
+        fill=config.fill,
+    )
+    even = break_even_bps(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
+    return Traded(weights, strategy, benchmark, even)
+
+
+def describe(outcome: BacktestOutcome) -> list[str]:
+    """The result in a few lines of text."""
+    metrics = outcome.run.result["metrics"]
+    lines = [f"{'':24}{'strategy':>12}{'buy-and-hold':>14}"]
+    for name in ("cagr", "volatility", "sharpe", "max_drawdown"):
+        metric = METRICS[name]
+        values = [metrics[who].get(name, float("nan")) for who in ("strategy", "buy_and_hold")]
+        shown = [f"{value:+.2f}" if metric.unit == "ratio" else f"{value:+.1%}" for value in values]
+        lines.append(f"{metric.label:24}{shown[0]:>12}{shown[1]:>14}")
+    ours = outcome.run.result["forecast"]["models"][OURS]
+    lines.append(
+        f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
+        f"{outcome.run.result['forecast']['skill_nats']:+.4f} nats over the reference."
+    )
+    return lines
+
+
+def to_json(outcome: BacktestOutcome) -> dict[str, Any]:
+    """The result with its documented, stable keys."""
+    return {
+        "run_id": outcome.run.manifest["run_id"],
+        "folder": str(outcome.folder),
+        "report": str(outcome.report),
+        "manifest": outcome.run.manifest,
+        **outcome.run.result,
+    }

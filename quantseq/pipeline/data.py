@@ -1,0 +1,184 @@
+"""Getting prices in: download, import, and the panel that a command works on."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from quantseq.config import Places
+from quantseq.errors import ConfigError, NoDataError
+from quantseq.market.bars import Bars, Panel
+from quantseq.market.fetching import Outcome
+from quantseq.market.fetching import fetch as fetch_batch
+from quantseq.market.health import Finding, check
+from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
+from quantseq.market.store import Store
+from quantseq.market.tables import read_panel, read_table
+
+
+def fetch(
+    symbols: Sequence[str],
+    *,
+    source: str = "yahoo",
+    places: Places | None = None,
+    start: Any = None,
+    end: Any = None,
+    interval: str = "1d",
+    on_symbol: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Download bars and store them; a failure never replaces what is stored.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+    source : {"yahoo", "sample"}
+        Where from. Nothing ever falls back to the sample by itself.
+    places : Places, optional
+    start, end : date, optional
+        Both inclusive.
+    interval : str
+        Bar length.
+    on_symbol : callable, optional
+        Called with each outcome as it comes.
+
+    Returns
+    -------
+    list of Outcome
+        One per symbol, failures included.
+    """
+    store = Store((places or Places()).data, interval=interval)
+    return fetch_batch(
+        list(dict.fromkeys(symbols)),
+        source=make_source(source),
+        store=store,
+        start=start,
+        end=end,
+        on_symbol=on_symbol,
+    )
+
+
+def import_file(
+    path: Path, *, symbol: str | None = None, places: Places | None = None
+) -> list[Bars]:
+    """Store the user's own CSV or Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+        One symbol's bars, or a long-format panel with a ``symbol`` column.
+    symbol : str, optional
+        Its name; by default the file's stem, or every symbol of a panel.
+
+    Returns
+    -------
+    list of Bars
+        What was stored.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or breaks a rule; nothing is stored then.
+    """
+    store = Store((places or Places()).data)
+    bars = list(read_any(path, symbol).values())
+    for one in bars:
+        store.write(one)
+    return bars
+
+
+def read_any(path: Path, symbol: str | None = None) -> Panel:
+    """A panel from a file of one symbol or of many."""
+    if symbol is None and _has_symbol_column(path):
+        return read_panel(path)
+    return Panel([read_table(path, symbol or path.stem)])
+
+
+def _has_symbol_column(path: Path) -> bool:
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            names: list[str] = pq.read_schema(path).names
+        else:
+            with path.open(encoding="utf-8-sig", errors="replace") as file:
+                names = file.readline().replace(";", ",").replace("\t", ",").split(",")
+    except (OSError, ValueError):
+        return False  # the reader proper says what is wrong
+    return any(name.strip().strip('"').lower() in ("symbol", "ticker") for name in names)
+
+
+def resolve_panel(
+    symbols: Sequence[str],
+    *,
+    panel: Path | None = None,
+    places: Places | None = None,
+    start: Any = None,
+    end: Any = None,
+) -> Panel:
+    """The prices that a command works on.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+        Stored symbols, or symbols of the panel file; empty for all of them.
+    panel : Path, optional
+        A panel file instead of the store.
+    start, end : date, optional
+        Both inclusive.
+
+    Raises
+    ------
+    NoDataError
+        If nothing is stored, or the range is empty.
+    SymbolNotFoundError
+        If a symbol is unknown.
+    """
+    wanted = list(dict.fromkeys(symbols))
+    if panel is not None:
+        found = read_panel(panel)
+        found = found.select(wanted) if wanted else found
+    else:
+        found = Store((places or Places()).data).panel(wanted or None)
+    if start is None and end is None:
+        return found
+    cut = [bars.between(start, end) for bars in found.values()]
+    empty = [bars.symbol for bars in cut if not len(bars)]
+    if empty:
+        raise NoDataError(
+            f"No bars of {', '.join(empty)} between {start or 'the beginning'} and "
+            f"{end or 'the end'}. Widen the range, or leave those symbols out."
+        )
+    return Panel(cut)
+
+
+def sample_panel() -> Panel:
+    """The bundled real prices of AAPL, GOOG, IBM and MSFT."""
+    source = SampleSource()
+    return Panel(source.fetch(symbol) for symbol in SAMPLE_SYMBOLS)
+
+
+def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:
+    """What the health check has to say about each symbol that is not spotless."""
+    checked = {symbol: check(bars) for symbol, bars in panel.items()}
+    return {symbol: found for symbol, found in checked.items() if found}
+
+
+def describe_data(panel: Panel) -> dict[str, dict[str, Any]]:
+    """Per symbol: content hash, rows, first and last session, source. For manifests."""
+    return {
+        symbol: {
+            "sha256": bars.sha256,
+            "rows": len(bars),
+            "first": str(bars.sessions[0]),
+            "last": str(bars.sessions[-1]),
+            "source": str(bars.provenance.get("source", "memory")),
+        }
+        for symbol, bars in panel.items()
+    }
+
+
+def need_symbols(symbols: Sequence[str], panel: Path | None) -> None:
+    """Refuse a command that names neither symbols nor a panel file."""
+    if not symbols and panel is None:
+        raise ConfigError(
+            "No symbols were named. Give symbols such as AAPL, or a panel file with --panel."
+        )

@@ -1,0 +1,203 @@
+"""What a backtest came to: scores, tests, verdict and tables, gathered into a `Run`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from quantseq.config import Places, RunConfig
+from quantseq.evaluation.significance import diebold_mariano
+from quantseq.evaluation.walkforward import Evaluation
+from quantseq.files import fingerprint
+from quantseq.market.bars import Panel
+from quantseq.pipeline.data import findings
+from quantseq.report.run import Run
+from quantseq.seq2seq.gate import GateRecord
+from quantseq.trading import ledger
+from quantseq.trading.account import BacktestResult
+from quantseq.trading.luck import Verdict, metric_intervals, psr, sharpe_per_session, verdict
+from quantseq.trading.performance import summarise
+
+OURS = "seq2seq"
+REFERENCE = "har-pooled-t"
+
+
+@dataclass(frozen=True, eq=False)
+class Traded:
+    """Decisions, and what they and buy-and-hold earned over the same sessions."""
+
+    weights: pd.DataFrame
+    strategy: BacktestResult
+    benchmark: BacktestResult
+    break_even: float | None
+
+
+def judge(
+    panel: Panel,
+    evaluation: Evaluation,
+    traded: Traded,
+    manifest: dict[str, Any],
+    gate: GateRecord,
+    config: RunConfig,
+    places: Places,
+) -> tuple[Run, Verdict]:
+    """Score the trial, write it into the ledger, and gather everything for the run folder."""
+    net, held = traded.strategy.returns_net, traded.benchmark.returns_net
+    sharpe = sharpe_per_session(net)
+    ledger.append(
+        places.ledger,
+        {
+            "run_id": manifest["run_id"],
+            "date": manifest["created"],
+            "command": manifest["command"],
+            "config_sha256": fingerprint(config.to_mapping()),
+            "data_sha256": panel.sha256,
+            "start": manifest["test_start"],
+            "end": manifest["test_end"],
+            "sessions": len(net),
+            "sharpe": sharpe,
+            "returns_sha256": ledger.returns_hash(net),
+        },
+    )
+    record = ledger.read(places.ledger)
+    periods = config.costs.periods
+    judged = verdict(
+        net,
+        held,
+        seed=config.seed,
+        n_trials=max(1, record.n_trials()),
+        trial_sharpes=record.trial_sharpes(),
+        cost_bps=config.costs.cost_bps,
+        periods=periods,
+    )
+    intervals = metric_intervals(net, seed=config.seed, periods=periods)
+    result = {
+        "verdict": {
+            **asdict(judged),
+            "interval": list(judged.interval),
+            "psr": psr(net),
+            "ledger": record.verify() or "intact",
+            "ledger_head": record.head,
+        },
+        "metrics": {
+            "strategy": dict(summarise(net, benchmark=held, periods=periods)),
+            "buy_and_hold": dict(summarise(held, periods=periods)),
+        },
+        "intervals": {name: list(interval) for name, interval in intervals.items()},
+        "folds": [
+            fold.describe()
+            | {
+                "n_train": details.get("num_windows"),
+                "n_test": int((evaluation.fold == number).sum()),
+                "survived": details.get("shrinkage", {}).get("weight"),
+            }
+            for number, (fold, details) in enumerate(
+                zip(evaluation.folds, evaluation.details, strict=True)
+            )
+        ],
+        "forecast": forecast_quality(evaluation),
+        "gate": asdict(gate),
+        "break_even_bps": traded.break_even,
+        "notes": _notes(panel, traded.strategy),
+    }
+    run = Run(
+        manifest,
+        result,
+        forecast_frame(evaluation),
+        _long_weights(traded.weights),
+        _equity_frame(panel, traded),
+    )
+    return run, judged
+
+
+def forecast_quality(evaluation: Evaluation) -> dict[str, Any]:
+    """Scores of every model, tests of ours against each rival, and the skill over the reference."""
+    scores, ours = evaluation.scores, evaluation.scores[OURS]
+    cutoffs = evaluation.forecasts[OURS].cutoffs
+    horizon = evaluation.forecasts[OURS].horizon
+    tests = [
+        {
+            "model": OURS,
+            "rival": rival,
+            "score": name,
+            "step": step,
+            **asdict(
+                diebold_mariano(
+                    getattr(ours, name)[:, step - 1],
+                    getattr(scores[rival], name)[:, step - 1],
+                    cutoffs,
+                    step=step,
+                )
+            ),
+        }
+        for rival in scores
+        if rival != OURS
+        for name in ("log_score", "crps")
+        for step in range(1, horizon + 1)
+    ]
+    return {
+        "models": {name: one.summary() for name, one in scores.items()},
+        "by_step": {
+            name: [one.summary(step=step) for step in range(1, horizon + 1)]
+            for name, one in scores.items()
+        },
+        "skill_nats": float(np.nanmean(scores[REFERENCE].log_score[:, 0] - ours.log_score[:, 0])),
+        "tests": tests,
+    }
+
+
+def forecast_frame(evaluation: Evaluation) -> pd.DataFrame:
+    """Our forecasts as a long table beside their outcomes and scores."""
+    forecasts, scores = evaluation.forecasts[OURS], evaluation.scores[OURS]
+    frame = forecasts.to_frame()
+    frame["fold"] = np.repeat(evaluation.fold, forecasts.horizon)
+    frame["realised"] = evaluation.realised.ravel()
+    for name in ("pit", "log_score", "crps"):
+        frame[name] = getattr(scores, name).ravel()
+    return frame
+
+
+def _long_weights(weights: pd.DataFrame) -> pd.DataFrame:
+    return (
+        weights.rename_axis("decision")
+        .reset_index()
+        .melt("decision", var_name="symbol", value_name="weight")
+    )
+
+
+def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
+    frame = traded.strategy.to_frame()
+    sessions = traded.strategy.sessions
+    place = np.searchsorted(panel.sessions, sessions)
+    columns = {
+        "session": sessions.astype("datetime64[s]"),
+        "strategy_net": frame["returns_net"].to_numpy(),
+        "strategy_gross": frame["returns_gross"].to_numpy(),
+        "buy_and_hold": traded.benchmark.returns_net,
+        "cost": frame["cost"].to_numpy(),
+        "turnover": frame["turnover"].to_numpy(),
+        "gross_exposure": frame["gross_exposure"].to_numpy(),
+    }
+    closes = panel.matrix("adj_close")[place]
+    columns |= {f"close:{s}": closes[:, i] for i, s in enumerate(panel.symbols)}
+    return pd.DataFrame(columns)
+
+
+def _notes(panel: Panel, strategy: BacktestResult) -> list[str]:
+    notes = [
+        f"{symbol}: {finding.message} ({finding.count} sessions, first {finding.sessions[0]})."
+        for symbol, found in findings(panel).items()
+        for finding in found
+        if finding.count
+    ]
+    counted = {
+        "orders met no bar and were dropped": strategy.dropped_orders,
+        "times a position was marked at an old price because a bar is missing": strategy.carried,
+        "sessions had less cash than buys wanted; the buys were scaled": strategy.scaled_sessions,
+        "decisions had no next session and were not filled": strategy.unfilled_decisions,
+    }
+    notes += [f"{count} {what}." for what, count in counted.items() if count]
+    if strategy.ruined is not None:
+        notes.append(f"The account was ruined on {strategy.ruined}; trading stopped there.")
+    return notes

@@ -1,0 +1,246 @@
+"""Training: the toy task, the gate that rests on it, and the price model."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from quantseq.config import Places
+from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.files import read_json, write_json
+from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecasts import MIN_HISTORY
+from quantseq.forecast.model_folder import save_forecaster
+from quantseq.market.bars import Panel
+from quantseq.pipeline.manifest import versions
+from quantseq.progress import SILENT, Bar, Progress
+from quantseq.seq2seq import copy_task
+from quantseq.seq2seq.gate import GateRecord, ensure_gate
+from quantseq.seq2seq.training import StepReport, set_threads
+
+VALIDATION_SHARE = 0.15
+"""Share of the calendar, at its end, that `train_price` holds out for validation."""
+
+
+class _StepBars:
+    """Shows one bar per network as its training steps are reported."""
+
+    def __init__(self, progress: Progress, title: Callable[[int], str]) -> None:
+        self._progress, self._title = progress, title
+        self._open: ExitStack | None = None
+        self._bar: Bar | None = None
+        self._member = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._open is not None:
+            self._open.close()
+
+    def member(self, member: int, report: StepReport) -> None:
+        """Move the bar of this member, opening it with its first report."""
+        if self._bar is None or member != self._member:
+            self.__exit__()
+            self._open = ExitStack()
+            self._bar = self._open.enter_context(
+                self._progress.bar(self._title(member), report.steps, unit="batch")
+            )
+            self._member = member
+            if report.step:
+                self._bar.step(report.step)
+        figures: dict[str, float | str] = {"loss": f"{report.loss:.4f}"}
+        if report.best_loss is not None:
+            figures["validation"] = f"{report.best_loss:.4f}"
+        self._bar.step(1, **figures)
+
+    def only(self, report: StepReport) -> None:
+        """Move the one bar there is."""
+        self.member(0, report)
+
+
+def pass_gate(
+    config: ForecasterConfig, places: Places, *, seed: int = 0, progress: Progress = SILENT
+) -> GateRecord:
+    """Make sure that this architecture, with this code, has mastered the copy task.
+
+    Raises
+    ------
+    GateError
+        If it has not.
+    """
+    set_threads(1)
+    with _StepBars(progress, lambda _: "copy gate") as bars:
+        record = ensure_gate(
+            config.architecture(), folder=places.gates, seed=seed, on_step=bars.only
+        )
+    how = "remembered" if record.was_cached else "just now"
+    progress.say(
+        f"Copy gate passed ({how}): {record.score:.2%} of fresh sequences reproduced exactly "
+        f"(bar {record.bar:.1%})."
+    )
+    return record
+
+
+def train_copy(
+    preset: str = "strong",
+    *,
+    out: Path,
+    seed: int = 0,
+    batches: int | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train on random sequences until they can be reproduced, and measure it.
+
+    Parameters
+    ----------
+    preset : str
+        One of `quantseq.seq2seq.copy_task.PRESETS`.
+    out : Path
+        Model folder; ``metrics.json`` and the training state lie in it too.
+    seed : int
+    batches : int, optional
+        Training batches instead of the preset's.
+    resume : bool
+        Go on from the last checkpoint in `out`.
+    progress : Progress
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
+    set_threads(1)
+    with _StepBars(progress, lambda _: f"copy task, preset {preset}") as bars:
+        result = copy_task.train_copy(
+            preset, seed=seed, out=out, batches=batches, resume=resume, on_step=bars.only
+        )
+    return dict(result.metrics)
+
+
+def train_price(
+    panel: Panel,
+    *,
+    out: Path,
+    config: ForecasterConfig | None = None,
+    places: Places | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train the price model on a panel, after the copy gate, and save it.
+
+    The last `VALIDATION_SHARE` of the calendar, a horizon after the training block, is held out for
+    early stopping and shrinkage. While it runs, the networks' training states lie beside `out`, in
+    a folder of that name with ``.state`` added; an older model in `out` stays until the new one is
+    complete.
+
+    Parameters
+    ----------
+    panel : Panel
+    out : Path
+        Model folder; ``metrics.json`` lies in it too.
+    config : ForecasterConfig, optional
+    places : Places, optional
+        Where the gate's records are kept.
+    seed : int
+    jobs : int
+        Processes; with one, every network shows a bar of its own.
+    resume : bool
+        Go on from the states that an interrupted training of the same data, configuration and seed
+        has left, to the same bits.
+    progress : Progress
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+
+    Raises
+    ------
+    GateError
+        If the architecture has not mastered the copy task.
+    NotEnoughDataError
+        If the panel is too short.
+    """
+    chosen = config or ForecasterConfig()
+    sessions = panel.sessions
+    held_out = max(int(VALIDATION_SHARE * len(sessions)), 4 * chosen.horizon)
+    last = len(sessions) - held_out - chosen.horizon - 1
+    if last <= MIN_HISTORY:
+        raise NotEnoughDataError(
+            f"{len(sessions)} sessions are too few to train on: {held_out} are held out for "
+            f"validation, and a context takes {MIN_HISTORY}. Give a longer history."
+        )
+    gate = pass_gate(chosen, places or Places(), seed=seed, progress=progress)
+    out = out.resolve()
+    state = out.with_name(f"{out.name}.state")
+    identity = {"panel": panel.sha256, "config": asdict(chosen), "seed": seed}
+    _prepare_state(state, identity, resume=resume)
+    begun = time.perf_counter()
+    with _StepBars(progress, lambda i: f"network {i + 1} of {chosen.members}") as bars:
+        model = Seq2SeqForecaster.fit(
+            panel,
+            train_until=sessions[last],
+            validate_from=sessions[-held_out],
+            config=chosen,
+            seed=seed,
+            jobs=jobs,
+            checkpoint=state,
+            on_step=bars.member if jobs == 1 else None,
+        )
+    metrics = {
+        "task": "price",
+        "seed": seed,
+        "train_until": str(sessions[last]),
+        "validate_from": str(sessions[-held_out]),
+        **model.describe(),
+        "validation_loss": [history.best_loss for history in model.histories],
+        "best_step": [history.best_step for history in model.histories],
+        "parameters": sum(p.numel() for n in model.networks for p in n.parameters()),
+        "seconds": time.perf_counter() - begun,
+        "gate": asdict(gate),
+        "versions": versions(),
+    }
+    save_forecaster(out, model, metrics=metrics)
+    shutil.rmtree(state, ignore_errors=True)
+    return metrics
+
+
+def _prepare_state(state: Path, identity: dict[str, Any], *, resume: bool) -> None:
+    """Empty the folder of training states, or make sure that they belong to this training."""
+    known = state / "identity.json"
+    if resume and known.is_file():
+        if read_json(known) != identity:
+            raise ConfigError(
+                f"The training states in {str(state)!r} belong to other prices, another "
+                "configuration or another seed. Ask for the same again, or train without --resume."
+            )
+        return
+    shutil.rmtree(state, ignore_errors=True)
+    write_json(known, identity)
+
+
+def describe(metrics: dict[str, Any]) -> list[str]:
+    """Metrics of either task in a few lines of text."""
+    if metrics["task"] == "price":
+        kept = metrics["shrinkage"]
+        return [
+            f"Trained on {len(metrics['symbols'])} symbols until {metrics['train_until']}, "
+            f"validated until {metrics['trained_until']}, in {metrics['seconds']:.0f} s.",
+            f"Validation let {kept['weight']:.0%} of the network through "
+            f"({kept['gain']:+.4f} nats over the reference, cross-fitted).",
+        ]
+    losses = ", ".join(f"{at}: {loss:.3f}" for at, loss in metrics["loss_at"].items())
+    lengths = ", ".join(f"{n}: {v:.1%}" for n, v in metrics["exact_match_by_length"].items())
+    return [
+        f"Loss at batch {losses}",
+        f"Free-running exact match: {metrics['exact_match']:.2%} of fresh sequences",
+        f"  by length {lengths}",
+        f"Teacher-forced token accuracy: {metrics['token_accuracy']:.2%}",
+    ]

@@ -1,0 +1,269 @@
+"""The door as a user meets it: help, results, errors in one line, files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantseq.market.bars import Panel
+from quantseq.market.store import Store
+from quantseq.pipeline.backtesting import BacktestOutcome
+
+COMMANDS = [
+    [],
+    ["demo"],
+    ["fetch"],
+    ["train"],
+    ["forecast"],
+    ["backtest"],
+    ["report"],
+    ["data"],
+    ["data", "import"],
+    ["data", "list"],
+    ["data", "check"],
+    ["data", "rm"],
+]
+
+
+def quantseq(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the installed command."""
+    return subprocess.run(
+        [sys.executable, "-m", "quantseq", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """A failure is one line on standard error that starts with ``error:``."""
+    assert result.returncode not in (0, 1), result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="module")
+def stored(small_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with two stocks."""
+    root = tmp_path_factory.mktemp("stored")
+    for bars in small_panel.values():
+        Store(root).write(bars)
+    return root
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(words: list[str]) -> None:
+    result = quantseq(*words, "--help")
+    assert result.returncode == 0
+    assert "Usage:" in result.stdout
+    if words not in ([], ["data"]):
+        assert "Example" in result.stdout
+
+
+def test_the_list_of_commands_is_complete() -> None:
+    for group in ([], ["data"]):
+        text = quantseq(*group, "--help").stdout.split("Commands:")[1]
+        names = re.findall(r"^  (\w+)  ", text, re.M)
+        assert {(*group, name) for name in names} <= {tuple(words) for words in COMMANDS}
+
+
+def test_the_sample_is_fetched_listed_checked_and_removed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    result = quantseq(
+        "fetch", "AAPL,IBM", "--source", "sample", "--data-dir", data, "--json", tmp_path / "f.json"
+    )
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "f.json").read_text())["symbols"]
+    assert [(row["symbol"], row["status"], row["rows"]) for row in rows] == [
+        ("AAPL", "new", 3270),
+        ("IBM", "new", 3270),
+    ]
+    assert "AAPL" in quantseq("data", "list", "--data-dir", data).stdout
+    assert "2000-09-29" in quantseq("data", "check", "--data-dir", data).stdout
+    assert quantseq("data", "rm", "AAPL", "--data-dir", data).returncode == 0
+    assert Store(data).symbols() == ("IBM",)
+
+
+def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
+    frame = small_panel["IBM"].to_frame().drop(columns=["dividends", "splits"])
+    frame.to_csv(tmp_path / "mine.csv")
+    data = tmp_path / "data"
+    assert quantseq("data", "import", tmp_path / "mine.csv", "--data-dir", data).returncode == 0
+    np.testing.assert_array_equal(Store(data).read("mine").close, small_panel["IBM"].close)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["fetch", "NOPE", "--source", "sample"], ["NOPE", "AAPL, GOOG, IBM, MSFT"]),
+        (["fetch", "AAPL", "--source", "nowhere"], ["nowhere", "yahoo"]),
+        (["fetch", "AAPL", "--source", "sample", "--start", "2020-01-01"], ["AAPL"]),
+        (
+            ["fetch", "AAPL", "--source", "sample", "--start", "2012-01-01", "--end", "2011-01-01"],
+            ["reversed"],
+        ),
+        (["train", "--task", "price"], ["quantseq fetch"]),
+        (["train", "--task", "prices"], ["copy or price"]),
+        (["train", "--task", "copy", "--preset", "stron"], ["strong"]),
+        (["forecast"], ["No symbols"]),
+        (["forecast", "AAPL"], ["quantseq fetch"]),
+        (["backtest"], ["No symbols"]),
+        (["backtest", "AAPL"], ["quantseq fetch"]),
+        (["backtest", "--panel", "none.csv"], ["none.csv"]),
+        (["report", "nowhere"], ["nowhere"]),
+        (["data", "import", "none.csv"], ["none.csv"]),
+        (["data", "rm", "AAPL"], ["AAPL"]),
+    ],
+)
+def test_what_goes_wrong_is_one_line(words: list[str], expected: list[str], tmp_path: Path) -> None:
+    assert_one_line(quantseq(*words, cwd=tmp_path), *expected)
+
+
+def test_a_failed_fetch_leaves_what_is_stored(stored: Path) -> None:
+    before = Store(stored).path("IBM").read_bytes()
+    result = quantseq(
+        "fetch", "IBM", "--source", "sample", "--start", "2030-01-01", "--data-dir", stored
+    )
+    assert_one_line(result, "IBM")
+    assert Store(stored).path("IBM").read_bytes() == before
+
+
+BAD_PANELS = {
+    "nan": (lambda f: f.assign(close=f["close"].where(f.index != 5)), "close"),
+    "negative": (lambda f: f.assign(close=f["close"].where(f.index != 5, -1.0)), "close"),
+    "duplicate": (lambda f: pd.concat([f, f.iloc[[7]]]).sort_values("date"), "twice"),
+    "unsorted": (lambda f: f.iloc[[3, 1, 2, 0, *range(4, len(f))]], "order"),
+    "no column": (lambda f: f.drop(columns="open"), "open"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_PANELS)
+def test_a_bad_panel_is_one_line(fault: str, tmp_path: Path, small_panel: Panel) -> None:
+    spoil, word = BAD_PANELS[fault]
+    frame = (
+        small_panel["IBM"]
+        .to_frame()
+        .reset_index()[["date", "open", "high", "low", "close", "volume"]]
+    )
+    spoil(frame.assign(symbol="IBM")).to_csv(tmp_path / "bad.csv", index=False)
+    result = quantseq("backtest", "--panel", tmp_path / "bad.csv", cwd=tmp_path)
+    assert_one_line(result, word)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = quantseq(
+        "fetch", "IBM", "--source", "sample", "--data-dir", tmp_path / "file" / "data"
+    )
+    assert_one_line(result, "file")
+
+
+def test_a_corrupt_parquet_is_one_line(tmp_path: Path, small_panel: Panel) -> None:
+    Store(tmp_path).write(small_panel["IBM"])
+    Store(tmp_path).path("IBM").write_bytes(b"PAR1 not really")
+    assert_one_line(quantseq("train", "--task", "price", "--data-dir", tmp_path), "IBM")
+
+
+def test_the_report_is_rendered_again_to_the_same_bytes(small_run: BacktestOutcome) -> None:
+    before = small_run.report.read_bytes()
+    assert quantseq("report", small_run.folder).returncode == 0
+    assert small_run.report.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_train_then_forecast(
+    stored: Path, tmp_path: Path, with_gate: Callable[[Path], None]
+) -> None:
+    with_gate(stored)
+    out, metrics = tmp_path / "model", tmp_path / "m.json"
+    result = quantseq(
+        *("train", "--task", "price", "--symbols", "IBM,MSFT", "--horizon", 2, "--quiet"),
+        *("--data-dir", stored, "--out", out, "--json", metrics),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == result.stdout == ""
+    assert json.loads(metrics.read_text()) == json.loads((out / "metrics.json").read_text())
+    assert json.loads(metrics.read_text())["gate"]["passed"] is True
+
+    words = ("forecast", "IBM", "--model", out, "--data-dir", stored, "--reports-dir", tmp_path)
+    result = quantseq(*words, "--horizon", 2, "--csv", tmp_path / "f.csv", "--json", tmp_path / "f")
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "f").read_text())["forecasts"]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert rows[0]["q05"] < rows[0]["q50"] < rows[0]["q95"]
+    assert rows[0]["price_q50"] == pytest.approx(rows[0]["last_close"] * np.exp(rows[0]["q50"]))
+    assert len(pd.read_csv(tmp_path / "f.csv")) == 2
+    assert [path.read_bytes()[:4] for path in tmp_path.glob("*.png")] == [b"\x89PNG"]
+
+    assert_one_line(quantseq(*words, "--horizon", 9), "1 to 2 steps")
+    assert_one_line(quantseq(*words, "--horizon", 2, "--cutoff", "2005-01-03"), "has seen data")
+    assert_one_line(
+        quantseq(
+            *(
+                "backtest",
+                "IBM",
+                "--model",
+                out,
+                "--data-dir",
+                stored,
+                "--test-start",
+                "2005-01-03",
+            ),
+            *("--reports-dir", tmp_path / "reports", "--quiet"),
+        ),
+        "has seen data",
+    )
+    weights = next(out.rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert_one_line(quantseq(*words), "model")
+
+
+@pytest.mark.slow
+def test_the_copy_task_writes_its_metrics(tmp_path: Path) -> None:
+    out, metrics = tmp_path / "model", tmp_path / "m.json"
+    result = quantseq(
+        *("train", "--task", "copy", "--preset", "attention", "--batches", 150, "--quiet"),
+        *("--out", out, "--json", metrics),
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads(metrics.read_text())
+    assert {"loss_at", "exact_match", "exact_match_by_length", "token_accuracy"} <= set(found)
+    assert json.loads((out / "metrics.json").read_text()) == found
+    assert not list(out.rglob("*.pt")) + list(out.rglob("*.pkl"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
+    words = ["train", "--task", "copy", "--preset", "attention", "--out", str(tmp_path / "m")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quantseq", *words, "--batches", "100000"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any(tmp_path.rglob("state*")):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted" in err.splitlines()[-1]
+    result = quantseq(*words, "--batches", "100000", "--help")
+    assert result.returncode == 0

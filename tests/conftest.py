@@ -1,0 +1,74 @@
+"""Shared ground of the suite: one torch thread, real prices, and one small run for everybody."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from quantseq.config import Places, RunConfig
+from quantseq.evaluation.walkforward import WalkForward
+from quantseq.forecast.forecaster import ForecasterConfig
+from quantseq.market.bars import Panel
+from quantseq.pipeline.backtesting import BacktestOutcome, backtest
+from quantseq.pipeline.data import sample_panel
+
+torch.set_num_threads(1)
+
+SMALL = RunConfig(
+    forecaster=ForecasterConfig(members=1, epochs=1, horizon=3),
+    walk_forward=WalkForward(test_size=150, validation_size=120, min_train=500, purge=3),
+    num_paths=20,
+    seed=7,
+)
+"""A configuration that runs in seconds; every part is the real one."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def sample() -> Panel:
+    """The bundled real prices."""
+    return sample_panel()
+
+
+@pytest.fixture(scope="session")
+def small_panel(sample: Panel) -> Panel:
+    """Two real stocks over four years."""
+    return sample.select(["IBM", "MSFT"]).between("2003-01-01", "2006-12-31")
+
+
+@pytest.fixture(scope="session")
+def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder in which the price architecture has passed the copy gate."""
+    from quantseq.pipeline.training import pass_gate
+
+    places = Places(tmp_path_factory.mktemp("gate"))
+    pass_gate(ForecasterConfig(), places)
+    return places.gates
+
+
+@pytest.fixture
+def with_gate(gates: Path) -> Callable[[Path], None]:
+    """Put the record of the passed gate into another data folder."""
+
+    def install(data: Path) -> None:
+        target = Places(data).gates
+        target.mkdir(parents=True, exist_ok=True)
+        for record in gates.iterdir():
+            (target / record.name).write_bytes(record.read_bytes())
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def small_run(
+    small_panel: Panel, gates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> BacktestOutcome:
+    """One walk-forward backtest, shared by every test that only looks at it."""
+    root = tmp_path_factory.mktemp("run")
+    places = Places(gates.parent.parent, root / "reports")
+    return backtest(small_panel, config=SMALL, places=places, command="quantseq backtest IBM MSFT")

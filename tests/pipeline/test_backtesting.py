@@ -1,0 +1,194 @@
+"""The line from prices to a run folder."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantseq.config import Places, RunConfig
+from quantseq.errors import LeakageError, NotEnoughDataError
+from quantseq.evaluation.walkforward import WalkForward
+from quantseq.forecast import forecaster
+from quantseq.forecast.calibration import Shrinkage
+from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.market.bars import Bars, Panel
+from quantseq.pipeline.backtesting import (
+    BacktestOutcome,
+    FitFold,
+    backtest,
+    describe,
+    model_fold,
+    to_json,
+)
+from quantseq.trading.backtest import buy_and_hold
+from quantseq.trading.ledger import read
+
+SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
+
+
+def test_the_run_folder_is_complete(small_run: BacktestOutcome) -> None:
+    assert {path.name for path in small_run.folder.iterdir()} == {
+        "manifest.json",
+        "result.json",
+        "forecasts.parquet",
+        "weights.parquet",
+        "equity.parquet",
+        "report.html",
+    }
+    assert small_run.report.read_text().startswith("<!doctype html>") or (
+        "<html" in small_run.report.read_text()[:200].lower()
+    )
+
+
+def test_the_manifest_says_how_to_run_it_again(
+    small_run: BacktestOutcome, small_panel: Panel
+) -> None:
+    manifest = json.loads((small_run.folder / "manifest.json").read_text())
+    assert manifest["command"] == "quantseq backtest IBM MSFT"
+    assert manifest["data"]["IBM"]["sha256"] == small_panel["IBM"].sha256
+    assert manifest["sample_data"] is True
+    assert RunConfig.from_mapping(manifest["config"]).seed == 7
+    assert {"python", "torch", "numpy"} <= set(manifest["versions"])
+
+
+def test_every_fold_is_tested_on_sessions_it_never_saw(small_run: BacktestOutcome) -> None:
+    frame = small_run.run.forecasts
+    for fold in small_run.evaluation.folds:
+        cutoffs = frame.loc[frame["fold"] == fold.number, "cutoff"]
+        assert cutoffs.min() >= pd.Timestamp(str(fold.test_start))
+        assert cutoffs.max() <= pd.Timestamp(str(fold.test_end))
+        assert fold.validation_end < fold.test_start
+
+
+def test_the_benchmark_starts_at_the_same_fill(
+    small_run: BacktestOutcome, small_panel: Panel
+) -> None:
+    held, traded = small_run.benchmark, small_run.strategy
+    np.testing.assert_array_equal(held.sessions, traded.sessions)
+    again = buy_and_hold(small_panel, ["IBM", "MSFT"], traded.sessions[0], traded.sessions[-1])
+    np.testing.assert_array_equal(again.returns_net, held.returns_net)
+
+
+def test_every_backtest_stands_in_the_ledger(small_run: BacktestOutcome) -> None:
+    ledger = read(small_run.folder.parent / "ledger.jsonl")
+    assert ledger.verify() is None
+    assert ledger.entries[0]["run_id"] == small_run.run.manifest["run_id"]
+    assert small_run.verdict.n_trials == 1
+
+
+def test_the_summary_has_the_documented_keys(small_run: BacktestOutcome) -> None:
+    result = to_json(small_run)
+    assert {"verdict", "metrics", "folds", "forecast", "gate", "report", "manifest"} <= set(result)
+    assert {"seq2seq", "har-pooled-t", "ewma-t", "hist-vol"} == set(result["forecast"]["models"])
+    assert {"sharpe", "cagr", "max_drawdown"} <= set(result["metrics"]["strategy"])
+    assert any("Sharpe" in line for line in describe(small_run))
+
+
+@pytest.mark.slow
+def test_same_seed_same_bytes_whatever_the_number_of_processes(
+    small_run: BacktestOutcome, small_panel: Panel, gates: Path, tmp_path: Path
+) -> None:
+    config = RunConfig.from_mapping(small_run.run.manifest["config"])
+    places = Places(gates.parent.parent, tmp_path)
+    again = backtest(small_panel, config=config, places=places, jobs=2)
+    for name in ("forecasts", "weights", "equity"):
+        first, second = getattr(small_run.run, name), getattr(again.run, name)
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+        one, two = (run.folder / f"{name}.parquet" for run in (small_run, again))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def with_another_future(panel: Panel, after: np.datetime64) -> Panel:
+    """The same bars up to `after`, then prices of another world."""
+    changed = []
+    for bars in panel.values():
+        frame = bars.to_frame()
+        late = frame.index > pd.Timestamp(str(after))
+        noise = np.exp(np.random.default_rng(1).normal(0, 0.2, late.sum()).cumsum())
+        for name in ("open", "high", "low", "close", "adj_close"):
+            frame.loc[late, name] = frame.loc[late, name] * noise
+        frame.loc[late, "volume"] = frame.loc[late, "volume"] * 10
+        changed.append(Bars.from_frame(bars.symbol, frame, timezone=bars.timezone))
+    return Panel(changed)
+
+
+@pytest.mark.slow
+def test_rewriting_the_future_changes_no_bit_of_the_past(
+    small_run: BacktestOutcome,
+    small_panel: Panel,
+    gates: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Whatever validation says, half of the network takes part, so that its law is tested too.
+    monkeypatch.setattr(forecaster, "choose_shrinkage", lambda *_: Shrinkage(0.5, 0.0))
+    cut = small_run.evaluation.folds[0].test_end - np.timedelta64(60, "D")
+    config = RunConfig.from_mapping(small_run.run.manifest["config"])
+    places = Places(gates.parent.parent, tmp_path)
+    one = backtest(small_panel, config=config, places=places)
+    other = backtest(with_another_future(small_panel, cut), config=config, places=places)
+    first = one.evaluation.forecasts["seq2seq"]
+    second = other.evaluation.forecasts["seq2seq"]
+    assert np.ptp(first.density.probs, axis=-1).max() > 0
+    early = first.cutoffs <= cut
+    assert 50 < early.sum() < len(early)
+    np.testing.assert_array_equal(first[early].density.probs, second[early].density.probs)
+    np.testing.assert_array_equal(first[early].density.scale, second[early].density.scale)
+    np.testing.assert_array_equal(first[early].paths, second[early].paths)
+    before = one.run.weights["decision"] <= pd.Timestamp(str(cut))
+    pd.testing.assert_frame_equal(
+        one.run.weights[before], other.run.weights[before], check_exact=True
+    )
+    late = ~early
+    assert (first[late].density.scale != second[late].density.scale).any()
+
+
+@pytest.fixture(scope="module")
+def model(small_panel: Panel) -> Seq2SeqForecaster:
+    return Seq2SeqForecaster.fit(
+        small_panel.until("2005-06-30"),
+        train_until="2004-12-31",
+        validate_from="2005-01-10",
+        config=SMALL_FORECASTER,
+    )
+
+
+def test_a_trained_model_is_scored_after_its_training_data_only(
+    model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
+) -> None:
+    places = Places(gates.parent.parent, tmp_path)
+    outcome = backtest(small_panel, model=model, places=places)
+    first = outcome.run.forecasts["cutoff"].min()
+    assert first > pd.Timestamp("2005-06-30")
+    early = RunConfig(walk_forward=WalkForward(test_start="2005-06-30"))
+    with pytest.raises(LeakageError, match="has seen data until 2005-06-30"):
+        backtest(small_panel, model=model, config=early, places=places)
+
+
+def test_a_model_without_later_prices_cannot_be_scored(
+    model: Seq2SeqForecaster, small_panel: Panel
+) -> None:
+    with pytest.raises(NotEnoughDataError, match="nothing is left to test"):
+        model_fold(small_panel.until("2005-06-30"), model, WalkForward())
+
+
+def test_too_little_history_names_what_is_missing(
+    small_panel: Panel, gates: Path, tmp_path: Path
+) -> None:
+    places = Places(gates.parent.parent, tmp_path)
+    with pytest.raises(NotEnoughDataError, match="leave no room"):
+        backtest(small_panel.until("2004-06-30"), places=places)
+    assert not any(tmp_path.iterdir())
+
+
+def test_each_fold_refits_everything(small_run: BacktestOutcome, small_panel: Panel) -> None:
+    fits = [one["tokenizer"] for one in small_run.evaluation.details]
+    assert len(set(fits)) == len(fits) > 1
+    fold = small_run.evaluation.folds[0]
+    past = small_panel.between(fold.train_start, fold.validation_end)
+    models = FitFold(replace(SMALL_FORECASTER))(past, fold, 7)
+    assert models["har-pooled-t"].trained_until == fold.train_end
+    assert models["seq2seq"].trained_until == fold.validation_end

@@ -1,0 +1,60 @@
+"""From a file and options to one configuration."""
+
+from pathlib import Path
+
+import pytest
+
+from quantseq.config import RunConfig
+from quantseq.errors import ConfigError
+from quantseq.pipeline.options import resolve_config
+
+
+def test_without_anything_the_defaults_stand() -> None:
+    assert resolve_config() == RunConfig()
+
+
+def test_options_win_over_the_file_and_none_means_not_given(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("seed = 3\n[costs]\ncost_bps = 20.0\n[forecaster]\nmembers = 1\n")
+    config = resolve_config(path, seed=5, costs={"cost_bps": None}, fill=None)
+    assert (config.seed, config.costs.cost_bps, config.forecaster.members) == (5, 20.0, 1)
+
+
+def test_the_purge_follows_the_horizon() -> None:
+    assert resolve_config(forecaster={"horizon": 8}).walk_forward.purge == 8
+    with pytest.raises(ConfigError, match="purge of 2 sessions is shorter"):
+        resolve_config(forecaster={"horizon": 8}, walk_forward={"purge": 2})
+
+
+def test_another_policy_drops_the_parameters_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('[policy]\nname = "kelly"\n[policy.parameters]\nfraction = 0.1\n')
+    assert dict(resolve_config(path).policy.parameters) == {"fraction": 0.1}
+    other = resolve_config(path, policy="sign", policy_parameters={"long_only": False})
+    assert dict(other.policy.parameters) == {"long_only": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sed = 1", "Did you mean 'seed'"),
+        ("[costs]\ncost_bp = 1", "Did you mean 'cost_bps'"),
+        ("costs = 3", "must be a table"),
+        ("a = = 1", "as TOML"),
+    ],
+)
+def test_bad_files_are_named_errors(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        resolve_config(path)
+
+
+def test_a_missing_file_is_a_named_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.toml"):
+        resolve_config(tmp_path / "nothing.toml")
+
+
+def test_the_mapping_round_trips() -> None:
+    config = resolve_config(walk_forward={"test_start": "2010-01-04"}, policy="vol_target")
+    assert RunConfig.from_mapping(config.to_mapping()) == config

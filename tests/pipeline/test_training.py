@@ -1,0 +1,123 @@
+"""Training as the commands do it: gate, states to resume from, and what is written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantseq.config import Places
+from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.forecast.forecaster import ForecasterConfig
+from quantseq.forecast.model_folder import load_forecaster
+from quantseq.market.bars import Panel
+from quantseq.pipeline import training
+from quantseq.pipeline.training import pass_gate, train_copy, train_price
+from quantseq.progress import Bar, Progress
+from quantseq.seq2seq.training import StepReport
+
+CONFIG = ForecasterConfig(members=2, epochs=2, horizon=2)
+
+
+def test_a_pass_is_remembered(gates: Path) -> None:
+    record = pass_gate(ForecasterConfig(), Places(gates.parent.parent))
+    assert record.passed
+    assert record.was_cached
+    assert record.score >= record.bar
+
+
+class Interrupts(Progress):
+    """Presses Ctrl-C in the middle of the second network."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+
+    def bar(self, title: str, total: int, *, unit: str = "it"):
+        class Pressing:
+            count = 0
+
+            def __enter__(self) -> Bar:
+                return self
+
+            def __exit__(self, *_: object) -> None: ...
+
+            def step(self, count: int = 1, **figures: float | str) -> None:
+                self.count += count
+                if title == "network 2 of 2" and self.count == 5:
+                    raise KeyboardInterrupt
+
+        return Pressing()
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_to_the_same_bits(
+    small_panel: Panel, gates: Path, tmp_path: Path
+) -> None:
+    places = Places(gates.parent.parent)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train_price(small_panel, out=whole, config=CONFIG, places=places)
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        train_price(small_panel, out=broken, config=CONFIG, places=places, progress=Interrupts())
+    assert not broken.exists()
+    assert (tmp_path / "broken.state" / "member-1").is_dir()
+    with pytest.raises(ConfigError, match="another seed"):
+        train_price(small_panel, out=broken, config=CONFIG, places=places, seed=1, resume=True)
+    trained: list[int] = []
+
+    class Counts(Progress):
+        def bar(self, title: str, total: int, *, unit: str = "it"):
+            trained.append(title == "network 1 of 2")
+            return super().bar(title, total, unit=unit)
+
+    train_price(
+        small_panel, out=broken, config=CONFIG, places=places, resume=True, progress=Counts()
+    )
+    assert not any(trained), "the finished network is not trained again"
+    assert not (tmp_path / "broken.state").exists()
+    cutoffs = small_panel.sessions[-3:]
+    first, second = (
+        load_forecaster(folder).predict(small_panel, cutoffs, horizon=2, num_paths=10)
+        for folder in (whole, broken)
+    )
+    np.testing.assert_array_equal(first.density.probs, second.density.probs)
+    np.testing.assert_array_equal(first.paths, second.paths)
+
+
+def test_too_few_sessions_are_named(small_panel: Panel, tmp_path: Path) -> None:
+    with pytest.raises(NotEnoughDataError, match="too few to train on"):
+        train_price(small_panel.until("2003-09-30"), out=tmp_path / "m")
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_bar_counts_from_where_a_resumed_training_stands() -> None:
+    seen: list[int] = []
+
+    class Listening(Progress):
+        def bar(self, title: str, total: int, *, unit: str = "it"):
+            class One:
+                def __enter__(self) -> Bar:
+                    return self
+
+                def __exit__(self, *_: object) -> None: ...
+
+                def step(self, count: int = 1, **figures: float | str) -> None:
+                    seen.append(count)
+
+            return One()
+
+    with training._StepBars(Listening(quiet=True), lambda _: "x") as bars:
+        for step in (7, 8):
+            bars.only(
+                StepReport(
+                    step=step, steps=10, loss=1.0, learning_rate=0.1, examples=1, seconds=0.0
+                )
+            )
+    assert sum(seen) == 9
+
+
+@pytest.mark.slow
+def test_the_copy_task_describes_itself(tmp_path: Path) -> None:
+    metrics = train_copy("strong", out=tmp_path / "m", batches=60)
+    assert metrics == json.loads((tmp_path / "m" / "metrics.json").read_text())
+    lines = training.describe(metrics)
+    assert any("exact match" in line for line in lines)

@@ -1,0 +1,97 @@
+"""The import law: data moves left to right and never back."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "quantseq"
+ORDER = [
+    {"errors"},
+    {"files", "progress"},
+    {"market", "seq2seq"},
+    {"forecast"},
+    {"evaluation"},
+    {"trading"},
+    {"report"},
+    {"config"},
+    {"pipeline"},
+    {"cli"},
+]
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+
+
+def imports(path: Path) -> list[str]:
+    """Every quantseq module that a file imports, inside functions too."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the room"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in found if name.split(".")[0] == "quantseq"]
+
+
+FILES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py", PACKAGE / "__main__.py"})
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_rooms_to_its_left(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name in imports(path):
+        other = name.split(".")[1] if "." in name else ""
+        if other not in LEVEL or other == room:
+            continue
+        assert LEVEL[other] < LEVEL[room], f"{path.name} ({room}) may not import {name}"
+
+
+def test_every_room_has_a_place_in_the_law() -> None:
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
+    assert rooms == set(LEVEL)
+
+
+def test_no_cycles_inside_a_room() -> None:
+    graph = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): {
+            name.rsplit(".", 1)[0] if name.count(".") > 2 else name for name in imports(path)
+        }
+        for path in FILES
+    }
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " → ".join((*trail, module))
+        if module in done or module not in graph:
+            return
+        for other in graph[module]:
+            visit(other, (*trail, module))
+        done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_no_file_is_called_by_what_it_is_not() -> None:
+    vague = {"utils", "helpers", "common", "misc"}
+    assert not vague & {path.stem for path in FILES}
+
+
+def test_files_stay_readable() -> None:
+    long = {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_importing_the_package_stays_light() -> None:
+    heavy = "torch pandas yfinance sklearn matplotlib arch exchange_calendars scipy"
+    code = (
+        "import sys, quantseq, quantseq.cli; "
+        f"print([name for name in {heavy.split()!r} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

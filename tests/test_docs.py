@@ -1,0 +1,104 @@
+"""The documents are true: commands, tree, options, JSON keys and the Python example."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quantseq.pipeline.backtesting import BacktestOutcome, to_json
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def tree_of_the_readme() -> set[str]:
+    """Paths in the tree that the README draws, folders with a slash at the end."""
+    block = re.search(r"```text\nquantseq/\n(.*?)```", README, re.S)
+    assert block
+    paths, stack = set(), ["quantseq/"]
+    for line in block.group(1).splitlines():
+        match = re.match(r"^((?:│  |   )*)[├└]─ (\S+)", line)
+        assert match, line
+        depth = len(match.group(1)) // 3
+        name = match.group(2)
+        stack = [*stack[: depth + 1], name]
+        paths.add("".join(stack))
+    return paths
+
+
+def tree_on_disk() -> set[str]:
+    package = ROOT / "quantseq"
+    paths = set()
+    for path in package.rglob("*"):
+        if "__pycache__" in path.parts or path.name == "__init__.py":
+            continue
+        slash = "/" if path.is_dir() else ""
+        paths.add(f"quantseq/{path.relative_to(package).as_posix()}{slash}")
+    return {p for p in paths if not re.match(r"quantseq/(market/sample|report/templates)/.", p)}
+
+
+def test_the_readmes_tree_is_the_tree() -> None:
+    assert tree_of_the_readme() == tree_on_disk()
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    for group in ([], ["data"]):
+        text = subprocess.run(
+            [sys.executable, "-m", "quantseq", *group, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for name in re.findall(r"^  (\w+)  ", text.split("Commands:")[1], re.M):
+            command = " ".join(["quantseq", *group, name])
+            assert command in README, f"{command} is missing in README.md"
+
+
+def test_every_make_target_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`?make (demo|test|lint|bench|clean)", README)):
+        assert re.search(rf"^{target}:", makefile, re.M)
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/json.md", "data/README.md"])
+def test_links_between_documents_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_documented_keys_of_a_backtest_are_there(small_run: BacktestOutcome) -> None:
+    text = (ROOT / "docs/json.md").read_text(encoding="utf-8").split("## `backtest`, `demo`")[1]
+    result = to_json(small_run)
+    for cell in re.findall(r"^\| (`.*?`) \|", text, re.M):
+        for key in re.findall(r"`([^`]+)`", cell):
+            names = key.replace("[]", ".0").replace("NAME", "seq2seq").split(".")
+            value = result
+            for name in names:
+                value = value[int(name)] if name.isdigit() else value[name]
+
+
+def test_the_version_is_one() -> None:
+    import quantseq
+
+    assert f'version = "{quantseq.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.slow
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    example = re.search(r"```python\n(.*?)```", README, re.S)
+    assert example
+    result = subprocess.run(
+        [sys.executable, "-c", example.group(1)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert "buy-and-hold" in result.stdout
+    assert list(tmp_path.glob("reports/*/report.html"))

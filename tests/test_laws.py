@@ -1,0 +1,195 @@
+"""Laws across rooms: the future never reaches tokens, forecasts or weights; same seed, same bytes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from quantseq.evaluation.walkforward import Evaluation, Fold, WalkForward, evaluate
+from quantseq.forecast.baselines import EwmaStudent, ReferenceForecaster
+from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecasts import Forecaster, Forecasts
+from quantseq.market.bars import Panel
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
+from quantseq.trading.policy import POLICIES, make_policy
+from tests.prices import forecast_bytes, loud_forecaster, opinionated, recent_prices, rewrite_after
+
+HORIZON = 2
+SPLITTER = WalkForward(test_size=60, validation_size=120, purge=5, min_train=400, max_train=450)
+CONFIG = ForecasterConfig(
+    horizon=HORIZON,
+    num_bins=8,
+    members=1,
+    epochs=1,
+    stride=6,
+    batch_size=64,
+    hidden_size=8,
+    embedding_size=4,
+)
+
+
+class Fit:
+    """The line of a fold: a loud network, its reference and a volatility model."""
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
+        ours = opinionated(
+            Seq2SeqForecaster.fit(
+                panel,
+                train_until=fold.train_end,
+                validate_from=fold.validation_start,
+                config=CONFIG,
+                seed=seed,
+            )
+        )
+        reference, train = ours.task.reference, panel.until(fold.train_end)
+        shares = reference.overnight_share
+        return {
+            "seq2seq": ours,
+            "har": ReferenceForecaster(train.sessions[-1], shares, reference),
+            "ewma": EwmaStudent.fit(train, shares),
+        }
+
+
+def run(panel: Panel, *, seed: int = 0) -> Evaluation:
+    folds = SPLITTER.split(panel.sessions)[:3]
+    return evaluate(panel, folds, Fit(), horizon=HORIZON, num_paths=9, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def recent() -> Panel:
+    return recent_prices()
+
+
+@pytest.fixture(scope="module")
+def evaluation(recent: Panel) -> Evaluation:
+    return run(recent)
+
+
+@pytest.fixture(scope="module")
+def cutoff(recent: Panel) -> np.datetime64:
+    """In the middle of the second test block."""
+    fold = SPLITTER.split(recent.sessions)[1]
+    return recent.sessions[np.searchsorted(recent.sessions, fold.test_start) + 30]
+
+
+@pytest.fixture(scope="module")
+def rewritten(recent: Panel, cutoff: np.datetime64) -> Panel:
+    """Every bar after the cutoff is invented."""
+    return rewrite_after(recent, cutoff)
+
+
+@pytest.fixture(scope="module")
+def other(rewritten: Panel) -> Evaluation:
+    """The line from fit to forecast over the invented bars."""
+    return run(rewritten)
+
+
+def until(forecasts: Forecasts, cutoff: np.datetime64) -> Forecasts:
+    return forecasts[forecasts.cutoffs <= cutoff]
+
+
+def test_tokens_do_not_see_the_future(
+    recent: Panel, cutoff: np.datetime64, rewritten: Panel
+) -> None:
+    task = loud_forecaster().task
+    old, new = task.table(recent), task.table(rewritten)
+    for name in ("source", "condition", "loc", "scale", "nu"):
+        early, same = (getattr(t, name)[t.sessions <= cutoff] for t in (old, new))
+        assert early.tobytes() == same.tobytes(), name
+    early, same = (t.targets[t.target_sessions[:, -1] <= cutoff] for t in (old, new))
+    assert early.tobytes() == same.tobytes()
+
+
+def test_forecasts_do_not_see_the_future_from_fit_to_forecast(
+    evaluation: Evaluation, other: Evaluation, cutoff: np.datetime64
+) -> None:
+    for name, forecasts in evaluation.forecasts.items():
+        early = until(forecasts, cutoff)
+        assert len(early) == 4 * 91
+        assert forecast_bytes(early) == forecast_bytes(until(other.forecasts[name], cutoff)), name
+        late = forecasts[forecasts.cutoffs > cutoff]
+        assert not np.isin(late.std[:, 0], other.forecasts[name].std[:, 0]).any()
+
+
+@pytest.mark.parametrize("fill", ["open", "close"])
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_weights_do_not_see_the_future(
+    evaluation: Evaluation, other: Evaluation, cutoff: np.datetime64, name: str, fill: str
+) -> None:
+    policy, last = make_policy(name), pd.Timestamp(str(cutoff))
+    plain, changed = (
+        policy.weights(one.forecasts["seq2seq"].fill_moments(fill)).loc[:last]
+        for one in (evaluation, other)
+    )
+    assert plain.to_numpy().tobytes() == changed.to_numpy().tobytes()
+    assert len(plain) == 91
+
+
+def test_the_same_seed_gives_the_same_bytes_of_forecasts(
+    evaluation: Evaluation, recent: Panel
+) -> None:
+    again, other = run(recent), run(recent, seed=1)
+    for name, forecasts in evaluation.forecasts.items():
+        assert forecast_bytes(again.forecasts[name]) == forecast_bytes(forecasts), name
+    assert forecast_bytes(other.forecasts["seq2seq"]) != forecast_bytes(
+        evaluation.forecasts["seq2seq"]
+    )
+
+
+@pytest.mark.slow
+def test_the_number_of_jobs_changes_no_byte_of_a_network(
+    evaluation: Evaluation, recent: Panel
+) -> None:
+    config = CONFIG
+
+    def fit(panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
+        """A local function travels to other processes by value."""
+        ours = Seq2SeqForecaster.fit(
+            panel,
+            train_until=fold.train_end,
+            validate_from=fold.validation_start,
+            config=config,
+            seed=seed,
+        )
+        return {"seq2seq": ours}
+
+    folds = SPLITTER.split(recent.sessions)[:2]
+    one, two = (
+        evaluate(recent, folds, fit, horizon=HORIZON, num_paths=9, jobs=jobs) for jobs in (1, 2)
+    )
+    assert forecast_bytes(one.forecasts["seq2seq"]) == forecast_bytes(two.forecasts["seq2seq"])
+    assert one.scores["seq2seq"].crps.tobytes() == two.scores["seq2seq"].crps.tobytes()
+
+
+def test_reserved_ids_are_never_decoded_inside_a_price_horizon(
+    recent: Panel, evaluation: Evaluation
+) -> None:
+    fold = evaluation.folds[0]
+    past = recent.between(fold.train_start, fold.validation_end)
+    model = Fit()(past, fold, 0)["seq2seq"]
+    assert isinstance(model, Seq2SeqForecaster)
+    with torch.no_grad():
+        for network in model.networks:
+            weight = network.decoder.projection.weight
+            weight[PAD], weight[EOS] = 1000.0, -1000.0  # one of them would win every time
+    table = model.task.table(recent)
+    rows = np.flatnonzero(table.usable)[:50]
+    draws = np.random.default_rng(0).random((50, 20, HORIZON), dtype=np.float32)
+    bins, probs = model._sample(table, rows, draws, horizon=HORIZON)
+    assert 0 <= bins.min() <= bins.max() < CONFIG.num_bins
+    np.testing.assert_allclose(probs.sum(axis=-1), 1)
+    assert (model.task.tokenizer.bins(bins + FIRST_ID) == bins).all()
+
+
+def test_the_gap_between_train_and_test_equals_the_purge(
+    evaluation: Evaluation, recent: Panel
+) -> None:
+    for fold in evaluation.folds:
+        place = {
+            day: int(np.searchsorted(recent.sessions, getattr(fold, day)))
+            for day in ("train_end", "validation_start", "validation_end", "test_start")
+        }
+        assert place["validation_start"] - place["train_end"] - 1 == SPLITTER.purge
+        assert place["test_start"] - place["validation_end"] - 1 == SPLITTER.purge
