@@ -1,18 +1,21 @@
 """The tutorial's 3,001 batches against a straightforward PyTorch loop, and the time to master copying.
 
 Run ``python benchmarks/copy_task.py [--batches 3001] [--pairs 3]``. Both sides train the same model
-(one LSTM of 20 each way, shared embedding, unmasked loss, Adam) on one thread, turn about, so that a
-busy machine slows both; the ratio of each pair is what counts.
+(one LSTM of 20 each way, shared embedding, unmasked loss, Adam) on one thread, each in a process of its
+own, turn about, so that a busy machine slows both; the ratio of each pair is what counts.
 """
 
 import argparse
 import json
-import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -41,25 +44,30 @@ class PlainSeq2Seq(nn.Module):
         return logits
 
 
+def plain_sequences(draw: np.random.RandomState) -> list[list[int]]:
+    """One batch of lists, drawn sequence by sequence as the tutorial's helper does."""
+    return [draw.randint(low=2, high=10, size=draw.randint(3, 9)).tolist() for _ in range(100)]
+
+
 def plain_pad(sequences: list[list[int]]) -> Tensor:
-    """Time-major matrix from lists, element by element."""
-    matrix = [[0] * len(sequences) for _ in range(max(map(len, sequences)))]
-    for column, sequence in enumerate(sequences):
-        for row, token in enumerate(sequence):
-            matrix[row][column] = token
-    return torch.tensor(matrix)
+    """Time-major matrix from lists, element by element as the tutorial's helper does."""
+    matrix = np.zeros((len(sequences), max(map(len, sequences))), dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        for column, token in enumerate(sequence):
+            matrix[row, column] = token
+    return torch.from_numpy(matrix.swapaxes(0, 1).copy())
 
 
 def plain_training(batches: int) -> float:
     """Seconds that the plain loop takes."""
     torch.manual_seed(0)
-    draw = random.Random(0)
+    draw = np.random.RandomState(0)
     model = PlainSeq2Seq()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     loss_of = nn.CrossEntropyLoss()
     began = time.perf_counter()
     for _ in range(batches):
-        sequences = [[draw.randint(2, 9) for _ in range(draw.randint(3, 8))] for _ in range(100)]
+        sequences = plain_sequences(draw)
         source = plain_pad(sequences)
         target_in = plain_pad([[1, *sequence] for sequence in sequences])
         target_out = plain_pad([[*sequence, 1] for sequence in sequences])
@@ -75,7 +83,7 @@ def plain_training(batches: int) -> float:
 def our_training(batches: int) -> float:
     """Seconds that preset `seed` takes."""
     preset = PRESETS["seed"]
-    plan = preset.training.__class__(**{**vars(preset.training), "steps": batches})
+    plan = replace(preset.training, steps=batches)
     model = Seq2Seq(preset.config)
     return fit(model, CopySource(), plan, seed=0).seconds
 
@@ -107,19 +115,38 @@ def seconds_to_mastery(seed: int = 0) -> float | None:
     return None
 
 
+def measure(side: str, batches: int) -> float:
+    """Seconds of one side, after a warm-up."""
+    if side == "ours":
+        set_threads(1)
+        our_training(50)
+        return our_training(batches)
+    torch.set_num_threads(1)
+    plain_training(50)
+    return plain_training(batches)
+
+
+def in_a_process(side: str, batches: int) -> float:
+    """The same in a process of its own."""
+    command = [sys.executable, __file__, "--side", side, "--batches", str(batches)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
 def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=3001)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--side", choices=["ours", "plain"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    set_threads(1)
-    plain_training(50)
-    our_training(50)
+    if arguments.side:
+        print(measure(arguments.side, arguments.batches))
+        return
     pairs = [
-        (our_training(arguments.batches), plain_training(arguments.batches))
+        (in_a_process("ours", arguments.batches), in_a_process("plain", arguments.batches))
         for _ in range(arguments.pairs)
     ]
+    set_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         strong = train_copy("strong", seed=0, out=Path(folder)).metrics
     result = {

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from quantseq.config import Places, RunConfig
     from quantseq.errors import QuantseqError
     from quantseq.evaluation.walkforward import WalkForward, evaluate
-    from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+    from quantseq.forecast.forecaster import Seq2SeqForecaster
     from quantseq.forecast.forecasts import Forecasts
     from quantseq.forecast.model_folder import load_forecaster, save_forecaster
+    from quantseq.forecast.networks import ForecasterConfig
     from quantseq.market.bars import Bars, Panel
     from quantseq.market.store import Store
     from quantseq.market.tables import read_panel
@@ -40,7 +41,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Bars": "market.bars",
     "Costs": "trading.account",
-    "ForecasterConfig": "forecast.forecaster",
+    "ForecasterConfig": "forecast.networks",
     "Forecasts": "forecast.forecasts",
     "Panel": "market.bars",
     "Places": "config",

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from quantseq.errors import ConfigError
 from quantseq.evaluation.walkforward import WalkForward
-from quantseq.forecast.forecaster import ForecasterConfig
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.trading.account import Costs
 from quantseq.trading.backtest import Fill
 

@@ -8,7 +8,7 @@ import torch
 
 from quantseq.config import Places, RunConfig
 from quantseq.evaluation.walkforward import WalkForward
-from quantseq.forecast.forecaster import ForecasterConfig
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.backtesting import BacktestOutcome, backtest
 from quantseq.pipeline.data import sample_panel

@@ -11,8 +11,9 @@ from quantseq.market.bars import Bars, Panel
 from quantseq.market.sources import SampleSource
 
 if TYPE_CHECKING:
-    from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+    from quantseq.forecast.forecaster import Seq2SeqForecaster
     from quantseq.forecast.forecasts import Forecasts
+    from quantseq.forecast.networks import ForecasterConfig
 
 NEW_YORK, TOKYO = "America/New_York", "Asia/Tokyo"
 
@@ -85,7 +86,7 @@ def recent_prices() -> Panel:
 @cache
 def small_config() -> "ForecasterConfig":
     """A forecaster that fits in seconds."""
-    from quantseq.forecast.forecaster import ForecasterConfig
+    from quantseq.forecast.networks import ForecasterConfig
 
     return ForecasterConfig(
         horizon=3,

@@ -9,8 +9,9 @@ import torch
 
 from quantseq.evaluation.walkforward import Evaluation, Fold, WalkForward, evaluate
 from quantseq.forecast.baselines import EwmaStudent, ReferenceForecaster
-from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster, Forecasts
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 from quantseq.trading.policy import POLICIES, make_policy
@@ -177,7 +178,7 @@ def test_reserved_ids_are_never_decoded_inside_a_price_horizon(
     table = model.task.table(recent)
     rows = np.flatnonzero(table.usable)[:50]
     draws = np.random.default_rng(0).random((50, 20, HORIZON), dtype=np.float32)
-    bins, probs = model._sample(table, rows, draws, horizon=HORIZON)
+    bins, probs = model._sample(table, rows, draws)
     assert 0 <= bins.min() <= bins.max() < CONFIG.num_bins
     np.testing.assert_allclose(probs.sum(axis=-1), 1)
     assert (model.task.tokenizer.bins(bins + FIRST_ID) == bins).all()

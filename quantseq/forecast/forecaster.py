@@ -9,38 +9,30 @@ average, shrink towards the reference by what validation allows, decode through 
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.calibration import Shrinkage, choose_shrinkage
 from quantseq.forecast.density import TokenDensity
 from quantseq.forecast.forecasts import Forecasts, keyed_uniforms, rows_to_forecast
+from quantseq.forecast.networks import ForecasterConfig, fit_networks
 from quantseq.forecast.windows import (
-    CONDITIONS,
-    STREAM_BINS,
-    STREAMS,
     PriceTask,
-    WindowSource,
     WindowTable,
 )
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.seq2seq.decoding import sample
-from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
-from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
-from quantseq.seq2seq.training import StepReport, TrainConfig, TrainingHistory, fit, set_threads
+from quantseq.seq2seq.model import Seq2Seq
+from quantseq.seq2seq.tokens import FIRST_ID
+from quantseq.seq2seq.training import StepReport, TrainingHistory
 
 MARGINAL_PATHS = 96
 """Paths over which the probabilities of later steps are averaged, at least."""
-
-MIN_EPOCH_STEPS = 40
-"""Batches per epoch that a small panel reaches by using more of its windows."""
 
 PREDICT_CHUNK = 4096
 """Windows gathered at once when predicting; decoding pads its own chunks."""
@@ -48,80 +40,6 @@ PREDICT_CHUNK = 4096
 
 MAX_SEED = 2**48
 """Members' seeds are a thousand times as large and must fit the generator."""
-
-
-@dataclass(frozen=True)
-class ForecasterConfig:
-    """Choices of a `Seq2SeqForecaster`; the defaults were chosen on validation blocks only.
-
-    Parameters
-    ----------
-    horizon : int
-        Steps ahead.
-    num_bins : int
-        V, size of the return vocabulary without PAD and EOS.
-    members : int
-        Networks in the ensemble, each from a seed of its own.
-    epochs : int
-        Passes over the training windows, at most; early stopping ends sooner.
-    stride : int
-        Every `stride`-th window is used per epoch, at a random phase; more of them in small panels.
-    """
-
-    horizon: int = 5
-    num_bins: int = 24
-    members: int = 3
-    epochs: int = 6
-    stride: int = 5
-    batch_size: int = 256
-    hidden_size: int = 32
-    embedding_size: int = 16
-    dropout: float = 0.4
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.1
-    patience: int = 3
-
-    def __post_init__(self) -> None:
-        for name in ("horizon", "members", "epochs", "stride", "batch_size", "patience"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(
-                    f"The {name!r} parameter of ForecasterConfig must be an int of 1 or more. "
-                    f"Got {value!r}."
-                )
-
-    def architecture(self, task: PriceTask | None = None) -> Seq2SeqConfig:
-        """The network's configuration: for a fitted task, or with nominal stream sizes."""
-        streams = [STREAM_BINS + 3] * len(STREAMS)
-        conditions = [STREAM_BINS + 3] * len(CONDITIONS)
-        if task is not None:
-            streams = [bins.vocab_size for bins in task.stream_bins]
-            conditions = [bins.vocab_size for bins in task.condition_bins]
-        return Seq2SeqConfig(
-            vocab_size=self.num_bins + FIRST_ID,
-            embedding_size=self.embedding_size,
-            hidden_size=self.hidden_size,
-            bidirectional=True,
-            attention="bahdanau",
-            dropout=self.dropout,
-            source_streams=tuple(streams),
-            condition_streams=tuple(conditions),
-            never_emit=(PAD, EOS),
-            zero_projection=True,
-        )
-
-    def training(self, steps_per_epoch: int) -> TrainConfig:
-        """How each network is trained."""
-        return TrainConfig(
-            steps=self.epochs * steps_per_epoch,
-            optimiser="adamw",
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            clip_norm=1.0,
-            schedule="one_cycle",
-            validate_every=max(10, steps_per_epoch // 2),
-            patience=self.patience,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,25 +137,16 @@ class Seq2SeqForecaster:
                 f"{len(choosing)} shrinkage windows; at least {chosen.batch_size}, 1 and 1 are "
                 "needed. Give a longer history, more symbols or a longer validation block."
             )
-        # Few windows: use more of them per epoch, so that an epoch stays worth validating.
-        enough = len(training) // (chosen.batch_size * MIN_EPOCH_STEPS)
-        stride = min(max(enough, 1), chosen.stride)
-        stop = [table.batch(stopping[i : i + 1024]) for i in range(0, len(stopping), 1024)]
-        seeds = [seed * 1000 + member for member in range(chosen.members)]
-        sources = [WindowSource(table, training, chosen.batch_size, stride, one) for one in seeds]
-        networks, histories = zip(
-            *Parallel(n_jobs=jobs)(
-                delayed(_fit_member)(
-                    chosen,
-                    task,
-                    source,
-                    stop,
-                    checkpoint and checkpoint / f"member-{member}",
-                    on_step and partial(on_step, member),
-                )
-                for member, source in enumerate(sources)
-            ),
-            strict=True,
+        networks, histories = fit_networks(
+            chosen,
+            task,
+            table,
+            training,
+            stopping,
+            seed=seed,
+            jobs=jobs,
+            checkpoint=checkpoint,
+            on_step=on_step,
         )
         fitted = cls(
             chosen,
@@ -257,18 +166,15 @@ class Seq2SeqForecaster:
 
     def token_probabilities(self, table: WindowTable, rows: NDArray[np.intp]) -> Floats:
         """Ensemble probabilities of the next token, before shrinkage: (R, V)."""
-        unused = np.zeros((len(rows), len(self.networks), 1), np.float32)
-        return self._sample(table, rows, unused, horizon=1)[1][:, 0]
+        unused = np.zeros((PREDICT_CHUNK, len(self.networks), 1), np.float32)
+        parts = [rows[i : i + PREDICT_CHUNK] for i in range(0, len(rows), PREDICT_CHUNK)]
+        found = [self._sample(table, part, unused[: len(part)])[1][:, 0] for part in parts]
+        return np.concatenate(found)
 
     def _sample(
-        self,
-        table: WindowTable,
-        rows: NDArray[np.intp],
-        draws: NDArray[np.float32],
-        *,
-        horizon: int,
+        self, table: WindowTable, rows: NDArray[np.intp], draws: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], Floats]:
-        """Sample N paths per window, shared out among the members.
+        """Sample N paths per window from draws (R, N, H), shared out among the members.
 
         Returns
         -------
@@ -277,26 +183,24 @@ class Seq2SeqForecaster:
             Marginal probabilities: members averaged, steps after the first averaged over paths.
             Every member needs at least one path.
         """
-        num_paths, members = draws.shape[1], len(self.networks)
-        bins = np.zeros((len(rows), num_paths, horizon), np.int64)
-        probs = np.zeros((len(rows), horizon, self.config.num_bins))
-        for start in range(0, len(rows), PREDICT_CHUNK):
-            part = slice(start, start + PREDICT_CHUNK)
-            batch = table.batch(rows[part])
-            for member, network in enumerate(self.networks):
-                mine = slice(member, None, members)
-                uniforms = np.ascontiguousarray(draws[part, mine, :horizon].transpose(2, 0, 1))
-                found = sample(
-                    network,
-                    batch,
-                    num_paths=uniforms.shape[2],
-                    length=horizon,
-                    uniforms=torch.from_numpy(uniforms),
-                    marginals=True,
-                )
-                bins[part, mine] = found.ids.numpy() - FIRST_ID
-                assert found.marginals is not None
-                probs[part] += found.marginals.numpy()[..., FIRST_ID:].astype(np.float64) / members
+        members = len(self.networks)
+        bins = np.zeros(draws.shape, np.int64)
+        probs = np.zeros((len(rows), draws.shape[2], self.config.num_bins))
+        batch = table.batch(rows)
+        for member, network in enumerate(self.networks):
+            mine = slice(member, None, members)
+            uniforms = np.ascontiguousarray(draws[:, mine].transpose(2, 0, 1))
+            found = sample(
+                network,
+                batch,
+                num_paths=uniforms.shape[2],
+                length=uniforms.shape[0],
+                uniforms=torch.from_numpy(uniforms),
+                marginals=True,
+            )
+            bins[:, mine] = found.ids.numpy() - FIRST_ID
+            assert found.marginals is not None
+            probs += found.marginals.numpy()[..., FIRST_ID:].astype(np.float64) / members
         return bins, probs / probs.sum(axis=-1, keepdims=True)
 
     def predict(
@@ -339,26 +243,33 @@ class Seq2SeqForecaster:
             offset += len(bars)
         index = np.concatenate(rows)
         symbols, dates = table.symbols[index], table.sessions[index]
-        weight, bins_per_row = self.shrinkage.weight, self.config.num_bins
+        weight, num_bins = self.shrinkage.weight, self.config.num_bins
         loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
         from_network = round(weight * num_paths)
         sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
-        draws = keyed_uniforms(seed, symbols, dates, (2, max(num_paths, sampled), horizon))
-        probs = np.full((len(index), horizon, bins_per_row), 1 / bins_per_row)
-        bins = np.floor(draws[:, 0, :num_paths] * bins_per_row).astype(np.int64)
-        if weight > 0:
-            network_bins, network_probs = self._sample(
-                table, index, draws[:, 0, :sampled], horizon=horizon
-            )
-            bins[:, :from_network] = network_bins[:, :from_network]
-            probs = weight * network_probs + (1 - weight) / bins_per_row
-        density = TokenDensity(loc, scale, nu, probs.astype(np.float32))
-        paths = None
-        if num_paths:
-            paths = density.at_tokens(bins, draws[:, 1, :num_paths]).astype(np.float32)
+        probs = np.full((len(index), horizon, num_bins), 1 / num_bins, np.float32)
+        density = TokenDensity(loc, scale, nu, probs)
+        paths = np.empty((len(index), num_paths, horizon), np.float32)
+        for start in range(0, len(index), PREDICT_CHUNK):
+            part = slice(start, start + PREDICT_CHUNK)
+            shape = (2, max(num_paths, sampled), horizon)
+            draws = keyed_uniforms(seed, symbols[part], dates[part], shape)
+            bins = np.floor(draws[:, 0, :num_paths] * num_bins).astype(np.int64)
+            if weight > 0:
+                answers, found = self._sample(table, index[part], draws[:, 0, :sampled])
+                bins[:, :from_network] = answers[:, :from_network]
+                probs[part] = weight * found + (1 - weight) / num_bins
+            paths[part] = density[part].at_tokens(bins, draws[:, 1, :num_paths])
         shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
         return Forecasts(
-            self.name, symbols, dates, density, shares, self.trained_until, seed, paths
+            self.name,
+            symbols,
+            dates,
+            density,
+            shares,
+            self.trained_until,
+            seed,
+            paths if num_paths else None,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -373,26 +284,3 @@ class Seq2SeqForecaster:
             "tokenizer": self.task.tokenizer.fingerprint,
             "zero_share": self.task.tokenizer.zero_share,
         }
-
-
-def _fit_member(
-    config: ForecasterConfig,
-    task: PriceTask,
-    source: WindowSource,
-    validation: list[Batch],
-    checkpoint: Path | None,
-    on_step: Callable[[StepReport], None] | None,
-) -> tuple[Seq2Seq, TrainingHistory]:
-    set_threads(1)
-    network = Seq2Seq(config.architecture(task), seed=source.seed)
-    history = fit(
-        network,
-        source,
-        config.training(source.steps_per_epoch),
-        seed=source.seed,
-        validation=validation,
-        checkpoint=checkpoint,
-        resume=True,
-        on_step=on_step,
-    )
-    return network, history

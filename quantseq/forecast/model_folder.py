@@ -28,7 +28,8 @@ from quantseq.files import (
     write_json,
 )
 from quantseq.forecast.calibration import Shrinkage
-from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecaster import Seq2SeqForecaster
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.forecast.tokenizer import ReturnTokenizer
 from quantseq.forecast.windows import PriceTask
 from quantseq.seq2seq.checkpoint import CONFIG, load_model, save_model

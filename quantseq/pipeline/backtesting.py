@@ -18,8 +18,9 @@ from quantseq.evaluation.walkforward import (
     evaluate,
 )
 from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
-from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.manifest import new_manifest
@@ -38,9 +39,17 @@ from quantseq.trading.policy import changed, make_policy
 
 @dataclass(frozen=True)
 class FitFold:
-    """Fits the network and its rivals on one fold's past: a `FitFunction`."""
+    """Fits the network and its rivals on one fold's past: a `FitFunction`.
+
+    Parameters
+    ----------
+    config : ForecasterConfig
+    jobs : int
+        Processes for the networks of a fold.
+    """
 
     config: ForecasterConfig
+    jobs: int = 1
 
     def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
         """See `FitFunction`."""
@@ -50,6 +59,7 @@ class FitFold:
             validate_from=fold.validation_start,
             config=self.config,
             seed=seed,
+            jobs=self.jobs,
         )
         return with_rivals(ours, panel.until(fold.train_end))
 
@@ -143,7 +153,7 @@ def backtest(
     fit: FitFunction
     if model is None:
         folds, forecaster = chosen.walk_forward.split(panel.sessions), chosen.forecaster
-        fit = FitFold(forecaster)
+        fit = FitFold(forecaster, jobs=max(1, jobs // len(folds)))
     else:
         folds, forecaster = [model_fold(panel, model, chosen.walk_forward)], model.config
         fit = UseModel(model)

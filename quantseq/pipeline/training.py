@@ -11,9 +11,10 @@ from typing import Any, Self
 from quantseq.config import Places
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.files import read_json, write_json
-from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY
 from quantseq.forecast.model_folder import save_forecaster
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.manifest import versions
 from quantseq.progress import SILENT, Bar, Progress

@@ -2,7 +2,8 @@
 
 import pytest
 
-from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecaster import Seq2SeqForecaster
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from tests.prices import loud_forecaster, recent_prices, small_config
 

@@ -9,8 +9,9 @@ import pytest
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.baselines import ReferenceForecaster
 from quantseq.forecast.calibration import Shrinkage
-from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY, Forecasts
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.seq2seq.training import StepReport
 from tests.prices import (

@@ -13,7 +13,8 @@ from quantseq.errors import LeakageError, NotEnoughDataError
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast import forecaster
 from quantseq.forecast.calibration import Shrinkage
-from quantseq.forecast.forecaster import ForecasterConfig, Seq2SeqForecaster
+from quantseq.forecast.forecaster import Seq2SeqForecaster
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Bars, Panel
 from quantseq.pipeline.backtesting import (
     BacktestOutcome,

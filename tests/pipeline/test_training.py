@@ -8,8 +8,8 @@ import pytest
 
 from quantseq.config import Places
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.forecast.forecaster import ForecasterConfig
 from quantseq.forecast.model_folder import load_forecaster
+from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline import training
 from quantseq.pipeline.training import pass_gate, train_copy, train_price

@@ -1,7 +1,9 @@
 """The decoder's output layer and conditioning."""
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
 
 from quantseq.seq2seq.model import Seq2Seq
@@ -38,3 +40,24 @@ def test_a_large_vocabulary_takes_the_other_way_to_the_same_logits() -> None:
     memory = model.encode(batch)
     step, _ = model.decode_step(batch.target_in[0], memory.state, memory)
     torch.testing.assert_close(step, model(batch)[0])
+
+
+@pytest.mark.parametrize("changes", [{}, {"condition_streams": (4, 2)}, {"layers": 2}], ids=str)
+@pytest.mark.parametrize("attention", ["none", "bahdanau", "luong"])
+def test_prepared_memory_answers_the_same(attention: str, changes: dict[str, Any]) -> None:
+    config = config_of(attention=attention, **changes)
+    model, batch = machine(config), random_batch(config)
+    with torch.no_grad():
+        memory = model.encode(batch)
+        ids = torch.arange(8) % 5 + 2
+        prepared = model.decoder.prepare(memory, 8)
+        assert prepared.prepared is not None
+        logits, state = model.decode_step(ids, memory.state.repeat(2), memory)
+        quick, quick_state = model.decode_step(ids, memory.state.repeat(2), prepared)
+    torch.testing.assert_close(quick, logits)
+    torch.testing.assert_close(quick_state.hidden, state.hidden)
+
+
+def test_training_is_never_prepared() -> None:
+    model, batch = machine(config_of()).train(), random_batch(config_of())
+    assert model.decoder.prepare(model.encode(batch), 4).prepared is None

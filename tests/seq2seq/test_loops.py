@@ -7,6 +7,7 @@ from torch import Tensor
 from quantseq.seq2seq import loops
 
 S, B, H = 6, 4, 3
+SCALE = torch.tensor([1.0, 1.0, 2.0, 1.0], dtype=torch.float64).repeat_interleave(H)
 MASK = (torch.arange(S).unsqueeze(1) < torch.tensor([6, 2, 5, 1])).view(S, 1, B, 1)
 
 
@@ -17,7 +18,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 def lstm_gradients() -> list[Tensor]:
     leaves = [draw(S, 1, B, 4 * H), draw(1, H, 4 * H), draw(1, B, H), draw(1, B, H)]
-    outputs, hidden, cell = loops.lstm_loop(*leaves, MASK)
+    outputs, hidden, cell = loops.lstm_loop(*leaves, MASK, SCALE)
     (outputs.sin().sum() + hidden.sum() + 2 * cell.sum()).backward()  # type: ignore[no-untyped-call]
     return [leaf.grad for leaf in leaves if leaf.grad is not None]
 
@@ -41,16 +42,12 @@ def test_blocks_change_nothing(
 
 
 def test_one_step_has_the_numerical_gradient() -> None:
-    scale = torch.ones(4 * H, dtype=torch.float64)
-    scale[2 * H : 3 * H] = 2.0
-    assert torch.autograd.gradcheck(
-        lambda gates, cell: loops.lstm_step(gates, cell, scale), (draw(B, 4 * H), draw(B, H))
-    )
+    assert torch.autograd.gradcheck(loops.lstm_step, (draw(B, 4 * H), draw(B, H)))
 
 
 def test_a_second_backward_is_the_same() -> None:
     gates, weight = draw(S, 1, B, 4 * H), draw(1, H, 4 * H)
-    outputs, _, _ = loops.lstm_loop(gates, weight, draw(1, B, H), draw(1, B, H), None)
+    outputs, _, _ = loops.lstm_loop(gates, weight, draw(1, B, H), draw(1, B, H), None, SCALE)
     loss = outputs.sum()
     (first,) = torch.autograd.grad(loss, [weight], retain_graph=True)
     (second,) = torch.autograd.grad(loss, [weight])
