@@ -5,7 +5,8 @@ nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,7 @@ from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.trading.account import Costs
 from quantseq.trading.backtest import Fill
+from quantseq.trading.policy import make_policy
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,11 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.fill not in ("open", "close"):
             raise ConfigError(f"fill must be 'open' or 'close'. Got {self.fill!r}.")
-        if self.num_paths < 2:
-            raise ConfigError(f"num_paths must be 2 or more. Got {self.num_paths}.")
+        for name, least in (("num_paths", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(f"{name} must be an int of {least} or more. Got {value!r}.")
+        make_policy(self.policy.name, **self.policy.parameters)
         if self.walk_forward.purge < self.forecaster.horizon:
             raise ConfigError(
                 f"The purge of {self.walk_forward.purge} sessions is shorter than the horizon of "
@@ -143,4 +148,24 @@ def _section(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise ConfigError(f"[{where}] must be a table of names and values. Got {value!r}.")
     _known(value, kind, f"[{where}]")
+    for one in fields(kind):
+        if one.name in value:
+            _check_type(f"{where}.{one.name}", value[one.name], one)
     return kind(**value)
+
+
+def _check_type(name: str, value: Any, known: Field[Any]) -> None:
+    """Refuse a value that is of another type than the default of its field."""
+    default = {} if known.default is MISSING else known.default
+    if default is None:
+        good = value is None or (isinstance(value, (int, str, date)) and value is not True)
+        rule = "a whole number or a date"
+    elif isinstance(default, Mapping):
+        good, rule = isinstance(value, Mapping), "a table"
+    elif isinstance(default, float):
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        rule = "a number"
+    else:
+        good, rule = type(value) is type(default), f"of type {type(default).__name__}"
+    if not good:
+        raise ConfigError(f"{name} must be {rule}. Got {value!r}.")

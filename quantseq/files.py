@@ -44,6 +44,22 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def ensure_writable(folder: Path) -> Path:
+    """Create a folder and make sure, before long work, that files can be written into it.
+
+    Raises
+    ------
+    StorageError
+        If they cannot.
+    """
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise _storage_error(folder, error) from error
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it replaces `path`, else it vanishes.

@@ -14,6 +14,7 @@ import typer
 
 from quantseq.cli import models, prices, runs
 from quantseq.errors import QuantseqError
+from quantseq.files import ensure_writable
 
 app = typer.Typer(
     name="quantseq",
@@ -31,6 +32,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(*args: Any, **options: Any) -> None:
         try:
+            if options.get("json") is not None:
+                ensure_writable(options["json"].absolute().parent)
             command(*args, **options)
         except QuantseqError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

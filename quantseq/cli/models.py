@@ -19,6 +19,7 @@ from quantseq.cli.options import (
     Seed,
     Start,
     Symbols,
+    day,
     places_at,
     progress_of,
     save_json,
@@ -35,15 +36,16 @@ def train(
         typer.Option(help="Stored symbols, comma-separated or repeated; default: all of them."),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="For copy: seed, bidirectional, attention or strong.")
-    ] = "strong",
+        str | None,
+        typer.Option(help="For copy: seed, bidirectional, attention or strong [strong]."),
+    ] = None,
     batches: Annotated[
         int | None, typer.Option(min=1, help="For copy: training batches instead of the preset's.")
     ] = None,
     panel: PanelFile = None,
     start: Start = None,
     end: End = None,
-    horizon: Annotated[int, typer.Option(min=1, help="For price: steps ahead.")] = 5,
+    horizon: Annotated[int | None, typer.Option(min=1, help="For price: steps ahead [5].")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Model folder; default: DATA_DIR/models/TASK.")
     ] = None,
@@ -51,7 +53,7 @@ def train(
         False
     ),
     seed: Seed = 0,
-    jobs: Jobs = 1,
+    jobs: Jobs = 2,
     data_dir: DataDir = DATA,
     quiet: Quiet = False,
     json: Json = None,
@@ -62,8 +64,11 @@ def train(
     places, progress = places_at(data_dir), progress_of(quiet)
     folder = out or places.models / task
     if task == "copy":
+        _only_for(
+            "price", more=more, symbols=symbols, panel=panel, start=start, end=end, horizon=horizon
+        )
         metrics = training.train_copy(
-            preset,
+            preset or "strong",
             out=folder,
             seed=seed,
             batches=batches,
@@ -71,15 +76,16 @@ def train(
             progress=progress,
         )
     elif task == "price":
-        from quantseq.forecast.forecaster import ForecasterConfig
+        from quantseq.forecast.networks import ForecasterConfig
         from quantseq.pipeline.data import resolve_panel
 
+        _only_for("copy", preset=preset, batches=batches)
         wanted = symbol_list(more, symbols)
-        prices = resolve_panel(wanted, panel=panel, places=places, start=start, end=end)
+        prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
         metrics = training.train_price(
             prices,
             out=folder,
-            config=ForecasterConfig(horizon=horizon),
+            config=ForecasterConfig() if horizon is None else ForecasterConfig(horizon=horizon),
             places=places,
             seed=seed,
             jobs=jobs,
@@ -95,6 +101,16 @@ def train(
         typer.echo(f"Model: {folder}")
 
 
+def _only_for(task: str, **given: object) -> None:
+    """Refuse options of the other task, rather than ignore them."""
+    for name, value in given.items():
+        if value is not None:
+            option = "symbols" if name == "more" else f"--{name}"
+            raise ConfigError(
+                f"{option} belongs to --task {task}. Leave it out, or change the task."
+            )
+
+
 def forecast(
     symbols: Symbols = None,
     horizon: Annotated[int, typer.Option(min=1, help="Sessions ahead.")] = 5,
@@ -105,11 +121,11 @@ def forecast(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Forecast as of this session."),
     ] = None,
-    paths: Annotated[int, typer.Option(min=2, help="Sampled paths.")] = 1000,
+    paths: Annotated[int, typer.Option(min=100, help="Sampled paths.")] = 1000,
     panel: PanelFile = None,
     csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
     seed: Seed = 0,
-    jobs: Jobs = 1,
+    jobs: Jobs = 2,
     data_dir: DataDir = DATA,
     reports_dir: ReportsDir = REPORTS,
     quiet: Quiet = False,
@@ -126,7 +142,7 @@ def forecast(
     prices = resolve_panel(wanted, panel=panel, places=places)
     fitted = load_forecaster(model or places.models / "price")
     found = forecasting.outlook(
-        prices, fitted, horizon=horizon, cutoff=cutoff, num_paths=paths, seed=seed
+        prices, fitted, horizon=horizon, cutoff=day(cutoff), num_paths=paths, seed=seed
     )
     charts = forecasting.draw_fans(prices, found, places.reports, jobs=jobs)
     table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))

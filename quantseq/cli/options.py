@@ -5,7 +5,7 @@ Knows no command.
 
 import shlex
 import sys
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +33,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no tables.
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 
 DATA, REPORTS = Path("data"), Path("reports")
+
+
+def day(moment: datetime | None) -> date | None:
+    """The date of an option, which the parser gives as midnight."""
+    return None if moment is None else moment.date()
 
 
 def symbol_list(*given: list[str] | None) -> list[str]:

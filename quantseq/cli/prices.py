@@ -14,6 +14,7 @@ from quantseq.cli.options import (
     Quiet,
     Start,
     Symbols,
+    day,
     places_at,
     print_table,
     progress_of,
@@ -34,15 +35,17 @@ def fetch(
 ) -> None:
     """Download daily bars and store them; a failure never replaces what is stored."""
     from quantseq.pipeline.data import fetch as run_fetch
+    from quantseq.pipeline.data import need_symbols
 
     wanted = symbol_list(symbols)
+    need_symbols(wanted, None)
     with progress_of(quiet).bar(f"fetch from {source}", len(wanted), unit="symbol") as bar:
         outcomes = run_fetch(
             wanted,
             source=source,
             places=places_at(data_dir),
-            start=start,
-            end=end,
+            start=day(start),
+            end=day(end),
             interval=interval,
             on_symbol=lambda one: bar.step(last=one.symbol),
         )
@@ -78,22 +81,23 @@ def import_(
     """Store your own prices."""
     from quantseq.pipeline.data import import_file
 
-    bars = import_file(path, symbol=symbol, places=places_at(data_dir))
+    found = import_file(path, symbol=symbol, places=places_at(data_dir))
     rows = [
         {
             "symbol": one.symbol,
+            "status": "replaced" if replaced else "new",
             "rows": len(one),
             "first": str(one.sessions[0]),
             "last": str(one.sessions[-1]),
         }
-        for one in bars
+        for one, replaced in found.values()
     ]
     save_json(json, {"symbols": rows})
     if not quiet:
         print_table(rows)
 
 
-def list_(data_dir: DataDir = DATA, json: Json = None) -> None:
+def list_(data_dir: DataDir = DATA, quiet: Quiet = False, json: Json = None) -> None:
     """List what is stored."""
     from quantseq.market.store import Store
 
@@ -110,9 +114,9 @@ def list_(data_dir: DataDir = DATA, json: Json = None) -> None:
         for one in infos
     ]
     save_json(json, {"symbols": rows})
-    if rows:
+    if rows and not quiet:
         print_table(rows)
-    else:
+    elif not quiet:
         typer.echo(f"Nothing is stored in {data_dir}. Get prices with `quantseq fetch AAPL`.")
 
 
@@ -120,6 +124,7 @@ def check(
     symbols: Symbols = None,
     panel: PanelFile = None,
     data_dir: DataDir = DATA,
+    quiet: Quiet = False,
     json: Json = None,
 ) -> None:
     """Look for what is implausible: jumps, glitches, stale runs, missing sessions."""
@@ -139,20 +144,22 @@ def check(
         for one in several
     ]
     save_json(json, {"findings": rows})
-    if rows:
+    if rows and not quiet:
         print_table(rows)
-    else:
+    elif not quiet:
         typer.echo("Nothing implausible was found.")
 
 
 def remove(
     symbols: Annotated[list[str], typer.Argument(help="Stored symbols.")],
     data_dir: DataDir = DATA,
+    quiet: Quiet = False,
 ) -> None:
     """Remove stored prices."""
     from quantseq.market.store import Store
 
     store = Store(data_dir)
-    for symbol in symbols:
+    for symbol in symbol_list(symbols):
         store.remove(symbol)
-        typer.echo(f"Removed {symbol}.")
+        if not quiet:
+            typer.echo(f"Removed {symbol}.")

@@ -20,11 +20,13 @@ from quantseq.cli.options import (
     Start,
     Symbols,
     command,
+    day,
     places_at,
     progress_of,
     save_json,
     symbol_list,
 )
+from quantseq.errors import ConfigError
 
 if TYPE_CHECKING:
     from quantseq.pipeline.backtesting import BacktestOutcome
@@ -86,7 +88,9 @@ def backtest(
     purge: Annotated[
         int | None, typer.Option(min=0, help="Sessions between the blocks [the horizon].")
     ] = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
+    ] = None,
     jobs: Jobs = 2,
     data_dir: DataDir = DATA,
     reports_dir: ReportsDir = REPORTS,
@@ -101,13 +105,23 @@ def backtest(
 
     wanted, places = symbol_list(symbols), places_at(data_dir, reports_dir)
     need_symbols(wanted, panel)
+    fitted = None
+    if model is not None:
+        _not_with_model(
+            horizon=horizon,
+            test_size=test_size,
+            validation_size=validation_size,
+            min_train=min_train,
+        )
+        fitted = load_forecaster(model)
+        horizon = fitted.config.horizon
     chosen = resolve_config(
         config,
         seed=seed,
         fill=fill,
         forecaster={"horizon": horizon},
         walk_forward={
-            "test_start": None if test_start is None else str(test_start.date()),
+            "test_start": None if test_start is None else str(day(test_start)),
             "test_size": test_size,
             "validation_size": validation_size,
             "min_train": min_train,
@@ -117,17 +131,27 @@ def backtest(
         policy=policy,
         policy_parameters={"long_only": False if long_short else None},
     )
-    prices = resolve_panel(wanted, panel=panel, places=places, start=start, end=end)
+    prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
     outcome = run_backtest(
         prices,
         config=chosen,
-        model=None if model is None else load_forecaster(model),
+        model=fitted,
         places=places,
         jobs=jobs,
         command=command(),
         progress=progress_of(quiet),
     )
     _tell(outcome, json, quiet=quiet)
+
+
+def _not_with_model(**given: object) -> None:
+    """Refuse options that a trained model has settled already."""
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} was settled when the model was trained. "
+                "Leave it out, or leave --model out to refit per fold."
+            )
 
 
 def report(
@@ -145,9 +169,9 @@ def report(
 def _tell(outcome: "BacktestOutcome", json: Path | None, *, quiet: bool) -> None:
     from quantseq.pipeline.backtesting import describe, to_json
 
-    save_json(json, to_json(outcome))
     if not quiet:
         for line in describe(outcome):
             typer.echo(line)
     typer.echo(outcome.verdict.sentence)
     typer.echo(f"Report: {outcome.report}")
+    save_json(json, to_json(outcome))

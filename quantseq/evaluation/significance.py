@@ -19,6 +19,9 @@ from scipy import stats
 
 from quantseq.market.bars import Dates, Floats
 
+ROUNDING = 1e-9
+"""Relative differences up to this size are floating-point noise, not a difference."""
+
 
 @dataclass(frozen=True)
 class TestResult:
@@ -82,10 +85,13 @@ def diebold_mariano(first: Floats, second: Floats, dates: Dates, *, step: int = 
     Returns
     -------
     TestResult
-        Differences that are all zero give t = 0 and p = 1, a constant one, and an infinite
+        Differences that are all zero, or mere rounding, give t = 0 and p = 1, a constant one, and an infinite
         loss, give t = ±∞ and p = 0; fewer than two dates give NaN.
     """
-    series = by_date(first - second, dates)
+    difference = first - second
+    rounding = ROUNDING * (np.abs(first) + np.abs(second))
+    alike = np.isfinite(difference) & (np.abs(difference) <= rounding)
+    series = by_date(np.where(alike, 0.0, difference), dates)
     n = len(series)
     if n < 2:
         return TestResult(float("nan"), float("nan"), float("nan"), n)

@@ -113,9 +113,12 @@ class WalkForward:
                     f"The {name!r} parameter of WalkForward must be an int of {least} or more. "
                     f"Got {value!r}."
                 )
-        if self.max_train is not None and self.max_train < self.min_train:
+        if self.max_train is not None and (
+            not isinstance(self.max_train, int) or self.max_train < self.min_train
+        ):
             raise ConfigError(
-                f"max_train ({self.max_train}) is below min_train ({self.min_train}) of WalkForward."
+                "The 'max_train' parameter of WalkForward must be an int of min_train "
+                f"({self.min_train}) or more. Got {self.max_train!r}."
             )
 
     def split(self, sessions: Dates) -> list[Fold]:

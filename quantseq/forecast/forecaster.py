@@ -55,6 +55,8 @@ class Seq2SeqForecaster:
         The ensemble's members.
     shrinkage : Shrinkage
         How much of the network validation let through.
+    validate_from : datetime64[D]
+        First session of the validation block.
     trained_until : datetime64[D]
         Newest session that any fitted part has seen, validation included.
     symbols : tuple of str
@@ -71,6 +73,7 @@ class Seq2SeqForecaster:
     task: PriceTask
     networks: tuple[Seq2Seq, ...]
     shrinkage: Shrinkage
+    validate_from: np.datetime64
     trained_until: np.datetime64
     symbols: tuple[str, ...]
     data_hashes: dict[str, str]
@@ -90,6 +93,7 @@ class Seq2SeqForecaster:
         jobs: int = 1,
         checkpoint: Path | None = None,
         on_step: Callable[[int, StepReport], None] | None = None,
+        on_network: Callable[[int], None] | None = None,
     ) -> Self:
         """Fit everything on one panel; whatever it holds is seen, nothing else can be.
 
@@ -114,6 +118,8 @@ class Seq2SeqForecaster:
         on_step : callable, optional
             Called with the member's number and its `StepReport` after each training step; only
             with one process.
+        on_network : callable, optional
+            Called with the member's number when it is trained.
 
         Raises
         ------
@@ -147,12 +153,14 @@ class Seq2SeqForecaster:
             jobs=jobs,
             checkpoint=checkpoint,
             on_step=on_step,
+            on_network=on_network,
         )
         fitted = cls(
             chosen,
             task,
             networks,
             Shrinkage(1.0, 0.0),
+            np.datetime64(validate_from, "D"),
             panel.sessions[-1],
             panel.symbols,
             {symbol: bars.sha256 for symbol, bars in panel.items()},
@@ -247,7 +255,7 @@ class Seq2SeqForecaster:
         loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
         from_network = round(weight * num_paths)
         sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
-        probs = np.full((len(index), horizon, num_bins), 1 / num_bins, np.float32)
+        probs = np.full((len(index), horizon, num_bins), 1 / num_bins)
         density = TokenDensity(loc, scale, nu, probs)
         paths = np.empty((len(index), num_paths, horizon), np.float32)
         for start in range(0, len(index), PREDICT_CHUNK):
@@ -277,6 +285,7 @@ class Seq2SeqForecaster:
         return {
             "config": asdict(self.config),
             "shrinkage": asdict(self.shrinkage),
+            "validate_from": str(self.validate_from),
             "trained_until": str(self.trained_until),
             "symbols": list(self.symbols),
             "data_hashes": self.data_hashes,

@@ -112,6 +112,7 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
             PriceTask.from_json(task, tokenizer),
             tuple(model for model, _, _ in members),
             Shrinkage(**state["shrinkage"]),
+            np.datetime64(state["validate_from"], "D"),
             np.datetime64(state["trained_until"], "D"),
             tuple(state["symbols"]),
             dict(state["data_hashes"]),

@@ -125,6 +125,7 @@ def fit_networks(
     jobs: int = 1,
     checkpoint: Path | None = None,
     on_step: Callable[[int, StepReport], None] | None = None,
+    on_network: Callable[[int], None] | None = None,
 ) -> tuple[tuple[Seq2Seq, ...], tuple[TrainingHistory, ...]]:
     """Train every member of the ensemble.
 
@@ -143,6 +144,8 @@ def fit_networks(
         Folder for the training states, which a later call goes on from.
     on_step : callable, optional
         Called with the member's number and its `StepReport`; only with one process.
+    on_network : callable, optional
+        Called with the member's number when it is trained.
     """
     # Few windows: use more of them per epoch, so that an epoch stays worth validating.
     enough = len(training) // (config.batch_size * MIN_EPOCH_STEPS)
@@ -152,7 +155,7 @@ def fit_networks(
         WindowSource(table, training, config.batch_size, stride, seed * 1000 + member)
         for member in range(config.members)
     ]
-    found = Parallel(n_jobs=jobs)(
+    results = Parallel(n_jobs=jobs, return_as="generator")(
         delayed(_fit_one)(
             config,
             task,
@@ -163,6 +166,11 @@ def fit_networks(
         )
         for member, source in enumerate(sources)
     )
+    found = []
+    for member, result in enumerate(results):
+        found.append(result)
+        if on_network is not None:
+            on_network(member)
     return tuple(network for network, _ in found), tuple(history for _, history in found)
 
 

@@ -40,6 +40,9 @@ STREAM_BINS = 16
 CONTEXT = MIN_HISTORY - LONG_WINDOW
 """Sessions of context: what `MIN_HISTORY` leaves after the longest volatility average."""
 
+STALE = 0.9
+"""Share of unchanged closes in a context beyond which its window is not trained on."""
+
 
 def _auxiliary(one: SymbolFeatures, reference: Reference, symbol: str) -> tuple[Floats, Floats]:
     """Values (n, 3) of the extra streams and (n, 3) of the conditions; NaN where unknown."""
@@ -84,6 +87,9 @@ class WindowTable:
         The reference at each session.
     usable : (L,) bool
         Whether a whole context ends here.
+    lively : (L,) bool
+        Whether the price moved in the context, by `STALE`: a series that stands still teaches
+        nothing, and must not decide anything that is pooled.
     """
 
     symbols: NDArray[np.object_]
@@ -97,6 +103,7 @@ class WindowTable:
     scale: Floats
     nu: Floats
     usable: NDArray[np.bool_]
+    lively: NDArray[np.bool_]
 
     def batch(self, rows: NDArray[np.intp]) -> Batch:
         """Gather the windows that end at `rows` as a time-major batch."""
@@ -116,10 +123,10 @@ class WindowTable:
         )
 
     def rows_between(self, start: Any, end: Any) -> NDArray[np.intp]:
-        """Usable rows whose cutoff is at or after `start` and whose targets are known by `end`."""
+        """Usable, lively rows whose cutoff is at or after `start` and whose targets are known by `end`."""
         first, last = np.datetime64(start, "D"), np.datetime64(end, "D")
         inside = (self.sessions >= first) & (self.target_sessions[:, -1] <= last)
-        return np.flatnonzero(inside & self.usable)
+        return np.flatnonzero(inside & self.usable & self.lively)
 
     def halves(
         self, sessions: Dates, start: Any, *, purge: int
@@ -242,6 +249,7 @@ class PriceTask:
                 "scale": parameters.scale,
                 "nu": parameters.nu,
                 "usable": ordinal >= MIN_HISTORY,
+                "lively": rolling_mean((one.returns == 0).astype(np.float64), CONTEXT) <= STALE,
             }
             for name, values in columns.items():
                 parts.setdefault(name, []).append(values)

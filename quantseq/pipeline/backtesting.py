@@ -1,7 +1,7 @@
 """Walk-forward forecasts → weights → money → verdict → a run folder with its report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from quantseq.evaluation.walkforward import (
     check_not_trained_on,
     evaluate,
 )
+from quantseq.files import ensure_writable
 from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster
@@ -146,10 +147,18 @@ def backtest(
         If the model has seen the test block.
     NotEnoughDataError
         If the history is too short for one fold.
+    StorageError
+        If the reports folder is not writable; nothing is computed then.
     GateError
         If the architecture has not mastered the copy task.
     """
     chosen, where = config or RunConfig(), places or Places()
+    if model is not None:
+        splitter = chosen.walk_forward
+        if config is None:
+            splitter = replace(splitter, purge=max(splitter.purge, model.config.horizon))
+        chosen = replace(chosen, forecaster=model.config, walk_forward=splitter)
+    ensure_writable(where.reports)
     fit: FitFunction
     if model is None:
         folds, forecaster = chosen.walk_forward.split(panel.sessions), chosen.forecaster
@@ -180,11 +189,13 @@ def backtest(
             data=describe_data(panel),
             symbols=list(panel.symbols),
             sessions=traded.strategy.sessions,
+            reports=where.reports,
             extra={
                 "seeds": {"run": chosen.seed},
                 "cost_bps": chosen.costs.cost_bps,
                 "fill": chosen.fill,
                 "gate": gate.fingerprint,
+                "model": None if model is None else model.describe(),
             },
         )
         run, judged = judge(panel, evaluation, traded, manifest, gate, chosen, where)
@@ -222,12 +233,16 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
         )
     tokenizer = model.task.tokenizer
     fitted = np.datetime64(tokenizer.fitted_until, "D")
-    after = sessions[sessions > fitted]
+    if sessions[0] > fitted:
+        raise NotEnoughDataError(
+            f"The prices start on {sessions[0]}, after the model's training block ended on {fitted}: "
+            "its rivals are fitted on that block. Leave --start out, or give earlier prices."
+        )
     return Fold(
         0,
         np.datetime64(tokenizer.fitted_from, "D"),
         fitted,
-        after[min(splitter.purge, len(after) - 1)],
+        model.validate_from,
         model.trained_until,
         sessions[first],
         sessions[-1],

@@ -58,7 +58,7 @@ def fetch(
 
 def import_file(
     path: Path, *, symbol: str | None = None, places: Places | None = None
-) -> list[Bars]:
+) -> dict[str, tuple[Bars, bool]]:
     """Store the user's own CSV or Parquet file.
 
     Parameters
@@ -70,8 +70,8 @@ def import_file(
 
     Returns
     -------
-    list of Bars
-        What was stored.
+    dict of symbol to (Bars, bool)
+        What was stored, and whether it took the place of other bars.
 
     Raises
     ------
@@ -79,10 +79,11 @@ def import_file(
         If the file cannot be read or breaks a rule; nothing is stored then.
     """
     store = Store((places or Places()).data)
-    bars = list(read_any(path, symbol).values())
-    for one in bars:
-        store.write(one)
-    return bars
+    found = read_any(path, symbol)
+    replaced = {name: name in store for name in found}
+    for bars in found.values():
+        store.write(bars)
+    return {name: (bars, replaced[name]) for name, bars in found.items()}
 
 
 def read_any(path: Path, symbol: str | None = None) -> Panel:

@@ -11,7 +11,7 @@ from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
 from quantseq.files import write_bytes
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY, QUANTILE_LEVELS, Forecasts
-from quantseq.market.bars import Bars, Panel, as_date
+from quantseq.market.bars import Bars, Panel
 from quantseq.market.store import file_name
 
 HISTORY_SHOWN = 60
@@ -60,19 +60,21 @@ def outlook(
     Raises
     ------
     LeakageError
-        If `cutoff` lies before the model's last session.
+        If a symbol's newest bar lies before the model's last session.
     NotEnoughDataError
         If a symbol's history is too short.
     """
     if num_paths < 2:
         raise ConfigError(f"num_paths must be 2 or more. Got {num_paths}.")
     if cutoff is not None:
-        if model.trained_until > as_date(cutoff):
-            raise LeakageError(
-                f"The model has seen data until {model.trained_until}, after the cutoff {cutoff}. "
-                "Choose a later cutoff, or train on data that ends before it."
-            )
         panel = panel.until(cutoff)
+    for symbol, bars in panel.items():
+        if model.trained_until > bars.sessions[-1]:
+            raise LeakageError(
+                f"The model has seen data until {model.trained_until}, after the cutoff "
+                f"{bars.sessions[-1]} of {symbol}. Choose a later cutoff, fetch newer prices, or train "
+                "on data that ends before it."
+            )
     short = {symbol: len(bars) for symbol, bars in panel.items() if len(bars) <= MIN_HISTORY}
     if short:
         raise NotEnoughDataError(

@@ -50,6 +50,7 @@ def new_manifest(
     symbols: list[str],
     sessions: Dates,
     extra: Mapping[str, Any],
+    reports: Path,
 ) -> dict[str, Any]:
     """The manifest of a run that ends now.
 
@@ -63,11 +64,13 @@ def new_manifest(
         Sessions of the result.
     extra : mapping
         Further entries.
+    reports : Path
+        Where the run folder will lie; the run id is one that is free there.
     """
     now = datetime.now(UTC)
-    tag = fingerprint({"config": config, "data": data, "command": command})[:6]
+    tag = fingerprint({"config": config, "data": data, "command": command, "extra": extra})[:6]
     return {
-        "run_id": f"{now:%Y%m%d-%H%M%S}-{tag}",
+        "run_id": _free(reports, f"{now:%Y%m%d-%H%M%S}-{tag}"),
         "created": now.isoformat(timespec="seconds"),
         "command": command,
         "title": title,
@@ -81,3 +84,12 @@ def new_manifest(
         "git_commit": git_commit(),
         **extra,
     }
+
+
+def _free(reports: Path, name: str) -> str:
+    """The name itself, or with a number after it where a run of the same second has taken it."""
+    number, free = 1, name
+    while (reports / free).exists():
+        number += 1
+        free = f"{name}-{number}"
+    return free

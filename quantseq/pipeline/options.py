@@ -42,6 +42,9 @@ def resolve_config(
             asked = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"Cannot read {str(path)!r} as TOML: {error}.") from error
+    for name in ("forecaster", "walk_forward", "policy", "costs"):
+        if not isinstance(asked.get(name, {}), dict):
+            raise ConfigError(f"[{name}] must be a table of names and values. Got {asked[name]!r}.")
     for name, value in given.items():
         if isinstance(value, Mapping):
             section = asked.setdefault(name, {})

@@ -99,7 +99,7 @@ def judge(
         "forecast": forecast_quality(evaluation),
         "gate": asdict(gate),
         "break_even_bps": traded.break_even,
-        "notes": _notes(panel, traded.strategy),
+        "notes": _notes(panel, traded.strategy, evaluation),
     }
     run = Run(
         manifest,
@@ -148,13 +148,17 @@ def forecast_quality(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def forecast_frame(evaluation: Evaluation) -> pd.DataFrame:
-    """Our forecasts as a long table beside their outcomes and scores."""
+    """Our forecasts as a long table beside their outcomes, their scores, and those of the rivals."""
     forecasts, scores = evaluation.forecasts[OURS], evaluation.scores[OURS]
     frame = forecasts.to_frame()
     frame["fold"] = np.repeat(evaluation.fold, forecasts.horizon)
     frame["realised"] = evaluation.realised.ravel()
     for name in ("pit", "log_score", "crps"):
         frame[name] = getattr(scores, name).ravel()
+    for rival, found in evaluation.scores.items():
+        if rival != OURS:
+            frame[f"log_score:{rival}"] = found.log_score.ravel()
+            frame[f"crps:{rival}"] = found.crps.ravel()
     return frame
 
 
@@ -184,18 +188,24 @@ def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _notes(panel: Panel, strategy: BacktestResult) -> list[str]:
+def _notes(panel: Panel, strategy: BacktestResult, evaluation: Evaluation) -> list[str]:
     notes = [
         f"{symbol}: {finding.message} ({finding.count} sessions, first {finding.sessions[0]})."
         for symbol, found in findings(panel).items()
         for finding in found
         if finding.count
     ]
+    forecast = set(evaluation.forecasts[OURS].symbols)
+    notes += [
+        f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was neither "
+        "forecast nor traded, nor held by the benchmark."
+        for symbol, bars in panel.items()
+        if symbol not in forecast
+    ]
     counted = {
         "orders met no bar and were dropped": strategy.dropped_orders,
         "times a position was marked at an old price because a bar is missing": strategy.carried,
         "sessions had less cash than buys wanted; the buys were scaled": strategy.scaled_sessions,
-        "decisions had no next session and were not filled": strategy.unfilled_decisions,
     }
     notes += [f"{count} {what}." for what, count in counted.items() if count]
     if strategy.ruined is not None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from quantseq.config import Places
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.files import read_json, write_json
+from quantseq.files import ensure_writable, read_json, write_json
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY
 from quantseq.forecast.model_folder import save_forecaster
@@ -151,7 +151,7 @@ def train_price(
         Where the gate's records are kept.
     seed : int
     jobs : int
-        Processes; with one, every network shows a bar of its own.
+        Processes; with one, every network shows a bar with its losses.
     resume : bool
         Go on from the states that an interrupted training of the same data, configuration and seed
         has left, to the same bits.
@@ -170,6 +170,8 @@ def train_price(
         If the panel is too short.
     """
     chosen = config or ForecasterConfig()
+    out = out.resolve()
+    ensure_writable(out.parent)
     sessions = panel.sessions
     held_out = max(int(VALIDATION_SHARE * len(sessions)), 4 * chosen.horizon)
     last = len(sessions) - held_out - chosen.horizon - 1
@@ -179,12 +181,19 @@ def train_price(
             f"validation, and a context takes {MIN_HISTORY}. Give a longer history."
         )
     gate = pass_gate(chosen, places or Places(), seed=seed, progress=progress)
-    out = out.resolve()
     state = out.with_name(f"{out.name}.state")
     identity = {"panel": panel.sha256, "config": asdict(chosen), "seed": seed}
     _prepare_state(state, identity, resume=resume)
     begun = time.perf_counter()
-    with _StepBars(progress, lambda i: f"network {i + 1} of {chosen.members}") as bars:
+    with ExitStack() as stack:
+        if jobs == 1:
+            bars = stack.enter_context(
+                _StepBars(progress, lambda i: f"network {i + 1} of {chosen.members}")
+            )
+            told: dict[str, Any] = {"on_step": bars.member}
+        else:
+            bar = stack.enter_context(progress.bar("networks", chosen.members, unit="network"))
+            told = {"on_network": lambda _: bar.step()}
         model = Seq2SeqForecaster.fit(
             panel,
             train_until=sessions[last],
@@ -193,13 +202,12 @@ def train_price(
             seed=seed,
             jobs=jobs,
             checkpoint=state,
-            on_step=bars.member if jobs == 1 else None,
+            **told,
         )
     metrics = {
         "task": "price",
         "seed": seed,
         "train_until": str(sessions[last]),
-        "validate_from": str(sessions[-held_out]),
         **model.describe(),
         "validation_loss": [history.best_loss for history in model.histories],
         "best_step": [history.best_step for history in model.histories],

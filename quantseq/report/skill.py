@@ -105,12 +105,12 @@ def _scores(models: Mapping[str, Any], main: str) -> Block:
         ]
         for name in names
     ]
-    place = names.index(main) + 1 if main in names else None
-    reading = (
-        f"By log score, {main} is number {place} of {len(names)}."
-        if place and len(names) > 1
-        else "Lower scores are better; coverage should match its heading."
-    )
+    reading = "Lower scores are better; coverage should match its heading."
+    if main in names and len(names) > 1 and np.isfinite(order(main)):
+        better = sum(order(name) < order(main) - NOTHING for name in names)
+        level = [n for n in names if n != main and abs(order(n) - order(main)) <= NOTHING]
+        tie = f", level with {' and '.join(level)}" if level else ""
+        reading = f"By log score, {main} is number {better + 1} of {len(names)}{tie}. {reading}"
     headers = ["model", "log score, nats", "CRPS, bps"]
     headers += [f"in {level}{words.SPACE}% band" for level in COVERAGES] + [
         "PIT distance",
@@ -120,7 +120,10 @@ def _scores(models: Mapping[str, Any], main: str) -> Block:
         "Scores one step ahead, best first",
         reading,
         Table(
-            headers, rows, style="dense", strong=frozenset([place - 1]) if place else frozenset()
+            headers,
+            rows,
+            style="dense",
+            strong=frozenset(i for i, name in enumerate(names) if name == main),
         ),
     )
 

@@ -128,6 +128,10 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
         (["report", "nowhere"], ["nowhere"]),
         (["data", "import", "none.csv"], ["none.csv"]),
         (["data", "rm", "AAPL"], ["AAPL"]),
+        (["fetch", ",", "--source", "sample"], ["No symbols"]),
+        (["train", "--task", "copy", "--symbols", "AAPL"], ["--task price"]),
+        (["train", "--task", "price", "--preset", "seed"], ["--task copy"]),
+        (["fetch", "IBM", "--source", "sample", "--json", "/proc/x/y.json"], ["/proc/x"]),
     ],
 )
 def test_what_goes_wrong_is_one_line(words: list[str], expected: list[str], tmp_path: Path) -> None:

@@ -149,3 +149,10 @@ def test_an_infinite_loss_counts_against_its_model() -> None:
     first[3] = np.inf
     result = diebold_mariano(first, second, dates)
     assert (result.t, result.p, result.n_days) == (np.inf, 0.0, 10)
+
+
+def test_rounding_is_not_a_difference() -> None:
+    dates = np.arange("2020-01-01", "2020-04-10", dtype="datetime64[D]")
+    losses = np.random.default_rng(0).normal(-2.8, 0.5, len(dates))
+    result = diebold_mariano(losses, losses + 2.98e-10, dates)
+    assert (result.t, result.p) == (0.0, 1.0)

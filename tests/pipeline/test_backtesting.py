@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from quantseq.config import Places, RunConfig
-from quantseq.errors import LeakageError, NotEnoughDataError
+from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
+from quantseq.evaluation.significance import diebold_mariano
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast import forecaster
 from quantseq.forecast.calibration import Shrinkage
@@ -24,6 +25,7 @@ from quantseq.pipeline.backtesting import (
     model_fold,
     to_json,
 )
+from quantseq.pipeline.manifest import _free
 from quantseq.trading.backtest import buy_and_hold
 from quantseq.trading.ledger import read
 
@@ -167,6 +169,73 @@ def test_a_trained_model_is_scored_after_its_training_data_only(
     early = RunConfig(walk_forward=WalkForward(test_start="2005-06-30"))
     with pytest.raises(LeakageError, match="has seen data until 2005-06-30"):
         backtest(small_panel, model=model, config=early, places=places)
+
+
+def test_the_run_of_a_trained_model_tells_of_that_model(
+    model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
+) -> None:
+    outcome = backtest(small_panel, model=model, places=Places(gates.parent.parent, tmp_path))
+    manifest = outcome.run.manifest
+    assert manifest["config"]["forecaster"]["horizon"] == model.config.horizon
+    assert manifest["model"]["tokenizer"] == model.task.tokenizer.fingerprint
+    fold = outcome.run.result["folds"][0]
+    assert fold["validation_start"] == "2005-01-10"
+    short = RunConfig(forecaster=ForecasterConfig(horizon=1), walk_forward=WalkForward(purge=1))
+    with pytest.raises(ConfigError, match="purge of 1 sessions is shorter than the horizon of 3"):
+        backtest(small_panel, model=model, config=short)
+    with pytest.raises(NotEnoughDataError, match="after the model's training block"):
+        model_fold(small_panel.between("2005-03-01"), model, WalkForward())
+
+
+def test_a_network_that_was_thrown_away_is_level_with_its_reference(
+    small_panel: Panel, gates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecaster, "choose_shrinkage", lambda *_: Shrinkage(0.0, 0.0))
+    config = RunConfig(
+        forecaster=SMALL_FORECASTER,
+        walk_forward=WalkForward(test_size=150, validation_size=120, min_train=500, purge=3),
+    )
+    outcome = backtest(small_panel, config=config, places=Places(gates.parent.parent, tmp_path))
+    tests = [
+        one for one in outcome.run.result["forecast"]["tests"] if one["rival"] == "har-pooled-t"
+    ]
+    assert {(one["t"], one["p"]) for one in tests} == {(0.0, 1.0)}
+    assert "level with har-pooled-t" in outcome.report.read_text()
+
+
+def test_the_tests_can_be_recomputed_from_the_run_folder(small_run: BacktestOutcome) -> None:
+    frame = small_run.run.forecasts
+    first = frame[frame["step"] == 1]
+    shown = next(
+        one
+        for one in small_run.run.result["forecast"]["tests"]
+        if (one["rival"], one["score"], one["step"]) == ("ewma-t", "crps", 1)
+    )
+    again = diebold_mariano(
+        first["crps"].to_numpy(),
+        first["crps:ewma-t"].to_numpy(),
+        first["cutoff"].to_numpy().astype("datetime64[D]"),
+    )
+    assert again.t == pytest.approx(shown["t"], rel=1e-12)
+
+
+def test_a_symbol_that_is_too_short_is_told(
+    small_panel: Panel, gates: Path, tmp_path: Path
+) -> None:
+    short = replace(small_panel["IBM"].between("2006-10-01"), symbol="YOUNG")
+    panel = Panel([*small_panel.values(), short])
+    config = RunConfig(
+        forecaster=SMALL_FORECASTER,
+        walk_forward=WalkForward(test_size=400, validation_size=120, min_train=500, purge=3),
+    )
+    outcome = backtest(panel, config=config, places=Places(gates.parent.parent, tmp_path))
+    assert any(note.startswith("YOUNG: ") for note in outcome.run.result["notes"])
+
+
+def test_two_runs_of_one_second_get_two_folders(small_run: BacktestOutcome, tmp_path: Path) -> None:
+    (tmp_path / "name").mkdir()
+    assert _free(tmp_path, "name") == "name-2"
+    assert _free(tmp_path, "other") == "other"
 
 
 def test_a_model_without_later_prices_cannot_be_scored(

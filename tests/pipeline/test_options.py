@@ -58,3 +58,35 @@ def test_a_missing_file_is_a_named_error(tmp_path: Path) -> None:
 def test_the_mapping_round_trips() -> None:
     config = resolve_config(walk_forward={"test_start": "2010-01-04"}, policy="vol_target")
     assert RunConfig.from_mapping(config.to_mapping()) == config
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'policy = "kelly"',
+        "forecaster = 3",
+        'num_paths = "a"',
+        "num_paths = 2.5",
+        'seed = "a"',
+        "seed = -1",
+        '[walk_forward]\nmax_train = "abc"',
+        '[forecaster]\nlearning_rate = "x"',
+        "[forecaster]\nepochs = true",
+        '[costs]\ncost_bps = "x"',
+        "[policy]\nparameters = 3",
+        '[policy]\nname = "kely"',
+        "[policy.parameters]\nfractoin = 0.5",
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_a_named_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        resolve_config(path)
+
+
+def test_the_seed_of_the_file_stands_unless_another_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("seed = 7\n")
+    assert resolve_config(path, seed=None).seed == 7
+    assert resolve_config(path, seed=0).seed == 0
