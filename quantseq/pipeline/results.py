@@ -203,7 +203,11 @@ def _notes(panel: Panel, strategy: BacktestResult, evaluation: Evaluation) -> li
         if symbol not in forecast
     ]
     counted = {
-        "orders met no bar and were dropped": strategy.dropped_orders,
+        "orders met no bar and waited for the symbol's next one": strategy.delayed_orders,
+        "orders were never filled for want of a bar": strategy.dropped_orders,
+        "positions were closed at their last price after 20 sessions without a bar": (
+            strategy.liquidated
+        ),
         "times a position was marked at an old price because a bar is missing": strategy.carried,
         "sessions had less cash than buys wanted; the buys were scaled": strategy.scaled_sessions,
     }

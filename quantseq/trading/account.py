@@ -18,6 +18,9 @@ from quantseq.market.bars import Dates, Floats
 DUST = 1e-12
 """Orders below this share of equity are rounding, not trades."""
 
+LAPSE = 20
+"""Sessions in a row without a bar after which a position is liquidated."""
+
 MOST_BPS = 10_000.0
 """Costs as large as the traded notional: the most that `Costs` takes."""
 
@@ -87,8 +90,12 @@ class BacktestResult:
         Adjusted closes, carried where a bar is missing, 1 before a symbol's first bar.
     cost_rate : float
         Costs over traded notional, as a fraction.
+    delayed_orders : int
+        Orders that met no bar and were filled at their symbol's next one.
     dropped_orders : int
-        Orders that met no bar.
+        Orders never filled: no bar came by the end, or a liquidation came before it.
+    liquidated : int
+        Positions closed at their last price because their symbol had no bar for `LAPSE` sessions.
     carried : int
         Symbol-sessions on which a position was marked at an old price.
     scaled_sessions : int
@@ -112,7 +119,9 @@ class BacktestResult:
     fill_prices: Floats
     closes: Floats
     cost_rate: float
+    delayed_orders: int
     dropped_orders: int
+    liquidated: int
     carried: int
     scaled_sessions: int
     unfilled_decisions: int
@@ -176,13 +185,21 @@ class Orders:
     close : (D, S) float64
         Prices for the mark. No NaN in either: carried where a bar is missing.
     has_bar : (D, S) bool
-        Where an order can be filled.
+        Where a symbol has prices of that session.
     target : (D, S) float64
-        Weights to reach.
+        Weights to reach; 0 where lapsed.
     wanted : (D, S) bool
-        Where an order is wanted at all.
+        Where an order is to be filled; a subset of `has_bar`.
+    late : (D, S) bool
+        The wanted orders that waited for their bar.
+    lapsed : (D, S) bool
+        From the `LAPSE`-th session in a row without a bar to the next bar: nothing may be held.
+    waiting : (S,) float64
+        Weight of the order that still waits for a bar after the last session; NaN without one.
     unfilled : int
         Decisions that no session is left to fill, for the record.
+    of_start : bool
+        Size by the equity before the first session, not by that at the fill.
     """
 
     symbols: tuple[str, ...]
@@ -192,7 +209,11 @@ class Orders:
     has_bar: NDArray[np.bool_]
     target: Floats
     wanted: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    lapsed: NDArray[np.bool_]
+    waiting: Floats
     unfilled: int
+    of_start: bool = False
 
 
 def run(orders: Orders, costs: Costs) -> BacktestResult:
@@ -201,15 +222,17 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
     rate, interest, borrow = costs.cost_bps / 1e4, costs.cash_rate / costs.periods, 0.0
     if (orders.target < 0).any():
         borrow = costs.borrow_bps / 1e4 / costs.periods
-    allowed = orders.wanted & orders.has_bar
+    allowed = orders.wanted | orders.lapsed
     any_wanted: NDArray[np.bool_] = np.any(orders.wanted, axis=1)
+    any_lapsed: NDArray[np.bool_] = np.any(orders.lapsed, axis=1)
     all_allowed: NDArray[np.bool_] = np.all(allowed, axis=1)
     per_equity = orders.target / orders.fill_at  # shares per unit of equity
 
     equity, cash_at, cost, turnover = (np.zeros(days) for _ in range(4))
     shares, traded = np.zeros((days, width)), np.zeros((days, width))
     held, cash, last, buffers = np.zeros(width), 1.0, 1.0, np.empty((2, width))
-    dropped = scaled = 0
+    ignored = np.zeros(width, dtype=bool)  # liquidated, and no bar since
+    dropped = liquidated = scaled = 0
     ruined: np.datetime64 | None = None
 
     for k in range(days):
@@ -218,20 +241,29 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
             longs, fee = value[value > 0].sum(), -borrow * value[value < 0].sum()
             cash += interest * (last - longs) - fee
             cost[k] = fee / last
-        if any_wanted[k]:
+        overdue = any_lapsed[k] and np.any(held[orders.lapsed[k]])
+        if any_wanted[k] or overdue:
             price = orders.fill_at[k]
             worth = cash + held @ price
             if worth <= 0:
                 ruined = orders.sessions[k]
                 break
-            order = np.multiply(per_equity[k], worth, out=traded[k])
+            base = 1.0 if orders.of_start else worth
+            order = np.multiply(per_equity[k], base, out=traded[k])
             order -= held
             notional = np.multiply(order, price, out=buffers[0])
             size = np.abs(notional, out=buffers[1])
             real = size > DUST * worth
             if not all_allowed[k]:
-                dropped += int((real & orders.wanted[k] & ~orders.has_bar[k]).sum())
                 real &= allowed[k]
+            if liquidated:
+                void = real & orders.late[k] & ignored
+                dropped += int(void.sum())
+                real &= ~void
+            if overdue:
+                gone = real & orders.lapsed[k] & ~ignored
+                liquidated += int(gone.sum())
+                ignored |= gone
             if not real.all():
                 order, notional, size = order * real, notional * real, size * real
             total, net = size.sum(), notional.sum()
@@ -249,14 +281,20 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
             traded[k] = order
             turnover[k] = (buys + sells) / worth
             cost[k] += rate * (buys + sells) / last
+        if liquidated:
+            ignored &= ~orders.has_bar[k]
         equity[k] = cash + held @ orders.close[k]
         if equity[k] <= 0:
             ruined = orders.sessions[k]
             break
         shares[k], cash_at[k], last = held, cash, equity[k]
 
-    if ruined is not None:
+    if ruined is None:  # NaN where no order waits
+        missed = np.abs(orders.waiting * last - held * orders.close[-1])
+        dropped += int((missed > DUST * last).sum())
+    else:
         equity[equity < 0] = 0.0
+    late = np.abs(traded[orders.late] * orders.fill_at[orders.late]) > DUST
     before = np.concatenate([[1.0], equity[:-1]])
     net_returns = np.divide(equity, before, out=np.ones(days), where=before > 0) - 1
     return BacktestResult(
@@ -273,7 +311,9 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
         fill_prices=orders.fill_at,
         closes=orders.close,
         cost_rate=rate,
+        delayed_orders=int(late.sum()),
         dropped_orders=dropped,
+        liquidated=liquidated,
         carried=int(((shares != 0) & ~orders.has_bar).sum()),
         scaled_sessions=scaled,
         unfilled_decisions=orders.unfilled,

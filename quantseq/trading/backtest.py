@@ -14,8 +14,14 @@ The rules
   costs, all buys shrink by one factor: cash never goes below 0 in a long-only book.
 - **Costs.** `Costs.cost_bps` of every traded notional. Per session on the state at the last close:
   borrow on the value of shorts; interest on equity minus longs, so short proceeds earn nothing.
-- **Missing bars.** A symbol without a bar keeps its last close. Its order is dropped, not delayed,
-  and counted in `BacktestResult.dropped_orders`.
+- **Missing bars.** A symbol without a bar keeps its last close. An order that meets no bar waits and
+  is filled at the symbol's next one, sized by the equity of that session, unless a newer order for
+  the symbol replaces it; a decision masked by `trade` is no order and replaces nothing. Late fills
+  count in `BacktestResult.delayed_orders`, orders without any fill in ``dropped_orders``, replaced
+  ones in neither.
+- **Delisting.** In the 20th session in a row without a bar (`account.LAPSE`) a position is closed at
+  its last price, with costs, and counted in ``liquidated``. Until the symbol has a bar again every
+  order for it is void, waiting ones too. Nobody knows at the last bar that it is the last.
 - **Ruin.** When equity at a fill or a mark is 0 or less, everything is closed and the account ends:
   equity 0, that session's return −1, nothing after it; `BacktestResult.ruined` says when.
 """
@@ -30,7 +36,7 @@ from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError
 from quantseq.market.bars import Dates, Floats, Panel, as_date
-from quantseq.trading.account import MOST_BPS, BacktestResult, Costs, Orders, run
+from quantseq.trading.account import LAPSE, MOST_BPS, BacktestResult, Costs, Orders, run
 
 __all__ = ["BacktestResult", "Costs", "backtest", "break_even_bps", "buy_and_hold"]
 
@@ -67,8 +73,8 @@ def backtest(
         First and last session of the result. By default the session after the first decision and
         the last of the panel. Decisions whose fill lies before `start` are not used.
     trade : DataFrame of bool, optional
-        Same index and columns as `weights`. False: no order, the shares stay as they are. See
-        `policy.changed`.
+        Same index and columns as `weights`. False: no new order; the shares stay as they are, and so
+        does an order that waits for a bar. See `policy.changed`.
 
     Raises
     ------
@@ -101,7 +107,9 @@ def buy_and_hold(
     panel : Panel
         Bars of at least the symbols.
     symbols : sequence of str, optional
-        All of the panel by default. One without a bar at `start` stays unbought (a dropped order).
+        All of the panel by default. One without a bar at `start` leaves its 1/n of the starting
+        money in cash, and is bought for it at its first bar (an order that waits, as in `backtest`):
+        for less when costs have used some of the cash, never if no bar comes (a dropped order).
     start, end : date, optional
         First and last session, the whole panel by default. Give the sessions of a `BacktestResult`
         to compare with it from the same first fill.
@@ -113,7 +121,8 @@ def buy_and_hold(
     share = np.full((1, len(names)), 1 / max(len(names), 1))
     weights = pd.DataFrame(share, index=_timestamps(sessions[:1]), columns=names)
     _check(weights)
-    return run(_orders(panel, weights, sessions, np.array([0]), None, fill, 0), costs or Costs())
+    orders = _orders(panel, weights, sessions, np.array([0]), None, fill, 0)
+    return run(replace(orders, of_start=True), costs or Costs())
 
 
 def break_even_bps(
@@ -292,8 +301,53 @@ def _orders(
     target, wanted = np.zeros(shape), np.zeros(shape, dtype=bool)
     target[row] = weights.to_numpy(dtype=np.float64)
     wanted[row] = True if mask is None else mask
+    late, lapsed = (np.zeros(shape, dtype=bool) for _ in range(2))
+    waiting = np.full(len(symbols), np.nan)
+    if not has_bar.all():
+        late, waiting = _wait(target, wanted, has_bar)
+        lapsed = _lapsed(has_bar)
+        target[lapsed] = 0.0
     fill_at = opened if fill == "open" else close
-    return Orders(symbols, span, fill_at, close, has_bar, target, wanted, unfilled)
+    return Orders(
+        symbols, span, fill_at, close, has_bar, target, wanted, late, lapsed, waiting, unfilled
+    )
+
+
+def _wait(
+    target: Floats, wanted: NDArray[np.bool_], has_bar: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Move each order without a bar to its symbol's next one, in place, unless a newer one replaces it.
+
+    Returns
+    -------
+    late : (D, S) bool
+        The orders that were moved.
+    waiting : (S,) float64
+        Weight of the newest order for which no bar came; NaN without one.
+    """
+    days = len(has_bar)
+    late, waiting = np.zeros_like(has_bar), np.full(has_bar.shape[1], np.nan)
+    at, symbol = np.nonzero(wanted & ~has_bar)  # by session, so that below the newer of two wins
+    bars = np.where(has_bar, np.arange(days, dtype=np.int32)[:, None], np.int32(days))
+    to = np.minimum.accumulate(bars[::-1], axis=0)[::-1][at, symbol]
+    weight = target[at, symbol]
+    wanted[at, symbol] = False
+    never = to == days
+    waiting[symbol[never]] = weight[never]
+    to, symbol, weight = to[~never], symbol[~never], weight[~never]
+    newest = ~wanted[to, symbol]  # else the bar has an order of its own
+    to, symbol, weight = to[newest], symbol[newest], weight[newest]
+    target[to, symbol] = weight
+    wanted[to, symbol] = late[to, symbol] = True
+    return late, waiting
+
+
+def _lapsed(has_bar: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where a symbol has had bars, but none in the last `LAPSE` sessions: (D, S)."""
+    day = np.arange(len(has_bar), dtype=np.int32)[:, None]
+    last = np.maximum.accumulate(np.where(has_bar, day, np.int32(-1)), axis=0)
+    lapsed: NDArray[np.bool_] = (last >= 0) & (day - last >= LAPSE)
+    return lapsed
 
 
 def _prices(panel: Panel, symbols: Sequence[str]) -> tuple[Floats, Floats]:

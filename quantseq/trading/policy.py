@@ -9,11 +9,19 @@ Every policy reads the *fill-to-fill* log return, the one that the position will
 mean m, standard deviation s and probability of a rise. The expected simple return is taken as
 μ = m + s²/2, the drift of a log-normal price.
 
+Dates without a forecast
+------------------------
+A symbol that is not forecast at a decision date, on a holiday of its exchange for one, keeps its
+position for up to `PATIENCE` decision dates in a row: no opinion is no reason to trade. From the date
+after those its position is 0: no opinion for a week, no position. What is kept is the share of the
+symbol's slice, which the band sees as no move; the weight stays the same too, unless another symbol
+is forecast for the first time on that date and makes every slice smaller.
+
 Causality
 ---------
 A weight at date t depends on rows with ``cutoff <= t`` only. The slice of capital is 1/n with n the
-number of distinct symbols forecast *so far*, and the band looks back only, so cutting the forecasts
-at t leaves every weight up to t as it was.
+number of distinct symbols forecast *so far*, and both the band and the kept positions look back
+only, so cutting the forecasts at t leaves every weight up to t as it was.
 """
 
 import difflib
@@ -29,6 +37,9 @@ from numpy.typing import NDArray
 from quantseq.errors import ConfigError
 
 MOMENTS = ("symbol", "cutoff", "mean", "std", "prob_up")
+
+PATIENCE = 5
+"""Decision dates in a row over which a symbol without a forecast keeps its position."""
 
 Floats = NDArray[np.float64]
 
@@ -63,7 +74,7 @@ class Policy(Protocol):
 class _Sliced:
     """What all policies share: a position per symbol in [−1, 1], times that symbol's 1/n of capital.
 
-    A symbol without a forecast at a date has weight 0 there: no opinion, no position.
+    A symbol without a forecast keeps its position for `PATIENCE` decision dates, then has none.
     """
 
     name: ClassVar[str] = ""
@@ -117,7 +128,7 @@ class _Sliced:
         known = np.isfinite(mean)
         position = self._position(mean + std**2 / 2, std)
         position = np.clip(position, 0.0 if self.long_only else -self.cap, self.cap)
-        position = _hold(np.where(known, position, 0.0), self.band)
+        position = _hold(_keep(position, known), self.band)
         seen = np.maximum.accumulate(known, axis=0).sum(axis=1, keepdims=True)
         return pd.DataFrame(position / seen, index=means.index, columns=means.columns)
 
@@ -319,6 +330,14 @@ def _wide(moments: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     wide[:, row, column] = values.T
     index = pd.DatetimeIndex(dates, name="decision")
     return pd.DataFrame(wide[0], index, symbols), pd.DataFrame(wide[1], index, symbols)
+
+
+def _keep(position: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Carry the last known position for `PATIENCE` dates; 0 after them and before the first."""
+    day = np.arange(len(known))[:, None]
+    last = np.maximum.accumulate(np.where(known, day, -1), axis=0)
+    kept = np.take_along_axis(position, np.maximum(last, 0), axis=0)
+    return np.where((last >= 0) & (day - last <= PATIENCE), kept, 0.0)
 
 
 def _hold(target: Floats, band: float) -> Floats:

@@ -31,12 +31,21 @@ def _build(opens: np.ndarray, closes: np.ndarray, factor: np.ndarray | None = No
 
 
 def _random(
-    seed: int, days: int = 20, symbols: int = 3, missing: float = 0.0, dividends: bool = False
+    seed: int,
+    days: int = 20,
+    symbols: int = 3,
+    missing: float = 0.0,
+    dividends: bool = False,
+    hole: int = 0,
 ) -> Panel:
+    """Random walks; bars are missing at random, and in one hole of up to `hole` sessions each."""
     rng = np.random.default_rng(seed)
     closes = np.exp(np.cumsum(rng.normal(0, 0.03, (days, symbols)), axis=0)) * 50
     opens = closes * np.exp(rng.normal(0, 0.02, (days, symbols)))
     gone = rng.random((days, symbols)) < missing
+    for k in range(symbols if hole else 0):
+        begin, length = rng.integers(0, days), rng.integers(1, hole + 1)
+        gone[begin : begin + length, k] = True
     gone[:, 0] = False  # the calendar keeps every day
     opens[gone] = closes[gone] = np.nan
     factor = np.cumprod(1 + rng.random((days, symbols)) * 0.01, axis=0) if dividends else None

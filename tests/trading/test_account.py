@@ -33,6 +33,9 @@ def slow(panel, weights, costs, fill, trade=None):
     sessions = list(panel.sessions)
     sessions = sessions[sessions.index(min(decided)) :]
     cash, shares, last = 1.0, dict.fromkeys(panel, 0.0), dict.fromkeys(panel, 1.0)
+    waiting: dict[str, float] = {}
+    idle, ignored = dict.fromkeys(panel, 0), set()
+    counts = dict.fromkeys(("delayed_orders", "liquidated"), 0)
     equity, spent = [1.0], []
     for before, now in pairwise(sessions):
         longs = sum(max(shares[n], 0) * last[n] for n in panel)
@@ -43,13 +46,26 @@ def slow(panel, weights, costs, fill, trade=None):
         for n in panel:
             if now in at[n]:
                 price[n] = getattr(bars[n], fill)[at[n][now]]
+        new = set()
         if before in decided:
-            worth = cash + sum(shares[n] * price[n] for n in panel)
             row = weights.iloc[decided[before]]
-            orders = {n: row[n] * worth / price[n] - shares[n] for n in panel if now in at[n]}
-            if trade is not None:
-                mask = trade.iloc[decided[before]]
-                orders = {n: order for n, order in orders.items() if mask[n]}
+            new = {n for n in panel if trade is None or trade.iloc[decided[before]][n]}
+            waiting.update({n: row[n] for n in new})
+        worth = cash + sum(shares[n] * price[n] for n in panel)
+        orders = {}
+        for n in panel:
+            idle[n] = 0 if now in at[n] else idle[n] + 1
+            if now in at[n]:
+                ignored.discard(n)
+                if n in waiting:
+                    orders[n] = waiting.pop(n) * worth / price[n] - shares[n]
+            elif idle[n] >= 20 and shares[n]:
+                orders[n] = -shares[n]
+                counts["liquidated"] += n not in ignored
+                ignored.add(n)
+            if n in ignored:
+                waiting.pop(n, None)
+        if orders:
             for n, order in orders.items():
                 if order < 0:
                     shares[n] += order
@@ -58,6 +74,8 @@ def slow(panel, weights, costs, fill, trade=None):
             wanted = sum(order * price[n] * (1 + fee) for n, order in orders.items() if order > 0)
             part = min(1.0, max(cash, 0) / wanted) if wanted > 0 else 0.0
             for n, order in orders.items():
+                filled = abs(order * price[n]) * (part if order > 0 else 1.0) > 1e-12
+                counts["delayed_orders"] += now in at[n] and n not in new and filled
                 if order > 0:
                     shares[n] += part * order
                     cash -= part * order * price[n] * (1 + fee)
@@ -67,7 +85,7 @@ def slow(panel, weights, costs, fill, trade=None):
                 last[n] = bars[n].close[at[n][now]]
         spent.append(loss / equity[-1])
         equity.append(cash + sum(shares[n] * last[n] for n in panel))
-    return np.array(equity[1:]), np.array(spent)
+    return np.array(equity[1:]), np.array(spent), counts
 
 
 @quick
@@ -75,7 +93,7 @@ def slow(panel, weights, costs, fill, trade=None):
 def test_the_loop_equals_the_slow_reference(
     make_panel, random_weights, seed, long_only, fill, missing, bps, rate
 ):
-    panel = make_panel(seed, missing=missing, dividends=True)
+    panel = make_panel(seed, 60, missing=missing, dividends=True, hole=45)
     weights = random_weights(panel, seed + 1, long_only)
     costs = Costs(cost_bps=bps, borrow_bps=400, cash_rate=rate)
     mask = pd.DataFrame(
@@ -83,7 +101,10 @@ def test_the_loop_equals_the_slow_reference(
     )
     for trade in (None, mask):
         result = backtest(panel, weights, costs=costs, fill=fill, trade=trade)
-        equity, spent = slow(panel, weights, costs, fill, trade)
+        if result.ruined is not None:
+            continue
+        equity, spent, counts = slow(panel, weights, costs, fill, trade)
+        assert {name: getattr(result, name) for name in counts} == counts
         np.testing.assert_allclose(result.equity, equity, rtol=1e-11)
         np.testing.assert_allclose(result.costs, spent, rtol=1e-9, atol=1e-14)
 
@@ -93,7 +114,7 @@ def test_the_loop_equals_the_slow_reference(
 def test_the_parts_of_a_result_agree(
     make_panel, random_weights, seed, long_only, fill, missing, bps, rate
 ):
-    panel = make_panel(seed, missing=missing)
+    panel = make_panel(seed, 60, missing=missing, hole=45)
     weights = random_weights(panel, seed + 1, long_only)
     result = backtest(panel, weights, costs=Costs(cost_bps=bps, cash_rate=rate), fill=fill)
     before = np.concatenate([[1.0], result.equity[:-1]])

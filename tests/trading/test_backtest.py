@@ -1,4 +1,4 @@
-"""Laws of time and money first, then missing bars, spans, rivals, break-even and bad input."""
+"""Laws of time and money first, then spans, masks, rivals, break-even and bad input."""
 
 import numpy as np
 import pandas as pd
@@ -201,27 +201,7 @@ def test_agrees_with_vectorbt(build, weights_of, case):
     assert result.equity[-1] == pytest.approx(GOLDEN[case], rel=1e-12)
 
 
-# -------------------------------------------------------------------- missing bars, spans, masks
-
-
-def test_missing_bars_carry_the_position_and_drop_the_order(build, weights_of):
-    closes = np.array([[10, 10], [10, 10], [10, np.nan], [10, 20], [10, 20.0]])
-    panel = build(closes, closes)
-    values = np.array([[0.0, 0.5], [0.0, 0.0], [0.0, 0.5], [0.0, 0.5]])
-    result = backtest(panel, weights_of(panel, values), costs=FREE)
-    assert result.dropped_orders == 1  # the sale of session 2
-    assert result.carried == 1
-    np.testing.assert_allclose(result.equity, [1.0, 1.0, 1.5, 1.5])
-    np.testing.assert_allclose(result.weights["S1"], [0.5, 0.5, 0.5, 0.5])
-    assert list(result.fills["session"].dt.day) == [2, 6]
-
-
-def test_a_symbol_not_yet_listed_is_not_bought(build, weights_of):
-    closes = np.array([[10, np.nan], [10, np.nan], [10, 7], [10, 14.0]])
-    panel = build(closes, closes)
-    result = backtest(panel, weights_of(panel, [[0.0, 1.0]] * 4), costs=FREE)
-    np.testing.assert_allclose(result.equity, [1.0, 1.0, 2.0])
-    assert (result.dropped_orders, result.unfilled_decisions) == (1, 1)
+# ---------------------------------------------------------------------------------- spans, masks
 
 
 def test_start_and_end_choose_the_sessions(make_panel, random_weights):

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError
-from quantseq.trading.policy import POLICIES, FractionalKelly, Sign, VolTarget, changed, make_policy
+from quantseq.trading.policy import (
+    PATIENCE,
+    POLICIES,
+    FractionalKelly,
+    Sign,
+    VolTarget,
+    changed,
+    make_policy,
+)
 
 EVERY = [
     FractionalKelly(),
@@ -20,13 +28,13 @@ EVERY = [
 quick = settings(deadline=None, max_examples=30)
 
 
-def moments(seed: int, days: int = 12, symbols: int = 4) -> pd.DataFrame:
+def moments(seed: int, days: int = 12, symbols: int = 4, share: float = 0.8) -> pd.DataFrame:
     """Random forecasts; symbols start late and pause, so that the universe changes on the way."""
     rng = np.random.default_rng(seed)
     rows = []
     for day, cutoff in enumerate(pd.bdate_range("2021-03-01", periods=days)):
         for k in range(symbols):
-            if day >= 3 * k and (k == 0 or rng.random() < 0.8):
+            if day >= 3 * k and (k == 0 or rng.random() < share):
                 row = (f"S{k}", cutoff, rng.normal(0, 0.002), rng.uniform(0.005, 0.04), 0.5)
                 rows.append(row)
     return pd.DataFrame(rows, columns=["symbol", "cutoff", "mean", "std", "prob_up"])
@@ -54,10 +62,12 @@ class TestEveryPolicy:
         assert not policy.long_only or (weights >= 0).all(axis=None)
 
     @quick
-    @given(seed=st.integers(0, 10**6), cut=st.integers(0, 11))
-    def test_the_future_changes_nothing(self, policy, seed, cut):
-        table = moments(seed)
-        cutoff = pd.bdate_range("2021-03-01", periods=12)[cut]
+    @given(
+        seed=st.integers(0, 10**6), cut=st.integers(0, 29), share=st.sampled_from([0.2, 0.5, 0.8])
+    )
+    def test_the_future_changes_nothing(self, policy, seed, cut, share):
+        table = moments(seed, 30, share=share)
+        cutoff = pd.bdate_range("2021-03-01", periods=30)[cut]
         full = policy.weights(table)
         prefix = policy.weights(table[table["cutoff"] <= cutoff])
         pd.testing.assert_frame_equal(
@@ -76,13 +86,43 @@ class TestEveryPolicy:
         again = policy.weights(shuffled)[weights.columns]
         pd.testing.assert_frame_equal(weights, again, check_exact=True)
 
-    def test_no_forecast_means_no_position(self, policy):
-        table = moments(2)
+    @quick
+    @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.2, 0.5, 0.8]))
+    def test_without_a_forecast_a_position_is_kept_for_a_week_then_closed(
+        self, policy, seed, share
+    ):
+        table = moments(seed, 30, share=share)
         weights = policy.weights(table)
         known = table.assign(there=1).pivot_table("there", "cutoff", "symbol")
-        missing = known.reindex(columns=weights.columns).isna().to_numpy()
-        assert missing.any()
-        assert (weights.to_numpy()[missing] == 0).all()
+        known = known.reindex(columns=weights.columns).notna()
+        slices = known.cummax().sum(axis=1)
+        for name in weights:
+            idle = PATIENCE + 1  # nothing to keep before the first forecast
+            for k, there in enumerate(known[name]):
+                idle = 0 if there else idle + 1
+                weight = weights[name].iloc[k]
+                if idle > PATIENCE:
+                    assert weight == 0
+                elif idle and slices.iloc[k] == slices.iloc[k - 1]:
+                    assert weight == weights[name].iloc[k - 1]
+                elif idle:
+                    kept = weights[name].iloc[k - 1] * slices.iloc[k - 1]
+                    assert weight * slices.iloc[k] == pytest.approx(kept, rel=1e-14)
+
+    @quick
+    @given(seed=st.integers(0, 10**6))
+    def test_a_kept_position_is_no_move_for_the_band(self, policy, seed):
+        """A pause within patience leaves every other date as if it had never been there."""
+        table = moments(seed, symbols=1)
+        dates = table["cutoff"].unique()
+        begin = seed % 7 + 1
+        pause = dates[begin : begin + PATIENCE]
+        rest = table[~table["cutoff"].isin(pause)]
+        other = table.assign(symbol="X")
+        both = pd.concat([rest, other])  # X gives the pause its dates
+        weights, alone = policy.weights(both)["S0"], policy.weights(rest)["S0"]
+        np.testing.assert_array_equal(weights.drop(pause), alone / 2)
+        assert not changed(weights.to_frame()).loc[pause].any(axis=None)
 
     def test_its_name_builds_it(self, policy):
         assert type(make_policy(policy.name)) is type(policy)
