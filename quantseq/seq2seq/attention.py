@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from quantseq.seq2seq.workspace import Lease
+
 LIMIT = 40.0
 """Queries and keys are held within ± this, so that no product of exponentials is 0 × inf."""
 
@@ -56,6 +58,8 @@ class _Additive(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if not any(ctx.needs_input_grad):
+            return _additive_by_source(q, k, v)
         product = torch.mul(q.unsqueeze(2), k.unsqueeze(1))
         inverse = product.add_(1.0).reciprocal_()  # (B, Q, S, A)
         ctx.save_for_backward(q, k, v, inverse)
@@ -72,6 +76,24 @@ class _Additive(torch.autograd.Function):
         grad_q = -v * (local * k.unsqueeze(1)).sum(dim=2)
         grad_k = -v * (local * q.unsqueeze(2)).sum(dim=1)
         return grad_q, grad_k, grad_v.view(-1)
+
+
+def _additive_by_source(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The same sum with nothing kept for a gradient: one source at a time stays in the cache."""
+    size, queries, features = q.shape
+    steps = k.shape[1]
+    lease = Lease(
+        ("additive", queries, steps, features, q.dtype, q.device),
+        lambda: q.new_empty(queries, steps, features),
+    )
+    scratch, one = lease.buffers, q.new_ones(1)
+    flat = scratch.view(-1, features)
+    scores = q.new_empty(size, queries * steps)
+    parts = zip(q.unsqueeze(2).unbind(0), k.unsqueeze(1).unbind(0), scores.unbind(0), strict=True)
+    for query, key, score in parts:
+        torch.addcmul(one, query, key, out=scratch).reciprocal_()
+        torch.mv(flat, v, out=score)
+    return scores.view(size, queries, steps)
 
 
 class Luong(nn.Module):

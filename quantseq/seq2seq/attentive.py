@@ -85,8 +85,8 @@ class _Buffers:
         self.active = like.new_empty((steps, size, 4 * width))  # activated gates
         self.local = torch.empty_like(self.active)  # local derivatives, then gradients
         self.hiddens = like.new_empty((steps + 1, size, width))  # [0] is the initial state
-        self.cells = torch.empty_like(self.hiddens)
-        self.squashed = like.new_empty((steps, size, width))  # sigmoid of twice the cell state
+        self.cells = torch.empty_like(self.hiddens)  # twice the cell state
+        self.squashed = like.new_empty((steps, size, width))  # its sigmoid
         self.through = torch.empty_like(self.squashed)
         self.queries = like.new_empty((steps, size, meeting))  # exponentials of twice the query
         self.inverse = like.new_empty((steps, size, source, meeting))
@@ -151,11 +151,12 @@ class _Attentive(torch.autograd.Function):
             ("attentive", shape, gates.dtype, gates.device), lambda: _Buffers(shape, gates)
         )
         buffers = lease.buffers
-        buffers.hiddens[0], buffers.cells[0] = hidden, cell
+        h, c = buffers.states[0]
+        h.copy_(hidden)
+        torch.add(cell, cell, out=c)
         floor = None
         if blocked is not None:
             floor = values.new_zeros(blocked.shape).masked_fill_(blocked, -torch.inf)
-        h, c = buffers.states[0]
         for t, given in enumerate(gates.unbind(0)):
             after, squashed, query, query_wide, inverse, weight, weight_row, read, read_row = (
                 buffers.steps[t]
@@ -171,8 +172,8 @@ class _Attentive(torch.autograd.Function):
             torch.addmm(given, read, weight_context, out=after)
             after.addmm_(h, weight_hidden).sigmoid_()
             new_h, new_c = buffers.states[t + 1]
-            torch.mul(f, c, out=new_c).addcmul_(i, g, value=2.0).sub_(i)
-            torch.add(new_c, new_c, out=squashed).sigmoid_()
+            torch.mul(f, c, out=new_c).addcmul_(i, g, value=4.0).sub_(i, alpha=2.0)
+            torch.sigmoid(new_c, out=squashed)
             torch.neg(o, out=new_h).addcmul_(o, squashed, value=2.0)  # o tanh(c)
             h, c = new_h, new_c
         ctx.save_for_backward(weight_context, weight_hidden, weight_query, keys, score, values)
@@ -206,7 +207,7 @@ class _Attentive(torch.autograd.Function):
                 buffers.backs[t]
             )
             grad_i, grad_f, grad_g, grad_o = buffers.grads[t]
-            dc.addcmul_(dh, through)
+            dc.addcmul_(dh, through, value=4.0)
             grad_i.mul_(dc)
             grad_f.mul_(dc)
             grad_g.mul_(dc)

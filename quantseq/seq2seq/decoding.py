@@ -200,10 +200,11 @@ class _Part:
         out: Samples,
         own: slice,
     ) -> None:
-        self.model, self.rules, self.truncation, self.memory = model, rules, truncation, memory
+        self.model, self.rules, self.truncation = model, rules, truncation
         self.out, self.own = out, own
         _, self.kept, self.paths = uniforms.shape
         self.padded = padded_paths(self.paths, memory.size)
+        self.memory = model.decoder.prepare(memory, memory.size * self.padded)
         self.draws = torch.full((rules.steps, memory.size, self.padded), 0.5)
         self.draws[:, : self.kept, : self.paths] = uniforms
 

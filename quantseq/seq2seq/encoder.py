@@ -78,7 +78,7 @@ class Encoder(nn.Module):
 
     @staticmethod
     def _hand_over(state: Tensor, bridge: nn.ModuleList, layer: int) -> Tensor:
-        joined = torch.cat(state.unbind(0), dim=-1)
+        joined = torch.cat((state[0], state[1]), dim=-1) if state.shape[0] == 2 else state[0]
         if not bridge:
             return joined
         crossed: Tensor = bridge[layer](joined)

@@ -20,7 +20,12 @@ from quantseq.seq2seq.workspace import Lease
 
 
 def lstm_loop(
-    gates: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor, mask: Tensor | None
+    gates: Tensor,
+    weight: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    mask: Tensor | None,
+    scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run an LSTM over all steps.
 
@@ -29,11 +34,13 @@ def lstm_loop(
     gates : (S, D, B, 4H) float
         Projected inputs, each direction in its own order of time, candidate scaled by two.
     weight : (D, H, 4H) float
-        Recurrent weights, candidate scaled by two.
+        Recurrent weights.
     hidden, cell : (D, B, H) float
         Initial state.
     mask : (S, D, B, 1) bool, optional
         Where a step is valid.
+    scale : (4H,) float
+        Two for the candidate, one for the other gates.
 
     Returns
     -------
@@ -42,13 +49,15 @@ def lstm_loop(
     hidden, cell : (D, B, H) float
         Last state.
     """
-    result: tuple[Tensor, Tensor, Tensor] = _LSTMLoop.apply(gates, weight, hidden, cell, mask)  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, Tensor, Tensor] = _LSTMLoop.apply(
+        gates, weight, hidden, cell, mask, scale
+    )  # type: ignore[no-untyped-call]
     return result
 
 
-def lstm_step(gates: Tensor, cell: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Take one LSTM step from summed inputs (R, 4H), scaled here; gives hidden and cell (R, H)."""
-    result: tuple[Tensor, Tensor] = _LSTMStep.apply(gates, cell, scale)  # type: ignore[no-untyped-call]
+def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Take one LSTM step from scaled sums of inputs (R, 4H); gives hidden and cell (R, H)."""
+    result: tuple[Tensor, Tensor] = _LSTMStep.apply(gates, cell)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -73,8 +82,8 @@ class _LSTMBuffers:
         self.active = like.new_empty((*shape[:3], 4 * width))  # activated gates
         self.local = torch.empty_like(self.active)  # local derivatives, then gradients
         self.hiddens = like.new_empty((steps + 1, *shape[1:]))  # [0] is the initial state
-        self.cells = torch.empty_like(self.hiddens)
-        self.squashed = like.new_empty(shape)  # sigmoid of twice the cell state
+        self.cells = torch.empty_like(self.hiddens)  # twice the cell state
+        self.squashed = like.new_empty(shape)  # its sigmoid
         self.through = like.new_empty(shape)  # derivative of the cell state by the hidden state
         self.gates = [step.unbind(-2) for step in _gates(self.active, 4).unbind(0)]
         self.grads = [step.unbind(-2) for step in _gates(self.local, 4).unbind(0)]
@@ -90,7 +99,13 @@ class _LSTMLoop(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, gates: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor, mask: Tensor | None
+        ctx: Any,
+        gates: Tensor,
+        weight: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        mask: Tensor | None,
+        scale: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         steps, directions, size, width = gates.shape
         shape = (steps, directions, size, width // 4)
@@ -98,38 +113,40 @@ class _LSTMLoop(torch.autograd.Function):
             ("lstm", shape, gates.dtype, gates.device), lambda: _LSTMBuffers(*shape, like=gates)
         )
         buffers = lease.buffers
-        buffers.hiddens[0], buffers.cells[0] = hidden, cell
-        partial = _partial_steps(mask, gates.dtype)
         h, c = buffers.states[0]
+        h.copy_(hidden)
+        torch.add(cell, cell, out=c)
+        doubled = weight * scale
+        partial = _partial_steps(mask, gates.dtype)
         for t, given in enumerate(gates.unbind(0)):
             after, _, squashed = buffers.steps[t]
             i, f, g, o = buffers.gates[t]
             new_h, new_c = buffers.states[t + 1]
-            torch.baddbmm(given, h, weight, out=after).sigmoid_()
-            torch.mul(f, c, out=new_c).addcmul_(i, g, value=2.0).sub_(i)
+            torch.baddbmm(given, h, doubled, out=after).sigmoid_()
+            torch.mul(f, c, out=new_c).addcmul_(i, g, value=4.0).sub_(i, alpha=2.0)
             if t in partial:
                 go, stay = partial[t]
                 new_c.mul_(go).addcmul_(c, stay)
-            torch.add(new_c, new_c, out=squashed).sigmoid_()
+            torch.sigmoid(new_c, out=squashed)
             torch.neg(o, out=new_h).addcmul_(o, squashed, value=2.0)  # o tanh(c)
             if t in partial:
                 new_h.mul_(go).addcmul_(h, stay)
             h, c = new_h, new_c
-        ctx.save_for_backward(weight)
+        ctx.save_for_backward(doubled, scale)
         ctx.lease, ctx.partial = lease, partial
-        return buffers.hiddens[1:].clone(), h.clone(), c.clone()
+        return buffers.hiddens[1:].clone(), h.clone(), 0.5 * c
 
     @staticmethod
     @once_differentiable  # type: ignore[misc, untyped-decorator, unused-ignore]
     def backward(
         ctx: Any, grad_outputs: Tensor, grad_hidden: Tensor, grad_cell: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        (weight,) = ctx.saved_tensors
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, None, None]:
+        doubled, scale = ctx.saved_tensors
         buffers: _LSTMBuffers = ctx.lease.buffers
         partial = ctx.partial
         steps = grad_outputs.shape[0]
         given = grad_outputs.unbind(0)
-        transposed = weight.transpose(1, 2)
+        transposed = doubled.transpose(1, 2)
         dh = given[-1] + grad_hidden
         dc = grad_cell.clone()
         for start, stop in _blocks(steps, buffers.active[0].numel()):
@@ -146,7 +163,7 @@ class _LSTMLoop(torch.autograd.Function):
                     kept_h, kept_c = dh * stay, dc * stay
                     dh, dc = dh * go, dc * go
                 grad_i, grad_f, grad_g, grad_o = buffers.grads[t]
-                dc.addcmul_(dh, buffers.throughs[t])
+                dc.addcmul_(dh, buffers.throughs[t], value=4.0)
                 grad_i.mul_(dc)
                 grad_f.mul_(dc)
                 grad_g.mul_(dc)
@@ -155,32 +172,34 @@ class _LSTMLoop(torch.autograd.Function):
                 _, grads, _ = buffers.steps[t]
                 if t > 0:
                     dh = torch.baddbmm(given[t - 1], grads, transposed)
-                else:
+                elif ctx.needs_input_grad[2]:
                     dh = torch.bmm(grads, transposed)
                 if t in partial:
                     dh.add_(kept_h)
                     dc.add_(kept_c)
-        grad_weight = _weight_gradient(buffers.hiddens[:-1], buffers.local)
-        return buffers.local.clone(), grad_weight, dh, dc, None
+        grad_weight = _weight_gradient(buffers.hiddens[:-1], buffers.local).mul_(scale)
+        return buffers.local.clone(), grad_weight, dh, dc, None, None
 
 
 def lstm_local(
     active: Tensor, cells: Tensor, squashed: Tensor, local: Tensor, through: Tensor
 ) -> None:
-    """Write the local derivatives of some steps: of the state by each gate, and of c by h.
+    """Write the local derivatives of some steps: of the state by each gate, and of c by h over 4.
 
-    `active` and `local` are (..., 4H), the others (..., H); `squashed` is the sigmoid of 2 c.
+    `active` and `local` are (..., 4H), the others (..., H); `cells` is 2 c and `squashed`
+    its sigmoid.
     """
     i, _, g, o = _gates(active, 4).unbind(-2)
     torch.addcmul(active, active, active, value=-1.0, out=local)  # s' = s - s * s
     local_i, local_f, local_g, local_o = _gates(local, 4).unbind(-2)
-    local_i.mul_(torch.add(g, g).sub_(1.0))
-    local_f.mul_(cells)
-    local_g.mul_(torch.add(i, i))
-    local_o.mul_(torch.add(squashed, squashed).sub_(1.0))
-    # 1 - tanh(c)^2 = 4 (s - s * s)
+    local_i.addcmul_(local_i, g, value=-2.0).neg_()  # times 2 g - 1
+    local_f.mul_(cells).mul_(0.5)
+    local_g.mul_(i)
+    local_g.add_(local_g)
+    local_o.addcmul_(local_o, squashed, value=-2.0).neg_()
+    # 1 - tanh(c)^2 = 4 (s - s * s); the 4 is left to whoever multiplies
     torch.addcmul(squashed, squashed, squashed, value=-1.0, out=through)
-    through.mul_(o).mul_(4.0)
+    through.mul_(o)
 
 
 BLOCK = 1 << 17
@@ -207,6 +226,8 @@ def _weight_gradient(hiddens: Tensor, grads: Tensor) -> Tensor:
     """Sum over steps and rows of the outer products: (S, D, B, H), (S, D, B, G) -> (D, H, G)."""
     _, directions, _, size = hiddens.shape
     width = grads.shape[-1]
+    if directions == 1:
+        return (hiddens.reshape(-1, size).t() @ grads.reshape(-1, width)).unsqueeze(0)
     return torch.stack(
         [
             hiddens[:, d].reshape(-1, size).t() @ grads[:, d].reshape(-1, width)
@@ -219,9 +240,8 @@ class _LSTMStep(torch.autograd.Function):
     """One LSTM step from its summed inputs: gates (R, 4H), cell (R, H)."""
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, cell: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        active = torch.mul(gates, scale).sigmoid_()
-        ctx.scale = scale
+    def forward(ctx: Any, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        active = torch.sigmoid(gates)
         i, f, g, o = active.chunk(4, dim=1)
         new = torch.mul(f, cell).addcmul_(i, g, value=2.0).sub_(i)
         squashed = torch.add(new, new).sigmoid_()
@@ -230,15 +250,15 @@ class _LSTMStep(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[misc, untyped-decorator, unused-ignore]
-    def backward(ctx: Any, dh: Tensor, dc: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, dh: Tensor, dc: Tensor) -> tuple[Tensor, Tensor]:
         active, cell, squashed = ctx.saved_tensors
         grads, through = torch.empty_like(active), torch.empty_like(cell)
-        lstm_local(active, cell, squashed, grads, through)
-        dc = torch.addcmul(dc, dh, through)
+        lstm_local(active, cell + cell, squashed, grads, through)
+        dc = torch.addcmul(dc, dh, through, value=4.0)
         for grad in grads.chunk(4, dim=1)[:3]:
             grad.mul_(dc)
         grads.chunk(4, dim=1)[3].mul_(dh)
-        return grads.mul_(ctx.scale), dc * active.chunk(4, dim=1)[1], None
+        return grads, dc * active.chunk(4, dim=1)[1]
 
 
 class _GRULoop(torch.autograd.Function):

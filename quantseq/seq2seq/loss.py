@@ -79,15 +79,19 @@ def sequence_loss(
         Nats per token.
     """
     target = batch.target_out
-    steps = torch.arange(target.shape[0], device=target.device).unsqueeze(1)
+    over = None
+    if masked:
+        steps = torch.arange(target.shape[0], device=target.device).unsqueeze(1)
+        over = steps >= batch.target_lengths
     if soft is None:
-        if masked:
-            target = target.masked_fill(steps >= batch.target_lengths, IGNORED)
-        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED)
+        if over is not None:
+            target = target.masked_fill(over, IGNORED)
+        # ids first, which is how a decoder lays its logits out
+        by_id = logits.flatten(0, 1).t().unsqueeze(0)
+        return F.cross_entropy(by_id, target.view(1, -1), ignore_index=IGNORED)
     mass = soft[target]
     log_probs = torch.log_softmax(logits, dim=-1)
     losses = -torch.where(mass > 0.0, mass * log_probs, 0.0).sum(dim=-1)
-    if not masked:
+    if over is None:
         return losses.mean()
-    valid = steps < batch.target_lengths
-    return losses.masked_fill(~valid, 0.0).sum() / valid.sum()
+    return losses.masked_fill(over, 0.0).sum() / batch.target_lengths.sum()

@@ -42,6 +42,28 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
+class Prepared:
+    """What many steps over the same sources need, worked out once.
+
+    Parameters
+    ----------
+    table : (B * V, G) or (V, G) float
+        Scaled gates of the first layer for each source and id, or for each id alone.
+    offsets : (R,) int64 or None
+        Where the rows of each source begin in `table`; None if it is the same for all.
+    weight_context : (M, G) float or None
+        From context to scaled gates; None if the context does not enter the recurrence.
+    weight_hidden : (H, G) float
+        From state to scaled gates.
+    """
+
+    table: Tensor
+    offsets: Tensor | None
+    weight_context: Tensor | None
+    weight_hidden: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Memory:
     """What the encoder leaves to the decoder.
 
@@ -57,6 +79,8 @@ class Memory:
         Summed embeddings of the conditioning ids.
     state : State
         First state of the decoder, B rows.
+    prepared : Prepared or None
+        Set while many steps are taken without gradient; see `Decoder.prepare`.
     """
 
     values: Tensor
@@ -64,6 +88,7 @@ class Memory:
     blocked: Tensor | None
     condition: Tensor | None
     state: State
+    prepared: Prepared | None = None
 
     @property
     def size(self) -> int:

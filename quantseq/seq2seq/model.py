@@ -77,7 +77,10 @@ class Seq2Seq(nn.Module):
         self._check_streams("source_extra", batch.source_extra, self.config.source_streams)
         self._check_streams("condition", batch.condition, self.config.condition_streams)
         outputs, state = self.encoder(batch)
-        memory: Memory = self.decoder.memory(outputs.transpose(0, 1).contiguous(), state, batch)
+        values = outputs.transpose(0, 1)
+        if self.config.attention != "none":
+            values = values.contiguous()
+        memory: Memory = self.decoder.memory(values, state, batch)
         return memory
 
     def decode_step(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:

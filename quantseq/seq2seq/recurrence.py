@@ -95,8 +95,8 @@ class Recurrence(nn.Module):
         A vocabulary is shorter than a batch is wide: the projected embedding is a small table, and
         the inputs of all steps are rows of it.
         """
-        orders = (ids, ids.flip(0))[: self.directions]
-        ids = torch.stack(orders, dim=1)
+        both = self.directions == 2
+        ids = torch.stack((ids, ids.flip(0)), dim=1) if both else ids.unsqueeze(1)
         gates = look_up_gates(ids, embedding, self.weight_input, self.bias, self.scale)
         return self.run(gates, state, mask)
 
@@ -122,9 +122,9 @@ class Recurrence(nn.Module):
         if masks is not None and self.directions == 2:
             masks = torch.cat((masks, masks.flip(0)), dim=1)
         hidden, memory = state
-        weight = self.weight_hidden * self.scale
+        weight = self.weight_hidden
         if memory is not None:
-            outputs, hidden, memory = lstm_loop(gates, weight, hidden, memory, masks)
+            outputs, hidden, memory = lstm_loop(gates, weight, hidden, memory, masks, self.scale)
         else:
             assert self.bias_candidate is not None
             outputs, hidden = gru_loop(gates, weight, self.bias_candidate, hidden, masks)
@@ -154,7 +154,7 @@ class Recurrence(nn.Module):
         projected = torch.addmm(self.bias[0], x, self.weight_input[0])
         if memory is not None:
             gates = torch.addmm(projected, hidden, self.weight_hidden[0])
-            return lstm_step(gates, memory, self.scale)
+            return lstm_step(gates * self.scale, memory)
         assert self.bias_candidate is not None
         recurrent = hidden @ self.weight_hidden[0]
         size = self.hidden_size
@@ -203,7 +203,7 @@ class _LookUp(torch.autograd.Function):
         if directions == 2:
             ids = ids + torch.tensor([[0], [vocabulary]])
         rows = ids.reshape(-1)
-        spread = embedding.expand(directions, *embedding.shape)
+        spread = embedding.unsqueeze(0).expand(directions, -1, -1)
         table = torch.baddbmm(bias.unsqueeze(1), spread, weight).mul_(scale)
         ctx.save_for_backward(rows, embedding, weight, scale)
         return table.view(directions * vocabulary, -1).index_select(0, rows).view(*ids.shape, -1)

@@ -123,6 +123,7 @@ def _search(
     only_pad = torch.full((size,), -torch.inf)
     only_pad[PAD] = 0.0
     logits, state = logits.repeat_interleave(width, dim=0), state.repeat(width)
+    memory = model.decoder.prepare(memory, windows * width)
     offsets = torch.arange(windows).unsqueeze(1) * width
     for step in range(rules.steps):
         if step:

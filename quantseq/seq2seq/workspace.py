@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+import torch
+
 T = TypeVar("T")
 
 SHELF = 12
@@ -36,7 +38,8 @@ class Lease(Generic[T]):
             if kept[0] == key:
                 self.buffers: T = _shelf.pop(kept)  # type: ignore[assignment]
                 return
-        self.buffers = build()
+        with torch.inference_mode(mode=False):  # buffers serve training after answering
+            self.buffers = build()
 
     def __del__(self) -> None:
         buffers = getattr(self, "buffers", None)
