@@ -39,7 +39,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as stop:
-            note = str(stop) or "What was finished is kept."
+            note = str(stop) or "Nothing was overwritten."
             print(f"interrupted: {' '.join(note.split())}", file=sys.stderr)
             raise typer.Exit(130) from stop
 

@@ -129,7 +129,8 @@ class Rules:
             forbidden.append(EOS)
         if not forbidden:
             return logits
-        return logits.index_fill(-1, torch.tensor(forbidden), -torch.inf)
+        places = torch.tensor(forbidden, device=logits.device)
+        return logits.index_fill(-1, places, -torch.inf)
 
 
 @contextmanager
@@ -160,6 +161,11 @@ class Block:
     stop: int
     memory: Memory
 
+    def first_ids(self) -> Tensor:
+        """What starts an answer, for every row: EOS."""
+        values = self.memory.values
+        return torch.full((self.memory.size,), EOS, dtype=torch.int64, device=values.device)
+
 
 def windows_per_chunk(paths: int) -> int:
     """Sources decoded together: the power of two that keeps about `DECODE_ROWS` rows busy."""
@@ -176,7 +182,8 @@ def padded_paths(paths: int, windows: int) -> int:
 def blocks(model: Seq2Seq, batch: Batch) -> Iterator[Block]:
     """Encode a batch in blocks of `ENCODE_ROWS` sources; the last one repeats its last source."""
     for start in range(0, batch.size, ENCODE_ROWS):
-        index = torch.arange(start, start + ENCODE_ROWS).clamp(max=batch.size - 1)
+        index = torch.arange(start, start + ENCODE_ROWS, device=batch.source.device)
+        index = index.clamp(max=batch.size - 1)
         yield Block(start, min(start + ENCODE_ROWS, batch.size), model.encode(batch.rows(index)))
 
 

@@ -41,7 +41,7 @@ from quantseq.seq2seq.training import (
 )
 
 __all__ = [
-    "MILESTONES",
+    "MILESTONE",
     "PRESETS",
     "CopyResult",
     "CopySource",
@@ -51,8 +51,8 @@ __all__ = [
     "train_copy",
 ]
 
-MILESTONES = (0, 1000, 2000, 3000)
-"""Batches at which the tutorial printed its loss; every further thousand follows."""
+MILESTONE = 1000
+"""Batches between two looks at where a training stands, as in the tutorial."""
 
 FRESH = 2000
 """Sequences that exact match is measured on."""
@@ -295,7 +295,7 @@ class _MilestoneLog:
 
     def reach(self, batch: int) -> None:
         """Note a milestone, if `batch` is one that is not noted yet."""
-        if batch % 1000 or any(stone.batch >= batch for stone in self.stones):
+        if batch % MILESTONE or any(stone.batch >= batch for stone in self.stones):
             return
         loss = evaluate_loss(self.model, self.batches, masked=self.masked)
         stone = Milestone(batch, loss, _three_samples(self.model, self.batches[0]))

@@ -146,7 +146,7 @@ def sample(
     windows = windows_per_chunk(num_paths)
     with answering(model):
         for block in blocks(model, batch):
-            start = torch.full((block.memory.size,), EOS, dtype=torch.int64)
+            start = block.first_ids()
             logits, state = model.decode_step(start, block.memory.state, block.memory)
             for first, last in parts(block, windows):
                 index = torch.arange(first, last)

@@ -37,7 +37,7 @@ BAR_WITHOUT_ATTENTION = 0.5
 """The same for one without."""
 TIME_LIMIT = 90.0
 """Seconds that all attempts together may take."""
-ATTEMPTS = (600, 1500, 3000)
+ATTEMPTS = (400, 1500, 4000)
 """Batches of the first, second and third attempt."""
 PADDING_TOLERANCE = 1e-4
 """Largest change of a logit that more padding may cause."""

@@ -77,11 +77,13 @@ class Recurrence(nn.Module):
         hidden, cell : (D, B, H) float
             State after the last step of each direction; `cell` is None for GRU.
         """
-        steps, size, _ = x.shape
-        gates = self.project(x.reshape(steps * size, -1)).view(self.directions, steps, size, -1)
-        if self.directions == 2:
-            return self.run(torch.stack((gates[0], gates[1].flip(0)), dim=1), state, mask)
-        return self.run(gates.transpose(0, 1), state, mask)
+        steps = x.shape[0]
+        both = self.directions == 2
+        x = torch.stack((x, x.flip(0)), dim=1).flatten(0, 1) if both else x
+        weight = (self.weight_input * self.scale).repeat(steps, 1, 1)
+        bias = (self.bias * self.scale).unsqueeze(1).repeat(steps, 1, 1)
+        gates = torch.baddbmm(bias, x, weight)
+        return self.run(gates.view(steps, self.directions, *gates.shape[1:]), state, mask)
 
     def look_up(
         self,
@@ -99,16 +101,6 @@ class Recurrence(nn.Module):
         ids = torch.stack((ids, ids.flip(0)), dim=1) if both else ids.unsqueeze(1)
         gates = look_up_gates(ids, embedding, self.weight_input, self.bias, self.scale)
         return self.run(gates, state, mask)
-
-    def project(self, x: Tensor) -> Tensor:
-        """Scaled input to the gates: x (R, I) to (D, R, G)."""
-        scale = self.scale
-        return torch.stack(
-            [
-                torch.addmm(self.bias[d] * scale, x, self.weight_input[d] * scale)
-                for d in range(self.directions)
-            ]
-        )
 
     def run(
         self, gates: Tensor, state: tuple[Tensor, Tensor | None] | None, mask: Tensor | None
@@ -201,7 +193,7 @@ class _LookUp(torch.autograd.Function):
     ) -> Tensor:
         directions, vocabulary = weight.shape[0], embedding.shape[0]
         if directions == 2:
-            ids = ids + torch.tensor([[0], [vocabulary]])
+            ids = ids + ids.new_tensor([[0], [vocabulary]])
         rows = ids.reshape(-1)
         spread = embedding.unsqueeze(0).expand(directions, -1, -1)
         table = torch.baddbmm(bias.unsqueeze(1), spread, weight).mul_(scale)

@@ -74,7 +74,7 @@ def beam(
     windows = windows_per_part(width)
     with answering(model):
         for block in blocks(model, batch):
-            start = torch.full((block.memory.size,), EOS, dtype=torch.int64)
+            start = block.first_ids()
             logits, state = model.decode_step(start, block.memory.state, block.memory)
             for first, last in parts(block, windows):
                 index = torch.arange(first, last)

@@ -189,9 +189,32 @@ def teacher_forcing(
     Batch
         Time-major and padded.
     """
-    source, source_lengths = pad_sequences(sequences if sources is None else sources)
-    target_in, target_lengths = pad_sequences([[EOS, *sequence] for sequence in sequences])
-    target_out, _ = pad_sequences([[*sequence, EOS] for sequence in sequences])
+    return pad_batch(sequences if sources is None else sources, sequences)
+
+
+def pad_batch(
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    *,
+    source_steps: int | None = None,
+) -> Batch:
+    """Pad sources and targets into a batch for teacher forcing.
+
+    Parameters
+    ----------
+    sources, targets : lists of lists of int
+        As many of one as of the other, without EOS.
+    source_steps : int, optional
+        Steps of the source. By default as many as the longest needs.
+
+    Returns
+    -------
+    Batch
+        Decoder input ``[EOS] + target``, answer ``target + [EOS]``.
+    """
+    source, source_lengths = pad_sequences(sources, source_steps)
+    target_in, target_lengths = pad_sequences([[EOS, *target] for target in targets])
+    target_out, _ = pad_sequences([[*target, EOS] for target in targets])
     return Batch(
         source=torch.from_numpy(source),
         source_lengths=torch.from_numpy(source_lengths),

@@ -223,6 +223,24 @@ def test_truncation_is_the_slow_reference(
     assert found == pytest.approx([expected.get(i, 0.0) for i in range(6)], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "kept"),
+    [
+        (None, 0.5, [0]),
+        (None, 0.501, [0, 1]),
+        (None, 0.75, [0, 1]),
+        (3, None, [0, 1, 2]),
+        (2, 0.7, [0, 1]),  # of the mass that top-k leaves, id 0 holds two thirds
+        (2, 0.6, [0]),
+    ],
+)
+def test_truncation_at_its_edges(top_k: int | None, top_p: float | None, kept: list[int]) -> None:
+    masses = torch.tensor([[0.5], [0.25], [0.125], [0.125]])
+    left = _Truncation.of(4, 1.0, top_k, top_p).truncate(masses)
+    assert left.nonzero()[:, 0].tolist() == kept
+    assert torch.equal(left[kept], masses[kept])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(0, 1, exclude_max=True, width=32), min_size=1, max_size=5),

@@ -47,6 +47,9 @@ def test_streams_are_summed() -> None:
     before = model.encode(batch).values
     swapped = replace(batch, source_extra=1 - batch.source_extra.clamp(max=1))
     assert not torch.allclose(model.encode(swapped).values, before)
+    last = batch.source_extra.clone()
+    last[..., 1] = (last[..., 1] + 1) % 4
+    assert not torch.allclose(model.encode(replace(batch, source_extra=last)).values, before)
     with torch.no_grad():  # a stream whose embeddings are all equal says nothing
         for stream in model.encoder.streams:
             stream.weight.copy_(stream.weight[:1].expand_as(stream.weight))

@@ -38,7 +38,7 @@ PRICES = Seq2SeqConfig(
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """One attempt, long enough for a working machine and no longer."""
-    monkeypatch.setattr(gate, "ATTEMPTS", (400,))
+    monkeypatch.setattr(gate, "ATTEMPTS", (300,))
 
 
 def test_the_gates_architecture_keeps_all_but_the_vocabulary() -> None:
@@ -62,7 +62,7 @@ def test_the_price_architecture_passes_and_is_remembered(tmp_path: Path) -> None
     record = ensure_gate(PRICES, folder=tmp_path, on_step=lambda report: steps.append(report.step))
     assert record.passed
     assert record.score >= BAR
-    assert steps == list(range(400))
+    assert steps == list(range(300))
     path = tmp_path / f"{record.fingerprint}.json"
     assert read_record(path) == record
     again = ensure_gate(PRICES, folder=tmp_path, on_step=lambda report: pytest.fail("ran again"))
@@ -115,7 +115,7 @@ def leak_padding(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_machine_fails(
     sabotage: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(gate, "ATTEMPTS", (150 if sabotage is not leak_padding else 20,))
+    monkeypatch.setattr(gate, "ATTEMPTS", (100 if sabotage is not leak_padding else 20,))
     sabotage(monkeypatch)
     with pytest.raises(GateError, match="has not mastered"):
         ensure_gate(PRICES, folder=tmp_path)

@@ -46,6 +46,8 @@ def test_an_answer_is_right_as_a_whole_or_not_at_all() -> None:
     batch = teacher_forcing([[5, 6], [5, 6], [5, 6], [7]])
     answers = torch.tensor([[5, 6, EOS, 0], [5, 6, 0, 0], [5, 6, 7, EOS], [7, EOS, 0, 0]]).t()
     assert right(answers, batch).tolist() == [True, False, False, True]
+    longer = torch.cat((answers, torch.tensor([[0, 0, 0, 9]])))
+    assert right(longer, batch).tolist() == [True, False, False, False]
 
 
 def test_share_by_length_reads_the_source() -> None:

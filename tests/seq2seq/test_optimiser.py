@@ -13,8 +13,22 @@ from tests.seq2seq.conftest import config_of, machine, random_batch
 CONFIG = config_of(bidirectional=True, attention="bahdanau")
 
 
+def test_the_gradient_is_shortened_to_the_clip_norm() -> None:
+    model, batch = machine(CONFIG), random_batch(CONFIG)
+    with FlatOptimiser(model, "adam", learning_rate=0.0, weight_decay=0.0) as optimiser:
+        sequence_loss(model(batch), batch).backward()  # type: ignore[no-untyped-call]
+        before = optimiser.gradient.clone()
+        optimiser.step(learning_rate=0.0, clip_norm=None)
+        assert torch.equal(optimiser.gradient, before)
+        optimiser.step(learning_rate=0.0, clip_norm=1e-2)
+        assert float(optimiser.gradient.norm()) == pytest.approx(1e-2, rel=1e-3)
+        optimiser.step(learning_rate=0.0, clip_norm=5.0)
+        assert float(optimiser.gradient.norm()) == pytest.approx(1e-2, rel=1e-3)
+
+
+@pytest.mark.parametrize("clip", [None, 1e-3])
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
-def test_it_is_torchs(kind: Optimiser) -> None:
+def test_it_is_torchs(kind: Optimiser, clip: float | None) -> None:
     ours, batch = machine(CONFIG), random_batch(CONFIG)
     theirs = copy.deepcopy(ours)
     named = dict(theirs.named_parameters())
@@ -32,10 +46,10 @@ def test_it_is_torchs(kind: Optimiser) -> None:
         for _ in range(5):
             optimiser.clear()
             sequence_loss(ours(batch), batch).backward()  # type: ignore[no-untyped-call]
-            optimiser.step(learning_rate=1e-2, clip_norm=0.5)
+            optimiser.step(learning_rate=1e-2, clip_norm=clip)
             expected.zero_grad()
             sequence_loss(theirs(batch), batch).backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+            nn.utils.clip_grad_norm_(theirs.parameters(), clip or 1e9)
             expected.step()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)

@@ -83,16 +83,32 @@ def test_same_seed_same_bits_and_the_global_random_state_is_left_alone() -> None
     assert not torch.equal(weights(other), weights(model))
 
 
-@pytest.mark.parametrize("step", [0, 3, 4, 6, 11])
-@pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
-def test_resuming_gives_the_same_bits(step: int, schedule: Any, tmp_path: Path) -> None:
-    plan = replace(PLAN, schedule=schedule, plateau_patience=1)
-    model, history = train(plan)
+ROUGH = replace(PLAN, steps=20, learning_rate=1.0, validate_every=2, scheduled_sampling="none")
+PLANS = {
+    "one_cycle": PLAN,
+    "plateau": replace(ROUGH, schedule="plateau", plateau_patience=2),
+    "past_its_best": replace(ROUGH, schedule="constant"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        *((name, step) for name in ("one_cycle", "past_its_best") for step in (0, 6, 11)),
+        ("past_its_best", 18),
+        *(("plateau", step) for step in range(1, 19, 2)),
+    ],
+)
+def test_resuming_gives_the_same_bits(name: str, step: int, tmp_path: Path) -> None:
+    plan, rates = PLANS[name], set()
+    model, history = train(plan, on_step=lambda report: rates.add(report.learning_rate))
     with pytest.raises(KeyboardInterrupt, match="--resume"):
         train(plan, checkpoint=tmp_path, on_step=stop_at(step, KeyboardInterrupt))
     resumed, whole = train(plan, checkpoint=tmp_path, resume=True)
     assert torch.equal(weights(resumed), weights(model))
     assert timeless(whole) == timeless(history)
+    assert len(rates) > 1 or name == "past_its_best"
+    assert history.best_step != history.validation_steps[-1] or name != "past_its_best"
 
 
 def test_resuming_after_a_crash_goes_back_to_the_last_checkpoint(tmp_path: Path) -> None:
@@ -195,12 +211,12 @@ def test_a_thread_may_train() -> None:
 
 
 def test_the_best_validation_is_kept() -> None:
-    plan = replace(PLAN, steps=30, learning_rate=1.0, schedule="constant", validate_every=5)
-    model, history = train(plan)
-    assert history.validation_steps == [0, 5, 10, 15, 20, 25, 30]
+    model, history = train(PLANS["past_its_best"])
+    assert history.validation_steps == list(range(0, 21, 2))
     assert history.best_loss == min(history.validation_losses)
     best = history.validation_losses.index(history.best_loss)
     assert history.best_step == history.validation_steps[best]
+    assert 0 < history.best_step < 20
     assert evaluate_loss(model, VALIDATION) == history.best_loss
 
 
