@@ -26,6 +26,7 @@ only, so cutting the forecasts at t leaves every weight up to t as it was.
 
 import difflib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
@@ -71,7 +72,7 @@ class Policy(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sliced:
+class _Sliced(ABC):
     """What all policies share: a position per symbol in [−1, 1], times that symbol's 1/n of capital.
 
     A symbol without a forecast keeps its position for `PATIENCE` decision dates, then has none.
@@ -111,8 +112,9 @@ class _Sliced:
                 f"{left}, {right}. Got {value!r}."
             )
 
+    @abstractmethod
     def _position(self, mu: Floats, std: Floats) -> Floats:
-        raise NotImplementedError
+        """Position per symbol in [−1, 1] before caps, from expected simple return and std."""
 
     def weights(self, moments: pd.DataFrame) -> pd.DataFrame:
         """Decide weights for every cutoff in `moments`; see `Policy.weights`.
