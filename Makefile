@@ -36,7 +36,7 @@ lint: $(VENV)/.dev  ## Check format, style and types
 	$(BIN)/mypy
 
 test: lint  ## Lint, type-check and run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 bench: $(VENV)/.dev  ## Time the line against plain references
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done

@@ -362,7 +362,6 @@ def test_a_generator_draws_what_its_uniforms_draw() -> None:
         ({"uniforms": torch.full((3, 4, 3), 1.5)}, "numbers in"),
         ({"uniforms": torch.full((3, 4, 3), torch.nan)}, "numbers in"),
     ],
-    ids=str,
 )
 def test_bad_parameters_are_refused(changes: dict[str, Any], words: str) -> None:
     model, batch = machine(FULL), random_batch(FULL)
