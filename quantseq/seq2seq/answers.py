@@ -39,7 +39,8 @@ class Samples:
     ids : (B, N, T) int64
         Emitted ids, EOS included; PAD after the end.
     log_probs : (B, N, T) float32
-        The model's own log-probability of each id, untempered and untruncated; 0 after the end.
+        The model's own log-probability of each id among those that may be emitted, untempered and
+        untruncated; 0 after the end.
     lengths : (B, N) int64
         Ids before EOS, or T if EOS never came.
     marginals : (B, T, V) float32 or None
@@ -180,7 +181,11 @@ def padded_paths(paths: int, windows: int) -> int:
 
 
 def blocks(model: Seq2Seq, batch: Batch) -> Iterator[Block]:
-    """Encode a batch in blocks of `ENCODE_ROWS` sources; the last one repeats its last source."""
+    """Encode a batch in blocks of `ENCODE_ROWS` sources; the last one repeats its last source.
+
+    The batch may lie elsewhere than the model; what comes out is where the model is.
+    """
+    batch = batch.to(model.device)
     for start in range(0, batch.size, ENCODE_ROWS):
         index = torch.arange(start, start + ENCODE_ROWS, device=batch.source.device)
         index = index.clamp(max=batch.size - 1)

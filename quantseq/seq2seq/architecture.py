@@ -18,6 +18,15 @@ ATTENTIONS: tuple[AttentionKind, ...] = ("none", "bahdanau", "luong")
 Init = Literal["torch", "tensorflow"]
 INITS: tuple[Init, ...] = ("torch", "tensorflow")
 
+_SWITCHES = (
+    "bidirectional",
+    "share_embedding",
+    "tie_projection",
+    "reverse_source",
+    "zero_projection",
+    "through_padding",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2SeqConfig:
@@ -103,10 +112,13 @@ class Seq2SeqConfig:
         for name in ("source_streams", "condition_streams"):
             for size in getattr(self, name):
                 self._whole(name, size, 1)
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                self._refuse(name, "True or False", getattr(self, name))
         self._choice("cell", self.cell, CELLS)
         self._choice("attention", self.attention, ATTENTIONS)
         self._choice("init", self.init, INITS)
-        if not 0.0 <= self.dropout < 1.0:
+        if not isinstance(self.dropout, int | float) or not 0.0 <= self.dropout < 1.0:
             self._refuse("dropout", "a number in [0, 1)", self.dropout)
         allowed = set(range(self.vocab_size)) - set(self.never_emit)
         if not set(self.never_emit) <= set(range(self.vocab_size)) or not allowed - {EOS}:

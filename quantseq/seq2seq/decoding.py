@@ -133,14 +133,14 @@ def sample(
         raise ConfigError(
             f"The 'num_paths' parameter of sample must be an int of at least 1. Got {num_paths}."
         )
-    draws = _draws((rules.steps, batch.size, num_paths), temperature, uniforms, generator)
-    shape = (batch.size, num_paths)
+    shape, device, size = (batch.size, num_paths), model.device, model.config.vocab_size
+    draws = _draws((rules.steps, *shape), temperature, uniforms, generator).to(device)
     out = Samples(
-        ids=torch.full((*shape, rules.steps), PAD, dtype=torch.int64),
-        log_probs=torch.zeros((*shape, rules.steps)),
-        lengths=torch.full(shape, rules.steps, dtype=torch.int64),
+        ids=torch.full((*shape, rules.steps), PAD, dtype=torch.int64, device=device),
+        log_probs=torch.zeros((*shape, rules.steps), device=device),
+        lengths=torch.full(shape, rules.steps, dtype=torch.int64, device=device),
         marginals=(
-            torch.zeros(batch.size, rules.steps, model.config.vocab_size) if marginals else None
+            torch.zeros(batch.size, rules.steps, size, device=device) if marginals else None
         ),
     )
     windows = windows_per_chunk(num_paths)
@@ -149,7 +149,7 @@ def sample(
             start = block.first_ids()
             logits, state = model.decode_step(start, block.memory.state, block.memory)
             for first, last in parts(block, windows):
-                index = torch.arange(first, last)
+                index = torch.arange(first, last, device=device)
                 own = slice(block.start + first, min(block.start + last, block.stop))
                 part = _Part(
                     model,
@@ -172,11 +172,12 @@ def _draws(
 ) -> Tensor:
     """Numbers to draw with, (T, B, N) in [0, 1]."""
     if temperature == 0.0:
-        return torch.zeros(()).expand(shape)
+        return torch.zeros((), device="cpu").expand(shape)
     if (uniforms is None) == (generator is None):
         raise ConfigError("sample needs exactly one of 'uniforms' and 'generator' to draw with.")
     if uniforms is None:
-        return torch.rand(shape, generator=generator)
+        assert generator is not None
+        return torch.rand(shape, generator=generator, device=generator.device)
     if uniforms.shape != shape:
         raise ConfigError(
             f"The 'uniforms' parameter of sample must have the shape (T, B, N) = {shape}. "
@@ -205,13 +206,13 @@ class _Part:
         _, self.kept, self.paths = uniforms.shape
         self.padded = padded_paths(self.paths, memory.size)
         self.memory = model.decoder.prepare(memory, memory.size * self.padded)
-        self.draws = torch.full((rules.steps, memory.size, self.padded), 0.5)
+        self.draws = uniforms.new_full((rules.steps, memory.size, self.padded), 0.5)
         self.draws[:, : self.kept, : self.paths] = uniforms
 
     def draw(self, logits: Tensor, state: State) -> None:
         """Draw all steps; the first comes computed, logits (W, V), once for all paths of a source."""
         rows = self.memory.size * self.padded
-        finished = torch.zeros(rows, dtype=torch.bool)
+        finished = torch.zeros(rows, dtype=torch.bool, device=logits.device)
         ids = finished.to(torch.int64)
         for step in range(self.rules.steps):
             if step:
@@ -307,7 +308,7 @@ class _Truncation:
         cumulative = masses.cumsum(dim=0)
         total = cumulative[-1]
         # Below the total even if u rounds to 1: the first id that reaches the total has mass.
-        threshold = torch.minimum(uniforms * total, torch.nextafter(total, torch.zeros(())))
+        threshold = torch.minimum(uniforms * total, torch.nextafter(total, torch.zeros_like(total)))
         return (cumulative <= threshold).sum(dim=0)
 
     def truncate(self, masses: Tensor) -> Tensor:

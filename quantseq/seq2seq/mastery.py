@@ -17,7 +17,7 @@ def teacher_forced_ids(model: Seq2Seq, batch: Batch) -> Tensor:
     """Best id at every step, given the truth before it: (T, B)."""
     was_training = model.training
     model.eval()
-    ids: Tensor = model(batch).argmax(dim=-1)
+    ids: Tensor = model(batch.to(model.device)).argmax(dim=-1)
     model.train(was_training)
     return ids
 
@@ -34,9 +34,10 @@ def free_running_ids(model: Seq2Seq, batch: Batch) -> Tensor:
 
 def right(answers: Tensor, batch: Batch) -> Tensor:
     """Whether answers (T + 1, B) are the whole of `batch.target_out` and no more: (B,) bool."""
-    steps = batch.target_out.shape[0]
+    truth = batch.target_out.to(answers.device)
+    steps = truth.shape[0]
     # after EOS both hold PAD, so that equality of all steps is equality of the answers
-    return (answers[:steps] == batch.target_out).all(dim=0) & (answers[steps:] == PAD).all(dim=0)
+    return (answers[:steps] == truth).all(dim=0) & (answers[steps:] == PAD).all(dim=0)
 
 
 def share_by_length(right: Tensor, batch: Batch) -> dict[str, float]:

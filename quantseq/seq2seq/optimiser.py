@@ -94,7 +94,7 @@ class FlatOptimiser:
         self.weights.copy_(tensors["weights"])
         for index, group in enumerate(self.optimiser.param_groups):
             moments = {
-                name.removesuffix(f".{index}"): value.clone()
+                name.removesuffix(f".{index}"): value.to(self.weights.device, copy=True)
                 for name, value in tensors.items()
                 if name.endswith(f".{index}")
             }

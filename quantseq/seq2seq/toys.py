@@ -161,12 +161,12 @@ class ToySource:
             target_out=torch.from_numpy(target_out),
             target_lengths=torch.from_numpy(lengths + 1),
             source_extra=(
-                torch.zeros(steps, size, self.source_streams, dtype=torch.int64)
+                torch.from_numpy(np.zeros((steps, size, self.source_streams), dtype=np.int64))
                 if self.source_streams
                 else None
             ),
             condition=(
-                torch.zeros(size, self.condition_streams, dtype=torch.int64)
+                torch.from_numpy(np.zeros((size, self.condition_streams), dtype=np.int64))
                 if self.condition_streams
                 else None
             ),

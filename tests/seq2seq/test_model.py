@@ -13,7 +13,14 @@ from quantseq.seq2seq.loss import sequence_loss
 from quantseq.seq2seq.memory import Memory
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
-from tests.seq2seq.conftest import EVERY_CONFIG, config_of, machine, name_of, random_batch
+from tests.seq2seq.conftest import (
+    EVERY_CONFIG,
+    config_of,
+    elsewhere,
+    machine,
+    name_of,
+    random_batch,
+)
 
 every_config = pytest.mark.parametrize("config", EVERY_CONFIG, ids=name_of)
 
@@ -120,6 +127,24 @@ def test_train_mode_without_dropout_is_eval_mode(config: Seq2SeqConfig) -> None:
 
 
 @every_config
+def test_it_computes_where_its_weights_are(config: Seq2SeqConfig) -> None:
+    config = replace(config, dropout=0.3)
+    model, batch = machine(config), random_batch(config)
+    teacher = torch.zeros(batch.target_in.shape[0], dtype=torch.bool)
+    expected, free = model(batch), model(batch, teacher=teacher)
+    with elsewhere():
+        assert torch.equal(model(batch), expected)
+        assert torch.equal(model(batch, teacher=teacher), free)
+        assert torch.equal(step_by_step(model, batch)[0], step_by_step(model, batch)[0])
+        loss = sequence_loss(model.train()(batch), batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if config.attention != "none":
+            model.alignment(batch)
+        fresh = Seq2Seq(config)
+    assert model.device == loss.device == fresh.device == torch.device("cpu")
+
+
+@every_config
 def test_rows_may_share_a_source(config: Seq2SeqConfig) -> None:
     model, batch = machine(config), random_batch(config)
     memory, ids = model.encode(batch), torch.arange(2, 2 + 3 * batch.size) % 5 + 2
@@ -190,6 +215,9 @@ def test_alignment_sums_to_one_over_the_source() -> None:
     assert weights.shape == (batch.target_in.shape[0], batch.size, batch.source.shape[0])
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:2]))
     assert (weights[:, 1, 1:] == 0).all()
+    dropped = machine(config_of(attention="luong", dropout=0.5)).train()
+    assert torch.equal(dropped.alignment(batch), dropped.alignment(batch))
+    assert dropped.training
     with pytest.raises(ConfigError, match="attention"):
         machine(config_of()).alignment(batch)
 
@@ -213,6 +241,23 @@ def test_missing_streams_and_bad_lengths_are_refused() -> None:
         machine(config_of(condition_streams=(2,))).encode(random_batch(config_of()))
     with pytest.raises(ConfigError, match="lengths"):
         machine(config).encode(replace(batch, source_lengths=batch.source_lengths * 0))
+
+
+@pytest.mark.parametrize("name", ["source", "target_in", "source_extra", "condition"])
+@pytest.mark.parametrize("bad", [-1, 7])
+@pytest.mark.parametrize("attention", ["none", "bahdanau"])
+def test_ids_outside_the_vocabulary_are_named(name: str, bad: int, attention: str) -> None:
+    config = config_of(
+        source_streams=(3, 4) if name != "source" else (),
+        condition_streams=(2,) if name == "condition" else (),
+        bidirectional=True,
+        attention=attention,
+    )
+    batch = random_batch(config)
+    ids = getattr(batch, name).clone()
+    ids.view(-1)[0] = bad
+    with pytest.raises(ConfigError, match=rf"Batch.{name}.*got.*{bad}"):
+        machine(config)(replace(batch, **{name: ids}))
 
 
 def test_the_smoke_batch_of_the_tutorial() -> None:
