@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from quantseq.errors import ConfigError
@@ -50,11 +51,11 @@ class Samples:
         What beam search ranked by; None for other ways of decoding.
     """
 
-    ids: Tensor
-    log_probs: Tensor
-    lengths: Tensor
-    marginals: Tensor | None = None
-    scores: Tensor | None = None
+    ids: Int[Tensor, "B N T"]
+    log_probs: Float[Tensor, "B N T"]
+    lengths: Int[Tensor, "B N"]
+    marginals: Float[Tensor, "B T V"] | None = None
+    scores: Float[Tensor, "B N"] | None = None
 
     def sequences(self) -> list[list[list[int]]]:
         """Answers as lists, without EOS and padding."""
@@ -123,7 +124,7 @@ class Rules:
             )
         return rules
 
-    def apply(self, logits: Tensor, step: int) -> Tensor:
+    def apply(self, logits: Float[Tensor, "*rows V"], step: int) -> Float[Tensor, "*rows V"]:
         """Give forbidden ids minus infinity: logits (..., V) of step `step`, counted from 0."""
         forbidden = list(self.forbid)
         if step < self.min_length and EOS not in forbidden:
@@ -162,7 +163,7 @@ class Block:
     stop: int
     memory: Memory
 
-    def first_ids(self) -> Tensor:
+    def first_ids(self) -> Int[Tensor, " {self.memory.size}"]:
         """What starts an answer, for every row: EOS."""
         values = self.memory.values
         return torch.full((self.memory.size,), EOS, dtype=torch.int64, device=values.device)

@@ -6,7 +6,7 @@ Owns the names and rules of every architectural choice. Does not build anything.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from quantseq.errors import ConfigError
 from quantseq.seq2seq.recurrence import CELLS, Cell
@@ -173,7 +173,7 @@ class Seq2SeqConfig:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> "Seq2SeqConfig":
         """Read what `to_dict` wrote.
 
         Raises

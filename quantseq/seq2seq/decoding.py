@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from quantseq.errors import ConfigError
@@ -75,7 +76,7 @@ def sample(
     max_length: int | None = None,
     min_length: int = 0,
     forbid: tuple[int, ...] = (),
-    uniforms: Tensor | None = None,
+    uniforms: Float[Tensor, "T B N"] | None = None,
     generator: torch.Generator | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -297,7 +298,12 @@ class _Truncation:
             )
         return cls(temperature, top_k, top_p)
 
-    def choose(self, scores: Tensor, masses: Tensor, uniforms: Tensor) -> Tensor:
+    def choose(
+        self,
+        scores: Float[Tensor, "V R"],
+        masses: Float[Tensor, "V R"],
+        uniforms: Float[Tensor, " R"],
+    ) -> Int[Tensor, " R"]:
         """Pick an id per row: scores and their exponentials (V, R), highest score 0; to (R,)."""
         if self.temperature == 0.0:
             return scores.argmax(dim=0)
@@ -311,7 +317,7 @@ class _Truncation:
         threshold = torch.minimum(uniforms * total, torch.nextafter(total, torch.zeros_like(total)))
         return (cumulative <= threshold).sum(dim=0)
 
-    def truncate(self, masses: Tensor) -> Tensor:
+    def truncate(self, masses: Float[Tensor, "V R"]) -> Float[Tensor, "V R"]:
         """Zero what `top_k` and then `top_p` leave out; among equals the lower id stays."""
         ordered, order = masses.sort(dim=0, descending=True, stable=True)
         if self.top_k is not None:

@@ -4,6 +4,7 @@ Owns the loss and its soft targets. Does not know models or optimisers.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,7 +22,7 @@ def soft_targets(
     ordinal_width: float = 0.0,
     first_ordinal: int = FIRST_ID,
     device: torch.device | str = "cpu",
-) -> Tensor | None:
+) -> Float[Tensor, "V V"] | None:
     """Distribution to learn for every target id.
 
     Parameters
@@ -62,8 +63,12 @@ def soft_targets(
 
 
 def sequence_loss(
-    logits: Tensor, batch: Batch, *, masked: bool = True, soft: Tensor | None = None
-) -> Tensor:
+    logits: Float[Tensor, "T B V"],
+    batch: Batch,
+    *,
+    masked: bool = True,
+    soft: Float[Tensor, "V V"] | None = None,
+) -> Float[Tensor, ""]:
     """Mean cross-entropy per target token.
 
     Parameters

@@ -14,6 +14,7 @@ copied for them.
 """
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from quantseq.errors import ConfigError
@@ -94,7 +95,9 @@ class Seq2Seq(nn.Module):
             raise self._unknown_id(batch) from error
         return memory
 
-    def decode_step(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+    def decode_step(
+        self, ids: Int[Tensor, " R"], state: State, memory: Memory
+    ) -> tuple[Float[Tensor, "R {self.config.vocab_size}"], State]:
         """Answer one step.
 
         Parameters
@@ -116,7 +119,12 @@ class Seq2Seq(nn.Module):
         features, state, _ = self.decoder.step(ids, state, memory)
         return self.decoder.logits(features), state
 
-    def forward(self, batch: Batch, *, teacher: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        teacher: Bool[Tensor, " T"] | Bool[Tensor, "T {batch.size}"] | None = None,
+    ) -> Float[Tensor, "T {batch.size} {self.config.vocab_size}"]:
         """Score all target steps.
 
         Parameters
@@ -149,7 +157,7 @@ class Seq2Seq(nn.Module):
         return torch.stack(outputs)
 
     @torch.no_grad()
-    def alignment(self, batch: Batch) -> Tensor:
+    def alignment(self, batch: Batch) -> Float[Tensor, "T {batch.size} S"]:
         """Attention weights under teacher forcing, (T, B, S), in eval mode.
 
         Raises

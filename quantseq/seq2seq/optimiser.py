@@ -8,7 +8,7 @@ then the rest (biases and the attention score, which it leaves alone).
 """
 
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class FlatOptimiser:
         maker = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
         self.optimiser = maker(groups, lr=learning_rate, fused=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FlatOptimiser":
         return self
 
     def __exit__(

@@ -6,10 +6,10 @@ Owns PAD, EOS and `Batch`. Does not know what an id stands for nor who made it.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -52,13 +52,13 @@ class Batch:
         If the shapes do not fit together.
     """
 
-    source: Tensor
-    source_lengths: Tensor
-    target_in: Tensor
-    target_out: Tensor
-    target_lengths: Tensor
-    source_extra: Tensor | None = None
-    condition: Tensor | None = None
+    source: Int[Tensor, "S B"]
+    source_lengths: Int[Tensor, " B"]
+    target_in: Int[Tensor, "T B"]
+    target_out: Int[Tensor, "T B"]
+    target_lengths: Int[Tensor, " B"]
+    source_extra: Int[Tensor, "S B K"] | None = None
+    condition: Int[Tensor, "B C"] | None = None
 
     def __post_init__(self) -> None:
         size = self.source.shape[-1]
@@ -92,21 +92,21 @@ class Batch:
     @classmethod
     def of_source(
         cls,
-        source: Tensor,
-        source_lengths: Tensor,
+        source: Int[Tensor, "S B"],
+        source_lengths: Int[Tensor, " B"],
         *,
-        source_extra: Tensor | None = None,
-        condition: Tensor | None = None,
-    ) -> Self:
+        source_extra: Int[Tensor, "S B K"] | None = None,
+        condition: Int[Tensor, "B C"] | None = None,
+    ) -> "Batch":
         """Make a batch without targets, for decoding."""
         empty = source.new_zeros((0, source.shape[1]))
         none = torch.zeros_like(source_lengths)
         return cls(source, source_lengths, empty, empty, none, source_extra, condition)
 
-    def rows(self, index: Tensor) -> Self:
+    def rows(self, index: Int[Tensor, " _"]) -> "Batch":
         """Pick sequences by position, in the order of `index`."""
         extra, condition = self.source_extra, self.condition
-        return type(self)(
+        return Batch(
             source=self.source[:, index],
             source_lengths=self.source_lengths[index],
             target_in=self.target_in[:, index],
@@ -124,7 +124,7 @@ class Batch:
                 digest.update(repr(tuple(value.shape)).encode() + value.cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Batch":
         """Move every tensor to `device`; the batch itself if it is there already."""
         if self.source.device == torch.device(device):
             return self
@@ -132,7 +132,7 @@ class Batch:
             name: value.to(device) if isinstance(value, Tensor) else None
             for name, value in vars(self).items()
         }
-        return type(self)(**moved)  # type: ignore[arg-type]
+        return Batch(**moved)  # type: ignore[arg-type]
 
 
 def pad_sequences(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ HISTORY_POINTS = 4096
 """A history keeps about this many minibatch losses."""
 
 
+@runtime_checkable
 class BatchSource(Protocol):
     """Where batches come from."""
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from beartype import beartype
-from jaxtyping import Float, Int, jaxtyped
+from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from quantseq.errors import ConfigError
@@ -38,24 +37,25 @@ def valid(logits: Tensor, batch: Batch) -> Tensor:
 @every_config
 def test_shapes(config: Seq2SeqConfig) -> None:
     model, batch = machine(config), random_batch(config)
-
-    @jaxtyped(typechecker=beartype)
-    def check(
-        source: Int[Tensor, "S B"],
-        target: Int[Tensor, "T B"],
-        values: Float[Tensor, "B S M"],
-        logits: Float[Tensor, "T B V"],
-        step: Float[Tensor, "B V"],
-        hidden: Float[Tensor, "B H"],
-    ) -> None:
-        assert values.shape[-1] == config.memory_size
-        assert logits.shape[-1] == config.vocab_size
-        assert hidden.shape[-1] == config.state_size
-
+    (steps, size), (answered, _) = batch.source.shape, batch.target_in.shape
     memory = model.encode(batch)
     step, state = model.decode_step(batch.target_in[0], memory.state, memory)
-    check(batch.source, batch.target_in, memory.values, model(batch), step, state.hidden[-1])
+    assert memory.values.shape == (size, steps, config.memory_size)
+    assert model(batch).shape == (answered, size, config.vocab_size)
+    assert step.shape == (size, config.vocab_size)
     assert len(state.hidden) == len(state.cell) == config.layers
+    assert {hidden.shape for hidden in state.hidden} == {(size, config.state_size)}
+
+
+def test_shapes_in_signatures_are_checked_in_this_suite() -> None:
+    model, batch = machine(config_of()), random_batch(config_of())
+    memory = model.encode(batch)
+    with pytest.raises(TypeCheckError, match="ids"):
+        model.decode_step(batch.target_in, memory.state, memory)
+    with pytest.raises(TypeCheckError, match="logits"):
+        sequence_loss(memory.values[0], batch)
+    with pytest.raises(TypeCheckError, match="blocked"):
+        replace(memory, blocked=batch.source)
 
 
 @every_config

@@ -1,5 +1,8 @@
 """Padding loses nothing, and a batch refuses parts that do not fit."""
 
+from collections.abc import Iterator
+
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -55,6 +58,15 @@ def test_sources_may_differ_from_targets() -> None:
     assert batch.target_out[:, 0].tolist() == [5, EOS]
 
 
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Switch the suite's shape checks off, to see what a user sees."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_a_batch_refuses_what_does_not_fit() -> None:
     batch = teacher_forcing([[5, 6], [7]])
     with pytest.raises(ConfigError, match="source_lengths"):
