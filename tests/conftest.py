@@ -5,6 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
+
+# Every shape and type in the signatures of these modules is checked at every call of the suite. The
+# hook sees only what is imported after it, hence its place.
+CHECKED = (
+    "answers attention attentive buckets decoder decoding encoder loops loss mastery memory model "
+    "recurrence search tokens training"
+)
+install_import_hook(
+    [f"quantseq.seq2seq.{name}" for name in CHECKED.split()],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float
+)
 
 from quantseq.config import Places, RunConfig
 from quantseq.evaluation.walkforward import WalkForward

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from quantseq.errors import ConfigError
@@ -39,7 +40,8 @@ class Samples:
     ids : (B, N, T) int64
         Emitted ids, EOS included; PAD after the end.
     log_probs : (B, N, T) float32
-        The model's own log-probability of each id, untempered and untruncated; 0 after the end.
+        The model's own log-probability of each id among those that may be emitted, untempered and
+        untruncated; 0 after the end.
     lengths : (B, N) int64
         Ids before EOS, or T if EOS never came.
     marginals : (B, T, V) float32 or None
@@ -49,11 +51,11 @@ class Samples:
         What beam search ranked by; None for other ways of decoding.
     """
 
-    ids: Tensor
-    log_probs: Tensor
-    lengths: Tensor
-    marginals: Tensor | None = None
-    scores: Tensor | None = None
+    ids: Int[Tensor, "B N T"]
+    log_probs: Float[Tensor, "B N T"]
+    lengths: Int[Tensor, "B N"]
+    marginals: Float[Tensor, "B T V"] | None = None
+    scores: Float[Tensor, "B N"] | None = None
 
     def sequences(self) -> list[list[list[int]]]:
         """Answers as lists, without EOS and padding."""
@@ -122,7 +124,7 @@ class Rules:
             )
         return rules
 
-    def apply(self, logits: Tensor, step: int) -> Tensor:
+    def apply(self, logits: Float[Tensor, "*rows V"], step: int) -> Float[Tensor, "*rows V"]:
         """Give forbidden ids minus infinity: logits (..., V) of step `step`, counted from 0."""
         forbidden = list(self.forbid)
         if step < self.min_length and EOS not in forbidden:
@@ -161,7 +163,7 @@ class Block:
     stop: int
     memory: Memory
 
-    def first_ids(self) -> Tensor:
+    def first_ids(self) -> Int[Tensor, " {self.memory.size}"]:
         """What starts an answer, for every row: EOS."""
         values = self.memory.values
         return torch.full((self.memory.size,), EOS, dtype=torch.int64, device=values.device)
@@ -180,7 +182,11 @@ def padded_paths(paths: int, windows: int) -> int:
 
 
 def blocks(model: Seq2Seq, batch: Batch) -> Iterator[Block]:
-    """Encode a batch in blocks of `ENCODE_ROWS` sources; the last one repeats its last source."""
+    """Encode a batch in blocks of `ENCODE_ROWS` sources; the last one repeats its last source.
+
+    The batch may lie elsewhere than the model; what comes out is where the model is.
+    """
+    batch = batch.to(model.device)
     for start in range(0, batch.size, ENCODE_ROWS):
         index = torch.arange(start, start + ENCODE_ROWS, device=batch.source.device)
         index = index.clamp(max=batch.size - 1)

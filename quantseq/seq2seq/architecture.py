@@ -6,7 +6,7 @@ Owns the names and rules of every architectural choice. Does not build anything.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from quantseq.errors import ConfigError
 from quantseq.seq2seq.recurrence import CELLS, Cell
@@ -17,6 +17,15 @@ ATTENTIONS: tuple[AttentionKind, ...] = ("none", "bahdanau", "luong")
 
 Init = Literal["torch", "tensorflow"]
 INITS: tuple[Init, ...] = ("torch", "tensorflow")
+
+_SWITCHES = (
+    "bidirectional",
+    "share_embedding",
+    "tie_projection",
+    "reverse_source",
+    "zero_projection",
+    "through_padding",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +112,13 @@ class Seq2SeqConfig:
         for name in ("source_streams", "condition_streams"):
             for size in getattr(self, name):
                 self._whole(name, size, 1)
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                self._refuse(name, "True or False", getattr(self, name))
         self._choice("cell", self.cell, CELLS)
         self._choice("attention", self.attention, ATTENTIONS)
         self._choice("init", self.init, INITS)
-        if not 0.0 <= self.dropout < 1.0:
+        if not isinstance(self.dropout, int | float) or not 0.0 <= self.dropout < 1.0:
             self._refuse("dropout", "a number in [0, 1)", self.dropout)
         allowed = set(range(self.vocab_size)) - set(self.never_emit)
         if not set(self.never_emit) <= set(range(self.vocab_size)) or not allowed - {EOS}:
@@ -161,7 +173,7 @@ class Seq2SeqConfig:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> "Seq2SeqConfig":
         """Read what `to_dict` wrote.
 
         Raises

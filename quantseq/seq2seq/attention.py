@@ -18,6 +18,7 @@ translation".
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -42,11 +43,13 @@ class Bahdanau(nn.Module):
         self.key = nn.Linear(memory_size, size)
         self.score = nn.Parameter(torch.zeros(size))
 
-    def keys(self, values: Tensor) -> Tensor:
+    def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S A"]:
         """Project memory once per source: (B, S, M) to (B, S, A)."""
         return torch.exp(2.0 * self.key(values).clamp(-LIMIT, LIMIT))
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def scores(
+        self, queries: Float[Tensor, "B Q H"], keys: Float[Tensor, "B S A"]
+    ) -> Float[Tensor, "B Q S"]:
         """Unnormalised log weights: queries (B, Q, H), keys (B, S, A) to (B, Q, S)."""
         projected = torch.exp(2.0 * self.query(queries).clamp(-LIMIT, LIMIT))
         scored: Tensor = _Additive.apply(projected, keys, -2.0 * self.score)  # type: ignore[no-untyped-call]
@@ -109,17 +112,23 @@ class Luong(nn.Module):
         super().__init__()
         self.key = nn.Linear(memory_size, query_size, bias=False)
 
-    def keys(self, values: Tensor) -> Tensor:
+    def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S A"]:
         """Project memory once per source: (B, S, M) to (B, S, H)."""
         projected: Tensor = self.key(values)
         return projected
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def scores(
+        self, queries: Float[Tensor, "B Q H"], keys: Float[Tensor, "B S A"]
+    ) -> Float[Tensor, "B Q S"]:
         """Unnormalised log weights: queries (B, Q, H), keys (B, S, H) to (B, Q, S)."""
         return torch.bmm(queries, keys.transpose(1, 2))
 
 
-def attend(scores: Tensor, values: Tensor, blocked: Tensor | None) -> tuple[Tensor, Tensor]:
+def attend(
+    scores: Float[Tensor, "B Q S"],
+    values: Float[Tensor, "B S M"],
+    blocked: Bool[Tensor, "B S"] | None,
+) -> tuple[Float[Tensor, "B Q M"], Float[Tensor, "B Q S"]]:
     """Read memory where the scores point.
 
     Parameters

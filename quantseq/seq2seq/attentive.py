@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -21,17 +22,17 @@ LIMIT = 80.0
 
 
 def attentive_loop(
-    gates: Tensor,
-    weight_context: Tensor,
-    weight_hidden: Tensor,
-    weight_query: Tensor,
-    keys: Tensor,
-    score: Tensor,
-    values: Tensor,
-    blocked: Tensor | None,
-    hidden: Tensor,
-    cell: Tensor,
-) -> tuple[Tensor, Tensor]:
+    gates: Float[Tensor, "T B G"],
+    weight_context: Float[Tensor, "M G"],
+    weight_hidden: Float[Tensor, "H G"],
+    weight_query: Float[Tensor, "H A"],
+    keys: Float[Tensor, "B S A"],
+    score: Float[Tensor, " A"],
+    values: Float[Tensor, "B S M"],
+    blocked: Bool[Tensor, "B S"] | None,
+    hidden: Float[Tensor, "B H"],
+    cell: Float[Tensor, "B H"],
+) -> tuple[Float[Tensor, "T B H"], Float[Tensor, "T B M"]]:
     """Run an LSTM that reads memory before every step.
 
     Parameters

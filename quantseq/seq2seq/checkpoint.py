@@ -11,7 +11,7 @@ JSON: a file from somebody else cannot run code.
     ├─ training.json       history of the fit, if there is one
     └─ state/              only while training can be resumed
         ├─ state.json          what is not a tensor, name and SHA-256 of the tensor file
-        └─ step-N.safetensors  weights, best weights, optimiser
+        └─ step-N-HASH.safetensors  weights, best weights, optimiser
 """
 
 import platform
@@ -137,18 +137,19 @@ def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record
     folder : Path
         State folder.
     step : int
-        Steps done; names the tensor file.
+        Steps done; in the name of the tensor file, as is the start of its hash.
     tensors : Mapping of str to Tensor
         Weights and optimiser.
     record : JSON value
         Everything else.
     """
     data = format_tensors({name: value.detach().clone() for name, value in tensors.items()})
-    file = folder / f"step-{step}.safetensors"
+    digest = sha256_bytes(data)
+    file = folder / f"step-{step}-{digest[:12]}.safetensors"
     write_bytes(file, data)
     write_json(
         folder / STATE,
-        {"format": FORMAT, "tensors": file.name, "sha256": sha256_bytes(data), "record": record},
+        {"format": FORMAT, "tensors": file.name, "sha256": digest, "record": record},
     )
     for other in folder.glob("*.safetensors"):
         if other != file:

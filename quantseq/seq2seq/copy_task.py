@@ -29,9 +29,9 @@ from quantseq.seq2seq.mastery import (
 )
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 from quantseq.seq2seq.tokens import Batch
+from quantseq.seq2seq.tokens import random_sequences as random_sequences
 from quantseq.seq2seq.toys import EVALUATION, Toy
 from quantseq.seq2seq.toys import ToySource as CopySource
-from quantseq.seq2seq.toys import random_sequences as random_sequences
 from quantseq.seq2seq.training import (
     StepReport,
     TrainConfig,

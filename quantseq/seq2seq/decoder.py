@@ -7,6 +7,7 @@ emit. Does not choose what to emit.
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,7 +65,9 @@ class Decoder(nn.Module):
         self.register_buffer("forbidden", forbidden, persistent=False)
         self.forbidden: Tensor
 
-    def memory(self, values: Tensor, state: State, batch: Batch) -> Memory:
+    def memory(
+        self, values: Float[Tensor, "B S {self.config.memory_size}"], state: State, batch: Batch
+    ) -> Memory:
         """Prepare what every step reads: values (B, S, M) from the encoder."""
         keys = blocked = condition = None
         if self.attention is not None:
@@ -99,8 +102,8 @@ class Decoder(nn.Module):
         return replace(memory, prepared=prepared)
 
     def step(
-        self, ids: Tensor, state: State, memory: Memory
-    ) -> tuple[Tensor, State, Tensor | None]:
+        self, ids: Int[Tensor, " R"], state: State, memory: Memory
+    ) -> tuple[Float[Tensor, "R F"], State, Float[Tensor, "R S"] | None]:
         """Take one step: ids (R,) to output features (R, F), the next state, weights (R, S)."""
         context = weights = None
         if isinstance(self.attention, Bahdanau):
@@ -140,7 +143,9 @@ class Decoder(nn.Module):
             x = torch.cat((x, context), dim=1)
         return layer.step(x, hidden, cell)
 
-    def _look(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def _look(
+        self, queries: Float[Tensor, "R H"], memory: Memory
+    ) -> tuple[Float[Tensor, "R M"], Float[Tensor, "R S"]]:
         """Read memory for queries (R, H): context (R, M) and weights (R, S)."""
         assert self.attention is not None
         assert memory.keys is not None
@@ -149,7 +154,7 @@ class Decoder(nn.Module):
         context, weights = attend(scores, memory.values, memory.blocked)
         return context.flatten(0, 1), weights.flatten(0, 1)
 
-    def all_steps(self, ids: Tensor, memory: Memory) -> Tensor:
+    def all_steps(self, ids: Int[Tensor, "T B"], memory: Memory) -> Float[Tensor, "T B F"]:
         """Take all steps of known ids (T, B): output features (T, B, F).
 
         The same as calling `step` T times, faster: what can be computed for all steps at once is.
@@ -218,7 +223,9 @@ class Decoder(nn.Module):
         )
         return torch.cat((hiddens, contexts), dim=-1)
 
-    def logits(self, features: Tensor) -> Tensor:
+    def logits(
+        self, features: Float[Tensor, "*rows F"]
+    ) -> Float[Tensor, "*rows {self.config.vocab_size}"]:
         """Score every id: features (..., F) to (..., V); minus infinity for ids never emitted.
 
         In memory the ids come first: with few ids and many rows both the product and whatever is

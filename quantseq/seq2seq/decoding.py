@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from quantseq.errors import ConfigError
@@ -75,7 +76,7 @@ def sample(
     max_length: int | None = None,
     min_length: int = 0,
     forbid: tuple[int, ...] = (),
-    uniforms: Tensor | None = None,
+    uniforms: Float[Tensor, "T B N"] | None = None,
     generator: torch.Generator | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -133,14 +134,14 @@ def sample(
         raise ConfigError(
             f"The 'num_paths' parameter of sample must be an int of at least 1. Got {num_paths}."
         )
-    draws = _draws((rules.steps, batch.size, num_paths), temperature, uniforms, generator)
-    shape = (batch.size, num_paths)
+    shape, device, size = (batch.size, num_paths), model.device, model.config.vocab_size
+    draws = _draws((rules.steps, *shape), temperature, uniforms, generator).to(device)
     out = Samples(
-        ids=torch.full((*shape, rules.steps), PAD, dtype=torch.int64),
-        log_probs=torch.zeros((*shape, rules.steps)),
-        lengths=torch.full(shape, rules.steps, dtype=torch.int64),
+        ids=torch.full((*shape, rules.steps), PAD, dtype=torch.int64, device=device),
+        log_probs=torch.zeros((*shape, rules.steps), device=device),
+        lengths=torch.full(shape, rules.steps, dtype=torch.int64, device=device),
         marginals=(
-            torch.zeros(batch.size, rules.steps, model.config.vocab_size) if marginals else None
+            torch.zeros(batch.size, rules.steps, size, device=device) if marginals else None
         ),
     )
     windows = windows_per_chunk(num_paths)
@@ -149,7 +150,7 @@ def sample(
             start = block.first_ids()
             logits, state = model.decode_step(start, block.memory.state, block.memory)
             for first, last in parts(block, windows):
-                index = torch.arange(first, last)
+                index = torch.arange(first, last, device=device)
                 own = slice(block.start + first, min(block.start + last, block.stop))
                 part = _Part(
                     model,
@@ -172,11 +173,12 @@ def _draws(
 ) -> Tensor:
     """Numbers to draw with, (T, B, N) in [0, 1]."""
     if temperature == 0.0:
-        return torch.zeros(()).expand(shape)
+        return torch.zeros((), device="cpu").expand(shape)
     if (uniforms is None) == (generator is None):
         raise ConfigError("sample needs exactly one of 'uniforms' and 'generator' to draw with.")
     if uniforms is None:
-        return torch.rand(shape, generator=generator)
+        assert generator is not None
+        return torch.rand(shape, generator=generator, device=generator.device)
     if uniforms.shape != shape:
         raise ConfigError(
             f"The 'uniforms' parameter of sample must have the shape (T, B, N) = {shape}. "
@@ -205,13 +207,13 @@ class _Part:
         _, self.kept, self.paths = uniforms.shape
         self.padded = padded_paths(self.paths, memory.size)
         self.memory = model.decoder.prepare(memory, memory.size * self.padded)
-        self.draws = torch.full((rules.steps, memory.size, self.padded), 0.5)
+        self.draws = uniforms.new_full((rules.steps, memory.size, self.padded), 0.5)
         self.draws[:, : self.kept, : self.paths] = uniforms
 
     def draw(self, logits: Tensor, state: State) -> None:
         """Draw all steps; the first comes computed, logits (W, V), once for all paths of a source."""
         rows = self.memory.size * self.padded
-        finished = torch.zeros(rows, dtype=torch.bool)
+        finished = torch.zeros(rows, dtype=torch.bool, device=logits.device)
         ids = finished.to(torch.int64)
         for step in range(self.rules.steps):
             if step:
@@ -296,7 +298,12 @@ class _Truncation:
             )
         return cls(temperature, top_k, top_p)
 
-    def choose(self, scores: Tensor, masses: Tensor, uniforms: Tensor) -> Tensor:
+    def choose(
+        self,
+        scores: Float[Tensor, "V R"],
+        masses: Float[Tensor, "V R"],
+        uniforms: Float[Tensor, " R"],
+    ) -> Int[Tensor, " R"]:
         """Pick an id per row: scores and their exponentials (V, R), highest score 0; to (R,)."""
         if self.temperature == 0.0:
             return scores.argmax(dim=0)
@@ -307,10 +314,10 @@ class _Truncation:
         cumulative = masses.cumsum(dim=0)
         total = cumulative[-1]
         # Below the total even if u rounds to 1: the first id that reaches the total has mass.
-        threshold = torch.minimum(uniforms * total, torch.nextafter(total, torch.zeros(())))
+        threshold = torch.minimum(uniforms * total, torch.nextafter(total, torch.zeros_like(total)))
         return (cumulative <= threshold).sum(dim=0)
 
-    def truncate(self, masses: Tensor) -> Tensor:
+    def truncate(self, masses: Float[Tensor, "V R"]) -> Float[Tensor, "V R"]:
         """Zero what `top_k` and then `top_p` leave out; among equals the lower id stays."""
         ordered, order = masses.sort(dim=0, descending=True, stable=True)
         if self.top_k is not None:

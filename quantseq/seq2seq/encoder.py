@@ -5,6 +5,7 @@ not know who reads what it leaves.
 """
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,7 +53,9 @@ class Encoder(nn.Module):
             nn.Linear(joined, wanted) for _ in range(bridges if config.cell == "lstm" else 0)
         )
 
-    def forward(self, batch: Batch) -> tuple[Tensor, State]:
+    def forward(
+        self, batch: Batch
+    ) -> tuple[Float[Tensor, "S {batch.size} {self.config.memory_size}"], State]:
         """Read all sources: outputs (S, B, M) and the decoder's first state."""
         source, extra = _reversed(batch) if self.config.reverse_source else _plain(batch)
         mask = None if self.config.through_padding else validity(batch)
@@ -100,7 +103,7 @@ def _reversed(batch: Batch) -> tuple[Tensor, Tensor | None]:
     return batch.source.gather(0, index), extra
 
 
-def validity(batch: Batch) -> Tensor | None:
+def validity(batch: Batch) -> Bool[Tensor, "S {batch.size}"] | None:
     """Give the mask (S, B), True before a sequence's end; None if all are of full length."""
     steps = batch.source.shape[0]
     shortest, longest = int(batch.source_lengths.min()), int(batch.source_lengths.max())

@@ -5,7 +5,7 @@ Owns the record only. Does not know models.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Any
 
 from quantseq.errors import ConfigError
 
@@ -80,7 +80,7 @@ class TrainingHistory:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingHistory":
         """Read what `to_dict` wrote.
 
         Raises

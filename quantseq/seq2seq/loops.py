@@ -13,6 +13,7 @@ product. The tests compare both with `torch.nn.LSTM`, `torch.nn.GRU` and numeric
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -20,13 +21,13 @@ from quantseq.seq2seq.workspace import Lease
 
 
 def lstm_loop(
-    gates: Tensor,
-    weight: Tensor,
-    hidden: Tensor,
-    cell: Tensor,
-    mask: Tensor | None,
-    scale: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+    gates: Float[Tensor, "S D B G"],
+    weight: Float[Tensor, "D H G"],
+    hidden: Float[Tensor, "D B H"],
+    cell: Float[Tensor, "D B H"],
+    mask: Bool[Tensor, "S D B 1"] | None,
+    scale: Float[Tensor, " G"],
+) -> tuple[Float[Tensor, "S D B H"], Float[Tensor, "D B H"], Float[Tensor, "D B H"]]:
     """Run an LSTM over all steps.
 
     Parameters
@@ -55,15 +56,21 @@ def lstm_loop(
     return result
 
 
-def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+def lstm_step(
+    gates: Float[Tensor, "R G"], cell: Float[Tensor, "R H"]
+) -> tuple[Float[Tensor, "R H"], Float[Tensor, "R H"]]:
     """Take one LSTM step from scaled sums of inputs (R, 4H); gives hidden and cell (R, H)."""
     result: tuple[Tensor, Tensor] = _LSTMStep.apply(gates, cell)  # type: ignore[no-untyped-call]
     return result
 
 
 def gru_loop(
-    gates: Tensor, weight: Tensor, bias: Tensor, hidden: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
+    gates: Float[Tensor, "S D B G"],
+    weight: Float[Tensor, "D H G"],
+    bias: Float[Tensor, "D H"],
+    hidden: Float[Tensor, "D B H"],
+    mask: Bool[Tensor, "S D B 1"] | None,
+) -> tuple[Float[Tensor, "S D B H"], Float[Tensor, "D B H"]]:
     """Run a GRU over all steps; shapes as in `lstm_loop` with three gates, bias (D, H)."""
     result: tuple[Tensor, Tensor] = _GRULoop.apply(gates, weight, bias, hidden, mask)  # type: ignore[no-untyped-call]
     return result

@@ -4,10 +4,11 @@ Owns the loss and its soft targets. Does not know models or optimisers.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from quantseq.seq2seq.tokens import Batch
+from quantseq.seq2seq.tokens import FIRST_ID, Batch
 
 IGNORED = -100
 """Stands for a target that does not count."""
@@ -19,8 +20,9 @@ def soft_targets(
     *,
     label_smoothing: float = 0.0,
     ordinal_width: float = 0.0,
-    first_ordinal: int = 2,
-) -> Tensor | None:
+    first_ordinal: int = FIRST_ID,
+    device: torch.device | str = "cpu",
+) -> Float[Tensor, "V V"] | None:
     """Distribution to learn for every target id.
 
     Parameters
@@ -36,30 +38,37 @@ def soft_targets(
         vocabulary share its mass. Ids below `first_ordinal` are not ordered and keep theirs.
     first_ordinal : int
         First id of the ordered part.
+    device : torch.device or str
+        Where the targets will be.
 
     Returns
     -------
     (V, V) float or None
-        Row i is what to learn where the target is i; None if every row is one-hot.
+        Row i is what to learn where the target is i; None if every row is one-hot. The row of an id
+        never emitted keeps its mass, so that such a target gives an infinite loss.
     """
     if label_smoothing == 0.0 and ordinal_width == 0.0:
         return None
-    ids = torch.arange(vocab_size, dtype=torch.float64)
-    allowed = torch.ones(vocab_size, dtype=torch.float64)
+    ids = torch.arange(vocab_size, dtype=torch.float64, device="cpu")
+    allowed = torch.ones_like(ids)
     allowed[list(never_emit)] = 0.0
-    soft = torch.eye(vocab_size, dtype=torch.float64)
+    soft = torch.diag(torch.ones_like(ids))
     if ordinal_width > 0.0:
         near = torch.exp(-0.5 * ((ids.unsqueeze(1) - ids) / ordinal_width) ** 2)
-        ordered = (ids >= first_ordinal).to(torch.float64) * allowed
-        near = near * ordered
-        soft[first_ordinal:] = near[first_ordinal:] / near[first_ordinal:].sum(dim=1, keepdim=True)
+        ordered = (ids >= first_ordinal) & (allowed > 0.0)
+        near = near[ordered] * ordered
+        soft[ordered] = near / near.sum(dim=1, keepdim=True)
     soft = (1.0 - label_smoothing) * soft + label_smoothing * allowed / allowed.sum()
-    return soft.to(torch.float32)
+    return soft.to(device, torch.float32)
 
 
 def sequence_loss(
-    logits: Tensor, batch: Batch, *, masked: bool = True, soft: Tensor | None = None
-) -> Tensor:
+    logits: Float[Tensor, "T B V"],
+    batch: Batch,
+    *,
+    masked: bool = True,
+    soft: Float[Tensor, "V V"] | None = None,
+) -> Float[Tensor, ""]:
     """Mean cross-entropy per target token.
 
     Parameters

@@ -5,6 +5,7 @@ Owns exact match, token answers and edit distance. Does not know which task is b
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from quantseq.seq2seq.decoding import greedy
@@ -13,33 +14,34 @@ from quantseq.seq2seq.tokens import EOS, PAD, Batch, Ids
 
 
 @torch.no_grad()
-def teacher_forced_ids(model: Seq2Seq, batch: Batch) -> Tensor:
+def teacher_forced_ids(model: Seq2Seq, batch: Batch) -> Int[Tensor, "T {batch.size}"]:
     """Best id at every step, given the truth before it: (T, B)."""
     was_training = model.training
     model.eval()
-    ids: Tensor = model(batch).argmax(dim=-1)
+    ids: Tensor = model(batch.to(model.device)).argmax(dim=-1)
     model.train(was_training)
     return ids
 
 
-def free_running(model: Seq2Seq, batch: Batch) -> Tensor:
+def free_running(model: Seq2Seq, batch: Batch) -> Bool[Tensor, " {batch.size}"]:
     """Whether greedy decoding answers all of `batch.target_out` right, EOS included: (B,) bool."""
     return right(free_running_ids(model, batch), batch)
 
 
-def free_running_ids(model: Seq2Seq, batch: Batch) -> Tensor:
+def free_running_ids(model: Seq2Seq, batch: Batch) -> Int[Tensor, "T {batch.size}"]:
     """Greedy answers, time-major (T + 1, B): one step more than the longest right answer."""
     return greedy(model, batch, max_length=batch.target_out.shape[0] + 1).ids[:, 0].t()
 
 
-def right(answers: Tensor, batch: Batch) -> Tensor:
+def right(answers: Int[Tensor, "T {batch.size}"], batch: Batch) -> Bool[Tensor, " {batch.size}"]:
     """Whether answers (T + 1, B) are the whole of `batch.target_out` and no more: (B,) bool."""
-    steps = batch.target_out.shape[0]
+    truth = batch.target_out.to(answers.device)
+    steps = truth.shape[0]
     # after EOS both hold PAD, so that equality of all steps is equality of the answers
-    return (answers[:steps] == batch.target_out).all(dim=0) & (answers[steps:] == PAD).all(dim=0)
+    return (answers[:steps] == truth).all(dim=0) & (answers[steps:] == PAD).all(dim=0)
 
 
-def share_by_length(right: Tensor, batch: Batch) -> dict[str, float]:
+def share_by_length(right: Bool[Tensor, " {batch.size}"], batch: Batch) -> dict[str, float]:
     """Share of right answers among the sources of each length."""
     lengths = batch.source_lengths
     return {

@@ -5,9 +5,9 @@ Owns `Memory` and `State` and how their rows are picked and repeated. Does not c
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -23,19 +23,19 @@ class State:
         Cell state of each layer; None for GRU.
     """
 
-    hidden: tuple[Tensor, ...]
-    cell: tuple[Tensor | None, ...]
+    hidden: tuple[Float[Tensor, "R H"], ...]
+    cell: tuple[Float[Tensor, "R H"] | None, ...]
 
-    def repeat(self, times: int) -> Self:
+    def repeat(self, times: int) -> "State":
         """Copy each row `times` times, side by side."""
         return self._map(lambda value: value.repeat_interleave(times, dim=0))
 
-    def rows(self, index: Tensor) -> Self:
+    def rows(self, index: Int[Tensor, " _"]) -> "State":
         """Pick rows by position."""
         return self._map(lambda value: value[index])
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return type(self)(
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "State":
+        return State(
             tuple(change(value) for value in self.hidden),
             tuple(None if value is None else change(value) for value in self.cell),
         )
@@ -57,10 +57,10 @@ class Prepared:
         From state to scaled gates.
     """
 
-    table: Tensor
-    offsets: Tensor | None
-    weight_context: Tensor | None
-    weight_hidden: Tensor
+    table: Float[Tensor, "_ G"]
+    offsets: Int[Tensor, " R"] | None
+    weight_context: Float[Tensor, "M G"] | None
+    weight_hidden: Float[Tensor, "H G"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +83,10 @@ class Memory:
         Set while many steps are taken without gradient; see `Decoder.prepare`.
     """
 
-    values: Tensor
-    keys: Tensor | None
-    blocked: Tensor | None
-    condition: Tensor | None
+    values: Float[Tensor, "B S M"]
+    keys: Float[Tensor, "B S A"] | None
+    blocked: Bool[Tensor, "B S"] | None
+    condition: Float[Tensor, "B E"] | None
     state: State
     prepared: Prepared | None = None
 
@@ -95,10 +95,10 @@ class Memory:
         """Number of sources, B."""
         return int(self.values.shape[0])
 
-    def rows(self, start: int, stop: int) -> Self:
+    def rows(self, start: int, stop: int) -> "Memory":
         """Sources from `start` up to `stop`."""
         index = torch.arange(start, stop, device=self.values.device)
-        return type(self)(
+        return Memory(
             self.values[start:stop],
             None if self.keys is None else self.keys[start:stop],
             None if self.blocked is None else self.blocked[start:stop],

@@ -14,6 +14,7 @@ copied for them.
 """
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from quantseq.errors import ConfigError
@@ -34,20 +35,22 @@ class Seq2Seq(nn.Module):
     config : Seq2SeqConfig
         Architecture.
     seed : int
-        Initial weights are a function of the architecture and this number, nothing else.
+        Initial weights are a function of the architecture and this number, nothing else: they are
+        drawn on the CPU, and ``model.to(device)`` moves them.
     """
 
     def __init__(self, config: Seq2SeqConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        with torch.random.fork_rng(devices=[]):  # modules draw defaults; ours are drawn below
+        # modules draw defaults; ours are drawn below
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             source = nn.Embedding(config.vocab_size, config.embedding_size)
             target = source
             if not config.share_embedding:
                 target = nn.Embedding(config.vocab_size, config.embedding_size)
             self.encoder = Encoder(config, source)
             self.decoder = Decoder(config, target)
-        initialise(self, config, torch.Generator().manual_seed(seed))
+        initialise(self, config, torch.Generator("cpu").manual_seed(seed))
         self._begin()
 
     @torch.no_grad()
@@ -66,24 +69,35 @@ class Seq2Seq(nn.Module):
         """Numbers that training may change."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.decoder.bias.device
+
     def encode(self, batch: Batch) -> Memory:
         """Read the sources of `batch`.
 
         Raises
         ------
         ConfigError
-            If streams are missing or lengths are outside the source.
+            If streams are missing, lengths are outside the source, or an id is outside its
+            vocabulary.
         """
         self._check_streams("source_extra", batch.source_extra, self.config.source_streams)
         self._check_streams("condition", batch.condition, self.config.condition_streams)
-        outputs, state = self.encoder(batch)
-        values = outputs.transpose(0, 1)
-        if self.config.attention != "none":
-            values = values.contiguous()
-        memory: Memory = self.decoder.memory(values, state, batch)
+        try:
+            outputs, state = self.encoder(batch)
+            values = outputs.transpose(0, 1)
+            if self.config.attention != "none":
+                values = values.contiguous()
+            memory: Memory = self.decoder.memory(values, state, batch)
+        except IndexError as error:
+            raise self._unknown_id(batch) from error
         return memory
 
-    def decode_step(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+    def decode_step(
+        self, ids: Int[Tensor, " R"], state: State, memory: Memory
+    ) -> tuple[Float[Tensor, "R {self.config.vocab_size}"], State]:
         """Answer one step.
 
         Parameters
@@ -105,7 +119,12 @@ class Seq2Seq(nn.Module):
         features, state, _ = self.decoder.step(ids, state, memory)
         return self.decoder.logits(features), state
 
-    def forward(self, batch: Batch, *, teacher: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        teacher: Bool[Tensor, " T"] | Bool[Tensor, "T {batch.size}"] | None = None,
+    ) -> Float[Tensor, "T {batch.size} {self.config.vocab_size}"]:
         """Score all target steps.
 
         Parameters
@@ -124,8 +143,11 @@ class Seq2Seq(nn.Module):
         """
         memory = self.encode(batch)
         if teacher is None:
-            return self.decoder.logits(self.decoder.all_steps(batch.target_in, memory))
-        state = memory.state
+            try:
+                return self.decoder.logits(self.decoder.all_steps(batch.target_in, memory))
+            except IndexError as error:
+                raise self._unknown_id(batch) from error
+        state, teacher = memory.state, teacher.to(self.device)
         outputs: list[Tensor] = []
         for t, given in enumerate(batch.target_in.unbind(0)):
             if t:
@@ -135,8 +157,8 @@ class Seq2Seq(nn.Module):
         return torch.stack(outputs)
 
     @torch.no_grad()
-    def alignment(self, batch: Batch) -> Tensor:
-        """Attention weights under teacher forcing, (T, B, S).
+    def alignment(self, batch: Batch) -> Float[Tensor, "T {batch.size} S"]:
+        """Attention weights under teacher forcing, (T, B, S), in eval mode.
 
         Raises
         ------
@@ -145,13 +167,36 @@ class Seq2Seq(nn.Module):
         """
         if self.config.attention == "none":
             raise ConfigError("A model with attention='none' has no alignment. Choose another one.")
+        was_training = self.training
+        self.eval()
         memory = self.encode(batch)
         state, rows = memory.state, []
         for given in batch.target_in.unbind(0):
             _, state, weights = self.decoder.step(given, state, memory)
             assert weights is not None
             rows.append(weights)
+        self.train(was_training)
         return torch.stack(rows)
+
+    def _unknown_id(self, batch: Batch) -> ConfigError:
+        """Say which ids of `batch` no embedding has a row for."""
+        size = self.config.vocab_size
+        parts = {"source": (batch.source, size), "target_in": (batch.target_in, size)}
+        for name, given, sizes in (
+            ("source_extra", batch.source_extra, self.config.source_streams),
+            ("condition", batch.condition, self.config.condition_streams),
+        ):
+            for stream, rows in enumerate(sizes):
+                assert given is not None
+                parts[f"{name}[..., {stream}]"] = given[..., stream], rows
+        found = "; ".join(
+            f"Batch.{name} must hold ids in [0, {rows - 1}], got {int(ids.min())} to {int(ids.max())}"
+            for name, (ids, rows) in parts.items()
+            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < rows
+        )
+        return ConfigError(
+            f"{found}. Raise the vocabulary's size in Seq2SeqConfig, or mend the ids."
+        )
 
     def _check_streams(self, name: str, given: Tensor | None, expected: tuple[int, ...]) -> None:
         count = 0 if given is None else given.shape[-1]

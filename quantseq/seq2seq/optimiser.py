@@ -8,7 +8,7 @@ then the rest (biases and the attention score, which it leaves alone).
 """
 
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class FlatOptimiser:
         maker = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
         self.optimiser = maker(groups, lr=learning_rate, fused=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FlatOptimiser":
         return self
 
     def __exit__(
@@ -94,7 +94,7 @@ class FlatOptimiser:
         self.weights.copy_(tensors["weights"])
         for index, group in enumerate(self.optimiser.param_groups):
             moments = {
-                name.removesuffix(f".{index}"): value.clone()
+                name.removesuffix(f".{index}"): value.to(self.weights.device, copy=True)
                 for name, value in tensors.items()
                 if name.endswith(f".{index}")
             }

@@ -11,6 +11,7 @@ sigmoid serves all four gates.
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -56,8 +57,15 @@ class Recurrence(nn.Module):
         self.scale: Tensor
 
     def forward(
-        self, x: Tensor, state: tuple[Tensor, Tensor | None] | None, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        self,
+        x: Float[Tensor, "S B I"],
+        state: tuple[Float[Tensor, "D B H"], Float[Tensor, "D B H"] | None] | None,
+        mask: Bool[Tensor, "S B"] | None,
+    ) -> tuple[
+        Float[Tensor, "S B {self.directions*self.hidden_size}"],
+        Float[Tensor, "D B H"],
+        Float[Tensor, "D B H"] | None,
+    ]:
         """Run over all steps.
 
         Parameters
@@ -87,11 +95,15 @@ class Recurrence(nn.Module):
 
     def look_up(
         self,
-        ids: Tensor,
-        embedding: Tensor,
-        state: tuple[Tensor, Tensor | None] | None,
-        mask: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        ids: Int[Tensor, "S B"],
+        embedding: Float[Tensor, "V E"],
+        state: tuple[Float[Tensor, "D B H"], Float[Tensor, "D B H"] | None] | None,
+        mask: Bool[Tensor, "S B"] | None,
+    ) -> tuple[
+        Float[Tensor, "S B {self.directions*self.hidden_size}"],
+        Float[Tensor, "D B H"],
+        Float[Tensor, "D B H"] | None,
+    ]:
         """Run over the embeddings of `ids` (S, B), projecting each row of `embedding` only once.
 
         A vocabulary is shorter than a batch is wide: the projected embedding is a small table, and
@@ -103,8 +115,15 @@ class Recurrence(nn.Module):
         return self.run(gates, state, mask)
 
     def run(
-        self, gates: Tensor, state: tuple[Tensor, Tensor | None] | None, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        self,
+        gates: Float[Tensor, "S D B G"],
+        state: tuple[Float[Tensor, "D B H"], Float[Tensor, "D B H"] | None] | None,
+        mask: Bool[Tensor, "S B"] | None,
+    ) -> tuple[
+        Float[Tensor, "S B {self.directions*self.hidden_size}"],
+        Float[Tensor, "D B H"],
+        Float[Tensor, "D B H"] | None,
+    ]:
         """Run over all steps of projected inputs (S, D, B, G), each direction in its own order."""
         steps, _, size, _ = gates.shape
         if state is None:
@@ -127,8 +146,11 @@ class Recurrence(nn.Module):
         return outputs, hidden, memory
 
     def step(
-        self, x: Tensor, hidden: Tensor, memory: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        x: Float[Tensor, "R I"],
+        hidden: Float[Tensor, "R H"],
+        memory: Float[Tensor, "R H"] | None,
+    ) -> tuple[Float[Tensor, "R H"], Float[Tensor, "R H"] | None]:
         """Take one step of a forward layer.
 
         Parameters
@@ -160,8 +182,12 @@ class Recurrence(nn.Module):
 
 
 def look_up_gates(
-    ids: Tensor, embedding: Tensor, weight: Tensor, bias: Tensor, scale: Tensor
-) -> Tensor:
+    ids: Int[Tensor, "S D B"],
+    embedding: Float[Tensor, "V E"],
+    weight: Float[Tensor, "D E G"],
+    bias: Float[Tensor, "D G"],
+    scale: Float[Tensor, " G"],
+) -> Float[Tensor, "S D B G"]:
     """Project each row of an embedding once, and look the projections up.
 
     Parameters

@@ -65,11 +65,12 @@ def beam(
         raise ConfigError(
             f"The 'length_penalty' parameter of beam must be at least 0. Got {length_penalty}."
         )
+    shape, device = (batch.size, n_best), model.device
     out = Samples(
-        ids=torch.full((batch.size, n_best, rules.steps), PAD, dtype=torch.int64),
-        log_probs=torch.zeros(batch.size, n_best, rules.steps),
-        lengths=torch.zeros((batch.size, n_best), dtype=torch.int64),
-        scores=torch.zeros(batch.size, n_best),
+        ids=torch.full((*shape, rules.steps), PAD, dtype=torch.int64, device=device),
+        log_probs=torch.zeros((*shape, rules.steps), device=device),
+        lengths=torch.zeros(shape, dtype=torch.int64, device=device),
+        scores=torch.zeros(shape, device=device),
     )
     windows = windows_per_part(width)
     with answering(model):
@@ -77,7 +78,7 @@ def beam(
             start = block.first_ids()
             logits, state = model.decode_step(start, block.memory.state, block.memory)
             for first, last in parts(block, windows):
-                index = torch.arange(first, last)
+                index = torch.arange(first, last, device=device)
                 found = _search(
                     model,
                     rules,
@@ -114,17 +115,17 @@ def _search(
 ) -> Samples:
     """Search W sources, W × width rows, from the first step's logits (W, V)."""
     windows, size = memory.size, model.config.vocab_size
-    ids = torch.full((windows, width, rules.steps), PAD, dtype=torch.int64)
-    log_probs = torch.zeros(windows, width, rules.steps)
-    scores = torch.full((windows, width), -torch.inf)
+    log_probs = logits.new_zeros(windows, width, rules.steps)
+    ids = torch.full_like(log_probs, PAD, dtype=torch.int64)
+    scores = logits.new_full((windows, width), -torch.inf)
     scores[:, 0] = 0.0  # one empty answer; the other places are taken at the first step
-    finished = torch.zeros(windows, width, dtype=torch.bool)
-    lengths = torch.full((windows, width), rules.steps, dtype=torch.int64)
-    only_pad = torch.full((size,), -torch.inf)
+    finished = torch.zeros_like(scores, dtype=torch.bool)
+    lengths = torch.full_like(scores, rules.steps, dtype=torch.int64)
+    only_pad = logits.new_full((size,), -torch.inf)
     only_pad[PAD] = 0.0
     logits, state = logits.repeat_interleave(width, dim=0), state.repeat(width)
     memory = model.decoder.prepare(memory, windows * width)
-    offsets = torch.arange(windows).unsqueeze(1) * width
+    offsets = torch.arange(windows, device=logits.device).unsqueeze(1) * width
     for step in range(rules.steps):
         if step:
             logits, state = model.decode_step(ids[:, :, step - 1].reshape(-1), state, memory)

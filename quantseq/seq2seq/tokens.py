@@ -3,12 +3,13 @@
 Owns PAD, EOS and `Batch`. Does not know what an id stands for nor who made it.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -51,13 +52,13 @@ class Batch:
         If the shapes do not fit together.
     """
 
-    source: Tensor
-    source_lengths: Tensor
-    target_in: Tensor
-    target_out: Tensor
-    target_lengths: Tensor
-    source_extra: Tensor | None = None
-    condition: Tensor | None = None
+    source: Int[Tensor, "S B"]
+    source_lengths: Int[Tensor, " B"]
+    target_in: Int[Tensor, "T B"]
+    target_out: Int[Tensor, "T B"]
+    target_lengths: Int[Tensor, " B"]
+    source_extra: Int[Tensor, "S B K"] | None = None
+    condition: Int[Tensor, "B C"] | None = None
 
     def __post_init__(self) -> None:
         size = self.source.shape[-1]
@@ -91,21 +92,21 @@ class Batch:
     @classmethod
     def of_source(
         cls,
-        source: Tensor,
-        source_lengths: Tensor,
+        source: Int[Tensor, "S B"],
+        source_lengths: Int[Tensor, " B"],
         *,
-        source_extra: Tensor | None = None,
-        condition: Tensor | None = None,
-    ) -> Self:
+        source_extra: Int[Tensor, "S B K"] | None = None,
+        condition: Int[Tensor, "B C"] | None = None,
+    ) -> "Batch":
         """Make a batch without targets, for decoding."""
         empty = source.new_zeros((0, source.shape[1]))
         none = torch.zeros_like(source_lengths)
         return cls(source, source_lengths, empty, empty, none, source_extra, condition)
 
-    def rows(self, index: Tensor) -> Self:
+    def rows(self, index: Int[Tensor, " _"]) -> "Batch":
         """Pick sequences by position, in the order of `index`."""
         extra, condition = self.source_extra, self.condition
-        return type(self)(
+        return Batch(
             source=self.source[:, index],
             source_lengths=self.source_lengths[index],
             target_in=self.target_in[:, index],
@@ -115,19 +116,31 @@ class Batch:
             condition=None if condition is None else condition[index],
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """Move every tensor to `device`."""
+    def fingerprint(self) -> str:
+        """Hash of all ids, lengths and shapes."""
+        digest = hashlib.sha256()
+        for value in vars(self).values():
+            if isinstance(value, Tensor):
+                digest.update(repr(tuple(value.shape)).encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move every tensor to `device`; the batch itself if it is there already."""
+        if self.source.device == torch.device(device):
+            return self
         moved = {
             name: value.to(device) if isinstance(value, Tensor) else None
             for name, value in vars(self).items()
         }
-        return type(self)(**moved)  # type: ignore[arg-type]
+        return Batch(**moved)  # type: ignore[arg-type]
 
 
-def pad_sequences(
+def batch(
     sequences: Sequence[Sequence[int]], max_sequence_length: int | None = None
 ) -> tuple[Ids, Ids]:
     """Turn a list of sequences into one time-major matrix, padded with PAD, and their lengths.
+
+    The tutorial's helper of this name.
 
     Parameters
     ----------
@@ -150,20 +163,20 @@ def pad_sequences(
 
     Examples
     --------
-    >>> matrix, lengths = pad_sequences([[5, 7, 8], [6, 3], [3], [1]])
+    >>> matrix, lengths = batch([[5, 7, 8], [6, 3], [3], [1]])
     >>> matrix.tolist()
     [[5, 6, 3, 1], [7, 3, 0, 0], [8, 0, 0, 0]]
     >>> lengths.tolist()
     [3, 2, 1, 1]
     """
     if not sequences:
-        raise ConfigError("pad_sequences got no sequence. Give it at least one.")
+        raise ConfigError("batch got no sequence. Give it at least one.")
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     longest = int(lengths.max())
     rows = longest if max_sequence_length is None else max_sequence_length
     if rows < longest:
         raise ConfigError(
-            f"The 'max_sequence_length' parameter of pad_sequences must be at least {longest}, "
+            f"The 'max_sequence_length' parameter of batch must be at least {longest}, "
             f"the length of the longest sequence. Got {rows}."
         )
     matrix = np.full((rows, len(sequences)), PAD, dtype=np.int64)
@@ -212,9 +225,9 @@ def pad_batch(
     Batch
         Decoder input ``[EOS] + target``, answer ``target + [EOS]``.
     """
-    source, source_lengths = pad_sequences(sources, source_steps)
-    target_in, target_lengths = pad_sequences([[EOS, *target] for target in targets])
-    target_out, _ = pad_sequences([[*target, EOS] for target in targets])
+    source, source_lengths = batch(sources, source_steps)
+    target_in, target_lengths = batch([[EOS, *target] for target in targets])
+    target_out, _ = batch([[*target, EOS] for target in targets])
     return Batch(
         source=torch.from_numpy(source),
         source_lengths=torch.from_numpy(source_lengths),
@@ -222,3 +235,99 @@ def pad_batch(
         target_out=torch.from_numpy(target_out),
         target_lengths=torch.from_numpy(target_lengths),
     )
+
+
+def check_ranges(
+    length_from: int, length_to: int, vocab_lower: int, vocab_upper: int, batch_size: int
+) -> None:
+    """Refuse ranges that no random sequence fits.
+
+    Raises
+    ------
+    ConfigError
+        If there are none.
+    """
+    if not 1 <= length_from <= length_to:
+        raise ConfigError(
+            "Random sequences need 1 <= length_from <= length_to. "
+            f"Got length_from={length_from}, length_to={length_to}."
+        )
+    if not 0 <= vocab_lower < vocab_upper:
+        raise ConfigError(
+            "Random sequences need 0 <= vocab_lower < vocab_upper, the upper end exclusive. "
+            f"Got vocab_lower={vocab_lower}, vocab_upper={vocab_upper}."
+        )
+    if batch_size < 1:
+        raise ConfigError(f"Random sequences need batch_size of at least 1. Got {batch_size}.")
+
+
+def draw_sequences(
+    random: np.random.Generator,
+    length_from: int,
+    length_to: int,
+    vocab_lower: int,
+    vocab_upper: int,
+    batch_size: int,
+) -> tuple[Ids, Ids]:
+    """Draw one batch of random sequences: ids (S, B) padded, lengths (B,)."""
+    lengths = random.integers(length_from, length_to + 1, batch_size)
+    matrix = random.integers(vocab_lower, vocab_upper, (int(lengths.max()), batch_size))
+    matrix[np.arange(matrix.shape[0])[:, None] >= lengths] = PAD
+    return matrix, lengths
+
+
+def random_sequences(
+    length_from: int,
+    length_to: int,
+    vocab_lower: int,
+    vocab_upper: int,
+    batch_size: int,
+    *,
+    seed: int = 0,
+) -> Iterator[list[list[int]]]:
+    """Yield batches of random integer sequences, for ever.
+
+    The tutorial's helper of this name.
+
+    Parameters
+    ----------
+    length_from, length_to : int
+        Shortest and longest sequence, both inclusive.
+    vocab_lower, vocab_upper : int
+        Lowest id, inclusive, and highest id, **exclusive**.
+    batch_size : int
+        Sequences per batch.
+    seed : int
+        Same seed, same batches.
+
+    Yields
+    ------
+    list of lists of int
+        One batch.
+
+    Raises
+    ------
+    ConfigError
+        If no sequence fits the ranges, or the seed is negative; at the call, not at the first batch.
+
+    Examples
+    --------
+    >>> sequences = next(random_sequences(3, 8, 2, 10, 100))
+    >>> len(sequences), {len(sequence) for sequence in sequences} <= set(range(3, 9))
+    (100, True)
+    """
+    ranges = (length_from, length_to, vocab_lower, vocab_upper, batch_size)
+    check_ranges(*ranges)
+    if seed < 0:
+        raise ConfigError(
+            f"The 'seed' parameter of random_sequences must be at least 0. Got {seed}."
+        )
+    random = np.random.default_rng(seed)
+
+    def batches() -> Iterator[list[list[int]]]:
+        while True:
+            matrix, lengths = draw_sequences(random, *ranges)
+            rows = zip(matrix.T.tolist(), lengths.tolist(), strict=True)
+            yield [row[:length] for row, length in rows]
+
+    return batches()

@@ -3,7 +3,6 @@
 Owns how toy batches are made. Does not know models.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,71 +10,13 @@ import numpy as np
 import torch
 
 from quantseq.errors import ConfigError
-from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch, Ids
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch, Ids, check_ranges, draw_sequences
 
 Toy = Literal["copy", "reverse", "sort"]
 TOYS: tuple[Toy, ...] = ("copy", "reverse", "sort")
 
 TRAINING, EVALUATION = 0, 1
 """Streams of random numbers that never meet."""
-
-
-def random_sequences(
-    length_from: int,
-    length_to: int,
-    vocab_lower: int,
-    vocab_upper: int,
-    batch_size: int,
-    *,
-    seed: int = 0,
-) -> Iterator[list[list[int]]]:
-    """Yield batches of random integer sequences, for ever.
-
-    Parameters
-    ----------
-    length_from, length_to : int
-        Shortest and longest sequence, both inclusive.
-    vocab_lower, vocab_upper : int
-        Lowest id, inclusive, and highest id, **exclusive**.
-    batch_size : int
-        Sequences per batch.
-    seed : int
-        Same seed, same batches.
-
-    Yields
-    ------
-    list of lists of int
-        One batch.
-
-    Raises
-    ------
-    ConfigError
-        If no sequence fits the ranges.
-
-    Examples
-    --------
-    >>> batch = next(random_sequences(3, 8, 2, 10, 100))
-    >>> len(batch), {len(sequence) for sequence in batch} <= set(range(3, 9))
-    (100, True)
-    """
-    source = ToySource(
-        seed=seed,
-        batch_size=batch_size,
-        length_from=length_from,
-        length_to=length_to,
-        vocab_lower=vocab_lower,
-        vocab_upper=vocab_upper,
-    )
-
-    def batches() -> Iterator[list[list[int]]]:
-        step = 0
-        while True:
-            matrix, lengths = source.draw(step)
-            rows = zip(matrix.T.tolist(), lengths.tolist(), strict=True)
-            yield [row[:length] for row, length in rows]
-            step += 1
-
-    return batches()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,32 +60,23 @@ class ToySource:
     def __post_init__(self) -> None:
         if self.toy not in TOYS:
             raise ConfigError(f"The 'toy' parameter must be one of {TOYS}. Got {self.toy!r}.")
-        if not 1 <= self.length_from <= self.length_to:
-            raise ConfigError(
-                "Random sequences need 1 <= length_from <= length_to. "
-                f"Got length_from={self.length_from}, length_to={self.length_to}."
-            )
-        if not 0 <= self.vocab_lower < self.vocab_upper:
-            raise ConfigError(
-                "Random sequences need 0 <= vocab_lower < vocab_upper, the upper end exclusive. "
-                f"Got vocab_lower={self.vocab_lower}, vocab_upper={self.vocab_upper}."
-            )
-        if self.batch_size < 1:
-            raise ConfigError(
-                f"Random sequences need batch_size of at least 1. Got {self.batch_size}."
-            )
+        check_ranges(*self._ranges())
         if self.seed < 0:
             raise ConfigError(f"The 'seed' parameter must be at least 0. Got {self.seed}.")
 
     def draw(self, step: int) -> tuple[Ids, Ids]:
         """Draw the sources of one batch: ids (S, B) padded, lengths (B,)."""
         random = np.random.default_rng((self.seed, self.stream, step))
-        lengths = random.integers(self.length_from, self.length_to + 1, self.batch_size)
-        matrix = random.integers(
-            self.vocab_lower, self.vocab_upper, (int(lengths.max()), self.batch_size)
+        return draw_sequences(random, *self._ranges())
+
+    def _ranges(self) -> tuple[int, int, int, int, int]:
+        return (
+            self.length_from,
+            self.length_to,
+            self.vocab_lower,
+            self.vocab_upper,
+            self.batch_size,
         )
-        matrix[np.arange(matrix.shape[0])[:, None] >= lengths] = PAD
-        return matrix, lengths
 
     def batch(self, step: int) -> Batch:
         """Give the batch of this step, ready for teacher forcing."""
@@ -161,12 +93,12 @@ class ToySource:
             target_out=torch.from_numpy(target_out),
             target_lengths=torch.from_numpy(lengths + 1),
             source_extra=(
-                torch.zeros(steps, size, self.source_streams, dtype=torch.int64)
+                torch.from_numpy(np.zeros((steps, size, self.source_streams), dtype=np.int64))
                 if self.source_streams
                 else None
             ),
             condition=(
-                torch.zeros(size, self.condition_streams, dtype=torch.int64)
+                torch.from_numpy(np.zeros((size, self.condition_streams), dtype=np.int64))
                 if self.condition_streams
                 else None
             ),

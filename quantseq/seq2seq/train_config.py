@@ -69,21 +69,25 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         rules: list[tuple[str, bool, str]] = [
-            ("steps", self.steps >= 1, "an int of at least 1"),
+            ("steps", _count(self.steps), "an int of at least 1"),
             ("optimiser", self.optimiser in OPTIMISERS, f"one of {OPTIMISERS}"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "a positive number"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0"),
             ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "None or positive"),
             ("schedule", self.schedule in RATE_SCHEDULES, f"one of {RATE_SCHEDULES}"),
             ("plateau_factor", 0 < self.plateau_factor < 1, "a number between 0 and 1"),
-            ("plateau_patience", self.plateau_patience >= 1, "an int of at least 1"),
+            ("plateau_patience", _count(self.plateau_patience), "an int of at least 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "a number in [0, 1)"),
             ("ordinal_width", 0 <= self.ordinal_width < math.inf, "a number of at least 0"),
             ("scheduled_sampling", self.scheduled_sampling in SAMPLINGS, f"one of {SAMPLINGS}"),
             ("teacher_floor", 0 <= self.teacher_floor <= 1, "a number in [0, 1]"),
-            ("validate_every", self.validate_every >= 1, "an int of at least 1"),
-            ("patience", self.patience is None or self.patience >= 1, "None or at least 1"),
-            ("checkpoint_every", self.checkpoint_every >= 1, "an int of at least 1"),
+            ("validate_every", _count(self.validate_every), "an int of at least 1"),
+            (
+                "patience",
+                self.patience is None or _count(self.patience),
+                "None or an int of at least 1",
+            ),
+            ("checkpoint_every", _count(self.checkpoint_every), "an int of at least 1"),
         ]
         for name, kept, rule in rules:
             if not kept:
@@ -91,3 +95,7 @@ class TrainConfig:
                     f"The {name!r} parameter of TrainConfig must be {rule}. "
                     f"Got {getattr(self, name)!r}."
                 )
+
+
+def _count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -6,7 +6,6 @@ number is the whole data position, and the random state of a step is a function 
 that was killed and resumed therefore ends with the same bits as one that was not.
 """
 
-import ctypes
 import math
 import signal
 import time
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,6 +27,8 @@ from quantseq.seq2seq.loss import sequence_loss, soft_targets
 from quantseq.seq2seq.model import Seq2Seq
 from quantseq.seq2seq.optimiser import FlatOptimiser
 from quantseq.seq2seq.schedules import one_cycle, teacher_share
+from quantseq.seq2seq.seeding import borrowed_random_state, seed_step
+from quantseq.seq2seq.threads import set_threads as set_threads
 from quantseq.seq2seq.tokens import PAD, Batch
 from quantseq.seq2seq.train_config import TrainConfig as TrainConfig
 
@@ -35,30 +36,7 @@ HISTORY_POINTS = 4096
 """A history keeps about this many minibatch losses."""
 
 
-def set_threads(count: int = 1) -> None:
-    """Let torch use `count` threads in this process; the one place where that is decided.
-
-    One is the default of the house: the matrices are small, work is parallel by process, and two
-    threads beside a busy neighbour run many times slower than one.
-    """
-    torch.set_num_threads(count)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed instead of fetching it from the system at every batch.
-
-    By default a freed megabyte goes back at once and comes again page by page, which costs more than
-    the arithmetic done in it. Other C libraries are left alone.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    for option, size in ((-3, 32 << 20), (-1, 256 << 20)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-        mallopt(option, size)
-
-
+@runtime_checkable
 class BatchSource(Protocol):
     """Where batches come from."""
 
@@ -87,9 +65,9 @@ def fit(
     Parameters
     ----------
     model : Seq2Seq
-        Trained in place; ends in the mode, train or eval, that it came in.
+        Trained in place and where it is; ends in the mode, train or eval, that it came in.
     source : BatchSource
-        Batches by step number.
+        Batches by step number, on any device.
     config : TrainConfig
         How to train.
     seed : int
@@ -97,7 +75,8 @@ def fit(
     validation : sequence of Batch
         Held-out batches; loss per token over all of them decides.
     checkpoint : Path, optional
-        Folder for the state, written every `checkpoint_every` steps, at Ctrl-C and at the end.
+        Folder for the state, written at the start, every `checkpoint_every` steps, at Ctrl-C and at
+        the end. What another fit left there is replaced at the start, unless `resume` goes on from it.
     resume : bool
         Whether to go on from the state in `checkpoint`, if there is one.
     on_step : callable, optional
@@ -110,10 +89,13 @@ def fit(
 
     Raises
     ------
+    ConfigError
+        If the loss scores ids that are never emitted, or the configuration asks for validation and
+        there is none.
     TrainingError
-        If the loss is not finite.
+        If a loss is not finite.
     ModelFileError
-        If the state to resume from is damaged or belongs to another fit.
+        If the state to resume from is damaged or belongs to another fit or other data.
     KeyboardInterrupt
         After Ctrl-C, at the end of the running step and with the state saved; a second Ctrl-C does
         not wait.
@@ -123,10 +105,16 @@ def fit(
             "masked_loss=False scores PAD, which never_emit forbids: the loss would be infinite. "
             "Set masked_loss=True or take PAD out of never_emit."
         )
+    if not validation and (config.schedule == "plateau" or config.patience is not None):
+        raise ConfigError(
+            "schedule='plateau' and 'patience' look at validation losses. "
+            f"Got schedule={config.schedule!r}, patience={config.patience!r} and no 'validation'; "
+            "give fit some held-out batches."
+        )
     was_training = model.training
-    random_state = torch.get_rng_state()
     try:
         with (
+            borrowed_random_state(model.device),
             _interrupts() as interrupted,
             FlatOptimiser(
                 model,
@@ -135,16 +123,15 @@ def fit(
                 weight_decay=config.weight_decay,
             ) as optimiser,
         ):
-            run = _Fit(model, config, seed, validation, optimiser, checkpoint)
+            run = _Fit(model, source, config, seed, validation, optimiser, checkpoint)
             if resume and checkpoint is not None:
                 run.load(checkpoint)
             try:
-                run.go(source, on_step, interrupted)
+                run.go(on_step, interrupted)
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt(run.interrupt()) from stop
             return run.finish()
     finally:
-        torch.set_rng_state(random_state)
         model.train(was_training)
 
 
@@ -154,22 +141,21 @@ class _Fit:
     def __init__(
         self,
         model: Seq2Seq,
+        source: BatchSource,
         config: TrainConfig,
         seed: int,
         validation: Sequence[Batch],
         optimiser: FlatOptimiser,
         checkpoint: Path | None,
     ) -> None:
-        self.model, self.config, self.seed = model, config, seed
+        self.model, self.source, self.config, self.seed = model, source, config, seed
         self.validation, self.optimiser, self.checkpoint = validation, optimiser, checkpoint
-        self.identity = fingerprint(
-            {"architecture": model.config.to_dict(), "training": asdict(config), "seed": seed}
-        )
         self.soft = soft_targets(
             model.config.vocab_size,
             model.config.never_emit,
             label_smoothing=config.label_smoothing,
             ordinal_width=config.ordinal_width,
+            device=model.device,
         )
         self.done = 0
         self.saved = -1
@@ -180,9 +166,19 @@ class _Fit:
         self.history = TrainingHistory()
         self.began = time.perf_counter()
 
+    def identity(self) -> str:
+        """Fingerprint of what decides the outcome: architecture, training, seed, first data."""
+        return fingerprint(
+            {
+                "architecture": self.model.config.to_dict(),
+                "training": asdict(self.config),
+                "seed": self.seed,
+                "data": [batch.fingerprint() for batch in (self.source.batch(0), *self.validation)],
+            }
+        )
+
     def go(
         self,
-        source: BatchSource,
         on_step: Callable[[StepReport], None] | None,
         interrupted: list[bool],
     ) -> None:
@@ -191,10 +187,12 @@ class _Fit:
         stride = -(-config.steps // HISTORY_POINTS)
         if self.done == 0 and self.validation and not history.validation_steps:
             self.validate()
+        if self.checkpoint is not None and self.saved < 0:
+            self.save(self.checkpoint)
         self.model.train()
         while self.done < config.steps and not history.stopped_early:
             step = self.done
-            batch = source.batch(step)
+            batch = self.source.batch(step).to(self.model.device)
             rate = config.learning_rate * self.rate_factor
             if config.schedule == "one_cycle":
                 rate *= one_cycle(step, config.steps)
@@ -231,13 +229,13 @@ class _Fit:
     def update(self, batch: Batch, step: int, rate: float) -> float:
         """Move the weights by one batch; gives its loss before the move."""
         config = self.config
-        torch.default_generator.manual_seed(_mix(self.seed, step))
+        seed_step(self.seed, step, self.model.device)
         teacher = None
         if config.scheduled_sampling != "none":
             share = teacher_share(
                 config.scheduled_sampling, step, config.steps, floor=config.teacher_floor
             )
-            teacher = torch.rand(batch.target_in.shape) < share
+            teacher = torch.rand(batch.target_in.shape, device="cpu") < share
         self.optimiser.clear()
         logits = self.model(batch, teacher=teacher)
         loss = sequence_loss(logits, batch, masked=config.masked_loss, soft=self.soft)
@@ -255,6 +253,11 @@ class _Fit:
         """Measure the validation loss; keep the weights if it is the lowest so far."""
         history, config = self.history, self.config
         loss = evaluate_loss(self.model, self.validation, masked=config.masked_loss)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The validation loss after {self.done} steps is {loss}; it must be finite. "
+                "Lower the learning rate, or look for ids that never_emit forbids."
+            )
         history.validation_steps.append(self.done)
         history.validation_losses.append(loss)
         if history.best_loss is None or loss < history.best_loss:
@@ -279,7 +282,7 @@ class _Fit:
         if self.best is not None:
             tensors["best"] = self.best
         record = {
-            "identity": self.identity,
+            "identity": self.identity(),
             "done": self.done,
             "rate_factor": self.rate_factor,
             "waiting": self.waiting,
@@ -295,12 +298,13 @@ class _Fit:
         if state is None:
             return
         tensors, record = state
-        if record.get("identity") != self.identity:
+        if record.get("identity") != self.identity():
             raise ModelFileError(
                 f"The training state in {str(folder)!r} belongs to another architecture, training "
-                "configuration or seed. Resume with the same ones, or train without resuming."
+                "configuration, seed or data. Resume with the same ones, or train without resuming."
             )
-        self.best = tensors.pop("best", None)
+        if "best" in tensors:
+            self.best = tensors.pop("best").to(self.model.device)
         self.optimiser.load(tensors)
         self.done = self.saved = record["done"]
         self.rate_factor = record["rate_factor"]
@@ -337,7 +341,7 @@ def evaluate_loss(model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = Tr
     model : Seq2Seq
         Its mode is restored afterwards.
     batches : sequence of Batch
-        At least one.
+        At least one, on any device.
     masked : bool
         Whether padding is left out.
 
@@ -345,25 +349,26 @@ def evaluate_loss(model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = Tr
     -------
     float
         Nats per token.
+
+    Raises
+    ------
+    ConfigError
+        If there is no target token.
     """
     was_training = model.training
     model.eval()
     total, tokens = 0.0, 0
-    for batch in batches:
-        count = int(batch.target_lengths.sum()) if masked else batch.target_out.numel()
-        total += float(sequence_loss(model(batch), batch, masked=masked)) * count
-        tokens += count
-    model.train(was_training)
+    try:
+        for batch in batches:
+            count = int(batch.target_lengths.sum()) if masked else batch.target_out.numel()
+            here = batch.to(model.device)
+            total += float(sequence_loss(model(here), here, masked=masked)) * count
+            tokens += count
+    finally:
+        model.train(was_training)
+    if not tokens:
+        raise ConfigError("evaluate_loss needs at least one batch with a target. Got none.")
     return total / tokens
-
-
-def _mix(seed: int, step: int) -> int:
-    """Well-mixed seed of one step (the finaliser of SplitMix64 over seed and step)."""
-    mask = (1 << 64) - 1
-    z = (seed * 0x9E3779B97F4A7C15 + step + 0x632BE59BD9B4E019) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    return (z ^ (z >> 31)) & 0x7FFFFFFFFFFFFFFF
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Small machines of every kind, and batches for them."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -10,6 +11,15 @@ from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
 
 VOCABULARY = 7
+
+
+def elsewhere() -> AbstractContextManager[object]:
+    """Make every tensor that does not say where it belongs on a device that cannot compute.
+
+    Code that makes a tensor without looking where its model is then fails, although model and batch
+    are on the CPU: what it takes to run on an accelerator, checked without one.
+    """
+    return torch.device("meta")
 
 
 def config_of(**changes: Any) -> Seq2SeqConfig:

@@ -9,6 +9,7 @@ import torch
 
 from quantseq.errors import ModelFileError, StorageError
 from quantseq.files import read_json
+from quantseq.seq2seq import checkpoint
 from quantseq.seq2seq.architecture import Seq2SeqConfig
 from quantseq.seq2seq.checkpoint import load_model, load_state, save_model, save_state
 from quantseq.seq2seq.history import TrainingHistory
@@ -134,11 +135,33 @@ def test_a_state_replaces_the_one_before(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_state_killed_while_it_is_written_is_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_state(tmp_path, step=1, tensors={"a": torch.ones(2)}, record="old")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_json", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            save_state(tmp_path, step=1, tensors={"a": torch.zeros(2)}, record="new")
+    state = load_state(tmp_path)
+    assert state is not None
+    assert state[0]["a"].tolist() == [1, 1]
+    assert state[1] == "old"
+    save_state(tmp_path, step=2, tensors={"a": torch.zeros(2)}, record="newer")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def tensors_of(folder: Path) -> Path:
+    (path,) = folder.glob("step-1-*.safetensors")
+    return path
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda f: (f / "step-1.safetensors").unlink(), "step-1"),
-        (lambda f: flip(f / "step-1.safetensors"), "SHA-256"),
+        (lambda f: tensors_of(f).unlink(), "step-1"),
+        (lambda f: cut(tensors_of(f)), "truncated"),
+        (lambda f: flip(tensors_of(f)), "SHA-256"),
         (lambda f: cut(f / "state.json"), "state.json"),
         (lambda f: edit(f / "state.json", format=9), "newer"),
         (lambda f: (f / "state.json").write_text('{"format": 1}'), "missing"),

@@ -19,6 +19,7 @@ from tests.seq2seq.conftest import (
     EVERY_CONFIG,
     by_fours,
     config_of,
+    elsewhere,
     machine,
     name_of,
     random_batch,
@@ -104,7 +105,12 @@ def test_no_batch_size_or_place_changes_a_bit(size: int, paths: int) -> None:
 @every_config
 def test_greedy_is_temperature_zero_is_a_beam_of_one(config: Seq2SeqConfig) -> None:
     model, batch = machine(config), random_batch(config)
-    for asked in ({"max_length": 5}, {"length": 3}, {"max_length": 5, "min_length": 2}):
+    for asked in (
+        {"max_length": 5},
+        {"length": 3},
+        {"max_length": 5, "min_length": 2},
+        {"max_length": 4, "min_length": 1, "forbid": (2, 5)},
+    ):
         first = greedy(model, batch, **asked)
         cold = sample(model, batch, num_paths=1, temperature=0.0, **asked)
         narrow = beam(model, batch, width=1, **asked)
@@ -112,6 +118,26 @@ def test_greedy_is_temperature_zero_is_a_beam_of_one(config: Seq2SeqConfig) -> N
         assert torch.equal(narrow.ids, first.ids)
         assert torch.equal(narrow.lengths, first.lengths)
         torch.testing.assert_close(narrow.log_probs, first.log_probs, rtol=1e-4, atol=1e-5)
+
+
+@every_config
+def test_decoding_happens_where_the_model_is(config: Seq2SeqConfig) -> None:
+    model, batch = machine(config), random_batch(config)
+    bend: dict[str, Any] = {"temperature": 1.3, "top_k": 4, "top_p": 0.9, "marginals": True}
+
+    def answers() -> list[Samples]:
+        kwargs: dict[str, Any] = {"max_length": 4, "min_length": 1, "forbid": (5,)}
+        generator = torch.Generator("cpu").manual_seed(0)
+        return [
+            greedy(model, batch, **kwargs),
+            beam(model, batch, width=3, n_best=2, **kwargs),
+            sample(model, batch, num_paths=3, generator=generator, **kwargs, **bend),
+        ]
+
+    expected = answers()
+    with elsewhere():
+        found = answers()
+    assert all(same(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
 
 
 def sequence_probabilities(

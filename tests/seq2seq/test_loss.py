@@ -65,6 +65,17 @@ def test_ordinal_mass_falls_with_distance() -> None:
     assert (soft[4:, :2] == 0).all()
 
 
+def test_a_target_never_emitted_stays_infinitely_wrong() -> None:
+    logits = LOGITS.clone()
+    logits[..., 4] = -torch.inf
+    assert (BATCH.target_out == 4).any()
+    for width in (0.01, 1.5):
+        soft = soft_targets(VOCABULARY, (4,), ordinal_width=width)
+        assert soft is not None
+        assert torch.isfinite(soft).all()
+        assert sequence_loss(logits, BATCH, soft=soft).isinf()
+
+
 def test_ids_never_emitted_leave_loss_and_gradient_finite() -> None:
     forbidden = torch.zeros(VOCABULARY)
     forbidden[:2] = -torch.inf

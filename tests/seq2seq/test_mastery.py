@@ -13,7 +13,8 @@ from quantseq.seq2seq.mastery import (
     share_by_length,
     teacher_forced_ids,
 )
-from quantseq.seq2seq.tokens import EOS, pad_sequences, teacher_forcing
+from quantseq.seq2seq.tokens import EOS, teacher_forcing
+from quantseq.seq2seq.tokens import batch as pad
 from tests.seq2seq.conftest import config_of, machine
 
 words = st.lists(st.integers(2, 4), max_size=5)
@@ -32,8 +33,8 @@ def slow_distance(a: list[int], b: list[int]) -> int:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(words, words), min_size=1, max_size=4))
 def test_edit_distance_is_the_recursion(pairs: list[tuple[list[int], list[int]]]) -> None:
-    answers, _ = pad_sequences([[*a, EOS] for a, _ in pairs])
-    truth, _ = pad_sequences([[*b, EOS] for _, b in pairs])
+    answers, _ = pad([[*a, EOS] for a, _ in pairs])
+    truth, _ = pad([[*b, EOS] for _, b in pairs])
     expected = [slow_distance(a, b) for a, b in pairs]
     assert edit_distances(answers, truth).tolist() == expected
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from beartype import beartype
-from jaxtyping import Float, Int, jaxtyped
+from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from quantseq.errors import ConfigError
@@ -13,7 +12,14 @@ from quantseq.seq2seq.loss import sequence_loss
 from quantseq.seq2seq.memory import Memory
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
-from tests.seq2seq.conftest import EVERY_CONFIG, config_of, machine, name_of, random_batch
+from tests.seq2seq.conftest import (
+    EVERY_CONFIG,
+    config_of,
+    elsewhere,
+    machine,
+    name_of,
+    random_batch,
+)
 
 every_config = pytest.mark.parametrize("config", EVERY_CONFIG, ids=name_of)
 
@@ -31,24 +37,25 @@ def valid(logits: Tensor, batch: Batch) -> Tensor:
 @every_config
 def test_shapes(config: Seq2SeqConfig) -> None:
     model, batch = machine(config), random_batch(config)
-
-    @jaxtyped(typechecker=beartype)
-    def check(
-        source: Int[Tensor, "S B"],
-        target: Int[Tensor, "T B"],
-        values: Float[Tensor, "B S M"],
-        logits: Float[Tensor, "T B V"],
-        step: Float[Tensor, "B V"],
-        hidden: Float[Tensor, "B H"],
-    ) -> None:
-        assert values.shape[-1] == config.memory_size
-        assert logits.shape[-1] == config.vocab_size
-        assert hidden.shape[-1] == config.state_size
-
+    (steps, size), (answered, _) = batch.source.shape, batch.target_in.shape
     memory = model.encode(batch)
     step, state = model.decode_step(batch.target_in[0], memory.state, memory)
-    check(batch.source, batch.target_in, memory.values, model(batch), step, state.hidden[-1])
+    assert memory.values.shape == (size, steps, config.memory_size)
+    assert model(batch).shape == (answered, size, config.vocab_size)
+    assert step.shape == (size, config.vocab_size)
     assert len(state.hidden) == len(state.cell) == config.layers
+    assert {hidden.shape for hidden in state.hidden} == {(size, config.state_size)}
+
+
+def test_shapes_in_signatures_are_checked_in_this_suite() -> None:
+    model, batch = machine(config_of()), random_batch(config_of())
+    memory = model.encode(batch)
+    with pytest.raises(TypeCheckError, match="ids"):
+        model.decode_step(batch.target_in, memory.state, memory)
+    with pytest.raises(TypeCheckError, match="logits"):
+        sequence_loss(memory.values[0], batch)
+    with pytest.raises(TypeCheckError, match="blocked"):
+        replace(memory, blocked=batch.source)
 
 
 @every_config
@@ -117,6 +124,24 @@ def test_train_mode_without_dropout_is_eval_mode(config: Seq2SeqConfig) -> None:
     model, batch = machine(config), random_batch(config)
     evaluated = model.eval()(batch)
     assert torch.equal(model.train()(batch), evaluated)
+
+
+@every_config
+def test_it_computes_where_its_weights_are(config: Seq2SeqConfig) -> None:
+    config = replace(config, dropout=0.3)
+    model, batch = machine(config), random_batch(config)
+    teacher = torch.zeros(batch.target_in.shape[0], dtype=torch.bool)
+    expected, free = model(batch), model(batch, teacher=teacher)
+    with elsewhere():
+        assert torch.equal(model(batch), expected)
+        assert torch.equal(model(batch, teacher=teacher), free)
+        assert torch.equal(step_by_step(model, batch)[0], step_by_step(model, batch)[0])
+        loss = sequence_loss(model.train()(batch), batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if config.attention != "none":
+            model.alignment(batch)
+        fresh = Seq2Seq(config)
+    assert model.device == loss.device == fresh.device == torch.device("cpu")
 
 
 @every_config
@@ -190,6 +215,9 @@ def test_alignment_sums_to_one_over_the_source() -> None:
     assert weights.shape == (batch.target_in.shape[0], batch.size, batch.source.shape[0])
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:2]))
     assert (weights[:, 1, 1:] == 0).all()
+    dropped = machine(config_of(attention="luong", dropout=0.5)).train()
+    assert torch.equal(dropped.alignment(batch), dropped.alignment(batch))
+    assert dropped.training
     with pytest.raises(ConfigError, match="attention"):
         machine(config_of()).alignment(batch)
 
@@ -213,6 +241,23 @@ def test_missing_streams_and_bad_lengths_are_refused() -> None:
         machine(config_of(condition_streams=(2,))).encode(random_batch(config_of()))
     with pytest.raises(ConfigError, match="lengths"):
         machine(config).encode(replace(batch, source_lengths=batch.source_lengths * 0))
+
+
+@pytest.mark.parametrize("name", ["source", "target_in", "source_extra", "condition"])
+@pytest.mark.parametrize("bad", [-1, 7])
+@pytest.mark.parametrize("attention", ["none", "bahdanau"])
+def test_ids_outside_the_vocabulary_are_named(name: str, bad: int, attention: str) -> None:
+    config = config_of(
+        source_streams=(3, 4) if name != "source" else (),
+        condition_streams=(2,) if name == "condition" else (),
+        bidirectional=True,
+        attention=attention,
+    )
+    batch = random_batch(config)
+    ids = getattr(batch, name).clone()
+    ids.view(-1)[0] = bad
+    with pytest.raises(ConfigError, match=rf"Batch.{name}.*got.*{bad}"):
+        machine(config)(replace(batch, **{name: ids}))
 
 
 def test_the_smoke_batch_of_the_tutorial() -> None:

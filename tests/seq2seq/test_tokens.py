@@ -1,5 +1,9 @@
 """Padding loses nothing, and a batch refuses parts that do not fit."""
 
+from collections.abc import Iterator
+from typing import Any
+
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -7,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError
-from quantseq.seq2seq.tokens import EOS, PAD, Batch, pad_sequences, teacher_forcing
+from quantseq.seq2seq.tokens import EOS, PAD, Batch, random_sequences, teacher_forcing
+from quantseq.seq2seq.tokens import batch as pad
 from tests.seq2seq.conftest import config_of, random_batch
 
 sequences = st.lists(st.lists(st.integers(2, 50), max_size=9), min_size=1, max_size=8)
@@ -16,7 +21,7 @@ sequences = st.lists(st.lists(st.integers(2, 50), max_size=9), min_size=1, max_s
 @given(sequences, st.integers(0, 3))
 def test_padding_keeps_every_sequence(given_sequences: list[list[int]], more: int) -> None:
     longest = max(map(len, given_sequences))
-    matrix, lengths = pad_sequences(given_sequences, longest + more)
+    matrix, lengths = pad(given_sequences, longest + more)
     assert matrix.shape == (longest + more, len(given_sequences))
     for column, sequence in enumerate(given_sequences):
         assert matrix[: lengths[column], column].tolist() == sequence
@@ -24,21 +29,21 @@ def test_padding_keeps_every_sequence(given_sequences: list[list[int]], more: in
 
 
 def test_the_example_of_the_tutorial() -> None:
-    matrix, lengths = pad_sequences([[5, 7, 8], [6, 3], [3], [1]])
+    matrix, lengths = pad([[5, 7, 8], [6, 3], [3], [1]])
     assert matrix.tolist() == [[5, 6, 3, 1], [7, 3, 0, 0], [8, 0, 0, 0]]
     assert lengths.tolist() == [3, 2, 1, 1]
     assert matrix.dtype == lengths.dtype == np.int64
 
 
 def test_more_rows_than_needed_are_padding() -> None:
-    matrix, _ = pad_sequences([[5, 7, 8], [6, 3]], max_sequence_length=5)
+    matrix, _ = pad([[5, 7, 8], [6, 3]], max_sequence_length=5)
     assert matrix[:, 0].tolist() == [5, 7, 8, 0, 0]
 
 
 @pytest.mark.parametrize(("given_sequences", "rows"), [([], None), ([[1, 2]], 1)])
 def test_padding_refuses(given_sequences: list[list[int]], rows: int | None) -> None:
     with pytest.raises(ConfigError):
-        pad_sequences(given_sequences, rows)
+        pad(given_sequences, rows)
 
 
 def test_teacher_forcing_starts_and_ends_with_eos() -> None:
@@ -55,6 +60,15 @@ def test_sources_may_differ_from_targets() -> None:
     assert batch.target_out[:, 0].tolist() == [5, EOS]
 
 
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Switch the suite's shape checks off, to see what a user sees."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_a_batch_refuses_what_does_not_fit() -> None:
     batch = teacher_forcing([[5, 6], [7]])
     with pytest.raises(ConfigError, match="source_lengths"):
@@ -85,3 +99,32 @@ def test_a_source_alone_is_a_batch() -> None:
     batch = Batch.of_source(torch.tensor([[5, 6]]), torch.tensor([1, 1]))
     assert batch.size == 2
     assert batch.target_in.shape == (0, 2)
+
+
+def test_random_sequences_are_those_of_the_tutorial() -> None:
+    batches = random_sequences(3, 8, 2, 10, 100)
+    first, second = next(batches), next(batches)
+    assert first != second
+    assert len(first) == 100
+    assert {len(sequence) for sequence in first} == set(range(3, 9))
+    assert {token for sequence in first for token in sequence} == set(range(2, 10))
+    assert EOS not in first[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(8, 3, 2, 10, 5), (0, 3, 2, 10, 5), (3, 8, 10, 10, 5), (3, 8, -1, 10, 5), (3, 8, 2, 10, 0)],
+)
+def test_impossible_ranges_are_refused_at_once(arguments: Any) -> None:
+    with pytest.raises(ConfigError):
+        random_sequences(*arguments)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ConfigError, match="seed"):
+        random_sequences(3, 8, 2, 10, 100, seed=-1)
+
+
+def test_same_seed_same_sequences() -> None:
+    assert next(random_sequences(3, 8, 2, 10, 9)) == next(random_sequences(3, 8, 2, 10, 9))
+    assert next(random_sequences(3, 8, 2, 10, 9)) != next(random_sequences(3, 8, 2, 10, 9, seed=1))

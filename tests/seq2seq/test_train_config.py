@@ -12,6 +12,10 @@ from quantseq.seq2seq.train_config import TrainConfig
     "changes",
     [
         {"steps": 0},
+        {"steps": 1.5},
+        {"steps": True},
+        {"validate_every": 2.0},
+        {"patience": 1.5},
         {"optimiser": "sgd"},
         {"learning_rate": 0.0},
         {"learning_rate": float("nan")},

@@ -1,13 +1,12 @@
 """Training is exact: same seed same bits, stopped and resumed or not."""
 
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ import torch
 
 from quantseq.errors import ConfigError, ModelFileError, TrainingError
 from quantseq.seq2seq import training
-from quantseq.seq2seq.model import Seq2Seq
+from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 from quantseq.seq2seq.tokens import PAD, Batch
 from quantseq.seq2seq.toys import EVALUATION, ToySource
 from quantseq.seq2seq.training import (
@@ -24,9 +23,8 @@ from quantseq.seq2seq.training import (
     TrainingHistory,
     evaluate_loss,
     fit,
-    set_threads,
 )
-from tests.seq2seq.conftest import config_of
+from tests.seq2seq.conftest import EVERY_CONFIG, config_of, elsewhere, name_of, random_batch
 
 CONFIG = config_of(vocab_size=10, bidirectional=True, attention="bahdanau", dropout=0.3)
 SOURCE = ToySource(batch_size=12)
@@ -140,36 +138,111 @@ def test_the_state_of_another_fit_is_refused(tmp_path: Path) -> None:
         train(seed=1, checkpoint=tmp_path, resume=True)
 
 
-CHILD = """
-import sys
-from pathlib import Path
-from tests.seq2seq.test_training import set_threads, train
-set_threads(1)
-print("go", flush=True)
-train(checkpoint=Path(sys.argv[1]), resume=True, on_step=lambda report: print(report.step, flush=True))
-"""
+def test_resuming_on_other_data_is_refused(tmp_path: Path) -> None:
+    train(checkpoint=tmp_path)
+    other = replace(SOURCE, seed=1)
+    with pytest.raises(ModelFileError, match="data"):
+        fit(
+            Seq2Seq(CONFIG),
+            other,
+            PLAN,
+            seed=0,
+            validation=VALIDATION,
+            checkpoint=tmp_path,
+            resume=True,
+        )
+    with pytest.raises(ModelFileError, match="data"):
+        fit(
+            Seq2Seq(CONFIG),
+            SOURCE,
+            PLAN,
+            seed=0,
+            validation=VALIDATION[:1],
+            checkpoint=tmp_path,
+            resume=True,
+        )
+
+
+def test_a_new_fit_replaces_an_old_state_at_once(tmp_path: Path) -> None:
+    train(seed=1, checkpoint=tmp_path)
+    with pytest.raises(StopError):
+        train(checkpoint=tmp_path, on_step=stop_at(0))
+    resumed, history = train(checkpoint=tmp_path, resume=True)
+    expected, whole = train()
+    assert torch.equal(weights(resumed), weights(expected))
+    assert timeless(history) == timeless(whole)
+
+
+@pytest.mark.parametrize("config", EVERY_CONFIG, ids=name_of)
+def test_every_architecture_resumes_to_the_same_bits(config: Seq2SeqConfig, tmp_path: Path) -> None:
+    config = replace(config, dropout=0.2)
+
+    @dataclass
+    class Batches:
+        def batch(self, step: int) -> Batch:
+            return random_batch(config, seed=step)
+
+    plan = replace(PLAN, steps=4, scheduled_sampling="inverse_sigmoid", validate_every=2)
+    kwargs: dict[str, Any] = {"seed": 0, "validation": [random_batch(config, seed=99)]}
+    straight, resumed = Seq2Seq(config), Seq2Seq(config)
+    history = fit(straight, Batches(), plan, **kwargs)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            Seq2Seq(config),
+            Batches(),
+            plan,
+            checkpoint=tmp_path,
+            on_step=stop_at(1, KeyboardInterrupt),
+            **kwargs,
+        )
+    whole = fit(resumed, Batches(), plan, checkpoint=tmp_path, resume=True, **kwargs)
+    assert torch.equal(weights(resumed), weights(straight))
+    assert timeless(whole) == timeless(history)
+
+
+KILLED = replace(
+    PLAN,
+    steps=30,
+    learning_rate=0.1,
+    schedule="plateau",
+    scheduled_sampling="inverse_sigmoid",
+    ordinal_width=0.7,
+    validate_every=2,
+    plateau_patience=1,
+    patience=8,
+    checkpoint_every=1,
+)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_sigkill_at_any_moment_then_resume_gives_the_same_bits(tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    for line in ("5", "9"):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root)},
-        )
-        assert child.stdout is not None
-        for said in child.stdout:
-            if said.strip() == line:
-                break
+    began = time.perf_counter()
+    expected, history = train(KILLED, checkpoint=tmp_path / "straight")
+    duration = time.perf_counter() - began
+    random, folder = Random(0), tmp_path / "killed"
+    fork, killed = multiprocessing.get_context("fork"), 0
+    for _ in range(12):  # a state is written at every step, so that many a kill meets a write
+        kwargs = {"checkpoint": folder, "resume": True}
+        child = fork.Process(target=train, args=(KILLED,), kwargs=kwargs)
+        child.start()
+        child.join(random.uniform(0.0, 0.4) * duration)
         child.kill()
-        child.wait()
-        child.stdout.close()
-    model, _ = train(checkpoint=tmp_path, resume=True)
-    assert torch.equal(weights(model), weights(train()[0]))
+        child.join()
+        killed += child.exitcode == -signal.SIGKILL
+    assert killed >= 3
+    model, whole = train(KILLED, checkpoint=folder, resume=True)
+    assert torch.equal(weights(model), weights(expected))
+    assert timeless(whole) == timeless(history)
+
+
+def test_a_fit_happens_where_the_model_is(tmp_path: Path) -> None:
+    expected, _ = train()
+    with elsewhere():
+        with pytest.raises(KeyboardInterrupt):
+            train(checkpoint=tmp_path, on_step=stop_at(5, KeyboardInterrupt))
+        model, _ = train(checkpoint=tmp_path, resume=True)
+    assert torch.equal(weights(model), weights(expected))
 
 
 def test_ctrl_c_ends_after_the_step_and_saves(tmp_path: Path) -> None:
@@ -325,12 +398,20 @@ def test_an_unmasked_loss_needs_padding() -> None:
         fit(model, SOURCE, replace(PLAN, masked_loss=False), seed=0)
 
 
-def test_threads_are_set_in_one_place() -> None:
-    set_threads(1)
-    assert torch.get_num_threads() == 1
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [(replace(PLAN, schedule="plateau"), "plateau"), (replace(PLAN, patience=3), "patience")],
+)
+def test_what_looks_at_validation_needs_some(plan: TrainConfig, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        fit(Seq2Seq(CONFIG), SOURCE, plan, seed=0)
 
 
-def test_a_fit_is_not_slow() -> None:
-    began = time.process_time()
-    train(replace(PLAN, steps=50))
-    assert time.process_time() - began < 20
+def test_a_validation_loss_that_is_no_number_is_a_named_error() -> None:
+    model = Seq2Seq(CONFIG)
+    with torch.no_grad():
+        model.decoder.bias.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="validation loss after 0 steps"):
+        fit(model, SOURCE, PLAN, seed=0, validation=VALIDATION)
+    with pytest.raises(ConfigError, match="at least one batch"):
+        evaluate_loss(model, [])
