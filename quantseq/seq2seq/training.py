@@ -329,7 +329,9 @@ class _Fit:
 
 
 @torch.no_grad()
-def evaluate_loss(model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = True) -> float:
+def evaluate_loss(
+    model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = True, free_running: bool = False
+) -> float:
     """Mean loss per target token over batches, in eval mode, against one-hot targets.
 
     Parameters
@@ -340,6 +342,8 @@ def evaluate_loss(model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = Tr
         At least one.
     masked : bool
         Whether padding is left out.
+    free_running : bool
+        Whether the decoder is fed its own most probable ids instead of the truth.
 
     Returns
     -------
@@ -351,7 +355,8 @@ def evaluate_loss(model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = Tr
     total, tokens = 0.0, 0
     for batch in batches:
         count = int(batch.target_lengths.sum()) if masked else batch.target_out.numel()
-        total += float(sequence_loss(model(batch), batch, masked=masked)) * count
+        teacher = torch.zeros(len(batch.target_in), dtype=torch.bool) if free_running else None
+        total += float(sequence_loss(model(batch, teacher=teacher), batch, masked=masked)) * count
         tokens += count
     model.train(was_training)
     return total / tokens
