@@ -107,7 +107,7 @@ def train(
     if not quiet:
         for line in lines:
             typer.echo(line)
-        typer.echo(f"Model: {folder}")
+        typer.echo(f"{'Model' if toy is None else 'Model and charts'}: {folder}")
 
 
 def _only_for(task: str, **given: object) -> None:

@@ -100,9 +100,10 @@ def study_copy(
                 found[case, one] = run
                 bar.step(1, last=case.name)
     except KeyboardInterrupt as stop:
+        done = sum(_place(out, case, one, batches).exists() for case, one in asked)
         raise KeyboardInterrupt(
-            f"{len(list((out / 'runs').glob('*.json')))} finished trainings are kept in "
-            f"{str(out / 'runs')!r}; the same command goes on from them."
+            f"{done} of {len(asked)} trainings are finished and kept in {str(out / 'runs')!r}; the same "
+            "command goes on from them."
         ) from stop
     groups = {case: [found[case, one] for kind, one in asked if kind == case] for case in CASES}
     return _write(out, groups, seed=seed, batches=batches)
@@ -263,8 +264,8 @@ def describe(result: dict[str, Any]) -> list[dict[str, str]]:
             "range": f"{row['exact_match_low']:.1%}-{row['exact_match_high']:.1%}",
             "loss": f"{row['loss']:.4f}",
             f"mastered of {seeds}": str(row["mastered"]),
-            "batches": _or_dash(row["batches_to_mastery"], ".0f"),
-            "seconds": _or_dash(row["seconds_to_mastery"], ".1f"),
+            "at batch": _or_dash(row["batches_to_mastery"], ".0f"),
+            "at second": _or_dash(row["seconds_to_mastery"], ".1f"),
             "seconds in all": f"{row['seconds']:.1f}",
         }
         for row in result["table"]

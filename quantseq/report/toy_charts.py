@@ -181,7 +181,7 @@ def attention_map(
                 facecolor=ink.accent,
                 edgecolor=ink.line,
                 linewidth=0,
-                alpha=0.04 + 0.96 * weight,
+                alpha=round(0.04 + 0.96 * weight, 2),
             )
             if weight >= 0.05:
                 axes.annotate(
@@ -189,7 +189,7 @@ def attention_map(
                     (column, row),
                     ha="center",
                     va="center",
-                    color=ink.surface if weight > 0.5 else ink.ink,
+                    color=ink.surface if weight > 0.65 else ink.ink,
                 )
         axes.set_xlim(-0.5, len(source) - 0.5)
         axes.set_ylim(len(target) - 0.5, -0.5)
@@ -256,20 +256,20 @@ def small_multiples(
         headings = list(next(iter(rows.values())))
         grid = figure.subplots(len(rows), len(headings), sharey=True, sharex="row", squeeze=False)
         seen: dict[str, Line2D] = {}
-        for line, (unit, panels) in zip(grid, rows.items(), strict=True):
-            for axes, heading in zip(line, headings, strict=True):
+        for rank, (unit, panels) in enumerate(rows.items()):
+            longest = max(float(band.where[-1]) for bands in panels.values() for band in bands)
+            for axes, heading in zip(grid[rank], headings, strict=True):
                 dress(axes, ink)
                 _bands(axes, ink, panels[heading], seen)
                 axes.set_xlabel(unit, color=ink.muted)
-                axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+                axes.set_xlim(0, longest or 1.0)
+                axes.xaxis.set_major_locator(MaxNLocator(4))
                 axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
-                axes.set_xlim(left=0)
-                if line is grid[0]:
+                if rank == 0:
                     axes.set_title(heading, loc="left", color=ink.ink, fontweight="bold")
-                if log:
-                    continue
-                axes.set_ylim(0, 1.02)
-                axes.set_yticks([0, 0.5, 1], [percent_text(tick) for tick in (0, 0.5, 1)])
+                if not log:
+                    axes.set_ylim(0, 1.02)
+                    axes.set_yticks([0, 0.5, 1], [percent_text(tick) for tick in (0, 0.5, 1)])
         if log:
             log_axis(grid[0, 0])
         figure.suptitle(f"{title}\n", x=0.01, ha="left", color=ink.ink, fontweight="bold")

@@ -35,6 +35,9 @@ LOOKS = 40
 FRESH = 500
 """Sequences that each look measures on."""
 
+WARM_UP = 3
+"""Batches that a machine of the same kind, thrown away, takes before the clock runs."""
+
 
 @dataclass(frozen=True)
 class StudyCase:
@@ -191,6 +194,8 @@ def run_case(case: StudyCase, *, seed: int, batches: int) -> StudyRun:
             look(report.step + 1)
             since = time.perf_counter()
 
+    warm = Seq2Seq(case.architecture, seed=seed)
+    fit(warm, CopySource(seed=seed), training_of(WARM_UP), seed=seed)
     look(0)
     since = time.perf_counter()
     fit(model, CopySource(seed=seed), training_of(batches), seed=seed, on_step=told)
