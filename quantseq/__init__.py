@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from quantseq.pipeline.data import fetch, sample_panel
     from quantseq.pipeline.demo import demo
     from quantseq.pipeline.forecasting import outlook
-    from quantseq.pipeline.training import train_copy, train_price
+    from quantseq.pipeline.study import study_copy
+    from quantseq.pipeline.toys import train_copy
+    from quantseq.pipeline.training import train_price
     from quantseq.trading.account import Costs
 
 __version__ = "0.1.0"
@@ -59,7 +61,8 @@ _HOMES = {
     "read_panel": "market.tables",
     "sample_panel": "pipeline.data",
     "save_forecaster": "forecast.model_folder",
-    "train_copy": "pipeline.training",
+    "study_copy": "pipeline.study",
+    "train_copy": "pipeline.toys",
     "train_price": "pipeline.training",
 }
 
@@ -84,6 +87,7 @@ __all__ = [
     "read_panel",
     "sample_panel",
     "save_forecaster",
+    "study_copy",
     "train_copy",
     "train_price",
 ]

@@ -5,8 +5,8 @@ Owns how progress looks. Knows nothing of what is being done.
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
+from typing import Protocol, TextIO
 
 LOG_SECONDS = 10.0
 """A log gets a line this often, and none for work that is done sooner."""
@@ -78,9 +78,23 @@ class Progress:
             shown.close()
 
     def say(self, line: str) -> None:
-        """One line of news."""
-        if not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+        """One line of news, on standard error."""
+        self._write(line, sys.stderr)
+
+    def tell(self, line: str) -> None:
+        """One line of the result, on standard output, as soon as it is known."""
+        self._write(line, sys.stdout)
+
+    def _write(self, line: str, file: TextIO) -> None:
+        """Write above an open bar, which moves down."""
+        if self._quiet:
+            return
+        with ExitStack() as stack:
+            if sys.stderr.isatty():
+                from tqdm import tqdm
+
+                stack.enter_context(tqdm.external_write_mode(file=file))
+            print(line, file=file, flush=True)
 
 
 SILENT = Progress(quiet=True)

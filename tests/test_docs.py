@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from quantseq.pipeline import study
 from quantseq.pipeline.backtesting import BacktestOutcome, to_json
+from quantseq.pipeline.toys import train_copy
+from quantseq.seq2seq.study import CASES, StudyRun
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,7 +47,7 @@ def test_the_readmes_tree_is_the_tree() -> None:
 
 
 def test_every_command_stands_in_the_readme() -> None:
-    for group in ([], ["data"]):
+    for group in ([], ["data"], ["study"]):
         text = subprocess.run(
             [sys.executable, "-m", "quantseq", *group, "--help"],
             capture_output=True,
@@ -62,7 +65,9 @@ def test_every_make_target_exists() -> None:
         assert re.search(rf"^{target}:", makefile, re.M)
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/json.md", "data/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "ARCHITECTURE.md", "docs/json.md", "docs/study.md", "data/README.md"]
+)
 def test_links_between_documents_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
@@ -79,6 +84,30 @@ def test_the_documented_keys_of_a_backtest_are_there(small_run: BacktestOutcome)
             value = result
             for name in names:
                 value = value[int(name)] if name.isdigit() else value[name]
+
+
+def test_the_documented_keys_of_the_toys_are_all_there_are(tmp_path: Path) -> None:
+    text = (ROOT / "docs/json.md").read_text(encoding="utf-8")
+    text = text.split("## `train --task copy`")[1].split("\n## ")[0]
+    documented = {
+        key
+        for cell in re.findall(r"^\| (`.*?`) \|", text, re.M)
+        for key in re.findall(r"`([^`]+)`", cell)
+    }
+    assert documented == set(train_copy("seed", out=tmp_path, batches=1))
+
+
+def test_the_documented_keys_of_a_study_are_all_there_are(tmp_path: Path) -> None:
+    text = (ROOT / "docs/json.md").read_text(encoding="utf-8").split("## `study copy`")[1]
+    documented = {
+        key
+        for cell in re.findall(r"^\| (`.*?`) \|", text.split("\n## ")[0], re.M)
+        for key in re.findall(r"`([^`]+)`", cell)
+    }
+    run = StudyRun("x", 0, 1, [0, 1], [0.0, 1.0], [0.0, 1.0], [2.0, 1.0])
+    result = study._write(tmp_path, {case: [run] for case in CASES}, seed=0, batches=1)
+    (row,) = {tuple(row) for row in result["table"]}
+    assert documented == set(result) - {"table"} | {f"table[].{name}" for name in row}
 
 
 def test_the_version_is_one() -> None:

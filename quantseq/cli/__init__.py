@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import models, prices, runs
+from quantseq.cli import models, prices, runs, toys
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -62,7 +62,7 @@ _add(
 )
 _add(
     models.train,
-    "quantseq train --task copy",
+    "quantseq train --task copy --preset seed",
     "quantseq train --task price --symbols AAPL,MSFT --out data/models/price",
 )
 _add(models.forecast, "quantseq forecast AAPL --horizon 5 --csv aapl.csv")
@@ -81,6 +81,18 @@ _add(prices.import_, "quantseq data import prices.csv --symbol MINE", to=data, n
 _add(prices.list_, "quantseq data list", to=data, name="list")
 _add(prices.check, "quantseq data check AAPL", to=data)
 _add(prices.remove, "quantseq data rm AAPL", to=data, name="rm")
+
+study = typer.Typer(
+    help="Compare kinds of machines on the toy task.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(study, name="study")
+_add(
+    toys.copy_,
+    "quantseq study copy --seeds 5",
+    "quantseq study copy --batches 500 --out /tmp/study",
+    to=study,
+    name="copy",
+)
 
 
 def main() -> None:

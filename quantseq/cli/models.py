@@ -29,7 +29,7 @@ from quantseq.errors import ConfigError
 
 
 def train(
-    task: Annotated[str, typer.Option(help="copy (the toy task) or price.")],
+    task: Annotated[str, typer.Option(help="price, or a toy task: copy, reverse, sort.")],
     more: Symbols = None,
     symbols: Annotated[
         list[str] | None,
@@ -37,10 +37,10 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="For copy: seed, bidirectional, attention or strong [strong]."),
+        typer.Option(help="For toys: seed, bidirectional, attention or strong [strong]."),
     ] = None,
     batches: Annotated[
-        int | None, typer.Option(min=1, help="For copy: training batches instead of the preset's.")
+        int | None, typer.Option(min=1, help="For toys: training batches instead of the preset's.")
     ] = None,
     panel: PanelFile = None,
     start: Start = None,
@@ -58,28 +58,36 @@ def train(
     quiet: Quiet = False,
     json: Json = None,
 ) -> None:
-    """Train the model: on the copy task, or on prices after the copy gate."""
-    from quantseq.pipeline import training
+    """Train the model: on prices after the copy gate, or on a toy task that validates the machine.
+
+    A toy task prints loss and three samples, teacher-forced and free-running, before batch 0, 1000,
+    2000, ..., then how well fresh and longer sequences are answered; its charts lie beside the model.
+    """
+    from quantseq.pipeline import toys, training
+    from quantseq.seq2seq.toys import TOYS
 
     places, progress = places_at(data_dir), progress_of(quiet)
     folder = out or places.models / task
-    if task == "copy":
+    toy = next((known for known in TOYS if known == task), None)
+    if toy is not None:
         _only_for(
             "price", more=more, symbols=symbols, panel=panel, start=start, end=end, horizon=horizon
         )
-        metrics = training.train_copy(
+        metrics = toys.train_copy(
             preset or "strong",
             out=folder,
             seed=seed,
             batches=batches,
+            toy=toy,
             resume=resume,
             progress=progress,
         )
+        lines = toys.describe(metrics)
     elif task == "price":
         from quantseq.forecast.networks import ForecasterConfig
         from quantseq.pipeline.data import resolve_panel
 
-        _only_for("copy", preset=preset, batches=batches)
+        _only_for("copy, reverse or sort", preset=preset, batches=batches)
         wanted = symbol_list(more, symbols)
         prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
         metrics = training.train_price(
@@ -92,13 +100,14 @@ def train(
             resume=resume,
             progress=progress,
         )
+        lines = training.describe(metrics)
     else:
-        raise ConfigError(f"There is no task {task!r}. Choose copy or price.")
+        raise ConfigError(f"There is no task {task!r}. Choose price, {', '.join(TOYS)}.")
     save_json(json, metrics)
     if not quiet:
-        for line in training.describe(metrics):
+        for line in lines:
             typer.echo(line)
-        typer.echo(f"Model: {folder}")
+        typer.echo(f"{'Model' if toy is None else 'Model and charts'}: {folder}")
 
 
 def _only_for(task: str, **given: object) -> None:

@@ -1,12 +1,11 @@
-"""Training: the toy task, the gate that rests on it, and the price model."""
+"""Training: the copy gate, and the price model behind it."""
 
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from quantseq.config import Places
 from quantseq.errors import ConfigError, NotEnoughDataError
@@ -17,50 +16,13 @@ from quantseq.forecast.model_folder import save_forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.manifest import versions
-from quantseq.progress import SILENT, Bar, Progress
-from quantseq.seq2seq import copy_task
+from quantseq.pipeline.step_bars import StepBars
+from quantseq.progress import SILENT, Progress
 from quantseq.seq2seq.gate import GateRecord, ensure_gate
-from quantseq.seq2seq.training import StepReport, set_threads
+from quantseq.seq2seq.training import set_threads
 
 VALIDATION_SHARE = 0.15
 """Share of the calendar, at its end, that `train_price` holds out for validation."""
-
-
-class _StepBars:
-    """Shows one bar per network as its training steps are reported."""
-
-    def __init__(self, progress: Progress, title: Callable[[int], str]) -> None:
-        self._progress, self._title = progress, title
-        self._open: ExitStack | None = None
-        self._bar: Bar | None = None
-        self._member = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._open is not None:
-            self._open.close()
-
-    def member(self, member: int, report: StepReport) -> None:
-        """Move the bar of this member, opening it with its first report."""
-        if self._bar is None or member != self._member:
-            self.__exit__()
-            self._open = ExitStack()
-            self._bar = self._open.enter_context(
-                self._progress.bar(self._title(member), report.steps, unit="batch")
-            )
-            self._member = member
-            if report.step:
-                self._bar.step(report.step)
-        figures: dict[str, float | str] = {"loss": f"{report.loss:.4f}"}
-        if report.best_loss is not None:
-            figures["validation"] = f"{report.best_loss:.4f}"
-        self._bar.step(1, **figures)
-
-    def only(self, report: StepReport) -> None:
-        """Move the one bar there is."""
-        self.member(0, report)
 
 
 def pass_gate(
@@ -74,7 +36,7 @@ def pass_gate(
         If it has not.
     """
     set_threads(1)
-    with _StepBars(progress, lambda _: "copy gate") as bars:
+    with StepBars(progress, lambda _: "copy gate") as bars:
         record = ensure_gate(
             config.architecture(), folder=places.gates, seed=seed, on_step=bars.only
         )
@@ -84,43 +46,6 @@ def pass_gate(
         f"(bar {record.bar:.1%})."
     )
     return record
-
-
-def train_copy(
-    preset: str = "strong",
-    *,
-    out: Path,
-    seed: int = 0,
-    batches: int | None = None,
-    resume: bool = False,
-    progress: Progress = SILENT,
-) -> dict[str, Any]:
-    """Train on random sequences until they can be reproduced, and measure it.
-
-    Parameters
-    ----------
-    preset : str
-        One of `quantseq.seq2seq.copy_task.PRESETS`.
-    out : Path
-        Model folder; ``metrics.json`` and the training state lie in it too.
-    seed : int
-    batches : int, optional
-        Training batches instead of the preset's.
-    resume : bool
-        Go on from the last checkpoint in `out`.
-    progress : Progress
-
-    Returns
-    -------
-    dict
-        The content of ``metrics.json``.
-    """
-    set_threads(1)
-    with _StepBars(progress, lambda _: f"copy task, preset {preset}") as bars:
-        result = copy_task.train_copy(
-            preset, seed=seed, out=out, batches=batches, resume=resume, on_step=bars.only
-        )
-    return dict(result.metrics)
 
 
 def train_price(
@@ -188,7 +113,7 @@ def train_price(
     with ExitStack() as stack:
         if jobs == 1:
             bars = stack.enter_context(
-                _StepBars(progress, lambda i: f"network {i + 1} of {chosen.members}")
+                StepBars(progress, lambda i: f"network {i + 1} of {chosen.members}")
             )
             told: dict[str, Any] = {"on_step": bars.member}
         else:
@@ -236,20 +161,11 @@ def _prepare_state(state: Path, identity: dict[str, Any], *, resume: bool) -> No
 
 
 def describe(metrics: dict[str, Any]) -> list[str]:
-    """Metrics of either task in a few lines of text."""
-    if metrics["task"] == "price":
-        kept = metrics["shrinkage"]
-        return [
-            f"Trained on {len(metrics['symbols'])} symbols until {metrics['train_until']}, "
-            f"validated until {metrics['trained_until']}, in {metrics['seconds']:.0f} s.",
-            f"Validation let {kept['weight']:.0%} of the network through "
-            f"({kept['gain']:+.4f} nats over the reference, cross-fitted).",
-        ]
-    losses = ", ".join(f"{at}: {loss:.3f}" for at, loss in metrics["loss_at"].items())
-    lengths = ", ".join(f"{n}: {v:.1%}" for n, v in metrics["exact_match_by_length"].items())
+    """Metrics of a price model in a few lines of text."""
+    kept = metrics["shrinkage"]
     return [
-        f"Loss at batch {losses}",
-        f"Free-running exact match: {metrics['exact_match']:.2%} of fresh sequences",
-        f"  by length {lengths}",
-        f"Teacher-forced token accuracy: {metrics['token_accuracy']:.2%}",
+        f"Trained on {len(metrics['symbols'])} symbols until {metrics['train_until']}, "
+        f"validated until {metrics['trained_until']}, in {metrics['seconds']:.0f} s.",
+        f"Validation let {kept['weight']:.0%} of the network through "
+        f"({kept['gain']:+.4f} nats over the reference, cross-fitted).",
     ]

@@ -4,7 +4,7 @@ Owns shapes, axes and ticks. Does not know what a run is, computes no statistic,
 a drawing takes its colours by role from an `Ink`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from quantseq.market.bars import Dates, Floats
-from quantseq.report.axes import (
-    MAX_POINTS,
-    dress,
-    log_axis,
-    percent_text,
-    plain_text,
-    plot,
-    thin,
-)
+from quantseq.report.axes import percent_text, plain_text, plot
 from quantseq.report.ink import Drawing, Ink, png
 
 
@@ -269,55 +261,5 @@ def fan_chart_png(
             "grey line: adjusted close",
             color=ink.muted,
         )
-
-    return png(draw, size)
-
-
-def loss_curve_png(
-    steps: Sequence[int],
-    losses: Sequence[float],
-    *,
-    exact_match_by_length: Mapping[int, float],
-    title: str = "Training",
-    size: tuple[int, int] = (900, 380),
-) -> bytes:
-    """Picture of a training: the loss by batch, and how many fresh sequences came back exactly.
-
-    Parameters
-    ----------
-    steps, losses : sequences
-        Batch number and loss, equally long.
-    exact_match_by_length : mapping of int to float
-        Share of exact copies for each source length; may be empty.
-    title : str
-        Heading of the left panel.
-    size : (width, height)
-        In CSS pixels; the PNG has twice as many.
-    """
-
-    def draw(figure: Figure, ink: Ink) -> None:
-        shares = dict(sorted(exact_match_by_length.items()))
-        panels = figure.add_gridspec(1, 2 if shares else 1, width_ratios=[3, 2] if shares else [1])
-        axes = figure.add_subplot(panels[0, 0])
-        dress(axes, ink)
-        keep = thin(np.asarray(losses, dtype=np.float64), 2 * MAX_POINTS)
-        axes.plot(
-            np.asarray(steps)[keep], np.asarray(losses)[keep], color=ink.accent, linewidth=1.4
-        )
-        log_axis(axes)
-        axes.set_xlabel("batch", color=ink.muted)
-        axes.set_title(f"{title}: loss, log scale", loc="left", color=ink.ink, fontweight="bold")
-        if not shares:
-            return
-        bars = figure.add_subplot(panels[0, 1])
-        dress(bars, ink)
-        where = np.arange(len(shares))
-        bars.bar(where, list(shares.values()), width=0.6, color=ink.accent, alpha=0.85)
-        bars.set_xticks(where, [str(length) for length in shares])
-        bars.set_xlim(-0.6, len(shares) - 0.4)
-        bars.set_ylim(0, 1.02)
-        bars.yaxis.set_major_formatter(FuncFormatter(percent_text))
-        bars.set_xlabel("length of the source", color=ink.muted)
-        bars.set_title("exact copies", loc="left", color=ink.ink, fontweight="bold")
 
     return png(draw, size)

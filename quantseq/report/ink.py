@@ -1,4 +1,4 @@
-"""From a drawing to bytes: an SVG that follows the page's theme, or a PNG that stands alone.
+"""From a drawing to bytes: an SVG that follows the page's theme, or pictures that stand alone.
 
 Owns sentinel colours, chart fonts, and what is stripped from matplotlib's output. Knows nothing of
 what is drawn: a drawing is any function of a figure and an `Ink`.
@@ -14,11 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context as style_context
+
+from quantseq.files import write_bytes, write_text
 
 SALT = "quantseq"
 _STYLE = {
@@ -111,18 +114,46 @@ def svg(draw: Drawing, size: Size, *, prefix: str, title: str, description: str)
     title, description : str
         What a screen reader says; escaped here.
     """
-    buffer = io.StringIO()
-    with style_context(["default", _STYLE]):
-        figure = _figure(draw, size, THEMED, pad=3)
-        figure.patch.set_visible(False)
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    body = _slim(buffer.getvalue(), prefix)
+    body = _svg_body(draw, size, THEMED, prefix, pad=3)
+    for field in fields(Ink):
+        body = body.replace(getattr(THEMED, field.name), f"var(--{field.name})")
     head = (
         f'<svg role="img" viewBox="0 0 {size[0]} {size[1]}" aria-labelledby="{prefix}-t {prefix}-d">'
         f'<title id="{prefix}-t">{escape(title)}</title>'
         f'<desc id="{prefix}-d">{escape(description)}</desc>'
     )
     return Markup(f"{head}{body}</svg>")  # noqa: S704  (its parts are escaped above or by the backend)
+
+
+def svg_file(draw: Drawing, size: Size, *, title: str, description: str) -> str:
+    """Draw once as an SVG document on the light ground, which any viewer shows alike."""
+    body = _svg_body(draw, size, daylight(), "q", pad=10)
+    width, height = size
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" font-family="DejaVu Sans, Verdana, sans-serif">'
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+        f'<rect width="100%" height="100%" fill="{daylight().surface}"/>{body}</svg>\n'
+    )
+
+
+def write_picture(path: Path, draw: Drawing, size: Size, *, title: str, description: str) -> None:
+    """Write a drawing as ``path.svg`` and ``path.png``."""
+    write_text(
+        path.with_name(f"{path.name}.svg"),
+        svg_file(draw, size, title=title, description=description),
+    )
+    write_bytes(path.with_name(f"{path.name}.png"), png(draw, size))
+
+
+def _svg_body(draw: Drawing, size: Size, ink: Ink, prefix: str, *, pad: float) -> str:
+    """What stands inside the SVG element."""
+    buffer = io.StringIO()
+    with style_context(["default", _STYLE]):
+        figure = _figure(draw, size, ink, pad=pad)
+        figure.patch.set_visible(False)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return _slim(buffer.getvalue(), prefix)
 
 
 def png(draw: Drawing, size: Size, *, scale: float = 2.0) -> bytes:
@@ -141,7 +172,7 @@ def png(draw: Drawing, size: Size, *, scale: float = 2.0) -> bytes:
 
 
 def _slim(text: str, prefix: str) -> str:
-    """Matplotlib's document as a fragment: themed colours, own ids, no name spaces, short numbers."""
+    """Matplotlib's document as a fragment: own ids, no name spaces, short numbers."""
     body = text[text.index("<g ") : text.rindex("</svg>")]
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     used = set(re.findall(r"#([A-Za-z][\w-]*)[\"')]", body))
@@ -152,10 +183,7 @@ def _slim(text: str, prefix: str) -> str:
         "xlink:href", "href"
     )
     body = re.sub(r">\s+<", "><", re.sub(r"<[^>]+>", lambda m: _short_tag(m[0]), body))
-    body = _unwrap(body)
-    for field in fields(Ink):
-        body = body.replace(getattr(THEMED, field.name), f"var(--{field.name})")
-    return body
+    return _unwrap(body)
 
 
 def _short_tag(tag: str) -> str:

@@ -156,6 +156,11 @@ def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record
             other.unlink(missing_ok=True)
 
 
+def has_state(folder: Path) -> bool:
+    """Whether `save_state` has ever finished in this folder."""
+    return (folder / STATE).exists()
+
+
 def load_state(folder: Path) -> tuple[dict[str, Tensor], Any] | None:
     """Read what `save_state` wrote; None if there is nothing.
 
@@ -164,9 +169,9 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], Any] | None:
     ModelFileError
         If the state is damaged or was written by a newer version.
     """
-    path = folder / STATE
-    if not path.exists():
+    if not has_state(folder):
         return None
+    path = folder / STATE
     state = _mapping(path)
     _check_format(path, state)
     try:

@@ -7,6 +7,7 @@ A loss near 0.1 is not a solved task: what counts is *free-running exact match*,
 own tokens with the whole answer right, EOS included, on fresh sequences.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,9 +16,9 @@ from typing import Any
 
 import torch
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, CorruptFileError, ModelFileError
 from quantseq.files import make_folder, read_json, write_json
-from quantseq.seq2seq.checkpoint import save_model
+from quantseq.seq2seq.checkpoint import has_state, save_model
 from quantseq.seq2seq.decoding import greedy
 from quantseq.seq2seq.mastery import (
     edit_distances,
@@ -135,6 +136,13 @@ class Milestone:
         Number of batches seen.
     loss : float
         Teacher-forced loss of the training's own kind (masked or not), mean over 5 fresh batches.
+    masked : bool
+        Whether `loss` leaves padding out.
+    free_running_loss : float
+        The same with the decoder fed its own most probable tokens; padding is always left out,
+        because behind its own EOS a decoder is fed what it never meets in training.
+    exact_match : float
+        Free-running, on the same sequences.
     samples : list of dict
         Three sequences: ``input``, ``teacher_forced`` (best id at every step, given the truth before
         it) and ``free_running``, EOS included where it was emitted.
@@ -142,6 +150,9 @@ class Milestone:
 
     batch: int
     loss: float
+    masked: bool
+    free_running_loss: float
+    exact_match: float
     samples: list[dict[str, list[int]]]
 
 
@@ -177,10 +188,15 @@ class CopyResult:
     @property
     def closing_line(self) -> str:
         """The line that ends the original tutorial."""
-        return (
-            f"loss {self.metrics['final_loss']:.4f} after {self.metrics['examples']} examples "
-            f"(batch_size={self.metrics['batch_size']})"
-        )
+        return closing_line(self.metrics)
+
+
+def closing_line(metrics: Mapping[str, Any]) -> str:
+    """The line that ends the original tutorial, from the metrics of a `CopyResult`."""
+    return (
+        f"loss {metrics['final_loss']:.4f} after {metrics['examples']} examples "
+        f"(batch_size={metrics['batch_size']})"
+    )
 
 
 def train_copy(
@@ -223,6 +239,8 @@ def train_copy(
     ------
     ConfigError
         If the preset is unknown.
+    ModelFileError
+        If the state to resume from is damaged or belongs to another training.
     """
     if preset not in PRESETS:
         raise ConfigError(
@@ -234,9 +252,14 @@ def train_copy(
     make_folder(out)
     model = Seq2Seq(chosen.config, seed=seed)
     source = CopySource(toy=toy, seed=seed, batch_size=chosen.batch_size)
-    log = _MilestoneLog(out / "milestones.json", model, source, training.masked_loss, on_milestone)
-    if resume and (out / "state").exists():
+    meta = {"task": toy, "preset": preset, "seed": seed}
+    log = _MilestoneLog(
+        out / "milestones.json", meta, model, source, training.masked_loss, on_milestone
+    )
+    if resume and has_state(out / "state"):
         log.load()
+    else:
+        shutil.rmtree(out / "state", ignore_errors=True)
     log.reach(0)
 
     def told(report: StepReport) -> None:
@@ -250,9 +273,7 @@ def train_copy(
     model.eval()
     began = time.perf_counter()
     metrics = {
-        "task": toy,
-        "preset": preset,
-        "seed": seed,
+        **meta,
         "batches": training.steps,
         "batch_size": source.batch_size,
         "examples": history.examples,
@@ -264,43 +285,65 @@ def train_copy(
         "seconds": history.seconds,
     }
     metrics["seconds_measuring"] = time.perf_counter() - began
-    meta = {"task": toy, "preset": preset, "seed": seed}
     save_model(out, model, meta=meta, history=history)
     write_json(out / "metrics.json", metrics)
-    if chosen.config.attention != "none":
+    if chosen.config.attention == "none":
+        (out / "attention.json").unlink(missing_ok=True)
+    else:
         write_json(out / "attention.json", _heat_map(model, source))
     return CopyResult(metrics, log.stones, history, model, out)
 
 
 class _MilestoneLog:
-    """Writes down where training stands, in a file that a resumed training finds again."""
+    """Writes down where training stands, in a file that a resumed training finds again.
+
+    The file also says which training it belongs to: the state knows no task.
+    """
 
     def __init__(
         self,
         path: Path,
+        meta: dict[str, Any],
         model: Seq2Seq,
         source: CopySource,
         masked: bool,
         tell: Callable[[Milestone], None] | None,
     ) -> None:
-        self.path, self.model, self.masked, self.tell = path, model, masked, tell
+        self.path, self.meta, self.model, self.masked, self.tell = path, meta, model, masked, tell
         fresh = replace(source, stream=EVALUATION)
         self.batches = [fresh.batch(step) for step in range(5)]
         self.stones: list[Milestone] = []
 
     def load(self) -> None:
-        """Read the stones that an earlier session reached."""
-        if self.path.exists():
-            self.stones = [Milestone(**stone) for stone in read_json(self.path)]
+        """Read the stones that an earlier session of the same training reached."""
+        try:
+            record = read_json(self.path)
+            mine = record["training"] == self.meta
+            self.stones = [Milestone(**stone) for stone in record["milestones"]]
+        except (CorruptFileError, KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"{str(self.path)!r} does not say which training it belongs to: {error!r}. "
+                "Train without resuming."
+            ) from error
+        if not mine:
+            raise ModelFileError(
+                f"The training state in {str(self.path.parent)!r} belongs to {record['training']}, "
+                f"not to {self.meta}. Ask for the same again, or train without resuming."
+            )
 
     def reach(self, batch: int) -> None:
         """Note a milestone, if `batch` is one that is not noted yet."""
         if batch % MILESTONE or any(stone.batch >= batch for stone in self.stones):
             return
         loss = evaluate_loss(self.model, self.batches, masked=self.masked)
-        stone = Milestone(batch, loss, _three_samples(self.model, self.batches[0]))
+        free_loss = evaluate_loss(self.model, self.batches, free_running=True)
+        exact = torch.cat([free_running(self.model, one) for one in self.batches])
+        samples = _three_samples(self.model, self.batches[0])
+        share = float(exact.double().mean())
+        stone = Milestone(batch, loss, self.masked, free_loss, share, samples)
         self.stones.append(stone)
-        write_json(self.path, [asdict(stone) for stone in self.stones])
+        stones = [asdict(stone) for stone in self.stones]
+        write_json(self.path, {"training": self.meta, "milestones": stones})
         if self.tell is not None:
             self.tell(stone)
 

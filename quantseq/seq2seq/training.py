@@ -333,7 +333,9 @@ class _Fit:
 
 
 @torch.no_grad()
-def evaluate_loss(model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = True) -> float:
+def evaluate_loss(
+    model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = True, free_running: bool = False
+) -> float:
     """Mean loss per target token over batches, in eval mode, against one-hot targets.
 
     Parameters
@@ -344,6 +346,8 @@ def evaluate_loss(model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = Tr
         At least one, on any device.
     masked : bool
         Whether padding is left out.
+    free_running : bool
+        Whether the decoder is fed its own most probable ids instead of the truth.
 
     Returns
     -------
@@ -362,7 +366,9 @@ def evaluate_loss(model: Seq2Seq, batches: Sequence[Batch], *, masked: bool = Tr
         for batch in batches:
             count = int(batch.target_lengths.sum()) if masked else batch.target_out.numel()
             here = batch.to(model.device)
-            total += float(sequence_loss(model(here), here, masked=masked)) * count
+            teacher = torch.zeros(len(batch.target_in), dtype=torch.bool) if free_running else None
+            logits = model(here, teacher=teacher)
+            total += float(sequence_loss(logits, here, masked=masked)) * count
             tokens += count
     finally:
         model.train(was_training)

@@ -31,6 +31,8 @@ COMMANDS = [
     ["data", "list"],
     ["data", "check"],
     ["data", "rm"],
+    ["study"],
+    ["study", "copy"],
 ]
 
 
@@ -71,12 +73,12 @@ def test_every_command_explains_itself(words: list[str]) -> None:
     result = quantseq(*words, "--help")
     assert result.returncode == 0
     assert "Usage:" in result.stdout
-    if words not in ([], ["data"]):
+    if words not in ([], ["data"], ["study"]):
         assert "Example" in result.stdout
 
 
 def test_the_list_of_commands_is_complete() -> None:
-    for group in ([], ["data"]):
+    for group in ([], ["data"], ["study"]):
         text = quantseq(*group, "--help").stdout.split("Commands:")[1]
         names = re.findall(r"^  (\w+)  ", text, re.M)
         assert {(*group, name) for name in names} <= {tuple(words) for words in COMMANDS}
@@ -118,7 +120,7 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
             ["reversed"],
         ),
         (["train", "--task", "price"], ["quantseq fetch"]),
-        (["train", "--task", "prices"], ["copy or price"]),
+        (["train", "--task", "prices"], ["price, copy, reverse, sort"]),
         (["train", "--task", "copy", "--preset", "stron"], ["strong"]),
         (["forecast"], ["No symbols"]),
         (["forecast", "AAPL"], ["quantseq fetch"]),
@@ -130,6 +132,7 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
         (["data", "rm", "AAPL"], ["AAPL"]),
         (["fetch", ",", "--source", "sample"], ["No symbols"]),
         (["train", "--task", "copy", "--symbols", "AAPL"], ["--task price"]),
+        (["train", "--task", "sort", "--horizon", "2"], ["--task price"]),
         (["train", "--task", "price", "--preset", "seed"], ["--task copy"]),
         (["fetch", "IBM", "--source", "sample", "--json", "/proc/x/y.json"], ["/proc/x"]),
     ],
@@ -250,6 +253,67 @@ def test_the_copy_task_writes_its_metrics(tmp_path: Path) -> None:
     assert {"loss_at", "exact_match", "exact_match_by_length", "token_accuracy"} <= set(found)
     assert json.loads((out / "metrics.json").read_text()) == found
     assert not list(out.rglob("*.pt")) + list(out.rglob("*.pkl"))
+
+
+def until(process: subprocess.Popen[str], there: Callable[[], bool]) -> None:
+    """Wait for something that a running command brings about."""
+    for _ in range(600):
+        if there():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    pytest.fail("waited in vain")
+
+
+@pytest.mark.slow
+def test_a_killed_toy_training_resumes_to_the_same_bits_and_says_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    words = ("train", "--task", "reverse", "--preset", "seed", "--batches", 1101, "--out")
+    whole = quantseq(*words, tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quantseq", *map(str, words), str(tmp_path / "killed")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    until(process, (tmp_path / "killed/state/state.json").exists)
+    process.kill()
+    first, _ = process.communicate()
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    second = quantseq(*words, tmp_path / "killed", "--resume")
+    assert second.returncode == 0, second.stderr
+    told = first + second.stdout
+    assert re.findall(r"^batch (\d+)$", told, re.M) == ["0", "1000"]
+    assert told.replace(str(tmp_path / "killed"), str(tmp_path / "whole")) == whole.stdout
+    for name in ("model.safetensors", "milestones.json", "loss.svg", "accuracy.svg"):
+        one, two = ((tmp_path / kind / name).read_bytes() for kind in ("whole", "killed"))
+        assert one == two, name
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_from_what_is_finished(tmp_path: Path) -> None:
+    words = ("study", "copy", "--seeds", 1, "--batches", 2, "--jobs", 1, "--out", tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quantseq", *map(str, words)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    runs = tmp_path / "runs"
+    until(process, lambda: len(list(runs.glob("[!.]*.json"))) >= 3)
+    process.kill()
+    process.communicate()
+    kept = {path: path.stat().st_mtime_ns for path in runs.glob("[!.]*.json")}
+    result = quantseq(*words, "--json", tmp_path / "again.json")
+    assert result.returncode == 0, result.stderr
+    assert f"{len(kept)} of 12 trainings are there already" in result.stderr
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    found = json.loads((tmp_path / "again.json").read_text())
+    assert found == json.loads((tmp_path / "study.json").read_text())
+    assert len(result.stdout.splitlines()) == 1 + 12 + 1
+    assert "Bahdanau attention" in (tmp_path / "exact_match.svg").read_text()
 
 
 @pytest.mark.slow

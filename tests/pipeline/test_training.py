@@ -1,6 +1,5 @@
-"""Training as the commands do it: gate, states to resume from, and what is written."""
+"""Training on prices as the commands do it: gate, states to resume from, and what is written."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,8 @@ from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.model_folder import load_forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
-from quantseq.pipeline import training
-from quantseq.pipeline.training import pass_gate, train_copy, train_price
+from quantseq.pipeline.training import pass_gate, train_price
 from quantseq.progress import Bar, Progress
-from quantseq.seq2seq.training import StepReport
 
 CONFIG = ForecasterConfig(members=2, epochs=2, horizon=2)
 
@@ -87,37 +84,3 @@ def test_too_few_sessions_are_named(small_panel: Panel, tmp_path: Path) -> None:
     with pytest.raises(NotEnoughDataError, match="too few to train on"):
         train_price(small_panel.until("2003-09-30"), out=tmp_path / "m")
     assert not any(tmp_path.iterdir())
-
-
-def test_the_bar_counts_from_where_a_resumed_training_stands() -> None:
-    seen: list[int] = []
-
-    class Listening(Progress):
-        def bar(self, title: str, total: int, *, unit: str = "it"):
-            class One:
-                def __enter__(self) -> Bar:
-                    return self
-
-                def __exit__(self, *_: object) -> None: ...
-
-                def step(self, count: int = 1, **figures: float | str) -> None:
-                    seen.append(count)
-
-            return One()
-
-    with training._StepBars(Listening(quiet=True), lambda _: "x") as bars:
-        for step in (7, 8):
-            bars.only(
-                StepReport(
-                    step=step, steps=10, loss=1.0, learning_rate=0.1, examples=1, seconds=0.0
-                )
-            )
-    assert sum(seen) == 9
-
-
-@pytest.mark.slow
-def test_the_copy_task_describes_itself(tmp_path: Path) -> None:
-    metrics = train_copy("strong", out=tmp_path / "m", batches=60)
-    assert metrics == json.loads((tmp_path / "m" / "metrics.json").read_text())
-    lines = training.describe(metrics)
-    assert any("exact match" in line for line in lines)

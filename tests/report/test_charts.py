@@ -76,12 +76,3 @@ def test_fan_chart_png_is_the_same_every_time() -> None:
     options = {"symbol": "X", "labels": LABELS, "levels": LEVELS, "prices": PRICES}
     first = charts.fan_chart_png(DATES, CLOSES, **options)
     assert first == charts.fan_chart_png(DATES, CLOSES, **options)
-
-
-@pytest.mark.parametrize("shares", [{}, {3: 1.0, 8: 0.97}])
-def test_loss_curve_png(shares: dict[int, float]) -> None:
-    steps = np.arange(1, 3001)
-    png = charts.loss_curve_png(
-        steps, 2 / np.sqrt(steps), exact_match_by_length=shares, title="Copy task"
-    )
-    assert _size(png) == (1800, 760)

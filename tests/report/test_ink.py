@@ -1,12 +1,23 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 
-from quantseq.report.ink import THEMED, Ink, daylight, png, stylesheet, svg
+from quantseq.report.ink import (
+    THEMED,
+    Ink,
+    daylight,
+    png,
+    stylesheet,
+    svg,
+    svg_file,
+    write_picture,
+)
 
 
 def _draw(figure: Figure, ink: Ink) -> None:
@@ -115,3 +126,17 @@ def test_both_themes_define_the_same_colours_and_nothing_else_does() -> None:
 def test_sentinels_are_no_colours_of_the_palette() -> None:
     real = {colour for palette in _palettes().values() for colour in palette.values()}
     assert not real & set(vars(THEMED).values())
+
+
+def test_a_picture_that_stands_alone_is_a_document_in_daylight(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.b", _draw, (300, 200), title="T <b>", description="D & d")
+    assert (tmp_path / "a.b.png").read_bytes() == png(_draw, (300, 200))
+    text = (tmp_path / "a.b.svg").read_text(encoding="utf-8")
+    assert text == svg_file(_draw, (300, 200), title="T <b>", description="D & d")
+    root = ElementTree.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert (root.get("width"), root.get("height")) == ("300", "200")
+    assert [child.text for child in root[:2]] == ["T <b>", "D & d"]
+    assert "var(--" not in text
+    assert not any(sentinel in text for sentinel in vars(THEMED).values())
+    assert daylight().accent in text

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, ModelFileError
 from quantseq.files import read_json
 from quantseq.seq2seq import copy_task
 from quantseq.seq2seq.checkpoint import load_model
@@ -82,6 +82,69 @@ def test_a_stopped_training_resumes_with_its_milestones(
     assert list(whole.metrics["loss_at"]) == ["0", "10", "20"]
     assert resumed.milestones == whole.milestones
     assert resumed.history.losses == whole.history.losses
+    for mine, other in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_a_milestone_is_told_once_over_all_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_task, "MILESTONE", 10)
+    told: list[int] = []
+
+    def train(batches: int, *, until: int, resume: bool) -> None:
+        def stop(report: StepReport) -> None:
+            if report.step == until:
+                raise KeyboardInterrupt
+
+        train_copy(
+            "seed",
+            seed=0,
+            out=tmp_path,
+            batches=batches,
+            resume=resume,
+            on_step=stop,
+            on_milestone=lambda stone: told.append(stone.batch),
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        train(31, until=10, resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(31, until=25, resume=True)
+    train(31, until=99, resume=True)
+    assert told == [0, 10, 20, 30]
+
+
+def test_a_state_of_another_toy_is_refused(tmp_path: Path) -> None:
+    train_copy("seed", seed=0, out=tmp_path, batches=2)
+    with pytest.raises(ModelFileError, match=r"'task': 'copy'.*'task': 'sort'"):
+        train_copy("seed", seed=0, out=tmp_path, batches=2, toy="sort", resume=True)
+    (tmp_path / "milestones.json").write_text("[]")
+    with pytest.raises(ModelFileError, match="which training"):
+        train_copy("seed", seed=0, out=tmp_path, batches=2, resume=True)
+
+
+def test_a_new_training_leaves_nothing_of_the_old_one_to_resume(tmp_path: Path) -> None:
+    train_copy("attention", seed=0, out=tmp_path, batches=2)
+
+    def stop(report: StepReport) -> None:
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        train_copy("seed", seed=1, out=tmp_path, batches=2, on_step=stop)
+    assert not (tmp_path / "state").exists()
+    resumed = train_copy("seed", seed=1, out=tmp_path, batches=2, resume=True)
+    assert resumed.metrics["seed"] == 1
+    assert not (tmp_path / "attention.json").exists()
+
+
+def test_milestones_measure_both_ways(tmp_path: Path) -> None:
+    (stone,) = train_copy("seed", seed=0, out=tmp_path, batches=1).milestones
+    assert (stone.masked, stone.exact_match) == (False, 0.0)
+    assert stone.free_running_loss == pytest.approx(2.3, abs=0.3)
+    assert stone.free_running_loss != stone.loss
+    for sample in stone.samples:
+        assert len(sample["teacher_forced"]) == len(sample["input"]) + 1
 
 
 def test_other_toys_train_under_the_same_door(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from quantseq.files import read_json, write_json
 from quantseq.seq2seq import attention, decoder, encoder, gate, toys
 from quantseq.seq2seq.gate import (
     BAR,
+    code_hashes,
     ensure_gate,
     gate_config,
     gate_fingerprint,
@@ -51,6 +52,7 @@ def test_the_fingerprint_follows_code_and_architecture(monkeypatch: pytest.Monke
     mark = gate_fingerprint(PRICES)
     assert mark == gate_fingerprint(replace(PRICES, vocab_size=66, dropout=0.1))
     assert mark != gate_fingerprint(replace(PRICES, hidden_size=33))
+    assert {"gate.py", "toys.py", "loops.py"} <= set(code_hashes())
     monkeypatch.setattr(gate, "sha256_file", lambda path: "other code")
     assert mark != gate_fingerprint(PRICES)
 
@@ -129,12 +131,14 @@ def test_a_broken_machine_fails(
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, outcomes: list[tuple[float, float]]) -> list[int]:
-    """Attempts that end as told; gives the seeds they were made with."""
+    """Attempts that end as told after all their batches; gives the seeds they were made with."""
     seeds: list[int] = []
 
-    def attempt(config: Seq2SeqConfig, seed: int, *_: Any) -> tuple[float, float]:
+    def attempt(
+        config: Seq2SeqConfig, seed: int, batches: int, *_: Any
+    ) -> tuple[float, float, int]:
         seeds.append(seed)
-        return outcomes[len(seeds) - 1]
+        return *outcomes[len(seeds) - 1], batches
 
     monkeypatch.setattr(gate, "_attempt", attempt)
     return seeds
@@ -156,22 +160,74 @@ def test_a_leak_gets_no_second_attempt(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert seeds == [0]
 
 
-def test_a_failure_is_tried_again_next_time(
+def test_a_failure_is_remembered_and_refused_from_its_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake(monkeypatch, [(0.1, 0.0), (0.3, 0.0), (0.2, 0.0)])
-    with pytest.raises(GateError, match=r"30\.00%"):
+    with pytest.raises(GateError, match=r"has not mastered .* 30\.00% after 1500 batches"):
         ensure_gate(PRICES, folder=tmp_path)
+    seeds = fake(monkeypatch, [(1.0, 0.0)])
+    (path,) = tmp_path.iterdir()
+    record = read_record(path)
+    assert (record.passed, record.cut_by_time, record.seed) == (False, False, 1)
+    with pytest.raises(GateError, match=f"has not mastered .* Record of {record.date[:10]}"):
+        ensure_gate(PRICES, folder=tmp_path, seed=9)
+    assert seeds == []
+    path.unlink()
+    assert ensure_gate(PRICES, folder=tmp_path).passed
+
+
+def test_time_ends_the_attempts_and_is_named_as_the_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gate, "TIME_LIMIT", -1.0)
+    seeds = fake(monkeypatch, [(0.1, 0.0), (1.0, 0.0)])
+    with pytest.raises(GateError, match="ran out of time") as refusal:
+        ensure_gate(PRICES, folder=tmp_path)
+    assert "not mastered" not in str(refusal.value)
+    assert seeds == [0]
+    (path,) = tmp_path.iterdir()
+    assert read_record(path).cut_by_time
+
+
+def test_a_gate_that_ran_out_of_time_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as slow:
+        slow.setattr(gate, "TIME_LIMIT", -1.0)
+        fake(slow, [(0.1, 0.0)])
+        with pytest.raises(GateError):
+            ensure_gate(PRICES, folder=tmp_path)
     fake(monkeypatch, [(1.0, 0.0)])
     assert ensure_gate(PRICES, folder=tmp_path).passed
 
 
-def test_time_ends_the_attempts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_leak_on_a_slow_machine_is_still_a_leak(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(gate, "TIME_LIMIT", -1.0)
-    seeds = fake(monkeypatch, [(0.1, 0.0), (1.0, 0.0)])
-    with pytest.raises(GateError):
+    fake(monkeypatch, [(1.0, 0.1)])
+    with pytest.raises(GateError, match="has not mastered"):
         ensure_gate(PRICES, folder=tmp_path)
-    assert seeds == [0]
+
+
+def test_mastery_reached_on_a_slow_machine_is_a_pass(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gate, "TIME_LIMIT", -1.0)
+    fake(monkeypatch, [(1.0, 0.0)])
+    record = ensure_gate(PRICES, folder=tmp_path)
+    assert (record.passed, record.cut_by_time) == (True, False)
+
+
+def test_the_time_limit_cuts_a_running_attempt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gate, "TIME_LIMIT", -1.0)
+    steps: list[int] = []
+    with pytest.raises(GateError, match="after 1 batches"):
+        ensure_gate(PRICES, folder=tmp_path, on_step=lambda report: steps.append(report.step))
+    assert steps == [0]
 
 
 def test_without_attention_the_bar_is_lower(

@@ -1,0 +1,47 @@
+"""Bars and lines: what goes where, and what quiet means."""
+
+import io
+import sys
+
+import pytest
+
+from quantseq.progress import Progress
+
+
+def test_news_go_to_standard_error_and_results_to_standard_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = Progress(quiet=False)
+    progress.say("news")
+    progress.tell("result")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("result\n", "news\n")
+
+
+def test_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(quiet=True)
+    with progress.bar("work", 3) as bar:
+        progress.say("news")
+        progress.tell("result")
+        bar.step(3)
+    assert capsys.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    """A screen that somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_above_an_open_bar_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdout", screen)
+    progress = Progress(quiet=False)
+    with progress.bar("work", 3) as bar:
+        bar.step(1)
+        progress.tell("result")
+        bar.step(1)
+    rows = [row.rsplit("\r", 1)[-1] for row in screen.getvalue().split("\n")]
+    assert "result" in rows
