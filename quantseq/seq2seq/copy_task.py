@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from quantseq.errors import ConfigError
-from quantseq.files import make_folder, read_json, write_json
+from quantseq.files import fingerprint, make_folder, read_json, write_json
 from quantseq.seq2seq.checkpoint import save_model
 from quantseq.seq2seq.decoding import greedy
 from quantseq.seq2seq.mastery import (
@@ -28,7 +28,7 @@ from quantseq.seq2seq.mastery import (
     teacher_forced_ids,
 )
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
-from quantseq.seq2seq.tokens import Batch
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
 from quantseq.seq2seq.tokens import random_sequences as random_sequences
 from quantseq.seq2seq.toys import EVALUATION, Toy
 from quantseq.seq2seq.toys import ToySource as CopySource
@@ -264,7 +264,13 @@ def train_copy(
         "seconds": history.seconds,
     }
     metrics["seconds_measuring"] = time.perf_counter() - began
-    meta = {"task": toy, "preset": preset, "seed": seed}
+    meta = {
+        "task": toy,
+        "preset": preset,
+        "seed": seed,
+        "vocabulary": fingerprint({"pad": PAD, "eos": EOS, "ids": [FIRST_ID, VOCABULARY]}),
+        "trained_until": None,
+    }
     save_model(out, model, meta=meta, history=history)
     write_json(out / "metrics.json", metrics)
     if chosen.config.attention != "none":
