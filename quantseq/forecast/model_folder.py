@@ -60,9 +60,13 @@ def save_forecaster(
         write_json(fresh / "task.json", task)
         for number, network in enumerate(forecaster.networks):
             history = forecaster.histories[number] if forecaster.histories else None
-            save_model(
-                fresh / f"member-{number}", network, meta={"member": number}, history=history
-            )
+            meta = {
+                "task": "price",
+                "member": number,
+                "vocabulary": forecaster.task.tokenizer.fingerprint,
+                "trained_until": str(forecaster.trained_until),
+            }
+            save_model(fresh / f"member-{number}", network, meta=meta, history=history)
         if metrics is not None:
             write_json(fresh / "metrics.json", metrics)
         members = [_member_hash(fresh, number) for number in range(len(forecaster.networks))]

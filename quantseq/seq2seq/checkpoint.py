@@ -8,10 +8,14 @@ JSON: a file from somebody else cannot run code.
     folder/
     ├─ model.safetensors   weights by name
     ├─ config.json         format, architecture, meta, versions, SHA-256 of the weights
-    ├─ training.json       history of the fit, if there is one
+    ├─ training.json       history of the fit, if there is one, and the same SHA-256
     └─ state/              only while training can be resumed
         ├─ state.json          what is not a tensor, name and SHA-256 of the tensor file
         └─ step-N-HASH.safetensors  weights, best weights, optimiser
+
+The three files of a model are replaced one after the other: first ``config.json``, which also keeps what
+it described before, then the weights, then the history. Whoever reads in between, or after a kill in
+between, finds by the hash of the weights which of the two models is there, and finds it whole.
 """
 
 import platform
@@ -25,8 +29,17 @@ from safetensors.torch import load as parse_tensors  # noqa: TID251
 from safetensors.torch import save as format_tensors  # noqa: TID251
 from torch import Tensor
 
+from quantseq import __version__
 from quantseq.errors import ConfigError, CorruptFileError, ModelFileError
-from quantseq.files import atomic_path, read_json, sha256_bytes, to_json, write_bytes, write_json
+from quantseq.files import (
+    atomic_path,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    to_json,
+    write_bytes,
+    write_json,
+)
 from quantseq.seq2seq.history import TrainingHistory
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 
@@ -55,7 +68,8 @@ def save_model(
     model : Seq2Seq
         What to keep.
     meta : Mapping, optional
-        JSON values that the caller wants back: task, tokenizer fingerprint, training cutoff.
+        JSON values that the caller wants back: ``task``, ``vocabulary`` (fingerprint of what the ids
+        mean), ``trained_until`` (None where time plays no part), and whatever else.
     history : TrainingHistory, optional
         Record of the fit.
 
@@ -65,23 +79,51 @@ def save_model(
         If the folder cannot be written. An older model in it then stays whole.
     """
     weights = format_tensors(_weights(model))
+    digest = sha256_bytes(weights)
     config = {
         "format": FORMAT,
         "architecture": model.config.to_dict(),
         "meta": dict(meta or {}),
         "parameters": model.parameter_count,
-        "weights_sha256": sha256_bytes(weights),
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "weights_sha256": digest,
+        "versions": {
+            "quantseq": __version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
     }
-    training = None if history is None else history.to_dict()
-    with (
-        atomic_path(folder / CONFIG) as config_path,
+    training = {
+        "weights_sha256": digest,
+        "history": None if history is None else history.to_dict(),
+    }
+    old = _replaced(folder)
+    with (  # all are written before any replaces; they replace from the last to the first
+        atomic_path(folder / CONFIG) as done_path,
         atomic_path(folder / TRAINING) as training_path,
         atomic_path(folder / WEIGHTS) as weights_path,
+        atomic_path(folder / CONFIG) as config_path,
     ):
+        config_path.write_text(to_json({**config, "replaces": old}), encoding="utf-8")
         weights_path.write_bytes(weights)
         training_path.write_text(to_json(training), encoding="utf-8")
-        config_path.write_text(to_json(config), encoding="utf-8")
+        done_path.write_text(to_json(config), encoding="utf-8")
+
+
+def _replaced(folder: Path) -> dict[str, Any] | None:
+    """Find the description of the model that lies in `folder`, if there is one."""
+    try:
+        config = _mapping(folder / CONFIG)
+        return _described(config, sha256_file(folder / WEIGHTS))
+    except (ModelFileError, OSError):
+        return None
+
+
+def _described(config: dict[str, Any], digest: str) -> dict[str, Any]:
+    """Give what describes the weights of this hash: the config, or the one that it replaces."""
+    older = config.get("replaces")
+    if isinstance(older, dict) and older.get("weights_sha256") == digest:
+        return older
+    return {name: value for name, value in config.items() if name != "replaces"}
 
 
 def _weights(model: Seq2Seq) -> dict[str, Tensor]:
@@ -108,6 +150,8 @@ def load_model(folder: Path) -> tuple[Seq2Seq, dict[str, Any], TrainingHistory |
     """
     config = _mapping(folder / CONFIG)
     _check_format(folder / CONFIG, config)
+    if (folder / WEIGHTS).is_file():
+        config = _described(config, sha256_file(folder / WEIGHTS))
     try:
         architecture = Seq2SeqConfig.from_dict(config["architecture"])
         meta, digest = dict(config["meta"]), config["weights_sha256"]
@@ -121,12 +165,19 @@ def load_model(folder: Path) -> tuple[Seq2Seq, dict[str, Any], TrainingHistory |
     _fill(model, tensors, folder / WEIGHTS)
     history = None
     if (folder / TRAINING).exists():
-        values = _json(folder / TRAINING)
-        try:
-            history = None if values is None else TrainingHistory.from_dict(values)
-        except (ConfigError, TypeError) as error:
-            raise ModelFileError(f"{str(folder / TRAINING)!r} is damaged: {error}") from error
+        history = _history(folder / TRAINING, digest)
     return model.eval(), meta, history
+
+
+def _history(path: Path, digest: str) -> TrainingHistory | None:
+    """Read the history that belongs to the weights of this hash; None if it is that of others."""
+    values = _mapping(path)
+    try:
+        if values["weights_sha256"] != digest or values["history"] is None:
+            return None
+        return TrainingHistory.from_dict(values["history"])
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{str(path)!r} is damaged: {error}") from error
 
 
 def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record: Any) -> None:

@@ -1,7 +1,7 @@
 """The copy task: where the machine comes from, and the proof that it works.
 
-Owns the presets, their training and what is measured about them. Everything it uses below, model,
-trainer, decoding, model folder, is what prices use too.
+Owns the training of a preset and what is measured about it. Everything it uses below, model, trainer,
+decoding, model folder, is what prices use too.
 
 A loss near 0.1 is not a solved task: what counts is *free-running exact match*, greedy decoding on its
 own tokens with the whole answer right, EOS included, on fresh sequences.
@@ -10,16 +10,15 @@ own tokens with the whole answer right, EOS included, on fresh sequences.
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from quantseq.errors import ConfigError, CorruptFileError, ModelFileError
-from quantseq.files import make_folder, read_json, write_json
+from quantseq.errors import ConfigError
+from quantseq.files import fingerprint, make_folder, write_json
 from quantseq.seq2seq.checkpoint import has_state, save_model
-from quantseq.seq2seq.decoding import greedy
 from quantseq.seq2seq.mastery import (
     edit_distances,
     free_running,
@@ -28,21 +27,16 @@ from quantseq.seq2seq.mastery import (
     share_by_length,
     teacher_forced_ids,
 )
-from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
-from quantseq.seq2seq.tokens import Batch
+from quantseq.seq2seq.milestones import Milestone, MilestoneLog
+from quantseq.seq2seq.model import Seq2Seq
+from quantseq.seq2seq.presets import PRESETS, VOCABULARY, Preset
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 from quantseq.seq2seq.tokens import random_sequences as random_sequences
 from quantseq.seq2seq.toys import EVALUATION, Toy
 from quantseq.seq2seq.toys import ToySource as CopySource
-from quantseq.seq2seq.training import (
-    StepReport,
-    TrainConfig,
-    TrainingHistory,
-    evaluate_loss,
-    fit,
-)
+from quantseq.seq2seq.training import StepReport, TrainingHistory, fit
 
 __all__ = [
-    "MILESTONE",
     "PRESETS",
     "CopyResult",
     "CopySource",
@@ -52,108 +46,8 @@ __all__ = [
     "train_copy",
 ]
 
-MILESTONE = 1000
-"""Batches between two looks at where a training stands, as in the tutorial."""
-
 FRESH = 2000
 """Sequences that exact match is measured on."""
-
-VOCABULARY = 10
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One way to train the copy task.
-
-    Parameters
-    ----------
-    note : str
-        What it is, in a line.
-    config : Seq2SeqConfig
-        Architecture.
-    training : TrainConfig
-        How to train it.
-    batch_size : int
-        Sequences per batch.
-    """
-
-    note: str
-    config: Seq2SeqConfig
-    training: TrainConfig
-    batch_size: int = 100
-
-
-def _tutorial(**changes: Any) -> Seq2SeqConfig:
-    values: dict[str, Any] = {
-        "vocab_size": VOCABULARY,
-        "embedding_size": 20,
-        "hidden_size": 20,
-        "bidirectional": False,
-        "attention": "none",
-        "init": "tensorflow",
-        "through_padding": True,
-        **changes,
-    }
-    return Seq2SeqConfig(**values)
-
-
-_TUTORIAL_TRAINING = TrainConfig(
-    steps=3001, optimiser="adam", learning_rate=1e-3, clip_norm=None, masked_loss=False
-)
-
-PRESETS: Mapping[str, Preset] = {
-    "seed": Preset(
-        "the original tutorial: one LSTM each way of 20, loss over padding too",
-        _tutorial(),
-        _TUTORIAL_TRAINING,
-    ),
-    "bidirectional": Preset(
-        "part 2: bidirectional encoder, decoder of 40 trained on its own tokens",
-        _tutorial(bidirectional=True, decoder_hidden_size=40),
-        replace(_TUTORIAL_TRAINING, scheduled_sampling="free"),
-    ),
-    "attention": Preset(
-        "part 3: bidirectional encoder and Bahdanau attention, size 20",
-        _tutorial(bidirectional=True, attention="bahdanau"),
-        _TUTORIAL_TRAINING,
-    ),
-    "strong": Preset(
-        "what this house uses: bidirectional, Bahdanau, masked loss, one-cycle; solved in 1000",
-        Seq2SeqConfig(vocab_size=VOCABULARY, embedding_size=32, hidden_size=32),
-        TrainConfig(steps=1001, learning_rate=1e-2, schedule="one_cycle", weight_decay=0.01),
-    ),
-}
-"""Ways to train the copy task, by name."""
-
-
-@dataclass(frozen=True)
-class Milestone:
-    """Where a training stands before some batch.
-
-    Parameters
-    ----------
-    batch : int
-        Number of batches seen.
-    loss : float
-        Teacher-forced loss of the training's own kind (masked or not), mean over 5 fresh batches.
-    masked : bool
-        Whether `loss` leaves padding out.
-    free_running_loss : float
-        The same with the decoder fed its own most probable tokens; padding is always left out,
-        because behind its own EOS a decoder is fed what it never meets in training.
-    exact_match : float
-        Free-running, on the same sequences.
-    samples : list of dict
-        Three sequences: ``input``, ``teacher_forced`` (best id at every step, given the truth before
-        it) and ``free_running``, EOS included where it was emitted.
-    """
-
-    batch: int
-    loss: float
-    masked: bool
-    free_running_loss: float
-    exact_match: float
-    samples: list[dict[str, list[int]]]
 
 
 @dataclass(frozen=True)
@@ -253,7 +147,7 @@ def train_copy(
     model = Seq2Seq(chosen.config, seed=seed)
     source = CopySource(toy=toy, seed=seed, batch_size=chosen.batch_size)
     meta = {"task": toy, "preset": preset, "seed": seed}
-    log = _MilestoneLog(
+    log = MilestoneLog(
         out / "milestones.json", meta, model, source, training.masked_loss, on_milestone
     )
     if resume and has_state(out / "state"):
@@ -285,84 +179,14 @@ def train_copy(
         "seconds": history.seconds,
     }
     metrics["seconds_measuring"] = time.perf_counter() - began
-    save_model(out, model, meta=meta, history=history)
+    ids = fingerprint({"pad": PAD, "eos": EOS, "ids": [FIRST_ID, VOCABULARY]})
+    save_model(out, model, meta={**meta, "vocabulary": ids, "trained_until": None}, history=history)
     write_json(out / "metrics.json", metrics)
     if chosen.config.attention == "none":
         (out / "attention.json").unlink(missing_ok=True)
     else:
         write_json(out / "attention.json", _heat_map(model, source))
     return CopyResult(metrics, log.stones, history, model, out)
-
-
-class _MilestoneLog:
-    """Writes down where training stands, in a file that a resumed training finds again.
-
-    The file also says which training it belongs to: the state knows no task.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        meta: dict[str, Any],
-        model: Seq2Seq,
-        source: CopySource,
-        masked: bool,
-        tell: Callable[[Milestone], None] | None,
-    ) -> None:
-        self.path, self.meta, self.model, self.masked, self.tell = path, meta, model, masked, tell
-        fresh = replace(source, stream=EVALUATION)
-        self.batches = [fresh.batch(step) for step in range(5)]
-        self.stones: list[Milestone] = []
-
-    def load(self) -> None:
-        """Read the stones that an earlier session of the same training reached."""
-        try:
-            record = read_json(self.path)
-            mine = record["training"] == self.meta
-            self.stones = [Milestone(**stone) for stone in record["milestones"]]
-        except (CorruptFileError, KeyError, TypeError) as error:
-            raise ModelFileError(
-                f"{str(self.path)!r} does not say which training it belongs to: {error!r}. "
-                "Train without resuming."
-            ) from error
-        if not mine:
-            raise ModelFileError(
-                f"The training state in {str(self.path.parent)!r} belongs to {record['training']}, "
-                f"not to {self.meta}. Ask for the same again, or train without resuming."
-            )
-
-    def reach(self, batch: int) -> None:
-        """Note a milestone, if `batch` is one that is not noted yet."""
-        if batch % MILESTONE or any(stone.batch >= batch for stone in self.stones):
-            return
-        loss = evaluate_loss(self.model, self.batches, masked=self.masked)
-        free_loss = evaluate_loss(self.model, self.batches, free_running=True)
-        exact = torch.cat([free_running(self.model, one) for one in self.batches])
-        samples = _three_samples(self.model, self.batches[0])
-        share = float(exact.double().mean())
-        stone = Milestone(batch, loss, self.masked, free_loss, share, samples)
-        self.stones.append(stone)
-        stones = [asdict(stone) for stone in self.stones]
-        write_json(self.path, {"training": self.meta, "milestones": stones})
-        if self.tell is not None:
-            self.tell(stone)
-
-
-def _three_samples(model: Seq2Seq, batch: Batch) -> list[dict[str, list[int]]]:
-    few = batch.rows(torch.arange(3))
-    forced = teacher_forced_ids(model, few)
-    free = greedy(model, few, max_length=few.source.shape[0] + 2)
-    samples = []
-    for row in range(3):
-        length, answered = int(few.source_lengths[row]), int(free.lengths[row, 0])
-        samples.append(
-            {
-                "input": few.source[:length, row].tolist(),
-                "teacher_forced": forced[: length + 1, row].tolist(),
-                "free_running": free.ids[row, 0, : answered + 1].tolist(),
-            }
-        )
-    return samples
 
 
 def _measure(model: Seq2Seq, source: CopySource) -> dict[str, Any]:

@@ -18,10 +18,11 @@ import torch
 from quantseq.errors import ConfigError
 from quantseq.files import fingerprint
 from quantseq.seq2seq.architecture import ATTENTIONS, AttentionKind
-from quantseq.seq2seq.copy_task import VOCABULARY, CopySource
+from quantseq.seq2seq.copy_task import CopySource
 from quantseq.seq2seq.gate import code_hashes
 from quantseq.seq2seq.mastery import free_running
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
+from quantseq.seq2seq.presets import VOCABULARY
 from quantseq.seq2seq.recurrence import CELLS, Cell
 from quantseq.seq2seq.toys import EVALUATION
 from quantseq.seq2seq.training import StepReport, TrainConfig, evaluate_loss, fit, set_threads

@@ -8,7 +8,7 @@ import pytest
 from quantseq.pipeline import toys
 from quantseq.pipeline.toys import describe, milestone_lines, train_copy
 from quantseq.progress import Progress
-from quantseq.seq2seq import copy_task
+from quantseq.seq2seq import milestones
 from quantseq.seq2seq.copy_task import Milestone
 
 PICTURES = {f"{name}.{kind}" for name in ("loss", "accuracy") for kind in ("svg", "png")}
@@ -73,7 +73,7 @@ def test_a_milestone_reads_like_the_tutorial() -> None:
 def test_an_interrupted_toy_goes_on_without_repeating_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy_task, "MILESTONE", 5)
+    monkeypatch.setattr(milestones, "MILESTONE", 5)
     hears = Hears()
     plain = toys.StepBars.only
 

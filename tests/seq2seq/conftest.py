@@ -54,6 +54,29 @@ EVERY_CONFIG = [
         attention="bahdanau",
         never_emit=(PAD,),
     ),
+    config_of(
+        cell="gru",
+        layers=2,
+        bidirectional=True,
+        attention="luong",
+        decoder_hidden_size=9,
+        share_embedding=False,
+        tie_projection=True,
+        reverse_source=True,
+        source_streams=(3, 4),
+        condition_streams=(2,),
+        init="tensorflow",
+    ),
+    config_of(
+        layers=2,
+        attention="bahdanau",
+        decoder_hidden_size=9,
+        attention_size=3,
+        tie_projection=True,
+        reverse_source=True,
+        source_streams=(3,),
+        never_emit=(PAD, EOS),
+    ),
 ]
 
 

@@ -38,6 +38,56 @@ def test_same_model_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+def test_the_config_says_what_the_model_is(tmp_path: Path) -> None:
+    save_model(tmp_path, machine(config_of()), meta=META)
+    written = read_json(tmp_path / "config.json")
+    assert written["architecture"]["vocab_size"] == 7
+    assert written["meta"] == META
+    assert set(written["versions"]) == {"quantseq", "python", "torch"}
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("reached", range(5))
+def test_a_save_killed_at_any_file_leaves_a_whole_model(
+    before: bool, reached: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, batch = (
+        machine(config_of()),
+        machine(config_of(hidden_size=7)),
+        random_batch(config_of()),
+    )
+    histories = [TrainingHistory(examples=1), TrainingHistory(examples=2)]
+    if before:
+        save_model(tmp_path, old, meta={"name": "old"}, history=histories[0])
+    replaced: list[Path] = []
+    original = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if len(replaced) == reached:
+            raise OSError("killed")
+        replaced.append(target)
+        return original(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        try:
+            save_model(tmp_path, new, meta={"name": "new"}, history=histories[1])
+        except StorageError:
+            assert reached < 4
+    if not before and reached < 2:
+        with pytest.raises(ModelFileError):
+            load_model(tmp_path)
+        return
+    model, meta, history = load_model(tmp_path)
+    written = reached >= 2
+    assert meta == {"name": "new" if written else "old"}
+    assert torch.equal(model(batch), (new if written else old)(batch))
+    assert history in ([None, histories[1]] if reached == 2 else [histories[written]])
+    save_model(tmp_path, new, meta={"name": "newer"})  # and the next save goes on from there
+    assert load_model(tmp_path)[1] == {"name": "newer"}
+    assert "replaces" not in read_json(tmp_path / "config.json")
+
+
 def test_without_a_history_there_is_none(tmp_path: Path) -> None:
     save_model(tmp_path, machine(config_of()))
     assert load_model(tmp_path)[2] is None

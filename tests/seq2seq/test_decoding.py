@@ -249,6 +249,50 @@ def test_truncation_is_the_slow_reference(
     assert found == pytest.approx([expected.get(i, 0.0) for i in range(6)], abs=1e-5)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 999),
+    st.sampled_from([(), (PAD,), (2, 5), (EOS, 3)]),
+    st.sampled_from([{"length": 3}, {"max_length": 3}, {"max_length": 4, "min_length": 2}]),
+    st.sampled_from([0.6, 1.0, 1.8]),
+    st.sampled_from([None, 1, 2, 5]),
+    st.sampled_from([None, 0.31, 0.87]),
+)
+def test_all_rules_at_once_are_the_slow_way(
+    seed: int,
+    forbid: tuple[int, ...],
+    asked: dict[str, int],
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+) -> None:
+    config = config_of(bidirectional=True, attention="luong", never_emit=(6,))
+    model, batch = machine(config, seed=seed), random_batch(config, (3,), seed=seed)
+    steps = asked.get("length", asked.get("max_length", 0))
+    earliest = asked.get("length", asked.get("min_length", 0))
+    draws = uniforms(steps, 1, 4, seed)
+    bend: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    found = sample(model, batch, num_paths=4, forbid=forbid, uniforms=draws, **asked, **bend)
+    for path in range(4):
+        memory = model.encode(batch)
+        state, given_id = memory.state, EOS
+        for t in range(steps):
+            with torch.no_grad():
+                logits, state = model.decode_step(torch.tensor([given_id]), state, memory)
+            row = logits[0].tolist()
+            for token in (*forbid, *([EOS] if t < earliest else [])):
+                row[token] = -np.inf
+            kept = slow_truncation(row, temperature, top_k, top_p)
+            given_id = int(found.ids[0, path, t])
+            below = sum(share for token, share in kept.items() if token < given_id)
+            assert below - 1e-5 <= float(draws[t, 0, path]) <= below + kept[given_id] + 1e-5
+            exact = row[given_id] - float(torch.logsumexp(torch.tensor(row), dim=0))
+            assert float(found.log_probs[0, path, t]) == pytest.approx(exact, abs=1e-4)
+            if given_id == EOS:
+                assert found.lengths[0, path] == t
+                break
+
+
 @pytest.mark.parametrize(
     ("top_k", "top_p", "kept"),
     [
