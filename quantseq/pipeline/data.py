@@ -9,7 +9,8 @@ from quantseq.errors import ConfigError, NoDataError
 from quantseq.market.bars import Bars, Panel
 from quantseq.market.fetching import Outcome
 from quantseq.market.fetching import fetch as fetch_batch
-from quantseq.market.health import Finding, check
+from quantseq.market.findings import Finding
+from quantseq.market.health import check
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
 from quantseq.market.store import Store
 from quantseq.market.tables import read_panel, read_table
