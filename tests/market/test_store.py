@@ -22,7 +22,8 @@ from quantseq.errors import (
     SymbolNotFoundError,
 )
 from quantseq.market.bars import Bars
-from quantseq.market.store import Store, file_name, symbol_of
+from quantseq.market.catalogue import file_name, symbol_of
+from quantseq.market.store import Store
 from tests.market.conftest import LAW, any_bars, assert_same_bars, build_bars
 
 
