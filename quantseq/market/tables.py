@@ -122,10 +122,22 @@ def read_panel(path: Path | str) -> Panel:
     ends = np.cumsum(np.bincount(codes, minlength=len(symbols)))
     facts = {"source": "panel", "file": path.name, "file_sha256": sha256_file(path)}
     frame = frame.iloc[order]
-    return Panel(
-        _bars(frame.iloc[begin:end], path, place, str(symbol), "", facts)
-        for symbol, begin, end in zip(symbols, [0, *ends[:-1]], ends, strict=True)
-    )
+    found, faults = [], []
+    for symbol, begin, end in zip(symbols, [0, *ends[:-1]], ends, strict=True):
+        try:
+            found.append(_bars(frame.iloc[begin:end], path, place, str(symbol), "", facts))
+        except BarsError as error:
+            faults.append((str(symbol), error))
+    if faults:
+        others = [symbol for symbol, _ in faults[1:]]
+        named = ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else "")
+        more = (
+            f" Faults also in {named}; count them with `quantseq data check --file`."
+            if others
+            else ""
+        )
+        raise BarsError(f"{faults[0][0]} in {faults[0][1]}{more}")
+    return Panel(found)
 
 
 def read_raw(

@@ -263,3 +263,10 @@ def test_read_panel_refuses(tmp_path: Path, change, message: str) -> None:
     change(panel_frame()).to_parquet(path)
     with pytest.raises(BarsError, match=message):
         read_panel(path)
+
+
+def test_read_panel_names_every_symbol_with_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "panel.csv"
+    panel_frame().assign(close=np.nan).to_csv(path, index=False)
+    with pytest.raises(BarsError, match=r"B in panel\.csv, line 2: close is nan .* also in NA;"):
+        read_panel(path)
