@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import models, prices, runs, toys
+from quantseq.cli import models, prices, runs, stored, toys
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -77,10 +77,16 @@ data = typer.Typer(
     help="Look after the stored prices.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(data, name="data")
-_add(prices.import_, "quantseq data import prices.csv --symbol MINE", to=data, name="import")
-_add(prices.list_, "quantseq data list", to=data, name="list")
-_add(prices.check, "quantseq data check AAPL", to=data)
-_add(prices.remove, "quantseq data rm AAPL", to=data, name="rm")
+_add(stored.import_, "quantseq data import prices.csv --symbol MINE", to=data, name="import")
+_add(stored.list_, "quantseq data list", to=data, name="list")
+_add(
+    stored.show,
+    "quantseq data show AAPL --start 2012-01-01",
+    "quantseq data show AAPL --terminal",
+    to=data,
+)
+_add(stored.check, "quantseq data check AAPL", "quantseq data check --file prices.csv", to=data)
+_add(stored.remove, "quantseq data rm AAPL", to=data, name="rm")
 
 study = typer.Typer(
     help="Compare kinds of machines on the toy task.", no_args_is_help=True, rich_markup_mode=None

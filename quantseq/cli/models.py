@@ -9,6 +9,7 @@ import typer
 from quantseq.cli.options import (
     DATA,
     REPORTS,
+    AllowBadData,
     DataDir,
     End,
     Jobs,
@@ -52,6 +53,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")] = (
         False
     ),
+    allow_bad_data: AllowBadData = False,
     seed: Seed = 0,
     jobs: Jobs = 2,
     data_dir: DataDir = DATA,
@@ -71,7 +73,14 @@ def train(
     toy = next((known for known in TOYS if known == task), None)
     if toy is not None:
         _only_for(
-            "price", more=more, symbols=symbols, panel=panel, start=start, end=end, horizon=horizon
+            "price",
+            more=more,
+            symbols=symbols,
+            panel=panel,
+            start=start,
+            end=end,
+            horizon=horizon,
+            allow_bad_data=allow_bad_data or None,
         )
         metrics = toys.train_copy(
             preset or "strong",
@@ -98,6 +107,7 @@ def train(
             seed=seed,
             jobs=jobs,
             resume=resume,
+            allow_bad_data=allow_bad_data,
             progress=progress,
         )
         lines = training.describe(metrics)
@@ -114,7 +124,7 @@ def _only_for(task: str, **given: object) -> None:
     """Refuse options of the other task, rather than ignore them."""
     for name, value in given.items():
         if value is not None:
-            option = "symbols" if name == "more" else f"--{name}"
+            option = "symbols" if name == "more" else f"--{name.replace('_', '-')}"
             raise ConfigError(
                 f"{option} belongs to --task {task}. Leave it out, or change the task."
             )

@@ -29,6 +29,12 @@ Seed = Annotated[int, typer.Option(min=0, help="The one seed that all others fol
 Jobs = Annotated[int, typer.Option(min=1, help="Processes; the numbers stay the same.")]
 DataDir = Annotated[Path, typer.Option(help="Stored prices, and models under models/.")]
 ReportsDir = Annotated[Path, typer.Option(help="Run folders and ledger.jsonl.")]
+AllowBadData = Annotated[
+    bool,
+    typer.Option(
+        "--allow-bad-data", help="Go on although `data check` finds errors; the result lists them."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no tables.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 

@@ -1,4 +1,4 @@
-"""Commands about the toy tasks: ``study …``."""
+"""Commands about the toy tasks: study …."""
 
 from pathlib import Path
 from typing import Annotated

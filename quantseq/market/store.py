@@ -1,143 +1,40 @@
 """Where bars are kept: one Parquet file per symbol and interval, with its provenance inside.
 
-Owns the folder layout, the file names, the Parquet schema and the lock between writers. Knows nothing
-of where bars come from or who reads them. ::
-
-    <root>/bars/1d/AAPL.parquet        date, open, high, low, close, adj_close, volume, dividends, splits
-    <root>/bars/1d/%5EGSPC.parquet     names are reversible: see `file_name`
-    <root>/bars/1d/.lock               held while a file is replaced
+Owns the Parquet schema, reading and writing, and the lock between writers; `catalogue` owns names and
+headers. Knows nothing of where bars come from or who reads them.
 
 A reader sees the old file or the new one, never half of one. What is read back is checked against the
 SHA-256 that was written with it.
 """
 
-import difflib
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quantseq.errors import ConfigError, CorruptFileError, NoDataError, SymbolNotFoundError
+from quantseq.errors import CorruptFileError, NoDataError, SymbolNotFoundError
 from quantseq.files import atomic_path, lock, sha256_bytes
 from quantseq.market.bars import FIELDS, Bars, Panel
-
-INTERVALS = ("1d",)
-"""Bar lengths that the house can keep; a session is a date, so nothing is shorter than a day."""
-
-SCHEMA = 1
-_HEADER, _SEAL = b"quantseq", b"quantseq.sha256"
-_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.|$)")
-_LONGEST, _LONGEST_PATH = 160, 3000
+from quantseq.market.catalogue import HEADER, SCHEMA, SEAL, Catalogue, read_header
 
 
-def file_name(symbol: str) -> str:
-    """Turn any text into a relative path, without suffix, that is safe on every file system.
-
-    Capital letters, digits, ``-``, ``_`` and inner dots stay; every other byte of the UTF-8 form becomes
-    ``%XX``. Small letters are escaped too, so that names differ even where case does not count. Names
-    that are too long for one file go into folders.
-
-    Examples
-    --------
-    >>> file_name("BRK-B"), file_name("^GSPC"), file_name("../x")
-    ('BRK-B', '%5EGSPC', '%2E.%2F%78')
-    >>> symbol_of("EURUSD%3DX")
-    'EURUSD=X'
-    """
-    data = symbol.encode(errors="surrogatepass")
-    name = "".join(
-        chr(byte) if chr(byte) in "-_.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ" else f"%{byte:02X}"
-        for byte in data
-    )
-    if not data:
-        return "%"
-    if name.startswith(".") or _RESERVED.match(name):
-        name = f"%{data[0]:02X}{name[1:]}"
-    return "/~".join(name[at : at + _LONGEST] for at in range(0, len(name), _LONGEST))
-
-
-def symbol_of(name: str) -> str:
-    """Undo `file_name`."""
-    if name == "%":
-        return ""
-    return unquote_to_bytes(name.replace("/~", "")).decode(errors="surrogatepass")
-
-
-class StoredInfo(NamedTuple):
-    """What a stored file says about itself, read without its prices."""
-
-    symbol: str
-    rows: int
-    first: str
-    last: str
-    timezone: str
-    sha256: str
-    provenance: Mapping[str, Any]
-
-
-class Store:
-    """Bars on disk under one folder.
+class Store(Catalogue):
+    """Bars on disk under one folder: a `Catalogue` that can read and write them.
 
     Parameters
     ----------
     root : Path
         The data folder; it is created when something is written.
     interval : str
-        Bar length, one of `INTERVALS`; every interval has its own folder.
+        Bar length, one of `quantseq.market.catalogue.INTERVALS`; every interval has its own folder.
 
     Raises
     ------
     ConfigError
         If the interval is unknown.
     """
-
-    def __init__(self, root: Path | str, *, interval: str = "1d") -> None:
-        if interval not in INTERVALS:
-            raise ConfigError(
-                f"The interval must be one of {', '.join(INTERVALS)}. Got {interval!r}; "
-                "quantseq works on exchange dates, so bars shorter than a day have no place yet."
-            )
-        self.root = Path(root)
-        self.interval = interval
-        self.folder = self.root / "bars" / interval
-
-    def __repr__(self) -> str:
-        return f"Store({str(self.root)!r}, interval={self.interval!r})"
-
-    def __contains__(self, symbol: object) -> bool:
-        return isinstance(symbol, str) and self.path(symbol).is_file()
-
-    def path(self, symbol: str) -> Path:
-        """Where the bars of `symbol` are kept, whether or not there are any.
-
-        Raises
-        ------
-        ConfigError
-            If the symbol is longer than any path may be.
-        """
-        name = file_name(symbol)
-        if len(name) > _LONGEST_PATH:
-            raise ConfigError(
-                f"The symbol {symbol[:20]!r}... has {len(symbol)} characters, more than a file path "
-                "holds. Give a symbol as exchanges write them."
-            )
-        return self.folder / f"{name}.parquet"
-
-    def symbols(self) -> tuple[str, ...]:
-        """Every stored symbol, sorted. Only names are looked at, no file is opened."""
-        names = (
-            path.relative_to(self.folder).with_suffix("").as_posix()
-            for path in self.folder.rglob("*.parquet")
-            if not path.name.startswith(".")
-        )
-        found = ((name, symbol_of(name)) for name in names)
-        return tuple(sorted(symbol for name, symbol in found if file_name(symbol) == name))
 
     def write(self, bars: Bars) -> None:
         """Keep `bars` in place of whatever is stored under their symbol.
@@ -197,7 +94,7 @@ class Store:
         path = self._existing(symbol)
         try:
             with pq.ParquetFile(path) as file:
-                header = _header(file.metadata.metadata, symbol)
+                header = read_header(file.metadata.metadata, symbol)
                 table = file.read(use_threads=False)
             bars = Bars(
                 symbol,
@@ -211,23 +108,6 @@ class Store:
         except Exception as error:
             raise self._corrupt(path, error) from error
         return bars
-
-    def info(self, symbol: str) -> StoredInfo:
-        """What the file of `symbol` says about itself; fast, because no price is read.
-
-        Raises
-        ------
-        SymbolNotFoundError
-            If nothing is stored under this symbol.
-        CorruptFileError
-            If the file's header is damaged.
-        """
-        path = self._existing(symbol)
-        try:
-            header = _header(pq.read_metadata(path).metadata, symbol)
-            return StoredInfo(**{name: header[name] for name in StoredInfo._fields})
-        except Exception as error:
-            raise self._corrupt(path, error) from error
 
     def panel(self, symbols: Iterable[str] | None = None) -> Panel:
         """Bars of several symbols, in the order given; None means everything that is stored.
@@ -248,42 +128,6 @@ class Store:
                 "Get some first, for example: quantseq fetch AAPL MSFT"
             )
         return Panel(self.read(symbol) for symbol in names)
-
-    def remove(self, symbol: str) -> None:
-        """Delete one symbol's bars, damaged or not.
-
-        Raises
-        ------
-        SymbolNotFoundError
-            If nothing is stored under this symbol.
-        """
-        self._existing(symbol)
-        with lock(self.folder / ".lock"):
-            self._existing(symbol).unlink()
-
-    def near(self, symbol: str) -> tuple[str, ...]:
-        """Up to three stored symbols that look like `symbol`, whatever the case."""
-        known = {name.upper(): name for name in self.symbols()}
-        close = difflib.get_close_matches(symbol.upper(), known, n=3, cutoff=0.5)
-        return tuple(known[name] for name in close)
-
-    def _existing(self, symbol: str) -> Path:
-        path = self.path(symbol)
-        if path.is_file():
-            return path
-        near = self.near(symbol)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise SymbolNotFoundError(
-            f"No bars of {symbol!r} are stored under {str(self.folder)!r}.{hint} "
-            f"Get them with: quantseq fetch {symbol}"
-        )
-
-    def _corrupt(self, path: Path, error: Exception) -> CorruptFileError:
-        symbol = symbol_of(path.relative_to(self.folder).with_suffix("").as_posix())
-        return CorruptFileError(
-            f"{str(path)!r} cannot be read back: {error}. "
-            f"Get the bars again with: quantseq fetch {symbol}"
-        )
 
     def _replace(self, bars: Bars) -> None:
         if not len(bars):
@@ -306,20 +150,6 @@ class Store:
         text = json.dumps(header, default=str).encode()
         columns = {"date": bars.sessions} | {name: getattr(bars, name) for name in FIELDS}
         table = pa.table({name: pa.array(values) for name, values in columns.items()})
-        table = table.replace_schema_metadata({_HEADER: text, _SEAL: sha256_bytes(text)})
+        table = table.replace_schema_metadata({HEADER: text, SEAL: sha256_bytes(text)})
         with atomic_path(self.path(bars.symbol)) as temporary:
             pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
-
-
-def _header(metadata: Mapping[bytes, bytes] | None, symbol: str) -> dict[str, Any]:
-    if not metadata or _HEADER not in metadata or _SEAL not in metadata:
-        raise ValueError("it was not written by quantseq")
-    text = metadata[_HEADER]
-    if sha256_bytes(text) != metadata[_SEAL].decode():
-        raise ValueError("its header does not match its SHA-256")
-    header: dict[str, Any] = json.loads(text)
-    if header["schema"] > SCHEMA:
-        raise ValueError(f"schema {header['schema']} was written by a newer quantseq")
-    if header["symbol"] != symbol:
-        raise ValueError(f"it holds {header['symbol']!r} instead of {symbol!r}")
-    return header

@@ -1,7 +1,7 @@
 """Prices as people really have them: CSV and Parquet files of many shapes, read or refused with a reason.
 
-Owns column names, header rows, date and number notations, and where in a file a fault stands. Knows
-nothing of downloads or of the store. What it accepts, in any mixture:
+Owns column names, header rows, and where in a file a fault stands; `cells` reads what stands in the
+cells. Knows nothing of downloads or of the store. What it accepts, in any mixture:
 
 - columns in any case and order, with or without adjusted close, dividends and splits; others are ignored
 - the three header rows that yfinance writes (``Price, Ticker, Date``)
@@ -9,20 +9,24 @@ nothing of downloads or of the store. What it accepts, in any mixture:
   ``15.10.2018`` if the column as a whole leaves no doubt, with a time and offset behind (the date that
   is written counts, as the exchange's)
 - oldest first or newest first
-- comma thousands and a dollar sign; a semicolon or tab between columns
+- comma thousands and a dollar sign; a semicolon or tab between columns, then also decimal commas where
+  the file as a whole leaves no doubt
 """
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from quantseq.errors import BarsError, CorruptFileError
 from quantseq.files import sha256_file
 from quantseq.market.bars import DATE_DTYPE, FIELDS, Bars, Dates, Panel, find_fault
+from quantseq.market.cells import Refuse, dates, numbers, with_decimal_points
+from quantseq.market.screening import RawBars
 
 _NAMES = {
     "date": ("date", "datetime", "timestamp"),
@@ -39,11 +43,6 @@ _NAMES = {
 _CANONICAL = {alias: name for name, aliases in _NAMES.items() for alias in aliases}
 _NEEDED = ("date", "open", "high", "low", "close", "volume")
 _OHLC = ["open", "high", "low", "close"]
-_MISSING = ("", "nan", "null", "none", "n/a", "na", "-", "#n/a")
-_THOUSANDS = r"^-?\d{1,3}(,\d{3})+(\.\d*)?$"
-_ISO = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:[T ].*)?$")
-_NUMERIC = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})(?:[T ].*)?$")
-_NAMED = re.compile(r"(?=.*\d{4})(?=.*[A-Za-z]{3})[\w ,.-]+$")
 
 
 def read_table(path: Path | str, symbol: str, *, timezone: str = "") -> Bars:
@@ -70,16 +69,8 @@ def read_table(path: Path | str, symbol: str, *, timezone: str = "") -> Bars:
     """
     path = Path(path)
     frame, place = _open(path, symbol)
-    if "symbol" in frame:
-        names = frame["symbol"].astype(str).str.strip()
-        mine = names.str.upper() == symbol.upper()
-        if not mine.any():
-            raise BarsError(
-                f"{path.name} holds {', '.join(sorted(set(names))[:5])}, but no {symbol!r}. "
-                "Name a symbol from its symbol column."
-            )
-        frame = frame[mine]
-    frame = _parse(frame, path, place)
+    frame = _rows_of(frame, path, symbol)
+    frame = _parse(frame, partial(_refuse, path, place))
     empty = frame[_OHLC].isna().all(axis=1)
     dropped = int(empty.sum())
     facts: dict[str, Any] = {
@@ -125,16 +116,91 @@ def read_panel(path: Path | str) -> Panel:
     unnamed = (names.isna() | (names.astype(str).str.strip() == "")).to_numpy()
     if unnamed.any():
         _refuse(path, place, frame.index[int(np.argmax(unnamed))], "the symbol is missing")
-    frame = _parse(frame, path, place)
+    frame = _parse(frame, partial(_refuse, path, place))
     codes, symbols = pd.factorize(frame["symbol"].astype(str).str.strip())
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(symbols)))
     facts = {"source": "panel", "file": path.name, "file_sha256": sha256_file(path)}
     frame = frame.iloc[order]
-    return Panel(
-        _bars(frame.iloc[begin:end], path, place, str(symbol), "", facts)
-        for symbol, begin, end in zip(symbols, [0, *ends[:-1]], ends, strict=True)
-    )
+    found, faults = [], []
+    for symbol, begin, end in zip(symbols, [0, *ends[:-1]], ends, strict=True):
+        try:
+            found.append(_bars(frame.iloc[begin:end], path, place, str(symbol), "", facts))
+        except BarsError as error:
+            faults.append((str(symbol), error))
+    if faults:
+        others = [symbol for symbol, _ in faults[1:]]
+        named = ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else "")
+        more = (
+            f" Faults also in {named}; count them with `quantseq data check --file`."
+            if others
+            else ""
+        )
+        raise BarsError(f"{faults[0][0]} in {faults[0][1]}{more}")
+    return Panel(found)
+
+
+def read_raw(
+    path: Path | str, symbol: str | None = None, *, timezone: str = ""
+) -> tuple[RawBars, ...]:
+    """Read whatever stands in a file, faults included, so that all of them can be counted.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read_table` and `read_panel`.
+    symbol : str, optional
+        Its name; by default the file's stem, or every symbol of a symbol column.
+    timezone : str
+        Exchange time zone, "" if unknown.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file is missing or no table at all.
+    BarsError
+        If a column is missing.
+    """
+    path = Path(path)
+    frame, place = _open(path, symbol)
+    names = frame.get("symbol")
+    if symbol is None and names is not None:
+        wanted: Sequence[str] = list(dict.fromkeys(names.fillna("").astype(str).str.strip()))
+    else:
+        wanted = [symbol or path.stem]
+    found = []
+    for name in wanted:
+        faults: list[tuple[str, str]] = []
+
+        def note(where: Any, reason: str, faults: list[tuple[str, str]] = faults) -> None:
+            faults.append((f"{place} {where}", reason))
+
+        rows = _parse(_rows_of(frame, path, name), note)
+        found.append(
+            RawBars(
+                name,
+                rows["date"].to_numpy().astype(DATE_DTYPE),
+                {column: rows[column].to_numpy(np.float64) for column in FIELDS if column in rows},
+                tuple(f"{place} {row}" for row in rows.index),
+                tuple(faults),
+                timezone,
+            )
+        )
+    return tuple(found)
+
+
+def _rows_of(frame: pd.DataFrame, path: Path, symbol: str) -> pd.DataFrame:
+    """The rows of one symbol, where there is a symbol column."""
+    if "symbol" not in frame:
+        return frame
+    names = frame["symbol"].fillna("").astype(str).str.strip()
+    mine = names.str.upper() == symbol.upper()
+    if not mine.any():
+        raise BarsError(
+            f"{path.name} holds {', '.join(sorted(set(names))[:5])}, but no {symbol!r}. "
+            "Name a symbol from its symbol column."
+        )
+    return frame[mine]
 
 
 def _refuse(path: Path, place: str, where: Any, reason: str) -> NoReturn:
@@ -212,11 +278,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
         body = cells.iloc[1:].set_axis(header.to_list(), axis="columns")
     blank = (body.fillna("") == "").all(axis=1)
     body = body[~blank]
-    if separator == ";":
-        commas = body.apply(lambda column: column.str.contains(",", regex=False, na=False))
-        if commas.to_numpy().any():
-            line = body.index[int(np.argmax(commas.any(axis=1).to_numpy()))]
-            _refuse(path, "line", line, "a comma in a number may mean thousands or decimals")
+    if separator != ",":
+        body = with_decimal_points(body, partial(_refuse, path, "line"))
     return body
 
 
@@ -241,11 +304,11 @@ def _one_ticker(frame: pd.DataFrame, path: Path, symbol: str | None) -> pd.DataF
     return frame.set_axis([str(column[0]) for column in frame.columns], axis="columns")
 
 
-def _parse(frame: pd.DataFrame, path: Path, place: str) -> pd.DataFrame:
-    """Numbers as float64 and dates as datetime64[D]; refuses what is neither."""
-    parsed: dict[str, Any] = {"date": _dates(frame["date"], path, place)}
+def _parse(frame: pd.DataFrame, refuse: Refuse) -> pd.DataFrame:
+    """Numbers as float64 and dates as datetime64[D]; what is neither is refused, and then missing."""
+    parsed: dict[str, Any] = {"date": dates(frame["date"], refuse)}
     for name in (field for field in FIELDS if field in frame):
-        parsed[name] = _numbers(frame[name], path, place)
+        parsed[name] = numbers(frame[name], refuse)
     if "splits" in parsed:
         parsed["splits"] = np.where(parsed["splits"] == 1.0, 0.0, parsed["splits"])
     for name in ("dividends", "splits"):
@@ -254,57 +317,6 @@ def _parse(frame: pd.DataFrame, path: Path, place: str) -> pd.DataFrame:
     if "symbol" in frame:
         parsed["symbol"] = frame["symbol"]
     return pd.DataFrame(parsed, index=frame.index)
-
-
-def _numbers(column: pd.Series, path: Path, place: str) -> NDArray[np.float64]:
-    if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    values = np.array(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
-    odd = np.flatnonzero(np.isnan(values))
-    if odd.size:
-        text = column.iloc[odd].fillna("").astype(str).str.strip().str.removeprefix("$")
-        grouped = text.str.match(_THOUSANDS)
-        text = text.where(~grouped, text.str.replace(",", ""))
-        values[odd] = pd.to_numeric(text, errors="coerce")
-        lost = np.isnan(values[odd]) & ~text.str.lower().isin(_MISSING).to_numpy()
-        if lost.any():
-            at = odd[int(np.argmax(lost))]
-            reason = f"{column.name} is {column.iloc[at]!r}, which is not a number"
-            _refuse(path, place, column.index[at], reason)
-    return values
-
-
-def _dates(column: pd.Series, path: Path, place: str) -> Dates:
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_localize(None)
-    if pd.api.types.is_datetime64_any_dtype(column):
-        dates: Dates = column.to_numpy().astype(DATE_DTYPE)
-        return dates
-    codes, distinct = pd.factorize(column.fillna("").astype(str).str.strip())
-    numeric = [match for text in distinct if (match := _NUMERIC.match(text))]
-    day_first = any(int(match[1]) > 12 for match in numeric)
-    month_first = any(int(match[2]) > 12 for match in numeric)
-    parsed = np.full(len(distinct), "NaT", dtype=DATE_DTYPE)
-    for number, text in enumerate(distinct):
-        try:
-            if (match := _ISO.match(text)) and (match[2] or len(match[3] + match[4]) == 4):
-                year, month, day = match[1], match[3], match[4]
-            elif match := _NUMERIC.match(text):
-                if day_first == month_first:
-                    raise ValueError("may have the day or the month first; write YYYY-MM-DD")
-                year, month, day = match[3], match[2], match[1]
-                month, day = (month, day) if day_first else (day, month)
-            elif _NAMED.match(text):
-                stamp = pd.Timestamp(text)
-                year, month, day = str(stamp.year), str(stamp.month), str(stamp.day)
-            else:
-                raise ValueError("is not a date")
-            parsed[number] = np.datetime64(f"{year}-{month:0>2}-{day:0>2}", "D")
-        except ValueError as error:
-            where = column.index[int(np.argmax(codes == number))]
-            reason = str(error) if str(error).startswith(("is", "may")) else "is not a date"
-            _refuse(path, place, where, f"the date {text!r} {reason}")
-    return parsed[codes]
 
 
 def _bars(

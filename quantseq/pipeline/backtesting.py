@@ -24,6 +24,7 @@ from quantseq.forecast.forecasts import Forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.data import describe_data
+from quantseq.pipeline.health import findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
 from quantseq.pipeline.results import OURS, Traded, judge
 from quantseq.pipeline.training import pass_gate
@@ -122,6 +123,7 @@ def backtest(
     model: Seq2SeqForecaster | None = None,
     places: Places | None = None,
     jobs: int = 1,
+    allow_bad_data: bool = False,
     command: str = "",
     title: str = "",
     progress: Progress = SILENT,
@@ -137,12 +139,16 @@ def backtest(
     places : Places, optional
     jobs : int
         Processes; the numbers are the same for every choice.
+    allow_bad_data : bool
+        Use prices although the health check found errors in them; the report lists them.
     command, title : str
         For the manifest.
     progress : Progress
 
     Raises
     ------
+    BarsError
+        If the health check finds errors in the prices and they are not allowed.
     LeakageError
         If the model has seen the test block.
     NotEnoughDataError
@@ -159,6 +165,8 @@ def backtest(
             splitter = replace(splitter, purge=max(splitter.purge, model.config.horizon))
         chosen = replace(chosen, forecaster=model.config, walk_forward=splitter)
     ensure_writable(where.reports)
+    found = findings(panel)
+    refuse_errors(found, total=len(panel), allow_bad_data=allow_bad_data)
     fit: FitFunction
     if model is None:
         folds, forecaster = chosen.walk_forward.split(panel.sessions), chosen.forecaster
@@ -192,13 +200,14 @@ def backtest(
             reports=where.reports,
             extra={
                 "seeds": {"run": chosen.seed},
+                "allow_bad_data": allow_bad_data,
                 "cost_bps": chosen.costs.cost_bps,
                 "fill": chosen.fill,
                 "gate": gate.fingerprint,
                 "model": None if model is None else model.describe(),
             },
         )
-        run, judged = judge(panel, evaluation, traded, manifest, gate, chosen, where)
+        run, judged = judge(panel, evaluation, traded, manifest, gate, chosen, where, found)
         bar.step()
         folder = run.save(where.reports / manifest["run_id"])
         write_report(folder)

@@ -1,6 +1,9 @@
 """Getting prices in: download, import, and the panel that a command works on."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,6 @@ from quantseq.errors import ConfigError, NoDataError
 from quantseq.market.bars import Bars, Panel
 from quantseq.market.fetching import Outcome
 from quantseq.market.fetching import fetch as fetch_batch
-from quantseq.market.health import Finding, check
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
 from quantseq.market.store import Store
 from quantseq.market.tables import read_panel, read_table
@@ -57,7 +59,12 @@ def fetch(
 
 
 def import_file(
-    path: Path, *, symbol: str | None = None, places: Places | None = None
+    path: Path,
+    *,
+    symbol: str | None = None,
+    timezone: str = "",
+    currency: str = "",
+    places: Places | None = None,
 ) -> dict[str, tuple[Bars, bool]]:
     """Store the user's own CSV or Parquet file.
 
@@ -67,6 +74,9 @@ def import_file(
         One symbol's bars, or a long-format panel with a ``symbol`` column.
     symbol : str, optional
         Its name; by default the file's stem, or every symbol of a panel.
+    timezone, currency : str
+        Of the listing, "" if unknown.
+    places : Places, optional
 
     Returns
     -------
@@ -79,7 +89,16 @@ def import_file(
         If the file cannot be read or breaks a rule; nothing is stored then.
     """
     store = Store((places or Places()).data)
-    found = read_any(path, symbol)
+    facts = {
+        "interval": store.interval,
+        "currency": currency or None,
+        "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: metadata.version(name) for name in ("quantseq", "pandas")},
+    }
+    found = {
+        name: replace(bars, timezone=timezone, provenance={**bars.provenance, **facts})
+        for name, bars in read_any(path, symbol).items()
+    }
     replaced = {name: name in store for name in found}
     for bars in found.values():
         store.write(bars)
@@ -155,12 +174,6 @@ def sample_panel() -> Panel:
     """The bundled real prices of AAPL, GOOG, IBM and MSFT."""
     source = SampleSource()
     return Panel(source.fetch(symbol) for symbol in SAMPLE_SYMBOLS)
-
-
-def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:
-    """What the health check has to say about each symbol that is not spotless."""
-    checked = {symbol: check(bars) for symbol, bars in panel.items()}
-    return {symbol: found for symbol, found in checked.items() if found}
 
 
 def describe_data(panel: Panel) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from quantseq.files import write_bytes
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY, QUANTILE_LEVELS, Forecasts
 from quantseq.market.bars import Bars, Panel
-from quantseq.market.store import file_name
+from quantseq.market.catalogue import file_name
 
 HISTORY_SHOWN = 60
 """Sessions of history in a fan chart."""

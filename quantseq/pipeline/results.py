@@ -11,7 +11,7 @@ from quantseq.evaluation.significance import diebold_mariano
 from quantseq.evaluation.walkforward import Evaluation
 from quantseq.files import fingerprint
 from quantseq.market.bars import Panel
-from quantseq.pipeline.data import findings
+from quantseq.pipeline.health import Findings, as_rows
 from quantseq.report.run import Run
 from quantseq.seq2seq.gate import GateRecord
 from quantseq.trading import ledger
@@ -41,6 +41,7 @@ def judge(
     gate: GateRecord,
     config: RunConfig,
     places: Places,
+    findings: Findings,
 ) -> tuple[Run, Verdict]:
     """Score the trial, write it into the ledger, and gather everything for the run folder."""
     net, held = traded.strategy.returns_net, traded.benchmark.returns_net
@@ -99,6 +100,7 @@ def judge(
         "forecast": forecast_quality(evaluation),
         "gate": asdict(gate),
         "break_even_bps": traded.break_even,
+        "data_findings": as_rows(findings),
         "notes": _notes(panel, traded.strategy, evaluation),
     }
     run = Run(
@@ -189,14 +191,8 @@ def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
 
 
 def _notes(panel: Panel, strategy: BacktestResult, evaluation: Evaluation) -> list[str]:
-    notes = [
-        f"{symbol}: {finding.message} ({finding.count} sessions, first {finding.sessions[0]})."
-        for symbol, found in findings(panel).items()
-        for finding in found
-        if finding.count
-    ]
     forecast = set(evaluation.forecasts[OURS].symbols)
-    notes += [
+    notes = [
         f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was neither "
         "forecast nor traded, nor held by the benchmark."
         for symbol, bars in panel.items()

@@ -15,6 +15,7 @@ from quantseq.forecast.forecasts import MIN_HISTORY
 from quantseq.forecast.model_folder import save_forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
+from quantseq.pipeline.health import as_rows, findings, refuse_errors
 from quantseq.pipeline.manifest import versions
 from quantseq.pipeline.step_bars import StepBars
 from quantseq.progress import SILENT, Progress
@@ -57,6 +58,7 @@ def train_price(
     seed: int = 0,
     jobs: int = 1,
     resume: bool = False,
+    allow_bad_data: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Train the price model on a panel, after the copy gate, and save it.
@@ -80,6 +82,8 @@ def train_price(
     resume : bool
         Go on from the states that an interrupted training of the same data, configuration and seed
         has left, to the same bits.
+    allow_bad_data : bool
+        Use prices although the health check found errors in them.
     progress : Progress
 
     Returns
@@ -89,6 +93,8 @@ def train_price(
 
     Raises
     ------
+    BarsError
+        If the health check finds errors in the prices and they are not allowed.
     GateError
         If the architecture has not mastered the copy task.
     NotEnoughDataError
@@ -105,6 +111,8 @@ def train_price(
             f"{len(sessions)} sessions are too few to train on: {held_out} are held out for "
             f"validation, and a context takes {MIN_HISTORY}. Give a longer history."
         )
+    found = findings(panel)
+    refuse_errors(found, total=len(panel), allow_bad_data=allow_bad_data)
     gate = pass_gate(chosen, places or Places(), seed=seed, progress=progress)
     state = out.with_name(f"{out.name}.state")
     identity = {"panel": panel.sha256, "config": asdict(chosen), "seed": seed}
@@ -139,6 +147,7 @@ def train_price(
         "parameters": sum(p.numel() for n in model.networks for p in n.parameters()),
         "seconds": time.perf_counter() - begun,
         "gate": asdict(gate),
+        "data_findings": as_rows(found),
         "versions": versions(),
     }
     save_forecaster(out, model, metrics=metrics)

@@ -4,7 +4,7 @@ Owns the wording of the terms that are no figure of the registry; the registry's
 states them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantseq.report import words
@@ -83,10 +83,42 @@ def definitions(run: Run) -> Section:
 
 
 def notes(run: Run) -> Section:
-    """What the run itself has to say."""
-    found = [str(note) for note in run.result.get("notes") or []]
-    return Section(
-        "notes", "Notes", "", [Notes(found) if found else Missing("This run left no notes.")]
+    """What the health check found in the prices, and what the run itself has to say."""
+    said = [str(note) for note in run.result.get("notes") or []]
+    blocks: list[Block] = [Notes(said) if said else Missing("This run left no notes.")]
+    found = run.result.get("data_findings")
+    if found:
+        blocks.append(_findings(found))
+    elif found is not None:
+        blocks.append(Notes(["The health check found nothing implausible in the prices."]))
+    return Section("notes", "Notes", "", blocks)
+
+
+def _findings(found: Sequence[Mapping[str, Any]]) -> Block:
+    """One row per rule and severity, errors first, with the symbols it concerns."""
+    rules: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in found:
+        rules.setdefault((str(one.get("severity")), str(one.get("rule"))), []).append(one)
+    rows = []
+    for (severity, rule), several in sorted(rules.items()):
+        names = [str(one.get("symbol")) for one in several]
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        first = min((day for one in several for day in one.get("sessions") or []), default="")
+        rows.append(
+            [
+                severity,
+                rule,
+                ", ".join(names[:6]) + more,
+                words.count(sum(int(one.get("count") or 0) for one in several)),
+                str(first)[:10] or words.DASH,
+                _text(several[0].get("message")),
+            ]
+        )
+    return Sheet(
+        "Data health",
+        "What was implausible in the prices. An error is something that no market did; a warning is rare "
+        "but may be real. No bar was dropped or changed.",
+        Table(["severity", "rule", "symbols", "sessions", "first", "what"], rows, align="ttwntw"),
     )
 
 

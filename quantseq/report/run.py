@@ -60,6 +60,7 @@ _RESULT_RULES: Mapping[str, type] = {
     "forecast": Mapping,
     "gate": Mapping,
     "notes": list,
+    "data_findings": list,
 }
 _REMEDY = "Run `quantseq backtest` again to make a fresh one."
 

@@ -29,6 +29,7 @@ COMMANDS = [
     ["data"],
     ["data", "import"],
     ["data", "list"],
+    ["data", "show"],
     ["data", "check"],
     ["data", "rm"],
     ["study"],

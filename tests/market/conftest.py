@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,6 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from quantseq.market.bars import FIELDS, PRICES, Bars
+from quantseq.market.health import check
 from quantseq.market.sources import YahooSource
 
 LAW = settings(deadline=None, max_examples=60)
@@ -44,6 +45,28 @@ def build_bars(
         "provenance": {"source": "test"},
     }
     return Bars(symbol, **(values | changes))
+
+
+def sound(n: int = 60, **changes: Any) -> Bars:
+    """Weekday bars of 2020 that wander by about 1 % a day; no calendar unless a time zone is given."""
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, n)))
+    fields = {"open": close * 0.999, "high": close * 1.01, "low": close * 0.98, "close": close}
+    fields |= {"adj_close": close, "volume": np.arange(1.0, n + 1)}
+    return build_bars(n=n, **(fields | {"timezone": "Etc/Test"} | changes))
+
+
+def scaled(bars: Bars, where: slice | int, factor: float) -> Bars:
+    """Bars with all prices of some sessions multiplied."""
+    fields = {}
+    for name in PRICES:
+        fields[name] = getattr(bars, name).copy()
+        fields[name][where] *= factor
+    return replace(bars, **fields)
+
+
+def findings(bars: Bars) -> dict[str, tuple[str, int]]:
+    """Severity and count by rule, without the remark that there is no calendar."""
+    return {f.rule: (f.severity, f.count) for f in check(bars) if f.rule != "calendar"}
 
 
 @st.composite

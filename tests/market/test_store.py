@@ -1,6 +1,7 @@
 """What is stored comes back bit for bit, or its file is named as damaged; names are reversible."""
 
 import errno
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from quantseq.errors import (
     SymbolNotFoundError,
 )
 from quantseq.market.bars import Bars
-from quantseq.market.store import Store, file_name, symbol_of
+from quantseq.market.catalogue import file_name, symbol_of
+from quantseq.market.store import Store
 from tests.market.conftest import LAW, any_bars, assert_same_bars, build_bars
 
 
@@ -326,7 +328,7 @@ for _ in range(int(sys.argv[2])):
         while True:
             store.write(two)
             store.write(one)
-    time.sleep(rng.uniform(0.001, 0.03))
+    time.sleep(rng.uniform(0.001, 0.025))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert store.symbols() == ("AAPL",)
@@ -338,7 +340,44 @@ print(len(seen))
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
 def test_sigkill_at_any_moment_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLER, str(tmp_path), "60"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", KILLER, str(tmp_path), "200"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "2"
+
+
+COUNTER = """
+import sys
+from pathlib import Path
+from quantseq.market.store import Store
+from tests.market.conftest import build_bars
+
+store = Store(Path(sys.argv[1]))
+for _ in range(15):
+    store.update("AAPL", lambda old: build_bars(n=len(old) + 1 if old else 1))
+"""
+
+
+def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    both = [
+        subprocess.Popen([sys.executable, "-c", COUNTER, str(tmp_path)], cwd=root) for _ in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert len(Store(tmp_path).read("AAPL")) == 30
+
+
+def test_duckdb_reads_the_folder(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="needs the extra: pip install 'quantseq[duckdb]'")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    query = re.search(r"```sql\n(.*?)```", readme, re.S)
+    assert query
+    store = Store(tmp_path / "data")
+    for symbol in ("AAPL", "^GSPC"):
+        store.write(build_bars(symbol, n=30))
+    text = query.group(1).replace("data/", f"{tmp_path}/data/")
+    with duckdb.connect() as connection:
+        rows = connection.execute(text).fetchall()
+    assert [row[0] for row in rows] == ["%5EGSPC", "AAPL"]
+    assert rows[1][1] == 30
+    assert rows[1][2] == store.read("AAPL").close[-1]

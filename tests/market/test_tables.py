@@ -8,7 +8,7 @@ import pytest
 
 from quantseq.errors import BarsError, CorruptFileError
 from quantseq.market.bars import Bars
-from quantseq.market.tables import read_panel, read_table
+from quantseq.market.tables import read_panel, read_raw, read_table
 from tests.market.conftest import assert_same_bars, build_bars
 
 PLAIN = """date,open,high,low,close,volume
@@ -93,6 +93,26 @@ def test_provenance_names_file_and_dropped_rows(tmp_path: Path) -> None:
     assert len(bars.provenance["file_sha256"]) == 64
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize(
+    ("high", "volume"),
+    [
+        ("12,5", "1.000"),
+        ("12,5", "1000"),
+        ("12,50", "1.000,00"),
+        ("12.5", "1,000"),
+        ("12,5", "1,0"),
+    ],
+)
+def test_decimal_commas_where_the_file_leaves_no_doubt(
+    tmp_path: Path, separator: str, high: str, volume: str
+) -> None:
+    text = PLAIN.replace(",", separator).replace("12" + separator + "9", high + separator + "9")
+    bars = read_table(write(tmp_path, text.replace("1000", volume)), "X")
+    assert bars.high.tolist() == [12.5, 13, 14]
+    assert bars.volume[0] == (1 if volume == "1,0" else 1000)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -109,7 +129,11 @@ def test_provenance_names_file_and_dropped_rows(tmp_path: Path) -> None:
         (PLAIN.replace("13,10,12", "0,10,12"), "line 3: high is 0.0"),
         (PLAIN.replace("2000", "-1"), "line 3: volume is -1.0"),
         (PLAIN.replace("2000", '"20,00"'), "line 3: volume is '20,00', which is not a number"),
-        (PLAIN.replace(",", ";").replace("12;9", "12,5;9"), "line 2: a comma in a number"),
+        (PLAIN.replace(",", ";").replace("1000", "1,000"), "line 2: a comma in a number"),
+        (
+            PLAIN.replace(",", ";").replace("12;9", "12,5;9").replace("13;10", "13.5;10"),
+            "line 3: a comma in a number",
+        ),
         (PLAIN.replace("volume", "volumes"), "columns volume are missing; found date, open"),
         (PLAIN.replace("high", "Close"), "two columns for 'close'"),
         (PLAIN[: PLAIN.index("\n") + 1], "has a header but no rows"),
@@ -139,6 +163,30 @@ def test_refuses_what_is_no_table(tmp_path: Path, name: str, content: bytes, mes
     path.write_bytes(content)
     with pytest.raises(CorruptFileError, match=message):
         read_table(path, "X")
+
+
+def test_read_raw_counts_every_fault_instead_of_stopping_at_the_first(tmp_path: Path) -> None:
+    text = PLAIN.replace("2024-01-03", "11:34").replace("12,9", "abc,-9") + "2024-01-05,,,,,\n"
+    (raw,) = read_raw(write(tmp_path, text), timezone="Etc/Test")
+    assert (raw.symbol, raw.timezone) == ("x", "Etc/Test")
+    assert raw.places == ("line 2", "line 3", "line 4", "line 5")
+    assert raw.unreadable == (
+        ("line 3", "the date '11:34' is not a date"),
+        ("line 2", "high is 'abc', which is not a number"),
+    )
+    assert np.isnat(raw.sessions).tolist() == [False, True, False, False]
+    assert raw.columns["low"][:3].tolist() == [-9, 10, 11]
+
+
+def test_read_raw_gives_every_symbol_of_a_panel(tmp_path: Path) -> None:
+    path = tmp_path / "panel.parquet"
+    panel_frame().to_parquet(path)
+    assert [raw.symbol for raw in read_raw(path)] == ["B", "NA"]
+    assert [raw.symbol for raw in read_raw(path, "B")] == ["B"]
+    with pytest.raises(BarsError, match="but no 'C'"):
+        read_raw(path, "C")
+    with pytest.raises(BarsError, match="columns low are missing"):
+        read_raw(write(tmp_path, PLAIN.replace("low", "lowest")))
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
@@ -214,4 +262,11 @@ def test_read_panel_refuses(tmp_path: Path, change, message: str) -> None:
     path = tmp_path / "panel.parquet"
     change(panel_frame()).to_parquet(path)
     with pytest.raises(BarsError, match=message):
+        read_panel(path)
+
+
+def test_read_panel_names_every_symbol_with_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "panel.csv"
+    panel_frame().assign(close=np.nan).to_csv(path, index=False)
+    with pytest.raises(BarsError, match=r"B in panel\.csv, line 2: close is nan .* also in NA;"):
         read_panel(path)

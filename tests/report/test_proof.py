@@ -3,6 +3,7 @@ from dataclasses import replace
 
 from quantseq.report import proof, words
 from quantseq.report.page import Facts, Missing, Notes, Sheet
+from quantseq.report.render import render
 from quantseq.report.run import Run
 from quantseq.trading.performance import METRICS
 
@@ -20,6 +21,31 @@ def test_every_figure_of_the_registry_is_defined(run: Run) -> None:
 def test_notes_are_listed_or_their_absence_is(run: Run, with_result: Callable[..., Run]) -> None:
     assert isinstance(proof.notes(run).blocks[0], Notes)
     assert isinstance(proof.notes(with_result(notes=[])).blocks[0], Missing)
+
+
+def test_findings_on_the_prices_are_a_table_by_rule(with_result: Callable[..., Run]) -> None:
+    def found(symbol: str, severity: str, rule: str, count: int, day: str) -> dict[str, object]:
+        message = "<b>bad</b>"
+        return {
+            "symbol": symbol,
+            "severity": severity,
+            "rule": rule,
+            "count": count,
+            "sessions": [day],
+            "message": message,
+        }
+
+    many = [found(f"S{i}", "warning", "jump", 2, f"2020-01-{10 + i}") for i in range(8)]
+    run = with_result(data_findings=[*many, found("IBM", "error", "ohlc", 1, "2020-02-03")])
+    sheet = proof.notes(run).blocks[-1]
+    assert isinstance(sheet, Sheet)
+    assert [list(row)[:5] for row in sheet.table.rows] == [
+        ["error", "ohlc", "IBM", "1", "2020-02-03"],
+        ["warning", "jump", "S0, S1, S2, S3, S4, S5 and 2 more", "16", "2020-01-10"],
+    ]
+    assert "<b>bad" not in render(run)
+    clean = proof.notes(with_result(data_findings=[])).blocks[-1]
+    assert isinstance(clean, Notes)
 
 
 def test_the_manifest_shows_hashes_whole_and_settings_flat(run: Run) -> None:

@@ -1,0 +1,85 @@
+"""What is stored, from the door: listed, shown, checked and imported, and errors by exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quantseq.market.bars import Panel
+from quantseq.market.store import Store
+from tests.cli.test_cli import assert_one_line, quantseq
+from tests.pipeline.test_health import spoiled
+
+
+@pytest.fixture
+def data(small_panel: Panel, tmp_path: Path) -> Path:
+    """IBM sound, MSFT with a glitch, BAD damaged."""
+    store = Store(tmp_path / "data")
+    store.write(small_panel["IBM"])
+    store.write(spoiled(small_panel["MSFT"]))
+    store.path("BAD").write_bytes(b"PAR1 no")
+    return tmp_path / "data"
+
+
+def test_list_names_a_damaged_file_and_goes_on(data: Path, tmp_path: Path) -> None:
+    result = quantseq("data", "list", "--data-dir", data, "--json", tmp_path / "l.json")
+    assert result.returncode == 0, result.stderr
+    assert "BAD.parquet" in result.stdout
+    rows = {row["symbol"]: row for row in json.loads((tmp_path / "l.json").read_text())["symbols"]}
+    assert rows["BAD"]["rows"] is None
+    assert rows["BAD"]["source"].startswith("damaged: ")
+    assert rows["IBM"]["rows"] == len(Store(data).read("IBM"))
+
+
+def test_check_leaves_with_three_when_there_are_errors(data: Path, tmp_path: Path) -> None:
+    result = quantseq("data", "check", "--data-dir", data, "--json", tmp_path / "c.json")
+    assert result.returncode == 3
+    assert_one_line(result, "BAD (file)", "MSFT (digit_glitch on ")
+    found = json.loads((tmp_path / "c.json").read_text())["findings"]
+    assert {(row["symbol"], row["rule"]) for row in found} >= {
+        ("BAD", "file"),
+        ("MSFT", "digit_glitch"),
+    }
+    assert all(row["first"] == (row["sessions"] or [""])[0] for row in found)
+    assert quantseq("data", "check", "IBM", "--data-dir", data).returncode == 0
+
+
+def test_show_summarises_and_draws(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ibm.png"
+    result = quantseq("data", "show", "IBM", "--data-dir", data, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert "last close" in result.stdout
+    result = quantseq("data", "show", "IBM", "--data-dir", data, "--terminal", cwd=tmp_path)
+    assert "│" in result.stdout
+    assert not list(tmp_path.glob("IBM*.png"))
+    assert_one_line(
+        quantseq("data", "show", "IBN", "--data-dir", data, cwd=tmp_path), "Did you mean IBM"
+    )
+
+
+def test_a_file_is_checked_whole_before_it_is_imported(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "date,open,high,low,close,volume\n"
+        "2024-01-02,10,12,9,11,1000\n2024-01-03,11,13,10,x,2000\n2024-01-03,11,13,10,12,2000\n"
+    )
+    result = quantseq("data", "check", "--file", path, cwd=tmp_path)
+    assert result.returncode == 3
+    assert "unreadable" in result.stdout
+    assert "duplicate" in result.stdout
+    assert_one_line(quantseq("data", "import", path, cwd=tmp_path), "line 3", "'x'")
+    assert_one_line(quantseq("data", "check", "AAPL", "--file", path), "--file")
+    assert_one_line(quantseq("data", "check", "--timezone", "Asia/Tokyo"), "--file")
+
+
+def test_bad_data_stops_a_training_and_a_backtest(data: Path, tmp_path: Path) -> None:
+    Store(data).remove("BAD")
+    words = ("--data-dir", data, "--quiet")
+    assert_one_line(
+        quantseq("train", "--task", "price", *words), "1 of 2", "MSFT", "--allow-bad-data"
+    )
+    result = quantseq("backtest", "IBM", "MSFT", *words, "--reports-dir", tmp_path / "r")
+    assert_one_line(result, "MSFT (digit_glitch on ")
+    result = quantseq("train", "--task", "copy", "--allow-bad-data", *words)
+    assert_one_line(result, "--allow-bad-data belongs to --task price")
