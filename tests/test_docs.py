@@ -62,7 +62,9 @@ def test_every_make_target_exists() -> None:
         assert re.search(rf"^{target}:", makefile, re.M)
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/json.md", "data/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "ARCHITECTURE.md", "docs/json.md", "docs/tokens.md", "data/README.md"]
+)
 def test_links_between_documents_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
