@@ -148,7 +148,7 @@ def forecast(
         prices, fitted, horizon=horizon, cutoff=day(cutoff), num_paths=paths, seed=seed, bars=bars
     )
     charts = forecasting.draw_fans(prices, found, places.reports, jobs=jobs)
-    candles = forecasting.draw_bars(prices, found, places.reports)
+    candles = forecasting.draw_bars(prices, found, places.reports, jobs=jobs)
     table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
     typical = found.typical_bars()
     typical["cutoff"] = typical["cutoff"].astype("datetime64[s]").dt.strftime("%Y-%m-%d")

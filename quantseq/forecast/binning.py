@@ -34,9 +34,9 @@ equal-mass bins leave 1/V, Gaussian ones what lies beyond the normal's 1/V."""
 SCALED_LIMIT = 15.0
 """Mean-scaled levels are cut between ± this, as in Chronos [2]_."""
 
-OUTLIER = 8.0
-"""Standard deviations at which values are limited before a tail is fitted: one crash, or one error
-in the data, would otherwise make every tail as heavy as itself."""
+OUTLIER = 10.0
+"""Interquartile ranges, as standard deviations of a normal, at which values are limited before a fit:
+one crash, or one error in the data, would otherwise make every tail as heavy as itself."""
 
 MAX_SLOPE = 0.95
 """Of the density inside a bin, so that it is nowhere zero."""
@@ -122,15 +122,13 @@ class BinTokenizer(SavedTokenizer):
                 f"The 'num_bins' parameter of {cls.__name__}.fit must be an int in [4, 4096]. "
                 f"Got {num_bins!r}."
             )
-        ordered = np.sort(values[np.isfinite(values)])
+        ordered = np.sort(limited(values[np.isfinite(values)]))
         spread = float(ordered.std()) if len(ordered) else 0.0
         if len(ordered) < MIN_VALUES or not spread > 0:
             raise NotEnoughDataError(
                 f"{len(ordered)} values with a standard deviation of {spread:g} cannot be cut into "
                 f"bins; {MIN_VALUES} that vary are needed. Give a longer history."
             )
-        middle = float(np.median(ordered))
-        typical = np.clip(ordered, middle - OUTLIER * spread, middle + OUTLIER * spread)
         proposed = cls.inner_edges(ordered, num_bins)
         bounds = np.searchsorted(ordered, proposed)
         held = np.diff([0, *bounds, len(ordered)])
@@ -146,8 +144,8 @@ class BinTokenizer(SavedTokenizer):
             asked=num_bins,
             inner=tuple(inner.tolist()),
             slopes=tuple(_slopes(ordered, inner)),
-            lower=_tail(inner[0] - typical[typical < inner[0]], inner[1] - inner[0]),
-            upper=_tail(typical[typical > inner[-1]] - inner[-1], inner[-1] - inner[-2]),
+            lower=_tail(inner[0] - ordered[ordered < inner[0]], inner[1] - inner[0]),
+            upper=_tail(ordered[ordered > inner[-1]] - inner[-1], inner[-1] - inner[-2]),
             unused=int((held == 0).sum()) + num_bins - len(held),
         )
 
@@ -265,6 +263,15 @@ SCHEMES: tuple[type[BinTokenizer], ...] = (
     KMeansTokenizer,
     MeanScaledTokenizer,
 )
+
+
+def limited(values: Floats) -> Floats:
+    """Values no further than `OUTLIER` robust standard deviations from their median."""
+    if not len(values):
+        return values
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    reach = OUTLIER * ((high - low) / 1.349 or values.std())
+    return np.asarray(np.clip(values, middle - reach, middle + reach))
 
 
 def _merged(edges: Floats, least: float) -> Floats:

@@ -18,14 +18,14 @@ from scipy import special
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.binning import (
-    OUTLIER,
     SCHEMES,
     BinTokenizer,
     MeanScaledTokenizer,
+    limited,
 )
 from quantseq.forecast.density import t_log_density
 from quantseq.forecast.reference import Reference
-from quantseq.forecast.tokenizer import Ids, Origin, ReturnTokenizer
+from quantseq.forecast.tokenizer import Ids, Origin, ReturnTokenizer, Tokenizer
 from quantseq.forecast.volatility import features, rolling_mean
 from quantseq.forecast.windows import CONTEXT
 from quantseq.market.bars import Dates, Floats, Panel
@@ -38,8 +38,6 @@ SCALED_BINS = 4094
 
 ROUND_TRIP_DRAWS = 1_000_000
 """Draws for the variance that a round trip keeps."""
-
-AnyTokenizer = ReturnTokenizer | BinTokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +93,7 @@ class NextReturns:
         """The same columns at some rows."""
         return replace(self, **{name: values[rows] for name, values in vars(self).items()})
 
-    def values(self, scheme: type[AnyTokenizer]) -> Floats:
+    def values(self, scheme: type[Tokenizer]) -> Floats:
         """The number that a scheme cuts, (M,)."""
         if scheme is ReturnTokenizer:
             return np.asarray(special.stdtr(self.nu, (self.returns - self.loc) / self.scale))
@@ -103,7 +101,7 @@ class NextReturns:
             return np.asarray(self.level * np.exp(self.returns))
         return self.returns / self.scale
 
-    def returns_of(self, scheme: type[AnyTokenizer], values: Floats) -> Floats:
+    def returns_of(self, scheme: type[Tokenizer], values: Floats) -> Floats:
         """The returns that have these numbers, (M,): undoes `values`."""
         if scheme is ReturnTokenizer:
             return self.loc + self.scale * special.stdtrit(self.nu, values)
@@ -111,7 +109,7 @@ class NextReturns:
             return np.asarray(np.log(values / self.level))
         return values * self.scale
 
-    def log_slope(self, scheme: type[AnyTokenizer]) -> Floats:
+    def log_slope(self, scheme: type[Tokenizer]) -> Floats:
         """``log |dx/dr|`` of the number that a scheme cuts, (M,)."""
         if scheme is ReturnTokenizer:
             return t_log_density((self.returns - self.loc) / self.scale, self.nu) - np.log(
@@ -122,34 +120,32 @@ class NextReturns:
         return -np.log(self.scale)
 
 
-def unigram(tokenizer: AnyTokenizer, ids: Ids) -> Floats:
+def unigram(tokenizer: Tokenizer, ids: Ids) -> Floats:
     """Smoothed token frequencies of a training block: (V,)."""
     counts = np.bincount(tokenizer.bins(ids), minlength=tokenizer.num_bins) + SMOOTHING
     return np.asarray(counts / counts.sum())
 
 
-def log_scores(tokenizer: AnyTokenizer, probs: Floats, rows: NextReturns) -> Floats:
+def log_scores(tokenizer: Tokenizer, probs: Floats, rows: NextReturns) -> Floats:
     """Negative log density of each return under fixed token probabilities (V,), in nats: (M,)."""
     values = rows.values(type(tokenizer))
     token = np.log(probs[tokenizer.bins(tokenizer.encode(values))])
     return -(token + tokenizer.log_inside(values) + rows.log_slope(type(tokenizer)))
 
 
-def variance_kept(tokenizer: AnyTokenizer, rows: NextReturns, *, seed: int = 0) -> float:
+def variance_kept(tokenizer: Tokenizer, rows: NextReturns, *, seed: int = 0) -> float:
     """Variance of z = r/σ after a token round trip with a draw inside the bin, over that before.
 
-    Averaged over enough draws to see a quarter of a per cent. Before the round trip z is limited to
-    ± `OUTLIER` standard deviations, as in the fit of the tails: a single crash can be a tenth of a
-    sample's variance, and no draw brings it back.
+    Averaged over enough draws to see a quarter of a per cent. Before the round trip z is `limited`,
+    as in the fit: a single crash can be a tenth of a sample's variance, and no draw brings it back.
     """
     scheme, rng = type(tokenizer), np.random.default_rng(seed)
     ids, z = tokenizer.encode(rows.values(scheme)), rows.returns / rows.scale
-    limit = OUTLIER * z.std()
     after = []
     for _ in range(max(1, ROUND_TRIP_DRAWS // len(ids))):
         again = rows.returns_of(scheme, tokenizer.decode(ids, rng.random(len(ids))))
         after.append((again / rows.scale).var())
-    return float(np.mean(after) / np.clip(z, -limit, limit).var())
+    return float(np.mean(after) / limited(z).var())
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +198,7 @@ def compare_schemes(
         )
     own = -test.log_slope(ReturnTokenizer)  # the reference's density is the slope of its transform
     lines, excess = [], {}
-    kinds: list[tuple[type[AnyTokenizer], int]] = [(ReturnTokenizer, v) for v in num_bins]
+    kinds: list[tuple[type[Tokenizer], int]] = [(ReturnTokenizer, v) for v in num_bins]
     kinds += [(scheme, v) for scheme in SCHEMES for v in num_bins]
     kinds += [(MeanScaledTokenizer, SCALED_BINS)]
     for kind, asked in kinds:

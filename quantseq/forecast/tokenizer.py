@@ -72,6 +72,18 @@ class Origin:
 class Tokenizer(Protocol):
     """Numbers to token ids and back, whatever number stands for a return in the scheme."""
 
+    scheme: ClassVar[str]
+
+    @property
+    def num_bins(self) -> int:
+        """V."""
+        ...
+
+    @property
+    def zero_share(self) -> float:
+        """Share of exactly zero returns in the training block."""
+        ...
+
     @classmethod
     def fit(cls, values: Floats, *, num_bins: int, origin: Origin | None = None) -> Self:
         """Fit on the values of a training block; they are all that is seen."""
@@ -93,6 +105,10 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Ids, inside: Floats | float = 0.5) -> Floats:
         """Values at the share `inside` ∈ [0, 1) of each id's bin; drawn uniformly, variance stays."""
+        ...
+
+    def bins(self, ids: Ids) -> Ids:
+        """Bin numbers 0..V − 1 of ids; PAD and EOS have none."""
         ...
 
     def log_inside(self, values: Floats) -> Floats:

@@ -13,7 +13,7 @@ from quantseq.forecast.candles import FIELDS, SampledBars
 from quantseq.forecast.density import RISK_LEVELS
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY, QUANTILE_LEVELS, Forecasts
-from quantseq.market.bars import Bars, Panel
+from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.store import file_name
 
 HISTORY_SHOWN = 60
@@ -190,40 +190,53 @@ def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
-def draw_bars(panel: Panel, outlook: Outlook, folder: Path) -> dict[str, Path]:
-    """Write a candlestick PNG per symbol; none without sampled bars.
+def draw_bars(panel: Panel, outlook: Outlook, folder: Path, *, jobs: int = 1) -> dict[str, Path]:
+    """Write a candlestick PNG per symbol, in `jobs` processes; none without sampled bars.
 
     Returns
     -------
     dict of symbol to Path
     """
-    from quantseq.report.candlesticks import Outcome, candlestick_png
+    from joblib import Parallel, delayed
 
     sampled = outlook.bars
     if sampled is None:
         return {}
-    paths = {}
     quantiles = {name: sampled.quantile(name, BAR_LEVELS) for name in FIELDS[1:]}
-    for row, (symbol, path) in enumerate(outlook.typical_bars().groupby("symbol", sort=False)):
-        cutoff = path["cutoff"].iloc[0]
-        known = panel[str(symbol)].until(cutoff)
-        recent = known.adjusted().to_frame().iloc[-BARS_SHOWN:]
-        scale = known.close[-1] / known.adj_close[-1]  # adjusted history on today's price scale
-        prices = recent[["open", "high", "low", "close"]] * scale
-        history = {**prices, "volume": recent["volume"]}
-        png = candlestick_png(
-            Outcome(
-                str(symbol),
-                known.sessions[-BARS_SHOWN:],
-                {name: column.to_numpy() for name, column in history.items()},
-                {name: path[name].to_numpy() for name in FIELDS},
-                **{name: values[row] for name, values in quantiles.items()},
-                levels=BAR_LEVELS,
-            )
+    tasks = [
+        (
+            panel[str(symbol)],
+            path,
+            {name: values[row] for name, values in quantiles.items()},
+            folder,
         )
-        paths[str(symbol)] = folder / f"bars-{file_name(str(symbol))}-{cutoff:%Y-%m-%d}.png"
-        write_bytes(paths[str(symbol)], png)
-    return paths
+        for row, (symbol, path) in enumerate(outlook.typical_bars().groupby("symbol", sort=False))
+    ]
+    paths = Parallel(n_jobs=min(jobs, len(tasks)))(delayed(_draw_bars)(*task) for task in tasks)
+    return {task[0].symbol: path for task, path in zip(tasks, paths, strict=True)}
+
+
+def _draw_bars(bars: Bars, path: pd.DataFrame, quantiles: dict[str, Floats], folder: Path) -> Path:
+    from quantseq.report.candlesticks import Outcome, candlestick_png
+
+    cutoff = path["cutoff"].iloc[0]
+    known = bars.until(cutoff)
+    recent = known.adjusted().to_frame().iloc[-BARS_SHOWN:]
+    scale = known.close[-1] / known.adj_close[-1]  # adjusted history on today's price scale
+    history = {name: scale * recent[name].to_numpy() for name in FIELDS[:-1]}
+    png = candlestick_png(
+        Outcome(
+            bars.symbol,
+            known.sessions[-BARS_SHOWN:],
+            {**history, "volume": recent["volume"].to_numpy()},
+            {name: path[name].to_numpy() for name in FIELDS},
+            **quantiles,
+            levels=BAR_LEVELS,
+        )
+    )
+    file = folder / f"bars-{file_name(bars.symbol)}-{cutoff:%Y-%m-%d}.png"
+    write_bytes(file, png)
+    return file
 
 
 def describe(outlook: Outlook, model: Seq2SeqForecaster) -> list[str]:

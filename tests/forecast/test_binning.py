@@ -22,6 +22,7 @@ from quantseq.forecast.binning import (
     MeanScaledTokenizer,
     UniformTokenizer,
     _tail,
+    limited,
 )
 from quantseq.forecast.tokenizer import NARROWEST, Origin, ReturnTokenizer
 from quantseq.seq2seq.tokens import FIRST_ID
@@ -121,7 +122,8 @@ def test_uniform_bins_are_equally_wide_between_the_stated_tails() -> None:
 
 def test_gaussian_bins_are_equally_likely_under_the_normal() -> None:
     z = values_for(GaussianTokenizer)
-    levels = stats.norm(z.mean(), z.std()).cdf(GaussianTokenizer.fit(z, num_bins=8).inner)
+    usual = limited(z)
+    levels = stats.norm(usual.mean(), usual.std()).cdf(GaussianTokenizer.fit(z, num_bins=8).inner)
     np.testing.assert_allclose(levels, np.arange(1, 8) / 8)
 
 
@@ -149,6 +151,19 @@ def test_a_pareto_tail_keeps_mean_and_variance_of_its_exceedances() -> None:
     assert EqualMassTokenizer.fit(z, num_bins=16).lower[0] < MAX_SHAPE
     assert _tail(np.array([]), 0.3) == (0.0, 0.3)
     assert _tail(np.array([0.5]), 0.3) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("kind", Z_SCHEMES, ids=lambda kind: kind.scheme)
+def test_one_broken_value_moves_no_edge_by_much(kind: Kind) -> None:
+    z = values_for(kind)
+    broken = np.concatenate([z, [2000.0]])
+    whole, other = kind.fit(z, num_bins=24), kind.fit(broken, num_bins=24)
+    assert other.num_bins == whole.num_bins
+    np.testing.assert_allclose(other.inner, whole.inner, atol=0.06)
+    assert other.upper[0] < whole.upper[0] + 0.1
+    assert limited(broken).max() < 20
+    assert limited(np.zeros(0)).shape == (0,)
+    assert limited(np.array([0.0] * 99 + [1.0])).std() > 0  # most are an atom: nothing is cut away
 
 
 @schemes

@@ -25,7 +25,7 @@ from quantseq.forecast.candles import (
 )
 from quantseq.forecast.density import TokenDensity
 from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import Forecasts
+from quantseq.forecast.forecasts import Forecasts, keyed_uniforms
 from quantseq.forecast.windows import PriceTask
 from quantseq.market.bars import Bars, Panel
 from tests.prices import rewrite_after, simulate_bars
@@ -246,6 +246,21 @@ def test_draws_are_keyed_by_seed_symbol_and_cutoff(panel: Panel, model: BarModel
     assert again.open.tobytes() == whole.open.tobytes()
     assert (other.open != whole.open).any()
     assert other.close.tobytes() == whole.close.tobytes()
+
+
+def test_bars_are_not_drawn_with_the_numbers_that_drew_the_returns(
+    panel: Panel, model: BarModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def keep(seed: int, symbols: np.ndarray, *rest: object) -> np.ndarray:
+        seen.extend(symbols)
+        return keyed_uniforms(seed, symbols, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("quantseq.forecast.candles.keyed_uniforms", keep)
+    model.sample(forecast(panel), panel)
+    assert len(seen) == 4
+    assert not set(seen) & set(panel.symbols)
 
 
 def test_the_state_survives_json(model: BarModel, panel: Panel) -> None:
