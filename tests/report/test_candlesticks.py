@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from quantseq.report import candlesticks
@@ -87,8 +88,10 @@ def test_falls_are_hollow_and_rises_are_full() -> None:
     axes = Figure().add_subplot()
     bars = dict(zip(FIELDS, np.array([[1.0, 2], [3, 3], [0.5, 0.5], [2, 1], [1, 1]]), strict=True))
     candlesticks._candles(axes, np.arange(2.0), bars, 0.9, ink, alpha=1.0)
-    faces = {p.get_x() < 0.5: p.get_facecolor() for p in axes.patches}
-    assert faces[True] != faces[False]
+    rise, fall = sorted(axes.patches, key=lambda body: body.get_x())
+    assert rise.get_facecolor() == rise.get_edgecolor() == to_rgba(ink.accent)
+    assert fall.get_facecolor() == to_rgba(ink.surface)
+    assert fall.get_edgecolor() == to_rgba(ink.loss)
 
 
 @pytest.mark.parametrize(
