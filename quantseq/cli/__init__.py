@@ -65,7 +65,11 @@ _add(
     "quantseq train --task copy --preset seed",
     "quantseq train --task price --symbols AAPL,MSFT --out data/models/price",
 )
-_add(models.forecast, "quantseq forecast AAPL --horizon 5 --csv aapl.csv")
+_add(
+    models.forecast,
+    "quantseq forecast AAPL --horizon 5 --csv aapl.csv",
+    "quantseq forecast AAPL MSFT --bars --json bars.json",
+)
 _add(
     runs.backtest,
     "quantseq backtest AAPL GOOG IBM MSFT --cost-bps 10",

@@ -142,6 +142,9 @@ def forecast(
     ] = None,
     paths: Annotated[int, typer.Option(min=100, help="Sampled paths.")] = 1000,
     panel: PanelFile = None,
+    bars: Annotated[
+        bool, typer.Option("--bars", help="Also sample and draw open, high, low and volume.")
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
     seed: Seed = 0,
     jobs: Jobs = 2,
@@ -161,10 +164,13 @@ def forecast(
     prices = resolve_panel(wanted, panel=panel, places=places)
     fitted = load_forecaster(model or places.models / "price")
     found = forecasting.outlook(
-        prices, fitted, horizon=horizon, cutoff=day(cutoff), num_paths=paths, seed=seed
+        prices, fitted, horizon=horizon, cutoff=day(cutoff), num_paths=paths, seed=seed, bars=bars
     )
     charts = forecasting.draw_fans(prices, found, places.reports, jobs=jobs)
+    candles = forecasting.draw_bars(prices, found, places.reports, jobs=jobs)
     table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
+    typical = found.typical_bars()
+    typical["cutoff"] = typical["cutoff"].astype("datetime64[s]").dt.strftime("%Y-%m-%d")
     if csv is not None:
         write_text(csv, table.to_csv(index=False))
     save_json(
@@ -173,11 +179,13 @@ def forecast(
             "forecasts": table.to_dict(orient="records"),
             "model": fitted.describe(),
             "charts": {symbol: str(path) for symbol, path in charts.items()},
+            "bars": typical.to_dict(orient="records"),
+            "bar_charts": {symbol: str(path) for symbol, path in candles.items()},
             "seed": seed,
         },
     )
     if not quiet:
         for line in forecasting.describe(found, fitted):
             typer.echo(line)
-        for path in charts.values():
+        for path in (*charts.values(), *candles.values()):
             typer.echo(f"Chart: {path}")

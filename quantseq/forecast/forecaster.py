@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.calibration import Shrinkage, choose_shrinkage
+from quantseq.forecast.candles import BarModel
 from quantseq.forecast.density import TokenDensity
 from quantseq.forecast.forecasts import Forecasts, keyed_uniforms, rows_to_forecast
 from quantseq.forecast.networks import ForecasterConfig, fit_networks
@@ -67,6 +68,8 @@ class Seq2SeqForecaster:
         Windows in the training block.
     histories : tuple of TrainingHistory
         One per member.
+    bars : BarModel, optional
+        How a bar looks beside its return, fitted on the training block; None if it had no ranges.
     """
 
     config: ForecasterConfig
@@ -80,6 +83,7 @@ class Seq2SeqForecaster:
     num_windows: int
     histories: tuple[TrainingHistory, ...] = field(default=())
     name: str = "seq2seq"
+    bars: BarModel | None = None
 
     @classmethod
     def fit(
@@ -155,6 +159,8 @@ class Seq2SeqForecaster:
             on_step=on_step,
             on_network=on_network,
         )
+        ends = np.cumsum([len(bars) for bars in panel.values()])[:-1]
+        scales = dict(zip(panel, np.split(table.scale, ends), strict=True))
         fitted = cls(
             chosen,
             task,
@@ -166,6 +172,7 @@ class Seq2SeqForecaster:
             {symbol: bars.sha256 for symbol, bars in panel.items()},
             len(training),
             histories,
+            bars=BarModel.fit(panel.until(train_until), scales),
         )
         probs = fitted.token_probabilities(table, choosing)
         happened = table.targets[choosing, 0] - FIRST_ID

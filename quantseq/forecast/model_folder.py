@@ -6,6 +6,7 @@
     ├─ forecaster.json    configuration, shrinkage, training cutoff, symbols, hashes of data and parts
     ├─ tokenizer.json     what an id means, with its fingerprint
     ├─ task.json          reference density and stream bins
+    ├─ bars.json          training days that lend their shape to sampled bars; absent if none can
     └─ member-0/ …        one network each, in the format of `quantseq.seq2seq.checkpoint`
 
 Owns this layout. The networks' files are read and written by the seq2seq room alone.
@@ -26,8 +27,10 @@ from quantseq.files import (
     sha256_file,
     to_json,
     write_json,
+    write_text,
 )
 from quantseq.forecast.calibration import Shrinkage
+from quantseq.forecast.candles import BarModel
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.forecast.tokenizer import ReturnTokenizer
@@ -67,10 +70,14 @@ def save_forecaster(
                 "trained_until": str(forecaster.trained_until),
             }
             save_model(fresh / f"member-{number}", network, meta=meta, history=history)
+        bars = None if forecaster.bars is None else forecaster.bars.to_json()
+        if bars is not None:
+            write_text(fresh / "bars.json", json.dumps(bars))  # one line: it is long
         if metrics is not None:
             write_json(fresh / "metrics.json", metrics)
         members = [_member_hash(fresh, number) for number in range(len(forecaster.networks))]
         parts = {"format": FORMAT, "task": fingerprint(task), "members": members}
+        parts["bars"] = None if bars is None else fingerprint(bars)
         state = json.loads(to_json(forecaster.describe() | parts))  # as it will be read back
         write_json(fresh / "forecaster.json", state | {"fingerprint": fingerprint(state)})
 
@@ -106,6 +113,9 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
         task = read_json(folder / "task.json")
         if fingerprint(task) != state["task"]:
             raise _changed(folder / "task.json")
+        bars = None if state.get("bars") is None else read_json(folder / "bars.json")
+        if bars is not None and fingerprint(bars) != state["bars"]:
+            raise _changed(folder / "bars.json")
         config = ForecasterConfig(**state["config"])
         members = [load_model(folder / f"member-{i}") for i in range(config.members)]
         for number, expected in enumerate(state["members"]):
@@ -122,6 +132,7 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
             dict(state["data_hashes"]),
             int(state["num_windows"]),
             tuple(history for _, _, history in members if history is not None),
+            bars=None if bars is None else BarModel.from_json(bars),
         )
     except (KeyError, TypeError, ValueError, AttributeError, CorruptFileError) as error:
         raise ModelFileError(

@@ -7,15 +7,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
+from quantseq.errors import ConfigError, LeakageError, ModelFileError, NotEnoughDataError
 from quantseq.files import write_bytes
+from quantseq.forecast.candles import FIELDS, SampledBars
+from quantseq.forecast.density import RISK_LEVELS
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY, QUANTILE_LEVELS, Forecasts
-from quantseq.market.bars import Bars, Panel
+from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.catalogue import file_name
 
 HISTORY_SHOWN = 60
 """Sessions of history in a fan chart."""
+
+BARS_SHOWN = 40
+"""Sessions of history in a candlestick chart."""
+
+BAR_LEVELS = (0.05, 0.50, 0.95)
+"""Quantile levels of sampled opens, highs, lows and volumes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +35,35 @@ class Outlook:
     forecasts : Forecasts
     table : DataFrame
         One line per symbol and step: see `Forecasts.to_frame`, with ``price_q05 …`` beside it (the
-        last adjusted close moved by the cumulative quantile) and ``last_close``.
+        last adjusted close moved by the cumulative quantile), ``last_close``, the losses ``var_95
+        … es_99`` of the step, and, with bars, ``open_q05 … volume_q95``.
+    bars : SampledBars, optional
+        An open, high, low, close and volume for every return of every path.
     """
 
     forecasts: Forecasts
     table: pd.DataFrame
+    bars: SampledBars | None = None
+
+    def typical_bars(self) -> pd.DataFrame:
+        """The bars of the path nearest to the medians: one line per symbol and step.
+
+        Columns symbol, cutoff, path, step, open, high, low, close, volume; empty without bars.
+        """
+        names = ["symbol", "cutoff", "path", "step", *FIELDS]
+        if self.bars is None:
+            return pd.DataFrame(columns=names)
+        rows, steps = len(self.forecasts), self.forecasts.horizon
+        chosen, every = self.bars.typical, np.arange(rows)
+        fields = [getattr(self.bars, name)[every, chosen].ravel() for name in FIELDS]
+        columns = [
+            np.repeat(self.bars.symbols, steps),
+            np.repeat(self.bars.cutoffs, steps).astype("datetime64[s]"),
+            np.repeat(chosen, steps),
+            np.tile(np.arange(1, steps + 1), rows),
+            *fields,
+        ]
+        return pd.DataFrame(dict(zip(names, columns, strict=True)))
 
 
 def outlook(
@@ -42,6 +74,7 @@ def outlook(
     cutoff: Any = None,
     num_paths: int = 1000,
     seed: int = 0,
+    bars: bool = False,
 ) -> Outlook:
     """Forecast every symbol of a panel from its newest bar.
 
@@ -56,9 +89,13 @@ def outlook(
     num_paths : int
         Sampled paths, which the cumulative quantiles come from; 2 or more.
     seed : int
+    bars : bool
+        Also sample candlesticks for the paths.
 
     Raises
     ------
+    ModelFileError
+        If bars are asked for and the model cannot sample any.
     LeakageError
         If a symbol's newest bar lies before the model's last session.
     NotEnoughDataError
@@ -66,23 +103,28 @@ def outlook(
     """
     if num_paths < 2:
         raise ConfigError(f"num_paths must be 2 or more. Got {num_paths}.")
+    if bars and model.bars is None:
+        raise ModelFileError(
+            "This model cannot sample bars: it was trained on closes alone, or saved by an earlier "
+            "quantseq. Train it again on prices with open, high and low, or leave --bars out."
+        )
     if cutoff is not None:
         panel = panel.until(cutoff)
-    for symbol, bars in panel.items():
-        if model.trained_until > bars.sessions[-1]:
+    for symbol, one in panel.items():
+        if model.trained_until > one.sessions[-1]:
             raise LeakageError(
                 f"The model has seen data until {model.trained_until}, after the cutoff "
-                f"{bars.sessions[-1]} of {symbol}. Choose a later cutoff, fetch newer prices, or train "
+                f"{one.sessions[-1]} of {symbol}. Choose a later cutoff, fetch newer prices, or train "
                 "on data that ends before it."
             )
-    short = {symbol: len(bars) for symbol, bars in panel.items() if len(bars) <= MIN_HISTORY}
+    short = {symbol: len(one) for symbol, one in panel.items() if len(one) <= MIN_HISTORY}
     if short:
         raise NotEnoughDataError(
             "Too little history: "
             + ", ".join(f"{symbol} has {count} sessions" for symbol, count in short.items())
             + f"; a forecast needs {MIN_HISTORY + 1}. Fetch more, or leave those symbols out."
         )
-    cutoffs = {symbol: bars.sessions[-1] for symbol, bars in panel.items()}
+    cutoffs = {symbol: one.sessions[-1] for symbol, one in panel.items()}
     everything = model.predict(
         panel,
         np.unique(np.array(list(cutoffs.values()))),
@@ -98,7 +140,18 @@ def outlook(
     for level in QUANTILE_LEVELS:
         name = f"q{round(100 * level):02d}"
         table[f"price_{name}"] = last * np.exp(table[f"cum_{name}"])
-    return Outlook(forecasts, table)
+    risks = {"var": forecasts.value_at_risk(), "es": forecasts.expected_shortfall()}
+    for name, losses in risks.items():
+        for i, level in enumerate(RISK_LEVELS):
+            table[f"{name}_{round(100 * level)}"] = losses[..., i].ravel()
+    sampled = None
+    if bars and model.bars is not None:
+        sampled = model.bars.sample(forecasts, panel)
+        for name in ("open", "high", "low", "volume"):
+            quantiles = sampled.quantile(name, BAR_LEVELS)
+            for i, level in enumerate(BAR_LEVELS):
+                table[f"{name}_q{round(100 * level):02d}"] = quantiles[..., i].ravel()
+    return Outlook(forecasts, table, sampled)
 
 
 def draw_fans(panel: Panel, outlook: Outlook, folder: Path, *, jobs: int = 1) -> dict[str, Path]:
@@ -137,6 +190,55 @@ def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
+def draw_bars(panel: Panel, outlook: Outlook, folder: Path, *, jobs: int = 1) -> dict[str, Path]:
+    """Write a candlestick PNG per symbol, in `jobs` processes; none without sampled bars.
+
+    Returns
+    -------
+    dict of symbol to Path
+    """
+    from joblib import Parallel, delayed
+
+    sampled = outlook.bars
+    if sampled is None:
+        return {}
+    quantiles = {name: sampled.quantile(name, BAR_LEVELS) for name in FIELDS[1:]}
+    tasks = [
+        (
+            panel[str(symbol)],
+            path,
+            {name: values[row] for name, values in quantiles.items()},
+            folder,
+        )
+        for row, (symbol, path) in enumerate(outlook.typical_bars().groupby("symbol", sort=False))
+    ]
+    paths = Parallel(n_jobs=min(jobs, len(tasks)))(delayed(_draw_bars)(*task) for task in tasks)
+    return {task[0].symbol: path for task, path in zip(tasks, paths, strict=True)}
+
+
+def _draw_bars(bars: Bars, path: pd.DataFrame, quantiles: dict[str, Floats], folder: Path) -> Path:
+    from quantseq.report.candlesticks import Outcome, candlestick_png
+
+    cutoff = path["cutoff"].iloc[0]
+    known = bars.until(cutoff)
+    recent = known.adjusted().to_frame().iloc[-BARS_SHOWN:]
+    scale = known.close[-1] / known.adj_close[-1]  # adjusted history on today's price scale
+    history = {name: scale * recent[name].to_numpy() for name in FIELDS[:-1]}
+    png = candlestick_png(
+        Outcome(
+            bars.symbol,
+            known.sessions[-BARS_SHOWN:],
+            {**history, "volume": recent["volume"].to_numpy()},
+            {name: path[name].to_numpy() for name in FIELDS},
+            **quantiles,
+            levels=BAR_LEVELS,
+        )
+    )
+    file = folder / f"bars-{file_name(bars.symbol)}-{cutoff:%Y-%m-%d}.png"
+    write_bytes(file, png)
+    return file
+
+
 def describe(outlook: Outlook, model: Seq2SeqForecaster) -> list[str]:
     """Forecasts as lines of text: quantile prices and P(up) per step."""
     lines = []
@@ -154,6 +256,17 @@ def describe(outlook: Outlook, model: Seq2SeqForecaster) -> list[str]:
             + f"{row['prob_up']:>9.1%}"
             for _, row in rows.iterrows()
         ]
+        if outlook.bars is not None:
+            columns = [
+                f"{side}_q{level}" for side in ("low", "high") for level in ("05", "50", "95")
+            ]
+            lines += [
+                "  step" + "".join(f"{name.replace('_q', ' ') + ' %':>11}" for name in columns),
+                *(
+                    f"  {row['step']:>4}" + "".join(f"{row[name]:>11.2f}" for name in columns)
+                    for _, row in rows.iterrows()
+                ),
+            ]
     kept = model.shrinkage.weight
     lines.append(
         f"Model trained until {model.trained_until}; {kept:.0%} network, {1 - kept:.0%} reference. "

@@ -219,8 +219,28 @@ def test_train_then_forecast(
     assert len(pd.read_csv(tmp_path / "f.csv")) == 2
     assert [path.read_bytes()[:4] for path in tmp_path.glob("*.png")] == [b"\x89PNG"]
 
-    assert_one_line(quantseq(*words, "--horizon", 9), "1 to 2 steps")
-    assert_one_line(quantseq(*words, "--horizon", 2, "--cutoff", "2005-01-03"), "has seen data")
+    assert rows[0]["es_99"] > rows[0]["var_99"] > rows[0]["var_95"] > 0
+    assert json.loads((tmp_path / "f").read_text())["bars"] == []
+
+    words = (*words, "--horizon", 2)
+    result = quantseq(*words, "--bars", "--csv", tmp_path / "b.csv", "--json", tmp_path / "b")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "b").read_text())
+    assert found["forecasts"][0]["price_q50"] == rows[0]["price_q50"]
+    for bar in found["bars"]:
+        assert bar["low"] <= min(bar["open"], bar["close"])
+        assert bar["high"] >= max(bar["open"], bar["close"])
+        assert bar["volume"] >= 0
+    assert [bar["step"] for bar in found["bars"]] == [1, 2]
+    assert Path(found["bar_charts"]["IBM"]).read_bytes()[:4] == b"\x89PNG"
+    table = pd.read_csv(tmp_path / "b.csv")
+    assert (table["low_q05"] < table["low_q50"]).all()
+    assert (table["high_q50"] < table["high_q95"]).all()
+    assert {"open_q50", "volume_q05", "volume_q95"} <= set(table)
+    assert "high 95 %" in result.stdout
+
+    assert_one_line(quantseq(*words[:-2], "--horizon", 9), "1 to 2 steps")
+    assert_one_line(quantseq(*words, "--cutoff", "2005-01-03"), "has seen data")
     assert_one_line(
         quantseq(
             *(
