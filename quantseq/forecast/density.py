@@ -83,7 +83,10 @@ def _make_table(nu: float, bins: int) -> _Table:
     s = (_NODES + 1) / 2
     x = s**5 * (126 - 420 * s + 540 * s**2 - 315 * s**3 + 70 * s**4)
     jacobian = 630 * s**4 * (1 - s) ** 4
-    quantiles = special.stdtrit(nu, (np.arange(bins)[:, None] + x) / bins)
+    level = (np.arange(bins)[:, None] + x) / bins
+    rest = level[::-1, ::-1]  # 1 − level, exact near 0 where level rounds to 1 or beyond
+    outer = special.stdtrit(nu, np.minimum(np.minimum(level, rest), 0.5))
+    quantiles = np.where(level < rest, outer, -outer)
     difference: Floats = quantiles @ (_NODE_WEIGHTS / 2 * jacobian * 2 * (2 * x - 1))
     return _Table(edges, mean, second, difference)
 
@@ -125,6 +128,11 @@ class TokenDensity:
     def reference(cls, loc: Floats, scale: Floats, nu: Floats) -> Self:
         """The Student-t itself."""
         return cls(loc, scale, nu, np.ones((*loc.shape, 1)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(M, H)."""
+        return self.loc.shape[0], self.loc.shape[1]
 
     @property
     def num_bins(self) -> int:
@@ -173,6 +181,10 @@ class TokenDensity:
         _, u, bins, p = self._locate(returns)
         below = np.take_along_axis(self._lower, bins[..., None], axis=-1)[..., 0]
         return np.clip(below + p * (u * self.num_bins - bins), 0, 1)
+
+    def cdf_below(self, returns: Floats) -> Floats:
+        """P(R < returns), shape (M, H); the CDF itself, for there are no atoms."""
+        return self.cdf(returns)
 
     def to_reference_level(self, levels: Floats) -> Floats:
         """Map probability levels (M, H, Q) of this distribution to levels u of the reference."""

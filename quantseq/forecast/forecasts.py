@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.density import TokenDensity
+from quantseq.forecast.distributions import Distribution, concatenate
 from quantseq.market.bars import Dates, Floats, Panel
 
 QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
@@ -36,9 +37,9 @@ class Forecast:
         Last session that the model saw.
     paths : (num_paths, horizon) float32 or None
         Sampled log returns per step.
-    token_probs : (V,) float64
-        Probabilities of the first step's bins.
-    density : TokenDensity
+    token_probs : (V,) float64 or None
+        Probabilities of the first step's bins; None for a model without tokens.
+    density : Distribution
         The marginal distributions of the steps, shape (1, H).
     seed : int
     """
@@ -46,8 +47,8 @@ class Forecast:
     symbol: str
     cutoff: np.datetime64
     paths: Paths | None
-    token_probs: Floats
-    density: TokenDensity
+    token_probs: Floats | None
+    density: Distribution
     seed: int
 
     def quantile(self, levels: ArrayLike) -> Floats:
@@ -76,8 +77,8 @@ class Forecasts:
     symbols : (M,) object
     cutoffs : (M,) datetime64[D]
         Last session that each row's forecast saw.
-    density : TokenDensity
-        Marginal distribution per step, (M, H).
+    density : Distribution
+        Marginal distribution per step, (M, H); a `TokenDensity` for the network and every t.
     overnight_share : (M,) float64
         Share of a close-to-close variance that falls between close and open; fitted on train.
     trained_until : datetime64[D]
@@ -91,7 +92,7 @@ class Forecasts:
     model: str
     symbols: NDArray[np.object_]
     cutoffs: Dates
-    density: TokenDensity
+    density: Distribution
     overnight_share: Floats
     trained_until: np.datetime64
     seed: int
@@ -103,11 +104,12 @@ class Forecasts:
     def __iter__(self) -> Iterator[Forecast]:
         for row in range(len(self)):
             one = self[np.array([row])]
+            tokens = one.density.probs[0, 0] if isinstance(one.density, TokenDensity) else None
             yield Forecast(
                 str(self.symbols[row]),
                 self.cutoffs[row],
                 None if one.paths is None else one.paths[0],
-                np.asarray(one.density.probs[0, 0], dtype=np.float64),
+                None if tokens is None else np.asarray(tokens, dtype=np.float64),
                 one.density,
                 self.seed,
             )
@@ -125,7 +127,7 @@ class Forecasts:
     @property
     def horizon(self) -> int:
         """H, steps ahead."""
-        return int(self.density.loc.shape[1])
+        return self.density.shape[1]
 
     def quantile(self, levels: ArrayLike) -> Floats:
         """Quantiles of each step's log return, (M, H, Q)."""
@@ -213,7 +215,7 @@ class Forecasts:
             "sigma": self.std.ravel(),
             "mean": self.mean.ravel(),
             "prob_up": self.prob_up.ravel(),
-            "token_prob_max": np.asarray(self.density.probs, np.float64).max(axis=-1).ravel(),
+            "token_prob_max": self._token_prob_max().ravel(),
         }
         quantiles = self.quantile(levels)
         columns |= {f"q{n}": quantiles[..., i].ravel() for i, n in enumerate(names)}
@@ -222,16 +224,18 @@ class Forecasts:
             columns |= {f"cum_q{n}": summed[..., i].ravel() for i, n in enumerate(names)}
         return pd.DataFrame(columns)
 
+    def _token_prob_max(self) -> Floats:
+        """Probability of the likeliest token, (M, H); NaN for a model without tokens."""
+        if isinstance(self.density, TokenDensity):
+            likeliest: Floats = np.asarray(self.density.probs, np.float64).max(axis=-1)
+            return likeliest
+        return np.full(self.density.shape, np.nan)
+
     @staticmethod
     def concatenate(parts: list["Forecasts"]) -> "Forecasts":
         """Stack forecasts of one model over folds; `trained_until` becomes the newest."""
         first = parts[0]
-        density = TokenDensity(
-            np.concatenate([p.density.loc for p in parts]),
-            np.concatenate([p.density.scale for p in parts]),
-            np.concatenate([p.density.nu for p in parts]),
-            np.concatenate([p.density.probs for p in parts]),
-        )
+        density = concatenate([p.density for p in parts])
         paths = [p.paths for p in parts if p.paths is not None]
         return Forecasts(
             first.model,
@@ -299,8 +303,15 @@ def keyed_uniforms(
     changes a bit (Philox counter-based generator).
     """
     draws = np.empty((len(symbols), *shape), dtype=np.float32)
-    for row, (symbol, cutoff) in enumerate(zip(symbols, cutoffs, strict=True)):
-        key = hashlib.blake2b(f"{seed}|{symbol}|{cutoff}".encode(), digest_size=16).digest()
-        bits = np.random.Philox(key=np.frombuffer(key, dtype=np.uint64))
-        draws[row] = np.random.Generator(bits).random(shape, dtype=np.float32)
+    for row, generator in enumerate(keyed_generators(seed, symbols, cutoffs)):
+        draws[row] = generator.random(shape, dtype=np.float32)
     return draws
+
+
+def keyed_generators(
+    seed: int, symbols: NDArray[np.object_], cutoffs: Dates
+) -> Iterator[np.random.Generator]:
+    """One generator per row, keyed by (seed, symbol, cutoff)."""
+    for symbol, cutoff in zip(symbols, cutoffs, strict=True):
+        key = hashlib.blake2b(f"{seed}|{symbol}|{cutoff}".encode(), digest_size=16).digest()
+        yield np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
