@@ -125,6 +125,15 @@ def svg(draw: Drawing, size: Size, *, prefix: str, title: str, description: str)
     return Markup(f"{head}{body}</svg>")  # noqa: S704  (its parts are escaped above or by the backend)
 
 
+def alone(draw: Drawing, size: Size, *, prefix: str, title: str, description: str) -> str:
+    """Draw once as an SVG file that needs no page: `svg` with the palette, light and dark, inside."""
+    inline = svg(draw, size, prefix=prefix, title=title, description=description)
+    palette = " ".join(stylesheet().split("\n* {")[0].split())
+    style = f"<style>{palette} svg{{background:var(--surface);font-family:sans-serif}}</style>"
+    head, body = inline.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{body}\n'
+
+
 def png(draw: Drawing, size: Size, *, scale: float = 2.0) -> bytes:
     """Draw once as a PNG on the light ground, `scale` pixels per CSS pixel."""
     buffer = io.BytesIO()

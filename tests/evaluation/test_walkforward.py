@@ -137,7 +137,7 @@ def test_a_fold_describes_itself_in_json_values() -> None:
     told = fold.describe()
     assert told["train_start"] == "2001-01-01"
     assert told["purge"] == 2
-    assert set(told) == {"fold", "purge"} | {
+    assert set(told) == {"fold", "purge", "embargo"} | {
         f"{block}_{end}" for block in ("train", "validation", "test") for end in ("start", "end")
     }
 

@@ -1,4 +1,4 @@
-"""The GARCH family: fitted per symbol on the training block by ``arch``, filtered through later bars.
+"""The GARCH family: fitted per symbol on the training block by arch, filtered through later bars.
 
 Owns `Garch`: GARCH(1,1) with Student-t and GJR-GARCH(1,1,1) with Hansen's skewed t, a constant mean
 in both. The parameters stay as they were fitted; the variance recursion runs causally over every

@@ -1,4 +1,4 @@
-"""What every rival shares: which rows are forecast, and how distributions and draws become `Forecasts`.
+"""What every rival shares: which rows are forecast, and how distributions and draws become forecasts.
 
 Owns `Rival`, the base of all of them, and `Rows`. Knows no model.
 """
