@@ -103,8 +103,6 @@ def evaluate(
     DATA_DIR/evaluations.
     """
     from quantseq.pipeline.data import need_symbols, resolve_panel
-    from quantseq.pipeline.evaluating import Split, describe
-    from quantseq.pipeline.evaluating import evaluate as run_evaluate
     from quantseq.pipeline.options import resolve_config
 
     wanted, places = symbol_list(symbols), places_at(data_dir, reports_dir)
@@ -117,7 +115,7 @@ def evaluate(
         "max_train": max_train,
         "refit_every": refit_every,
     }
-    split = None
+    between = (train_until, validate_until, test_until)
     if train_until is not None or validate_until is not None or test_until is not None:
         if train_until is None or validate_until is None:
             raise ConfigError(
@@ -130,7 +128,6 @@ def evaluate(
                 f"--{given[0].replace('_', '-')} belongs to a walk-forward, --train-until to one fold "
                 "between dates. Give one or the other."
             )
-        split = Split(day(train_until), day(validate_until), day(test_until))
     chosen = resolve_config(
         config,
         seed=seed,
@@ -138,10 +135,14 @@ def evaluate(
         forecaster={"horizon": horizon},
         walk_forward={**walk, "purge": purge, "embargo": embargo},
     )
+    prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
+    from quantseq.pipeline.evaluating import Split, describe
+    from quantseq.pipeline.evaluating import evaluate as run_evaluate
+
     outcome = run_evaluate(
-        resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end)),
+        prices,
         config=chosen,
-        split=split,
+        split=None if train_until is None else Split(*(day(date) for date in between)),
         rivals=rivals,
         null=null,
         places=places,

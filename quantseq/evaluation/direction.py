@@ -60,15 +60,19 @@ def days_needed(t: float, n_days: int) -> float:
 
 
 def clustered_mean(daily: Floats, *, nothing: float = 0.0, step: int = 1) -> Clustered:
-    """Mean of a daily series (n,) with Bartlett HAC error, against `nothing`; NaN days are left out."""
+    """Mean of a daily series (n,) with Bartlett HAC error, against `nothing`; NaN days are left out.
+
+    The same value every day gives t = ±∞, or 0 where it is `nothing` itself.
+    """
     known = daily[np.isfinite(daily)]
     n = len(known)
     if n < 2:
         return UNKNOWN
     mean = float(known.mean())
     error = float(np.sqrt(max(long_run_variance(known, hac_lag(n, step)), 0.0) / n))
-    if error <= 1e-12 * max(abs(mean - nothing), 1e-300):
-        return Clustered(mean, float("nan"), float("nan"), n, float("nan"))
+    if error <= 1e-12 * max(abs(mean), abs(nothing)):  # the same value every day
+        t = float(np.sign(mean - nothing)) * float("inf") if mean != nothing else 0.0
+        return Clustered(mean, t, 0.0 if t else 1.0, n, days_needed(t, n))
     t = (mean - nothing) / error
     return Clustered(mean, t, float(2 * stats.t.sf(abs(t), n - 1)), n, days_needed(t, n))
 
