@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 import quantseq
@@ -233,6 +234,8 @@ def _with_all_jobs(
     """One fit that uses all processes, then its chunks in parallel."""
     with threadpool_limits(1):
         model, told, naive = _fit(panel, entrant, group, rules, jobs)
+    if jobs > 1:
+        get_reusable_executor().shutdown()  # idle workers would keep the memory of the fit
     for number, fold in group:
         work = (
             delayed(_one_chunk)(panel, model, cutoffs, naive, rules)

@@ -174,8 +174,13 @@ def evaluate(
             "parts": where.evaluations,
             "on_part": lambda name: bar.step(last=name),
         }
-        contest = hold(panel, folds, entrants, rules, **options)
-        empty = None if lost is None else hold(lost.panel, folds, blank, rules, **options)
+        try:
+            contest = hold(panel, folds, entrants, rules, **options)
+            empty = None if lost is None else hold(lost.panel, folds, blank, rules, **options)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(
+                f"Finished parts are kept in {where.evaluations}; the same command goes on from there."
+            ) from stop
     manifest = new_manifest(
         command=command,
         title=f"{OURS} against {len(names)} rivals on {len(panel)} symbols",

@@ -130,7 +130,16 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
         (["evaluate", "AAPL"], ["quantseq fetch"]),
         (["evaluate", "AAPL", "--train-until", "2007-01-01"], ["--validate-until"]),
         (
-            "evaluate A --train-until 2006-01-01 --validate-until 2007-01-01 --test-size 5".split(),
+            [
+                "evaluate",
+                "A",
+                "--train-until",
+                "2006-01-01",
+                "--validate-until",
+                "2007-01-01",
+                "--test-size",
+                "5",
+            ],
             ["--test-size", "one or the other"],
         ),
         (["report", "nowhere"], ["nowhere"]),
