@@ -42,6 +42,11 @@ def _step_tokens(
     }
 
 
+def _draw(probs: Floats, uniforms: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Tokens with the given probabilities (V,), by inversion."""
+    return np.asarray(np.searchsorted(np.cumsum(probs)[:-1], uniforms, side="right"), np.intp)
+
+
 def _shares(counts: Floats) -> Floats:
     """Counts (..., V) with the prior as probabilities."""
     padded = counts + PRIOR / NUM_BINS
@@ -83,9 +88,8 @@ class Unigram(Rival):
         density = cast(TokenDensity, found)
         shape = (2, num_paths, density.shape[1])
         draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, shape)
-        below = np.cumsum(density.probs, axis=-1)[:, None, :, :-1]
-        bins = (draws[:, 0, ..., None] >= below).sum(axis=-1)
-        return density.at_tokens(bins, draws[:, 1])
+        bins = [_draw(self.probs[step], draws[:, 0, :, step]) for step in range(density.shape[1])]
+        return density.at_tokens(np.stack(bins, axis=-1), draws[:, 1])
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,11 @@ class Markov(Rival):
         density = cast(TokenDensity, found)
         horizon = density.shape[1]
         draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, (2, num_paths, horizon))
-        below = np.cumsum(self.table, axis=1)[:, :-1]
         bins = np.empty((len(draws), num_paths, horizon), np.intp)
         last = np.repeat(self._last_tokens(rows)[:, None], num_paths, axis=1)
         for step in range(horizon):
-            last = (draws[:, 0, :, step, None] >= below[last]).sum(axis=-1)
-            bins[..., step] = last
+            for token in np.unique(last):
+                mine = last == token
+                bins[mine, step] = _draw(self.table[token], draws[:, 0, :, step][mine])
+            last = bins[..., step]
         return density.at_tokens(bins, draws[:, 1])

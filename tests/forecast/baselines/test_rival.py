@@ -56,7 +56,7 @@ def test_cutoffs_alone_together_permuted_or_cut_give_the_same_bytes(
 
 
 @every_rival
-@given(st.integers(300, 790), st.integers(0, 50))
+@given(st.integers(MIN_HISTORY + 4, 790), st.integers(0, 50))
 @law
 def test_rewritten_later_bars_change_nothing(rival: Rival, n: int, seed: int) -> None:
     days = PANEL.sessions[n - 2 : n + 1]
