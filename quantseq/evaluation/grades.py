@@ -31,7 +31,7 @@ from quantseq.market.bars import Dates, Floats, Panel
 INTERVAL = 0.9
 """Central interval of the Winkler score: between the outermost of `QUANTILE_LEVELS`."""
 
-CHUNK_ROWS = 12_000
+CHUNK_ROWS = 8_000
 """Rows that are forecast at once, about; more need more memory, fewer repeat more work."""
 
 

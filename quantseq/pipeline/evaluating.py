@@ -204,6 +204,7 @@ def evaluate(
         if lost is None or empty is None
         else judge_null(lost.kind, empty.grades[OURS], empty.grades.get(TRUTH), seed=chosen.seed),
         "gate": asdict(gate),
+        "notes": _notes(panel, contest),
     }
     folder = out or where.reports / f"evaluation-{manifest['run_id']}"
     write_json(folder / "evaluation.json", result)
@@ -225,6 +226,21 @@ def _folds(panel: Panel, config: RunConfig, split: Split | None) -> list[Fold]:
             embargo=walk.embargo,
         )
     ]
+
+
+def _notes(panel: Panel, contest: Contest) -> list[str]:
+    """What a reader should know: symbols that were not forecast, or borrowed parameters."""
+    forecast = set(contest.grades[OURS].symbols)
+    notes = [
+        f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was not forecast."
+        for symbol, bars in panel.items()
+        if symbol not in forecast
+    ]
+    for name, told in contest.details.items():
+        pooled = sorted({symbol for one in told for symbol in one.get("pooled", [])})
+        if pooled:
+            notes.append(f"{name} could not be fitted to {', '.join(pooled)}; pooled there.")
+    return notes
 
 
 def _write_scores(path: Path, grades: Mapping[str, Grades]) -> None:
@@ -298,7 +314,7 @@ def describe(outcome: EvaluationOutcome) -> list[str]:
                 f"Direction, {label} {found['value']:.4f}: t = {found['t']:+.1f} over "
                 f"{found['n_days']:,} days; t = 2 would need {found['n_needed']:,.0f}."
             )
-    lines += outcome.result["verdict"]
+    lines += outcome.result["verdict"] + outcome.result["notes"]
     if outcome.result["null"] is not None:
         lines.append(f"Null run, {outcome.result['null']['sentence']}.")
     return lines

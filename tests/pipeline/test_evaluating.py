@@ -53,6 +53,9 @@ def test_the_documented_keys_are_there(outcome: EvaluationOutcome) -> None:
             if key.startswith("."):
                 key = f"models.NAME{key}"
             value = found
+            if key == "notes[]":
+                assert value["notes"] == []
+                continue
             for name in key.replace("[]", ".0").replace("NAME", "hist-vol").split("."):
                 value = value[int(name)] if name.isdigit() else value[name]
     for name in re.findall(r"`([a-z_0-9]+)`", table.split("`models.NAME` |")[1].split("|")[0]):
@@ -140,6 +143,17 @@ def test_the_number_of_jobs_changes_no_number(
     found = evaluate(small_panel, config=SMALL, split=SPLIT, rivals=names, places=other, jobs=2)
     rows = [row for row in outcome.result["tests"] if row["rival"] in names]
     assert json.dumps(found.result["tests"]) == json.dumps(rows)
+
+
+def test_symbols_that_are_too_short_or_cannot_be_fitted_are_named(
+    outcome: EvaluationOutcome, small_panel: Panel
+) -> None:
+    late = replace(small_panel["IBM"].between("2006-01-01"), symbol="LATE")
+    told = {"seq2seq": [{}], "garch-t": [{"own_fits": 1, "pooled": ["MSFT"]}]}
+    contest = replace(outcome.contest, details=told)
+    first, second = evaluating._notes(Panel([*small_panel.values(), late]), contest)
+    assert first.startswith("LATE: ")
+    assert second == "garch-t could not be fitted to MSFT; pooled there."
 
 
 def test_walk_forward_evaluates_every_fold_without_rivals(
