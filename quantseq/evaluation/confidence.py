@@ -20,6 +20,9 @@ from arch.bootstrap import MCS, StationaryBootstrap, optimal_block_length
 from quantseq.market.bars import Floats
 
 REPETITIONS = 1000
+MCS_SIZE = 0.1
+"""The set of models whose p-value reaches this holds the best with probability 90 %."""
+
 MIN_DAYS = 20
 """Days below which nothing is resampled."""
 
@@ -54,9 +57,7 @@ def mean_interval(daily: Floats, *, seed: int, level: float = 0.95) -> tuple[flo
     return float(low), float(high)
 
 
-def confidence_set(
-    losses: Mapping[str, Floats], *, seed: int, size: float = 0.1
-) -> dict[str, float]:
+def confidence_set(losses: Mapping[str, Floats], *, seed: int) -> dict[str, float]:
     """p-value of each model for staying in the model confidence set [1]_.
 
     Parameters
@@ -64,8 +65,6 @@ def confidence_set(
     losses : mapping of name to (n,) float64
         Daily losses on the same days; days on which one is unknown are left out.
     seed : int
-    size : float
-        The set of models with p ≥ `size` holds the best with probability 1 − `size`.
 
     Returns
     -------
@@ -87,7 +86,7 @@ def confidence_set(
     kept = table[:, np.sort(first)]  # twins have no variance between them; they share a p-value
     mcs = MCS(
         kept,
-        size,
+        MCS_SIZE,
         reps=REPETITIONS,
         block_size=max(1, round(length)),
         bootstrap="stationary",

@@ -11,6 +11,7 @@ import pandas as pd
 from quantseq.config import Places, RunConfig
 from quantseq.errors import ConfigError
 from quantseq.evaluation.assessment import compare, describe_grades, verdicts
+from quantseq.evaluation.confidence import MCS_SIZE
 from quantseq.evaluation.contest import Contest, Entrant, Rules, hold
 from quantseq.evaluation.grades import Grades
 from quantseq.evaluation.nulls import KINDS, TRUTH, NullPanel, judge_null, make_null
@@ -28,6 +29,13 @@ from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
 from quantseq.report.figures import draw_figures
 from quantseq.seq2seq.training import set_threads
+
+DIRECTION = {
+    "IC": "ic",
+    "rank IC": "rank_ic",
+    "hit rate": "hit_rate",
+    "Pesaran-Timmermann": "pesaran_timmermann",
+}
 
 
 @dataclass(frozen=True)
@@ -308,7 +316,11 @@ def describe(outcome: EvaluationOutcome) -> list[str]:
             f"Skill over {REFERENCE}: {ours['skill_nats']:+.4f} nats "
             f"(95 % interval {low:+.4f} to {high:+.4f})."
         )
-    for label, found in (("IC", ours["ic"]), ("hit rate", ours["hit_rate"])):
+    inside = [name for name, one in models.items() if (one["mcs_log_score"] or 0) >= MCS_SIZE]
+    if inside:
+        lines.append(f"May be the best by log score (90 % confidence set): {', '.join(inside)}.")
+    for label, key in DIRECTION.items():
+        found = ours[key]
         if np.isfinite(found["t"]):
             lines.append(
                 f"Direction, {label} {found['value']:.4f}: t = {found['t']:+.1f} over "
