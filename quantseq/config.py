@@ -45,6 +45,11 @@ class Places:
         return self.models / "gates"
 
     @property
+    def evaluations(self) -> Path:
+        """Finished parts of evaluations, by fingerprint; deleting them costs time only."""
+        return self.data / "evaluations"
+
+    @property
     def ledger(self) -> Path:
         """Every trial ever scored."""
         return self.reports / "ledger.jsonl"

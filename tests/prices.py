@@ -1,6 +1,6 @@
 """Prices to forecast, invented and real, the art of rewriting their future, and a fitted forecaster."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -136,8 +136,9 @@ def loud_forecaster() -> "Seq2SeqForecaster":
 
 def forecast_bytes(forecasts: "Forecasts") -> bytes:
     """Every number of some forecasts: parameters, probabilities, quantiles, moments, paths."""
-    density = forecasts.density
-    parts = [density.loc, density.scale, density.nu, density.probs, forecasts.overnight_share]
+    density: Any = forecasts.density
+    parts = [getattr(density, one.name) for one in fields(density)]
+    parts += [forecasts.overnight_share]
     parts += [forecasts.mean, forecasts.std, forecasts.prob_up]
     parts += [forecasts.quantile([0.05, 0.5, 0.95]), forecasts.cutoffs]
     parts += [] if forecasts.paths is None else [forecasts.paths]

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import models, prices, runs, stored, toys
+from quantseq.cli import evaluation, models, prices, runs, stored, toys
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -74,6 +74,11 @@ _add(
     runs.backtest,
     "quantseq backtest AAPL GOOG IBM MSFT --cost-bps 10",
     "quantseq backtest --panel prices.parquet --jobs 2",
+)
+_add(
+    evaluation.evaluate,
+    "quantseq evaluate AAPL MSFT --rivals garch-t,gjr-garch-skewt",
+    "quantseq evaluate --panel p.parquet --train-until 2007-12-31 --validate-until 2009-12-31",
 )
 _add(runs.report, "quantseq report reports/20260101-120000-abc123")
 

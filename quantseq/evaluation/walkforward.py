@@ -22,8 +22,9 @@ from quantseq.market.bars import Dates, Floats, Panel, as_date
 class Fold:
     """One split of the calendar; all dates are sessions, both ends inclusive.
 
-    ``train_end`` and ``validation_start`` are `purge` sessions apart, and so are
-    ``validation_end`` and ``test_start``: exactly `purge` sessions lie between them.
+    Exactly `purge` sessions lie between ``train_end`` and ``validation_start``; between
+    ``validation_end`` and ``test_start`` lie `purge` + `embargo`, and more where a fold uses the fit
+    of an earlier one.
     """
 
     number: int
@@ -34,24 +35,78 @@ class Fold:
     test_start: np.datetime64
     test_end: np.datetime64
     purge: int
+    embargo: int = 0
+
+    @property
+    def fitted_on(self) -> tuple[np.datetime64, ...]:
+        """Dates that decide a fit: folds that share them share it."""
+        return self.train_start, self.train_end, self.validation_start, self.validation_end
 
     def describe(self) -> dict[str, Any]:
         """The fold as JSON values."""
-        return {
-            "fold": self.number,
-            **{
-                name: str(getattr(self, name))
-                for name in (
-                    "train_start",
-                    "train_end",
-                    "validation_start",
-                    "validation_end",
-                    "test_start",
-                    "test_end",
-                )
-            },
-            "purge": self.purge,
-        }
+        numbers = {"fold": self.number, "purge": self.purge, "embargo": self.embargo}
+        blocks = ("train_start", "train_end", "validation_start", "validation_end")
+        names = (*blocks, "test_start", "test_end")
+        return numbers | {name: str(getattr(self, name)) for name in names}
+
+
+def fold_between(
+    sessions: Dates,
+    train_until: Any,
+    validate_until: Any,
+    *,
+    purge: int,
+    embargo: int = 0,
+) -> Fold:
+    """One fold between given dates: everything after `validate_until` is its test block.
+
+    ::
+
+        [ train ... purge | train_until ] [ validation ... purge | validate_until ] [ test ...... ]
+
+    The purge and the embargo shorten the earlier block; the first session after each date belongs
+    to the later one.
+
+    Parameters
+    ----------
+    sessions : (D,) datetime64[D]
+        Sorted sessions.
+    train_until, validate_until : date
+        Last dates of the first two blocks, before they are shortened.
+    purge, embargo : int
+        See `WalkForward`.
+
+    Raises
+    ------
+    ConfigError
+        If the dates are out of order.
+    NotEnoughDataError
+        If a block is empty.
+    """
+    ends = [as_date(train_until), as_date(validate_until)]
+    if ends[0] >= ends[1]:
+        raise ConfigError(
+            f"Training until {ends[0]} must end before validation until {ends[1]}. Swap the dates."
+        )
+    validation, test = (int(np.searchsorted(sessions, end, "right")) for end in ends)
+    train_end, validation_end = validation - purge - 1, test - purge - embargo - 1
+    if train_end < 0 or validation_end < validation or test >= len(sessions):
+        raise NotEnoughDataError(
+            f"{len(sessions)} sessions from {sessions[0]} to {sessions[-1]} leave an empty block: "
+            f"training until {ends[0]}, validation until {ends[1]}, a purge of {purge}, an embargo of "
+            f"{embargo} and a test block after it. Choose other dates or give a longer history."
+        )
+    return Fold(
+        0,
+        sessions[0],
+        sessions[train_end],
+        sessions[validation],
+        sessions[validation_end],
+        sessions[test],
+        sessions[-1],
+        purge,
+        embargo,
+    )
 
 
 @dataclass(frozen=True)
@@ -73,6 +128,9 @@ class WalkForward:
     purge : int
         Sessions left out between the blocks; at least the forecast horizon, so that no target of an
         earlier block is known only in a later one.
+    embargo : int
+        Further sessions left out before each test block, against what the purge cannot see: data
+        that come late, or dependence that is longer than the horizon.
     min_train : int
         Sessions that the first training block has at least.
     max_train : int, optional
@@ -80,6 +138,8 @@ class WalkForward:
     test_start : date, optional
         First session of the first test block; by default as early as the sizes allow. The purge
         shortens the earlier blocks, test dates never move.
+    refit_every : int
+        Models are fitted anew in every n-th fold; the folds between use the last fit.
 
     Examples
     --------
@@ -99,6 +159,8 @@ class WalkForward:
     min_train: int = 756
     max_train: int | None = None
     test_start: Any = None
+    embargo: int = 0
+    refit_every: int = 1
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -106,6 +168,8 @@ class WalkForward:
             ("validation_size", 1),
             ("purge", 0),
             ("min_train", 1),
+            ("embargo", 0),
+            ("refit_every", 1),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
@@ -134,7 +198,7 @@ class WalkForward:
         NotEnoughDataError
             If not even one session is left to test.
         """
-        before = self.min_train + self.validation_size + 2 * self.purge
+        before = self.min_train + self.validation_size + 2 * self.purge + self.embargo
         first = before
         if self.test_start is not None:
             first = int(np.searchsorted(sessions, as_date(self.test_start)))
@@ -142,12 +206,14 @@ class WalkForward:
             have = "" if self.test_start is None else f" with tests from {self.test_start}"
             raise NotEnoughDataError(
                 f"{len(sessions)} sessions{have} leave no room for {self.min_train} of training, "
-                f"{self.validation_size} of validation, 2 × {self.purge} of purge and a test block. "
+                f"{self.validation_size} of validation, 2 × {self.purge} of purge, {self.embargo} of "
+                "embargo and a test block. "
                 "Give a longer history, smaller blocks or another test start."
             )
         folds = []
         for number, test in enumerate(range(first, len(sessions), self.test_size)):
-            validation_end = test - self.purge
+            fitted = test - number % self.refit_every * self.test_size
+            validation_end = fitted - self.purge - self.embargo
             validation = validation_end - self.validation_size
             train_end = validation - self.purge
             train = 0 if self.max_train is None else max(0, train_end - self.max_train)
@@ -161,6 +227,7 @@ class WalkForward:
                     sessions[test],
                     sessions[min(test + self.test_size, len(sessions)) - 1],
                     self.purge,
+                    self.embargo,
                 )
             )
         return folds
@@ -210,18 +277,7 @@ def forecast_fold(
     LeakageError
         If a model says that it has seen a session of the test block.
     """
-    past = panel.between(fold.train_start, fold.validation_end)
-    models = fit(past, fold, seed)
-    cutoffs = panel.sessions[
-        (panel.sessions >= fold.test_start) & (panel.sessions <= fold.test_end)
-    ]
-    results = {}
-    for name, model in models.items():
-        check_not_trained_on(model, fold.test_start)
-        paths = num_paths if name == "seq2seq" else 0
-        results[name] = model.predict(panel, cutoffs, horizon=horizon, num_paths=paths, seed=seed)
-    describe: Callable[[], dict[str, Any]] = getattr(models.get("seq2seq"), "describe", dict)
-    return results, describe()
+    return _forecast_folds(panel, [(0, fold)], fit, horizon, num_paths, seed)[0][1]
 
 
 def check_not_trained_on(model: Forecaster, test_start: Any) -> None:
@@ -276,15 +332,19 @@ def evaluate(
         raise ConfigError("evaluate needs at least one fold. Split the calendar with WalkForward.")
     from joblib import Parallel, delayed
 
+    groups: dict[Any, list[tuple[int, Fold]]] = {}
+    for number, fold in enumerate(folds):
+        groups.setdefault(fold.fitted_on, []).append((number, fold))
     tasks = (
-        delayed(_numbered)(i, panel, fold, fit, horizon, num_paths, seed)
-        for i, fold in enumerate(folds)
+        delayed(_forecast_folds)(panel, group, fit, horizon, num_paths, seed)
+        for group in groups.values()
     )
     done: dict[int, tuple[dict[str, Forecasts], dict[str, Any]]] = {}
-    for number, result in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
-        done[number] = result
-        if on_fold is not None:
-            on_fold(folds[number])
+    for results in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+        for number, result in results:
+            done[number] = result
+            if on_fold is not None:
+                on_fold(folds[number])
     names = list(done[0][0])
     forecasts = {
         name: Forecasts.concatenate([done[i][0][name] for i in range(len(folds))]) for name in names
@@ -300,17 +360,38 @@ def evaluate(
     )
 
 
-def _numbered(
-    number: int,
+def _forecast_folds(
     panel: Panel,
-    fold: Fold,
+    group: list[tuple[int, Fold]],
     fit: FitFunction,
     horizon: int,
     num_paths: int,
     seed: int,
-) -> tuple[int, tuple[dict[str, Forecasts], dict[str, Any]]]:
+) -> list[tuple[int, tuple[dict[str, Forecasts], dict[str, Any]]]]:
+    """Fit once for folds that share their training dates, and forecast each."""
     from quantseq.seq2seq.training import set_threads
 
     set_threads(1)
-    result = forecast_fold(panel, fold, fit, horizon=horizon, num_paths=num_paths, seed=seed)
-    return number, result
+    first = group[0][1]
+    models = fit(panel.between(first.train_start, first.validation_end), first, seed)
+    describe: Callable[[], dict[str, Any]] = getattr(models.get("seq2seq"), "describe", dict)
+    found = []
+    for number, fold in group:
+        results = {}
+        for name, model in models.items():
+            check_not_trained_on(model, fold.test_start)
+            results[name] = model.predict(
+                panel,
+                cutoffs_of(panel, fold),
+                horizon=horizon,
+                num_paths=num_paths if name == "seq2seq" else 0,
+                seed=seed,
+            )
+        found.append((number, (results, describe())))
+    return found
+
+
+def cutoffs_of(panel: Panel, fold: Fold) -> Dates:
+    """Sessions of the fold's test block."""
+    days = panel.sessions
+    return days[(days >= fold.test_start) & (days <= fold.test_end)]

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.forecast.forecasts import Forecasts, keyed_uniforms
+from quantseq.forecast.forecasts import Forecasts, keyed_uniforms, with_tokens
 from quantseq.forecast.reference import POOL
 from quantseq.forecast.volatility import rolling_mean
 from quantseq.market.bars import Bars, Dates, Floats, Panel
@@ -166,7 +166,7 @@ class BarModel:
         keys = np.array([f"{symbol}|bars" for symbol in forecasts.symbols], dtype=object)
         returns = forecasts.paths.astype(np.float64)
         draws = keyed_uniforms(forecasts.seed, keys, forecasts.cutoffs, returns.shape[1:])
-        scale = forecasts.density.scale[:, None]
+        scale = with_tokens(forecasts.density).scale[:, None]
         z = returns / scale
         lent = np.empty((*z.shape, 5))
         for step in range(forecasts.horizon):

@@ -141,6 +141,11 @@ class TokenDensity:
         return cls(loc, scale, nu, np.ones((*loc.shape, 1)))
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(M, H)."""
+        return self.loc.shape[0], self.loc.shape[1]
+
+    @property
     def num_bins(self) -> int:
         """V."""
         return int(self.probs.shape[-1])
@@ -203,6 +208,10 @@ class TokenDensity:
         _, u, bins, p = self._locate(returns)
         below = np.take_along_axis(self._lower, bins[..., None], axis=-1)[..., 0]
         return np.clip(below + p * (u * self.num_bins - bins), 0, 1)
+
+    def cdf_below(self, returns: Floats) -> Floats:
+        """P(R < returns), shape (M, H); the CDF itself, for there are no atoms."""
+        return self.cdf(returns)
 
     def to_reference_level(self, levels: Floats) -> Floats:
         """Map probability levels (M, H, Q) of this distribution to levels u of the reference."""

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.density import RISK_LEVELS, SIMPLE_BOUND, TokenDensity
+from quantseq.forecast.distributions import Distribution, concatenate
 from quantseq.market.bars import Dates, Floats, Panel
 
 QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
@@ -23,6 +24,22 @@ MIN_HISTORY = 168
 """Sessions before the first cutoff that any model forecasts, so that all are scored on one set."""
 
 Paths = NDArray[np.float32]
+
+
+def with_tokens(density: Distribution) -> TokenDensity:
+    """Give `density` back if it is a `TokenDensity`, as every t and the network have.
+
+    Raises
+    ------
+    ConfigError
+        If its family has no closed form for what was asked.
+    """
+    if not isinstance(density, TokenDensity):
+        raise ConfigError(
+            "Expected shortfall, simple returns and bars need a forecast from a Student-t, with or "
+            f"without tokens. Got {type(density).__name__}: use its quantiles."
+        )
+    return density
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +53,9 @@ class Forecast:
         Last session that the model saw.
     paths : (num_paths, horizon) float32 or None
         Sampled log returns per step.
-    token_probs : (V,) float64
-        Probabilities of the first step's bins.
-    density : TokenDensity
+    token_probs : (V,) float64 or None
+        Probabilities of the first step's bins; None for a model without tokens.
+    density : Distribution
         The marginal distributions of the steps, shape (1, H).
     seed : int
     """
@@ -46,8 +63,8 @@ class Forecast:
     symbol: str
     cutoff: np.datetime64
     paths: Paths | None
-    token_probs: Floats
-    density: TokenDensity
+    token_probs: Floats | None
+    density: Distribution
     seed: int
 
     def quantile(self, levels: ArrayLike) -> Floats:
@@ -66,15 +83,15 @@ class Forecast:
 
     def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
         """Losses per step, (H, Q): see `TokenDensity.value_at_risk`."""
-        return np.asarray(self.density.value_at_risk(levels)[0])
+        return np.asarray(with_tokens(self.density).value_at_risk(levels)[0])
 
     def expected_shortfall(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
         """Mean losses beyond the value at risk, (H, Q): see `TokenDensity.expected_shortfall`."""
-        return np.asarray(self.density.expected_shortfall(levels)[0])
+        return np.asarray(with_tokens(self.density).expected_shortfall(levels)[0])
 
     def simple_moments(self, *, bound: float = SIMPLE_BOUND) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the simple return, (H,): see `TokenDensity`."""
-        mean, std = self.density.simple_moments(bound=bound)
+        mean, std = with_tokens(self.density).simple_moments(bound=bound)
         return mean[0], std[0]
 
 
@@ -89,8 +106,8 @@ class Forecasts:
     symbols : (M,) object
     cutoffs : (M,) datetime64[D]
         Last session that each row's forecast saw.
-    density : TokenDensity
-        Marginal distribution per step, (M, H).
+    density : Distribution
+        Marginal distribution per step, (M, H); a `TokenDensity` for the network and every t.
     overnight_share : (M,) float64
         Share of a close-to-close variance that falls between close and open; fitted on train.
     trained_until : datetime64[D]
@@ -104,7 +121,7 @@ class Forecasts:
     model: str
     symbols: NDArray[np.object_]
     cutoffs: Dates
-    density: TokenDensity
+    density: Distribution
     overnight_share: Floats
     trained_until: np.datetime64
     seed: int
@@ -116,11 +133,12 @@ class Forecasts:
     def __iter__(self) -> Iterator[Forecast]:
         for row in range(len(self)):
             one = self[np.array([row])]
+            tokens = one.density.probs[0, 0] if isinstance(one.density, TokenDensity) else None
             yield Forecast(
                 str(self.symbols[row]),
                 self.cutoffs[row],
                 None if one.paths is None else one.paths[0],
-                np.asarray(one.density.probs[0, 0], dtype=np.float64),
+                None if tokens is None else np.asarray(tokens, dtype=np.float64),
                 one.density,
                 self.seed,
             )
@@ -138,7 +156,7 @@ class Forecasts:
     @property
     def horizon(self) -> int:
         """H, steps ahead."""
-        return int(self.density.loc.shape[1])
+        return self.density.shape[1]
 
     def quantile(self, levels: ArrayLike) -> Floats:
         """Quantiles of each step's log return, (M, H, Q)."""
@@ -161,15 +179,15 @@ class Forecasts:
 
     def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
         """Losses per step, (M, H, Q): see `TokenDensity.value_at_risk`."""
-        return self.density.value_at_risk(levels)
+        return with_tokens(self.density).value_at_risk(levels)
 
     def expected_shortfall(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
         """Mean losses beyond the value at risk, (M, H, Q): see `TokenDensity`."""
-        return self.density.expected_shortfall(levels)
+        return with_tokens(self.density).expected_shortfall(levels)
 
     def simple_moments(self, *, bound: float = SIMPLE_BOUND) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the simple return, (M, H): see `TokenDensity`."""
-        return self.density.simple_moments(bound=bound)
+        return with_tokens(self.density).simple_moments(bound=bound)
 
     def cumulative_quantile(self, levels: ArrayLike) -> Floats:
         """Quantiles of the return from the cutoff to each step: (M, H, Q).
@@ -238,7 +256,7 @@ class Forecasts:
             "sigma": self.std.ravel(),
             "mean": self.mean.ravel(),
             "prob_up": self.prob_up.ravel(),
-            "token_prob_max": np.asarray(self.density.probs, np.float64).max(axis=-1).ravel(),
+            "token_prob_max": self._token_prob_max().ravel(),
         }
         quantiles = self.quantile(levels)
         columns |= {f"q{n}": quantiles[..., i].ravel() for i, n in enumerate(names)}
@@ -247,16 +265,18 @@ class Forecasts:
             columns |= {f"cum_q{n}": summed[..., i].ravel() for i, n in enumerate(names)}
         return pd.DataFrame(columns)
 
+    def _token_prob_max(self) -> Floats:
+        """Probability of the likeliest token, (M, H); NaN for a model without tokens."""
+        if isinstance(self.density, TokenDensity):
+            likeliest: Floats = np.asarray(self.density.probs, np.float64).max(axis=-1)
+            return likeliest
+        return np.full(self.density.shape, np.nan)
+
     @staticmethod
     def concatenate(parts: list["Forecasts"]) -> "Forecasts":
         """Stack forecasts of one model over folds; `trained_until` becomes the newest."""
         first = parts[0]
-        density = TokenDensity(
-            np.concatenate([p.density.loc for p in parts]),
-            np.concatenate([p.density.scale for p in parts]),
-            np.concatenate([p.density.nu for p in parts]),
-            np.concatenate([p.density.probs for p in parts]),
-        )
+        density = concatenate([p.density for p in parts])
         paths = [p.paths for p in parts if p.paths is not None]
         return Forecasts(
             first.model,
@@ -324,8 +344,15 @@ def keyed_uniforms(
     changes a bit (Philox counter-based generator).
     """
     draws = np.empty((len(symbols), *shape), dtype=np.float32)
-    for row, (symbol, cutoff) in enumerate(zip(symbols, cutoffs, strict=True)):
-        key = hashlib.blake2b(f"{seed}|{symbol}|{cutoff}".encode(), digest_size=16).digest()
-        bits = np.random.Philox(key=np.frombuffer(key, dtype=np.uint64))
-        draws[row] = np.random.Generator(bits).random(shape, dtype=np.float32)
+    for row, generator in enumerate(keyed_generators(seed, symbols, cutoffs)):
+        draws[row] = generator.random(shape, dtype=np.float32)
     return draws
+
+
+def keyed_generators(
+    seed: int, symbols: NDArray[np.object_], cutoffs: Dates
+) -> Iterator[np.random.Generator]:
+    """One generator per row, keyed by (seed, symbol, cutoff)."""
+    for symbol, cutoff in zip(symbols, cutoffs, strict=True):
+        key = hashlib.blake2b(f"{seed}|{symbol}|{cutoff}".encode(), digest_size=16).digest()
+        yield np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantseq.errors import ConfigError
-from quantseq.forecast.forecasts import Forecasts
+from quantseq.forecast.forecasts import Forecasts, keyed_uniforms
 from quantseq.forecast.volatility import aligned_returns
 from quantseq.market.bars import Floats, Panel
 
@@ -82,8 +82,21 @@ def score(forecasts: Forecasts, realised: Floats) -> Scores:
     density = forecasts.density
     unknown = ~np.isfinite(realised)
     filled = np.where(unknown, 0.0, realised)
-    parts = (-density.log_density(filled), density.crps(filled), density.cdf(filled))
+    parts = (-density.log_density(filled), density.crps(filled), _pit(forecasts, filled))
     return Scores(*(np.where(unknown, np.nan, part) for part in parts))
+
+
+def _pit(forecasts: Forecasts, outcome: Floats) -> Floats:
+    """Probability integral transform (M, H), randomised at atoms only, by draws keyed to the row."""
+    pit, below = forecasts.density.cdf(outcome), forecasts.density.cdf_below(outcome)
+    rows = np.flatnonzero((below < pit).any(axis=1))
+    if len(rows):
+        shape = (forecasts.horizon,)
+        draws = keyed_uniforms(
+            forecasts.seed, forecasts.symbols[rows], forecasts.cutoffs[rows], shape
+        )
+        pit[rows] = below[rows] + draws * (pit[rows] - below[rows])
+    return pit
 
 
 def coverage(pit: Floats, level: float) -> float:
@@ -106,6 +119,14 @@ def pinball_loss(quantile: Floats, outcome: Floats, level: float) -> Floats:
         raise ConfigError(f"The level of a pinball loss must lie in (0, 1). Got {level}.")
     difference = outcome - quantile
     return np.maximum(level * difference, (level - 1) * difference)
+
+
+def interval_score(low: Floats, high: Floats, outcome: Floats, level: float) -> Floats:
+    """Winkler score [1]_ of central intervals of probability `level`: width plus 2/(1 − level) times the miss."""
+    if not 0 < level < 1:
+        raise ConfigError(f"The level of an interval must lie in (0, 1). Got {level}.")
+    miss = np.maximum(low - outcome, 0) + np.maximum(outcome - high, 0)
+    return high - low + 2 / (1 - level) * miss
 
 
 def sample_crps(paths: ArrayLike, outcome: Floats) -> Floats:

@@ -25,6 +25,7 @@ COMMANDS = [
     ["train"],
     ["forecast"],
     ["backtest"],
+    ["evaluate"],
     ["report"],
     ["data"],
     ["data", "import"],
@@ -128,6 +129,22 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
         (["backtest"], ["No symbols"]),
         (["backtest", "AAPL"], ["quantseq fetch"]),
         (["backtest", "--panel", "none.csv"], ["none.csv"]),
+        (["evaluate"], ["No symbols"]),
+        (["evaluate", "AAPL"], ["quantseq fetch"]),
+        (["evaluate", "AAPL", "--train-until", "2007-01-01"], ["--validate-until"]),
+        (
+            [
+                "evaluate",
+                "A",
+                "--train-until",
+                "2006-01-01",
+                "--validate-until",
+                "2007-01-01",
+                "--test-size",
+                "5",
+            ],
+            ["--test-size", "one or the other"],
+        ),
         (["report", "nowhere"], ["nowhere"]),
         (["data", "import", "none.csv"], ["none.csv"]),
         (["data", "rm", "AAPL"], ["AAPL"]),
@@ -140,6 +157,28 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
 )
 def test_what_goes_wrong_is_one_line(words: list[str], expected: list[str], tmp_path: Path) -> None:
     assert_one_line(quantseq(*words, cwd=tmp_path), *expected)
+
+
+def test_an_evaluation_is_printed_written_and_continued(
+    stored: Path, with_gate: Callable[[Path], None], tmp_path: Path
+) -> None:
+    with_gate(stored)
+    (tmp_path / "small.toml").write_text("[forecaster]\nmembers = 1\nepochs = 1\nhorizon = 2\n")
+    words = (
+        *("evaluate", "IBM", "MSFT", "--rivals", "ewma-t,bootstrap", "--paths", 20),
+        *("--train-until", "2005-03-31", "--validate-until", "2005-12-30"),
+        *("--config", tmp_path / "small.toml", "--data-dir", stored, "--jobs", 1),
+        *("--json", tmp_path / "e.json", "--out", tmp_path / "out"),
+    )
+    first = quantseq(*words, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "better than ewma-t: " in first.stdout
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert list(found["models"]) == ["seq2seq", "bootstrap", "ewma-t"]
+    assert found["models"]["bootstrap"]["log_score"] is None
+    assert (tmp_path / "out" / "pit.png").exists()
+    assert len(list((stored / "evaluations").glob("*.parquet"))) == 3
+    assert quantseq(*words, cwd=tmp_path).stdout == first.stdout
 
 
 def test_a_failed_fetch_leaves_what_is_stored(stored: Path) -> None:

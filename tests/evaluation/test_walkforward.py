@@ -16,6 +16,7 @@ from quantseq.evaluation.walkforward import (
     WalkForward,
     check_not_trained_on,
     evaluate,
+    fold_between,
     forecast_fold,
 )
 from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
@@ -124,6 +125,8 @@ def test_a_test_start_that_cannot_be_is_a_named_error(start: Any) -> None:
         {"min_train": 0},
         {"test_size": 2.5},
         {"purge": None},
+        {"embargo": -1},
+        {"refit_every": 0},
         {"min_train": 10, "max_train": 9},
     ],
 )
@@ -132,12 +135,146 @@ def test_sizes_have_rules(wrong: dict[str, Any]) -> None:
         WalkForward(**wrong)
 
 
+@given(splitters(), st.integers(0, 10))
+@law
+def test_the_embargo_lies_before_the_tests_besides_the_purge(
+    case: tuple[WalkForward, np.ndarray], embargo: int
+) -> None:
+    splitter, sessions = case
+    chosen = WalkForward(**{**vars(splitter), "embargo": embargo})
+    before = splitter.min_train + splitter.validation_size + 2 * splitter.purge + embargo
+    assume(len(sessions) > before)
+    for fold in chosen.split(sessions):
+        test, last = (place(sessions, d) for d in (fold.test_start, fold.validation_end))
+        assert test - last - 1 == splitter.purge + embargo == fold.purge + fold.embargo
+        first, end = (place(sessions, d) for d in (fold.validation_start, fold.train_end))
+        assert first - end - 1 == splitter.purge
+
+
+@given(splitters(), st.integers(1, 4))
+@law
+def test_folds_between_refits_keep_their_tests_and_share_an_earlier_fit(
+    case: tuple[WalkForward, np.ndarray], every: int
+) -> None:
+    splitter, sessions = case
+    assume(len(sessions) > splitter.min_train + splitter.validation_size + 2 * splitter.purge)
+    plain = splitter.split(sessions)
+    sparse = WalkForward(**{**vars(splitter), "refit_every": every}).split(sessions)
+    for one, other in zip(plain, sparse, strict=True):
+        assert (one.test_start, one.test_end) == (other.test_start, other.test_end)
+        assert other.fitted_on == plain[one.number // every * every].fitted_on
+
+
+def test_a_model_is_fitted_once_for_folds_that_share_it() -> None:
+    seen = []
+
+    def fit(panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
+        seen.append(fold.number)
+        return fit_rivals(panel, fold, seed)
+
+    splitter = WalkForward(test_size=40, validation_size=30, purge=3, min_train=250, refit_every=3)
+    folds = splitter.split(PANEL.sessions)
+    found = evaluate(PANEL, folds, fit, horizon=HORIZON, num_paths=2)
+    assert seen == [0, 3]
+    assert len(found.details) == len(folds) == 4
+    assert set(found.fold) == {0, 1, 2, 3}
+
+
+# Blocks of skfolio 1.12.2's WalkForward(test_size=7, train_size=12, purged_size=3, reduce_test=True) over
+# 47 sessions, expanding and rolling: first and last of training, first and last of the test.
+SKFOLIO = {
+    True: [(0, 11, 15, 21), (0, 18, 22, 28), (0, 25, 29, 35), (0, 32, 36, 42), (0, 39, 43, 46)],
+    False: [(0, 11, 15, 21), (7, 18, 22, 28), (14, 25, 29, 35), (21, 32, 36, 42), (28, 39, 43, 46)],
+}
+
+
+def blocks(splitter: WalkForward, sessions: np.ndarray) -> list[tuple[int, ...]]:
+    """Where everything that is fitted on begins and ends, and where the test does."""
+    return [
+        tuple(
+            place(sessions, d)
+            for d in (fold.train_start, fold.validation_end, fold.test_start, fold.test_end)
+        )
+        for fold in splitter.split(sessions)
+    ]
+
+
+def like_skfolio(train: int, purge: int, *, expanding: bool, test: int) -> WalkForward:
+    """Our splitter whose training, purge and validation together are skfolio's training."""
+    own = train - 1 - purge
+    return WalkForward(
+        test_size=test,
+        validation_size=1,
+        purge=purge,
+        min_train=own,
+        max_train=None if expanding else own,
+    )
+
+
+@pytest.mark.parametrize("expanding", [True, False])
+def test_splits_are_those_of_skfolio_frozen(expanding: bool) -> None:
+    assert blocks(like_skfolio(12, 3, expanding=expanding, test=7), days(47)) == SKFOLIO[expanding]
+
+
+@given(
+    st.integers(1, 30), st.integers(2, 40), st.integers(0, 8), st.booleans(), st.integers(60, 160)
+)
+@law
+def test_splits_are_those_of_skfolio(
+    test: int, own: int, purge: int, expanding: bool, n: int
+) -> None:
+    skfolio = pytest.importorskip(
+        "skfolio.model_selection", reason="skfolio is not installed: pip install 'quantseq[oracle]'"
+    )
+    train = own + 1 + purge
+    assume(train + purge + test <= n)
+    theirs = skfolio.WalkForward(
+        test_size=test,
+        train_size=train,
+        purged_size=purge,
+        expand_train=expanding,
+        reduce_test=True,
+    ).split(np.zeros((n, 1)))
+    expected = [(a[0], a[-1], b[0], b[-1]) for a, b in theirs]
+    assert blocks(like_skfolio(train, purge, expanding=expanding, test=test), days(n)) == expected
+
+
+@given(st.integers(30, 60), st.integers(70, 90), st.integers(0, 9), st.integers(0, 4))
+@law
+def test_one_fold_between_dates_purges_the_earlier_block(
+    train: int, validate: int, purge: int, embargo: int
+) -> None:
+    sessions = days(120)
+    fold = fold_between(sessions, sessions[train], sessions[validate], purge=purge, embargo=embargo)
+    at = [place(sessions, day) for day in fold.fitted_on]
+    assert at == [0, train - purge, train + 1, validate - purge - embargo]
+    assert place(sessions, fold.test_start) == validate + 1
+    assert fold.test_end == sessions[-1]
+
+
+@pytest.mark.parametrize(
+    ("train", "validate", "purge", "error"),
+    [
+        ("2001-03-01", "2001-02-01", 0, ConfigError),
+        ("1999-01-01", "2001-02-01", 0, NotEnoughDataError),
+        ("2001-02-01", "2001-02-05", 9, NotEnoughDataError),
+        ("2001-02-01", "2010-01-01", 0, NotEnoughDataError),
+        ("soon", "2010-01-01", 0, QuantseqError),
+    ],
+)
+def test_dates_that_leave_a_block_empty_are_refused(
+    train: str, validate: str, purge: int, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        fold_between(days(120), train, validate, purge=purge)
+
+
 def test_a_fold_describes_itself_in_json_values() -> None:
     fold = WalkForward(test_size=5, validation_size=3, purge=2, min_train=5).split(days(40))[0]
     told = fold.describe()
     assert told["train_start"] == "2001-01-01"
     assert told["purge"] == 2
-    assert set(told) == {"fold", "purge"} | {
+    assert set(told) == {"fold", "purge", "embargo"} | {
         f"{block}_{end}" for block in ("train", "validation", "test") for end in ("start", "end")
     }
 

@@ -1,5 +1,7 @@
 """Columns of forecasts: rows, moments of what a position really holds, draws by key."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from scipy import stats
 
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.density import TokenDensity
+from quantseq.forecast.distributions import Quantiles
 from quantseq.forecast.forecasts import (
     MIN_HISTORY,
     QUANTILE_LEVELS,
@@ -194,3 +197,17 @@ def test_nothing_to_forecast_is_an_error(which: str) -> None:
     cutoffs = panel.sessions[:MIN_HISTORY] if which == "too early" else DAYS
     with pytest.raises(NotEnoughDataError, match="Nothing to forecast"):
         rows_to_forecast(panel, cutoffs)
+
+
+def test_a_model_without_tokens_is_a_forecast_too() -> None:
+    plain = made(2, 3)
+    values = np.sort(np.random.default_rng(0).normal(0, 0.01, (2, 3, 5)), axis=-1)
+    found = replace(plain, density=Quantiles(values, (0.1, 0.3, 0.5, 0.7, 0.9)))
+    assert (found.horizon, len(found)) == (3, 2)
+    assert next(iter(found)).token_probs is None
+    frame = found.to_frame()
+    assert frame["token_prob_max"].isna().all()
+    np.testing.assert_allclose(frame["q50"], values[..., 2].ravel())
+    both = Forecasts.concatenate([found, found])
+    np.testing.assert_array_equal(both.density.quantile([0.3])[2:], found.density.quantile([0.3]))
+    assert np.isfinite(found.fill_moments("open")["prob_up"]).all()

@@ -9,10 +9,12 @@ from scipy import stats
 
 from quantseq.errors import ConfigError
 from quantseq.forecast.density import TokenDensity
+from quantseq.forecast.distributions import Quantiles
 from quantseq.forecast.forecasts import Forecasts
 from quantseq.forecast.scores import (
     COVERAGES,
     coverage,
+    interval_score,
     kolmogorov_distance,
     pinball_loss,
     realised_returns,
@@ -162,3 +164,27 @@ def test_the_sample_crps_is_fair_whatever_the_number_of_paths() -> None:
 def test_one_path_has_no_fair_crps() -> None:
     with pytest.raises(ConfigError, match="at least 2"):
         sample_crps(np.ones((3, 1)), np.ones(3))
+
+
+def test_the_interval_score_is_the_width_and_the_price_of_a_miss() -> None:
+    low, high = np.array([-1.0, -1.0, -1.0]), np.array([2.0, 2.0, 2.0])
+    found = interval_score(low, high, np.array([0.0, -1.5, np.nan]), 0.8)
+    np.testing.assert_allclose(found, [3.0, 3.0 + 10 * 0.5, np.nan])
+    with pytest.raises(ConfigError, match="interval"):
+        interval_score(low, high, low, 1.0)
+
+
+def test_the_pit_is_randomised_at_atoms_only_and_keyed_to_the_row() -> None:
+    n = 4000
+    days = np.datetime64("2000-01-01") + np.arange(n)
+    atom = Quantiles(np.tile([-1.0, 0.0, 0.0, 1.0], (n, 2, 1)), (0.01, 0.2, 0.7, 0.99))
+    plain = forecasts_of(["A"] * n, days)
+    forecasts = Forecasts("q", plain.symbols, days, atom, plain.overnight_share, days[0], 0)
+    outcome = np.column_stack([np.zeros(n), np.full(n, 0.5)])
+    found = score(forecasts, outcome)
+    assert stats.kstest((found.pit[:, 0] - 0.2) / 0.5, "uniform").pvalue > 0.01
+    np.testing.assert_array_equal(found.pit[:, 1], atom.cdf(outcome)[:, 1])
+    rows = np.arange(100, 110)
+    np.testing.assert_array_equal(score(forecasts[rows], outcome[rows]).pit, found.pit[rows])
+    assert np.isnan(found.log_score).all()
+    assert np.isnan(found.summary()["log_score"])

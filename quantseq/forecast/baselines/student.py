@@ -1,19 +1,21 @@
-"""The rivals, under the same protocol as the network: whoever cannot beat them has no edge.
+"""Rivals whose every step is a Student-t: 20-day and RiskMetrics volatility, and the bare reference.
 
 Owns `HistoricalVolatility`, `EwmaStudent` and `ReferenceForecaster` (the HAR reference without any
 network). Each is a good version of itself: causal, floored, with its distribution fitted on train.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self, cast
 
 import numpy as np
 
 from quantseq.errors import NotEnoughDataError
+from quantseq.forecast.baselines.rival import Rival, Rows
 from quantseq.forecast.density import NORMAL_NU, TokenDensity
-from quantseq.forecast.forecasts import Forecasts, keyed_uniforms, rows_to_forecast
+from quantseq.forecast.distributions import Distribution
+from quantseq.forecast.forecasts import keyed_generators
 from quantseq.forecast.reference import POOL, Reference, StepParameters, fit_student_t
 from quantseq.forecast.volatility import (
     VARIANCE_FLOOR,
@@ -22,7 +24,7 @@ from quantseq.forecast.volatility import (
     features,
     rolling_mean,
 )
-from quantseq.market.bars import Bars, Dates, Floats, Panel
+from quantseq.market.bars import Bars, Floats, Panel
 
 HISTORY = 20
 """Sessions of the historical volatility that most people use."""
@@ -34,49 +36,35 @@ def _historical_scale(bars: Bars) -> Floats:
 
 
 @dataclass(frozen=True)
-class StudentForecaster(ABC):
-    """What the rivals share: a Student-t per symbol, cutoff and step.
-
-    Parameters
-    ----------
-    trained_until : datetime64[D]
-        Newest session that any fitted part has seen.
-    overnight_share : mapping of symbol to float
-        See `Reference`.
-    """
-
-    trained_until: np.datetime64
-    overnight_share: Mapping[str, float]
-    name: ClassVar[str]
+class StudentForecaster(Rival):
+    """A Student-t per symbol, cutoff and step; the steps of a path are independent draws."""
 
     @abstractmethod
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """Location, scale and ν at every session of every symbol, each known at its close."""
 
-    def predict(
-        self, panel: Panel, cutoffs: Dates, *, horizon: int, num_paths: int = 0, seed: int = 0
-    ) -> Forecasts:
-        """See `Forecaster.predict`."""
-        rows, found = rows_to_forecast(panel, cutoffs), self.parameters(panel, horizon)
-        symbols = np.concatenate([np.full(len(rows[s]), s, dtype=object) for s in panel])
-        dates = np.concatenate([panel[s].sessions[rows[s]] for s in panel])
-        density = TokenDensity.reference(
-            np.concatenate([found[s].loc[rows[s]] for s in panel]),
-            np.concatenate([found[s].scale[rows[s]] for s in panel]),
-            np.concatenate([found[s].nu[rows[s]] for s in panel]),
-        )
-        paths = None
-        if num_paths:
-            inside = keyed_uniforms(seed, symbols, dates, (num_paths, horizon))
-            paths = density.at_tokens(np.zeros(inside.shape, np.int64), inside).astype(np.float32)
-        pooled = self.overnight_share[POOL]
-        shares = np.array([self.overnight_share.get(str(s), pooled) for s in symbols])
-        return Forecasts(
-            self.name, symbols, dates, density, shares, self.trained_until, seed, paths
+    def distribution(self, rows: Rows, horizon: int) -> TokenDensity:
+        """See `Rival.distribution`."""
+        found = self.parameters(rows.panel, horizon)
+        return TokenDensity.reference(
+            *(
+                rows.stack({symbol: getattr(one, name) for symbol, one in found.items()})
+                for name in ("loc", "scale", "nu")
+            )
         )
 
+    def paths(self, rows: Rows, found: Distribution, num_paths: int, seed: int) -> Floats:
+        """See `Rival.paths`."""
+        density = cast(TokenDensity, found)
+        draws = np.empty((len(rows.symbols), num_paths, density.shape[1]))
+        generators = keyed_generators(seed, rows.symbols, rows.cutoffs)
+        for row, generator in enumerate(generators):
+            draws[row] = generator.standard_t(density.nu[row], draws.shape[1:])
+        return np.asarray(density.loc[:, None] + density.scale[:, None] * draws)
 
-def _every_step(scale: Floats, nu: float, horizon: int) -> StepParameters:
+
+def every_step(scale: Floats, nu: float, horizon: int) -> StepParameters:
+    """The same centred t for every step."""
     repeated = np.repeat(scale[:, None], horizon, axis=1)
     return StepParameters(np.zeros_like(repeated), repeated, np.full_like(repeated, nu))
 
@@ -89,7 +77,7 @@ class HistoricalVolatility(StudentForecaster):
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """See `StudentForecaster.parameters`."""
         return {
-            symbol: _every_step(_historical_scale(bars), NORMAL_NU, horizon)
+            symbol: every_step(_historical_scale(bars), NORMAL_NU, horizon)
             for symbol, bars in panel.items()
         }
 
@@ -134,7 +122,7 @@ class EwmaStudent(StudentForecaster):
         result = {}
         for symbol, bars in panel.items():
             nu, relative = self.shapes.get(symbol, self.shapes[POOL])
-            result[symbol] = _every_step(ewma_scale(bars) * relative, float(nu), horizon)
+            result[symbol] = every_step(ewma_scale(bars) * relative, float(nu), horizon)
         return result
 
 

@@ -1,0 +1,253 @@
+"""Every model in every fold, graded: in parallel, kept by fingerprint, the same for any number of jobs.
+
+Owns who is fitted where and when, and the folder of finished parts: a part is one model in one fold,
+and an evaluation that was interrupted goes on with the parts that are missing. Knows no model: an
+entrant is a name, a function that fits, and what decides its numbers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
+
+import quantseq
+from quantseq.errors import CorruptFileError
+from quantseq.evaluation.grades import Grades, chunks_of, grade_cutoffs, naive_errors
+from quantseq.evaluation.walkforward import Fold, check_not_trained_on
+from quantseq.files import fingerprint, read_json, sha256_file, write_json
+from quantseq.forecast.forecasts import Forecaster
+from quantseq.market.bars import Dates, Panel
+
+ROOMS = ("market", "seq2seq", "forecast", "evaluation")
+"""Whose code decides a part's numbers."""
+
+PACKAGES = ("numpy", "scipy", "torch", "arch", "scikit-learn")
+
+
+class Fit(Protocol):
+    """Fits one model on the bars up to the end of a fold's validation block."""
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        """Return the fitted forecaster; the numbers are the same for any number of jobs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One model of a contest.
+
+    Parameters
+    ----------
+    name : str
+    fit : Fit
+        Must travel to other processes.
+    key : mapping
+        JSON values that decide its numbers besides code, data, fold and seed.
+    heavy : bool
+        Its fit makes good use of several processes by itself.
+    """
+
+    name: str
+    fit: Fit
+    key: Mapping[str, Any] = field(default_factory=dict)
+    heavy: bool = False
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is the same for every entrant.
+
+    Parameters
+    ----------
+    horizon, num_paths, seed : int
+        See `Forecaster.predict`.
+    """
+
+    horizon: int
+    num_paths: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """What came of it.
+
+    Attributes
+    ----------
+    grades : mapping by entrant, all on the same rows
+    details : mapping by entrant: what each fit reported, per fold
+    """
+
+    grades: dict[str, Grades]
+    details: dict[str, list[dict[str, Any]]]
+
+
+Part = tuple[Grades, dict[str, Any]]
+
+
+@cache
+def code_fingerprint() -> str:
+    """Hash of the code, and of the packages, that decide numbers."""
+    root = Path(quantseq.__file__).parent
+    files = sorted(path for room in ROOMS for path in (root / room).rglob("*.py"))
+    code = {str(path.relative_to(root)): sha256_file(path) for path in files}
+    return fingerprint({"code": code, "packages": {name: version(name) for name in PACKAGES}})
+
+
+def hold(
+    panel: Panel,
+    folds: Sequence[Fold],
+    entrants: Sequence[Entrant],
+    rules: Rules,
+    *,
+    jobs: int = 1,
+    parts: Path | None = None,
+    on_part: Callable[[str], None] | None = None,
+) -> Contest:
+    """Fit and grade every entrant in every fold.
+
+    Parameters
+    ----------
+    panel : Panel
+        Prices up to the end of the last test block.
+    folds : sequence of Fold
+        Folds with the same training dates share one fit.
+    entrants : sequence of Entrant
+    rules : Rules
+    jobs : int
+        Processes, each of one thread.
+    parts : Path, optional
+        Folder of finished parts; they are taken from there, and put there as they are finished.
+    on_part : callable, optional
+        Called with the entrant's name, once per entrant and fold.
+
+    Raises
+    ------
+    LeakageError
+        If a model has seen its test block.
+    """
+    done: dict[tuple[str, int], Part] = {}
+
+    def finish(name: str, number: int, part: Part, path: Path | None) -> None:
+        if path is not None:
+            part[0].save(path)
+            write_json(path.with_suffix(".json"), part[1])
+        done[name, number] = part
+        if on_part is not None:
+            on_part(name)
+
+    tasks: list[tuple[Entrant, list[tuple[int, Fold]]]] = []
+    where: dict[tuple[str, int], Path | None] = {}
+    for entrant in entrants:
+        missing: dict[Any, list[tuple[int, Fold]]] = {}
+        for number, fold in enumerate(folds):
+            path = None if parts is None else parts / _part_name(panel, fold, entrant, rules)
+            where[entrant.name, number] = path
+            kept = None if path is None else _kept(path)
+            if kept is None:
+                missing.setdefault(fold.fitted_on, []).append((number, fold))
+            else:
+                finish(entrant.name, number, kept, None)
+        tasks += [(entrant, group) for group in missing.values()]
+    heavy = [task for task in tasks if task[0].heavy]
+    alone = tasks if len(tasks) == 1 else heavy if len(heavy) < jobs else []
+    for entrant, group in alone:
+        for number, part in _with_all_jobs(panel, entrant, group, rules, jobs):
+            finish(entrant.name, number, part, where[entrant.name, number])
+    rest = [task for task in reversed(tasks) if all(task is not other for other in alone)]
+    rest.sort(key=lambda task: not task[0].heavy)
+    work = (delayed(_one_task)(panel, entrant, group, rules) for entrant, group in rest)
+    with _single_threads():
+        for name, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            for number, part in found:
+                finish(name, number, part, where[name, number])
+    names = [entrant.name for entrant in entrants]
+    return Contest(
+        {n: Grades.concatenate([done[n, i][0] for i in range(len(folds))]) for n in names},
+        {n: [done[n, i][1] for i in range(len(folds))] for n in names},
+    )
+
+
+def _single_threads() -> parallel_config:
+    """Processes of one thread each: sums of several threads may differ in their last bits."""
+    return parallel_config(backend="loky", inner_max_num_threads=1)
+
+
+def _part_name(panel: Panel, fold: Fold, entrant: Entrant, rules: Rules) -> str:
+    key = {
+        "code": code_fingerprint(),
+        "data": panel.sha256,
+        "fold": fold.describe(),
+        "entrant": [entrant.name, dict(entrant.key)],
+        "rules": vars(rules),
+    }
+    return f"{entrant.name}-{fingerprint(key)[:24]}.parquet"
+
+
+def _kept(path: Path) -> Part | None:
+    """A finished part, or None where there is none that can be read."""
+    if path.exists():
+        with suppress(CorruptFileError):
+            return Grades.load(path), read_json(path.with_suffix(".json"))
+    return None
+
+
+def _fit(
+    panel: Panel, entrant: Entrant, group: list[tuple[int, Fold]], rules: Rules, jobs: int
+) -> tuple[Forecaster, dict[str, Any], dict[str, float]]:
+    """Fit on the past of a group's first fold, whose training dates are those of all."""
+    first = group[0][1]
+    model = entrant.fit(
+        panel.between(first.train_start, first.validation_end), first, rules.seed, jobs
+    )
+    for _, fold in group:
+        check_not_trained_on(model, fold.test_start)
+    describe: Callable[[], dict[str, Any]] = getattr(model, "describe", dict)
+    return model, describe(), naive_errors(panel.between(first.train_start, first.train_end))
+
+
+def _one_task(
+    panel: Panel, entrant: Entrant, group: list[tuple[int, Fold]], rules: Rules
+) -> tuple[str, list[tuple[int, Part]]]:
+    with threadpool_limits(1):
+        model, told, naive = _fit(panel, entrant, group, rules, 1)
+        found = []
+        for number, fold in group:
+            graded = [
+                grade_cutoffs(panel, model, cutoffs, naive, **vars(rules))
+                for cutoffs in chunks_of(panel, fold)
+            ]
+            found.append((number, (Grades.concatenate(graded), told)))
+    return entrant.name, found
+
+
+def _with_all_jobs(
+    panel: Panel, entrant: Entrant, group: list[tuple[int, Fold]], rules: Rules, jobs: int
+) -> Iterator[tuple[int, Part]]:
+    """One fit that uses all processes, then its chunks in parallel."""
+    with threadpool_limits(1):
+        model, told, naive = _fit(panel, entrant, group, rules, jobs)
+    if jobs > 1:
+        get_reusable_executor().shutdown()  # idle workers would keep the memory of the fit
+    for number, fold in group:
+        work = (
+            delayed(_one_chunk)(panel, model, cutoffs, naive, rules)
+            for cutoffs in chunks_of(panel, fold)
+        )
+        with _single_threads():
+            graded = Parallel(n_jobs=jobs)(work)
+        yield number, (Grades.concatenate(graded), told)
+
+
+def _one_chunk(
+    panel: Panel, model: Forecaster, cutoffs: Dates, naive: Mapping[str, float], rules: Rules
+) -> Grades:
+    with threadpool_limits(1):
+        return grade_cutoffs(panel, model, cutoffs, naive, **vars(rules))

@@ -1,0 +1,345 @@
+"""Our forecaster against every rival, under one protocol: fit, forecast, grade, test, say it in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from quantseq.config import Places, RunConfig
+from quantseq.errors import ConfigError
+from quantseq.evaluation.assessment import compare, describe_grades, verdicts
+from quantseq.evaluation.confidence import MCS_SIZE
+from quantseq.evaluation.contest import Contest, Entrant, Rules, hold
+from quantseq.evaluation.grades import Grades
+from quantseq.evaluation.nulls import KINDS, TRUTH, NullPanel, judge_null, make_null
+from quantseq.evaluation.walkforward import Fold, fold_between
+from quantseq.files import atomic_path, ensure_writable, write_json
+from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock, choose_rivals
+from quantseq.forecast.forecaster import Seq2SeqForecaster
+from quantseq.forecast.forecasts import Forecaster
+from quantseq.forecast.networks import ForecasterConfig
+from quantseq.market.bars import Panel
+from quantseq.pipeline.data import describe_data
+from quantseq.pipeline.manifest import new_manifest
+from quantseq.pipeline.results import OURS, REFERENCE
+from quantseq.pipeline.training import pass_gate
+from quantseq.progress import SILENT, Progress
+from quantseq.report.figures import draw_figures
+from quantseq.seq2seq.training import set_threads
+
+DIRECTION = {
+    "IC": "ic",
+    "rank IC": "rank_ic",
+    "hit rate": "hit_rate",
+    "Pesaran-Timmermann": "pesaran_timmermann",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three dates instead of walk-forward: train until, validate until, test until (or the end)."""
+
+    train_until: Any
+    validate_until: Any
+    test_until: Any = None
+
+
+@dataclass(frozen=True)
+class FitOurs:
+    """Fits the network on one fold's past: a `Fit`."""
+
+    config: ForecasterConfig
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        """See `Fit`."""
+        set_threads(1)
+        return Seq2SeqForecaster.fit(
+            panel,
+            train_until=fold.train_end,
+            validate_from=fold.validation_start,
+            config=self.config,
+            seed=seed,
+            jobs=jobs,
+        )
+
+
+@dataclass(frozen=True)
+class FitRival:
+    """Fits one rival on the training block of a fold: a `Fit`."""
+
+    name: str
+    horizon: int
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        """See `Fit`."""
+        return RIVALS[self.name](TrainingBlock(panel.until(fold.train_end), self.horizon, jobs))
+
+
+@dataclass(frozen=True)
+class UseTruth:
+    """Hands out the density that simulated prices were drawn from: a `Fit`."""
+
+    null: NullPanel
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        """See `Fit`."""
+        assert self.null.truth is not None
+        return self.null.truth
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationOutcome:
+    """What `evaluate` returns.
+
+    Attributes
+    ----------
+    folder : Path
+        Where ``evaluation.json``, ``scores.parquet`` and the figures lie.
+    result : mapping
+        Everything of ``evaluation.json``; see ``docs/json.md``.
+    contest : Contest
+        Grades and details per model.
+    figures : tuple of Path
+    """
+
+    folder: Path
+    result: Mapping[str, Any]
+    contest: Contest
+    figures: tuple[Path, ...]
+
+
+def evaluate(
+    panel: Panel,
+    *,
+    config: RunConfig | None = None,
+    split: Split | None = None,
+    rivals: str | Sequence[str] = "all",
+    null: str | None = None,
+    places: Places | None = None,
+    out: Path | None = None,
+    jobs: int = 1,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> EvaluationOutcome:
+    """Score the network and its rivals on the same rows, test the differences, write the result.
+
+    Parts that are finished are kept under ``evaluations/`` in the data folder, by a fingerprint of
+    code, data, fold and choices: what was interrupted goes on from there.
+
+    Parameters
+    ----------
+    panel : Panel
+    config : RunConfig, optional
+        Forecaster, walk-forward, number of paths and seed; the rest does not matter here.
+    split : Split, optional
+        One fold between three dates instead of the walk-forward's.
+    rivals : str or sequence of str
+        ``all``, ``none``, or names.
+    null : {"gbm", "garch", "permuted"}, optional
+        Also send such prices through the identical line, and report what it found there.
+    places : Places, optional
+    out : Path, optional
+        Folder of the result; by default one under the reports.
+    jobs : int
+        Processes; the numbers are the same for every choice.
+    command : str
+        For the record.
+    progress : Progress
+
+    Raises
+    ------
+    ConfigError
+        If a rival or null is unknown, or a date is out of order.
+    NotEnoughDataError
+        If the history is too short.
+    GateError
+        If the architecture has not mastered the copy task.
+    """
+    chosen, where = config or RunConfig(), places or Places()
+    names = choose_rivals(rivals)
+    if null is not None and null not in KINDS:
+        raise ConfigError(f"A null run must be one of {', '.join(KINDS)}. Got {null!r}.")
+    ensure_writable(where.reports if out is None else out)
+    forecaster = chosen.forecaster
+    if split is not None and split.test_until is not None:
+        panel = panel.until(split.test_until)
+    folds = _folds(panel, chosen, split)
+    gate = pass_gate(forecaster, where, seed=chosen.seed, progress=progress)
+    rules = Rules(forecaster.horizon, chosen.num_paths, chosen.seed)
+    ours = Entrant(OURS, FitOurs(forecaster), asdict(forecaster), heavy=True)
+    entrants = [ours, *(Entrant(name, FitRival(name, rules.horizon)) for name in names)]
+    lost = None if null is None else make_null(null, panel, horizon=rules.horizon, seed=rules.seed)
+    blank = [ours]
+    if lost is not None and lost.truth is not None:
+        blank.append(Entrant(TRUTH, UseTruth(lost), {"kind": lost.kind}))
+    total = len(folds) * (len(entrants) + (len(blank) if lost else 0))
+    with progress.bar(f"evaluate {len(entrants)} models", total, unit="part") as bar:
+        options: dict[str, Any] = {
+            "jobs": jobs,
+            "parts": where.evaluations,
+            "on_part": lambda name: bar.step(last=name),
+        }
+        try:
+            contest = hold(panel, folds, entrants, rules, **options)
+            empty = None if lost is None else hold(lost.panel, folds, blank, rules, **options)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(
+                f"Finished parts are kept in {where.evaluations}; the same command goes on from there."
+            ) from stop
+    manifest = new_manifest(
+        command=command,
+        title=f"{OURS} against {len(names)} rivals on {len(panel)} symbols",
+        config=chosen.to_mapping(),
+        data=describe_data(panel),
+        symbols=list(panel.symbols),
+        sessions=np.unique(contest.grades[OURS].cutoffs),
+        reports=where.reports,
+        extra={"rivals": list(names), "gate": gate.fingerprint},
+    )
+    tests = compare(contest.grades, OURS)
+    result = {
+        "manifest": manifest,
+        "folds": [fold.describe() for fold in folds],
+        "models": describe_grades(contest.grades, REFERENCE, chosen.seed),
+        "tests": tests,
+        "verdict": verdicts(tests, own_reference=REFERENCE),
+        "survived": [one.get("shrinkage", {}).get("weight") for one in contest.details[OURS]],
+        "details": {name: contest.details[name] for name in names},
+        "null": None
+        if lost is None or empty is None
+        else judge_null(lost.kind, empty.grades[OURS], empty.grades.get(TRUTH), seed=chosen.seed),
+        "gate": asdict(gate),
+        "notes": _notes(panel, contest),
+    }
+    folder = out or where.reports / f"evaluation-{manifest['run_id']}"
+    write_json(folder / "evaluation.json", result)
+    _write_scores(folder / "scores.parquet", contest.grades)
+    figures = draw_figures(folder, contest.grades, OURS, REFERENCE)
+    return EvaluationOutcome(folder, result, contest, tuple(figures))
+
+
+def _folds(panel: Panel, config: RunConfig, split: Split | None) -> list[Fold]:
+    walk = config.walk_forward
+    if split is None:
+        return walk.split(panel.sessions)
+    return [
+        fold_between(
+            panel.sessions,
+            split.train_until,
+            split.validate_until,
+            purge=walk.purge,
+            embargo=walk.embargo,
+        )
+    ]
+
+
+def _notes(panel: Panel, contest: Contest) -> list[str]:
+    """What a reader should know: symbols that were not forecast, or borrowed parameters."""
+    forecast = set(contest.grades[OURS].symbols)
+    notes = [
+        f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was not forecast."
+        for symbol, bars in panel.items()
+        if symbol not in forecast
+    ]
+    for name, told in contest.details.items():
+        pooled = sorted({symbol for one in told for symbol in one.get("pooled", [])})
+        if pooled:
+            notes.append(f"{name} could not be fitted to {', '.join(pooled)}; pooled there.")
+    return notes
+
+
+def _write_scores(path: Path, grades: Mapping[str, Grades]) -> None:
+    """One line per symbol, cutoff and step, with every model's scores side by side."""
+    first = grades[OURS]
+    rows, steps = first.realised.shape
+    columns: dict[str, Any] = {
+        "symbol": np.repeat(first.symbols, steps),
+        "cutoff": np.repeat(first.cutoffs, steps).astype("datetime64[s]"),
+        "step": np.tile(np.arange(1, steps + 1, dtype=np.int16), rows),
+        "realised": first.realised.ravel(),
+    }
+    for name, one in grades.items():
+        assert (one.cutoffs == first.cutoffs).all()
+        assert (one.symbols == first.symbols).all()
+        columns |= {
+            f"{score}:{name}": getattr(one, score).ravel().astype(np.float32)
+            for score in ("log_score", "crps", "pit")
+        }
+    frame = pd.DataFrame(columns).astype({"symbol": "category"})
+    with atomic_path(path) as temporary:
+        frame.to_parquet(temporary, index=False, compression="zstd")
+
+
+def describe(outcome: EvaluationOutcome) -> list[str]:
+    """The result as a table and sentences."""
+    models, tests = outcome.result["models"], outcome.result["tests"]
+    horizon = outcome.contest.grades[OURS].horizon
+    heads = (
+        "log score",
+        "t",
+        "CRPS bp",
+        "t",
+        f"CRPS {horizon}d",
+        "t",
+        "90 %",
+        "PIT KS",
+        "IC",
+        "hits",
+    )
+    lines = ["next day".ljust(17) + "".join(head.rjust(10) for head in heads)]
+    for name, one in models.items():
+        cells = [
+            _number(one["log_score"], 4),
+            _t(tests, name, "log_score", 1),
+            _number(one["crps"], 2, 1e4),
+            _t(tests, name, "crps", 1),
+            _number(one["crps_cumulative"], 1, 1e4),
+            _t(tests, name, "crps", "cumulative"),
+            _number(one["coverage_90"], 1, 100, "%"),
+            _number(one["pit_ks"], 4),
+            _number(one["ic"]["value"], 4),
+            _number(one["hit_rate"]["value"], 1, 100, "%"),
+        ]
+        lines.append(name.ljust(17) + "".join(cell.rjust(10) for cell in cells))
+    n_days = max((row["n_days"] for row in tests), default=0)
+    ours = models[OURS]
+    lines.append(
+        f"{ours['n']:,} forecasts on {n_days:,} days; lower scores are better; t: {OURS} against the "
+        "line's model (HAC), negative: better."
+    )
+    if ours["skill_nats"] is not None:
+        low, high = ours["skill_interval"]
+        lines.append(
+            f"Skill over {REFERENCE}: {ours['skill_nats']:+.4f} nats "
+            f"(95 % interval {low:+.4f} to {high:+.4f})."
+        )
+    inside = [name for name, one in models.items() if (one["mcs_log_score"] or 0) >= MCS_SIZE]
+    if inside:
+        lines.append(f"May be the best by log score (90 % confidence set): {', '.join(inside)}.")
+    for label, key in DIRECTION.items():
+        found = ours[key]
+        if np.isfinite(found["t"]):
+            lines.append(
+                f"Direction, {label} {found['value']:.4f}: t = {found['t']:+.1f} over "
+                f"{found['n_days']:,} days; t = 2 would need {found['n_needed']:,.0f}."
+            )
+    lines += outcome.result["verdict"] + outcome.result["notes"]
+    if outcome.result["null"] is not None:
+        lines.append(f"Null run, {outcome.result['null']['sentence']}.")
+    return lines
+
+
+def _number(value: float | None, digits: int, factor: float = 1, unit: str = "") -> str:
+    if value is None or not np.isfinite(value):
+        return "—"
+    return f"{value * factor:.{digits}f}{unit}"
+
+
+def _t(tests: list[dict[str, Any]], rival: str, score: str, step: int | str) -> str:
+    for row in tests:
+        if (row["rival"], row["score"], row["step"]) == (rival, score, step):
+            return f"{row['t']:+.1f}"
+    return ""

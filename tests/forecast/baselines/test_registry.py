@@ -1,0 +1,50 @@
+"""Rivals are found by name, and a wrong name is answered with the right one."""
+
+import pytest
+
+from quantseq.errors import ConfigError
+from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock, choose_rivals
+from tests.prices import simulate_panel
+
+NAMES = [
+    "hist-vol",
+    "bootstrap",
+    "ewma-t",
+    "garch-t",
+    "gjr-garch-skewt",
+    "har-range-t",
+    "har-pooled-t",
+    "ar1",
+    "unigram",
+    "markov",
+    "boosting",
+]
+
+
+def test_the_names_are_those_of_the_tables() -> None:
+    assert list(RIVALS) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("all", tuple(NAMES)),
+        ("none", ()),
+        ("markov, ar1", ("ar1", "markov")),
+        (["ewma-t", "ewma-t"], ("ewma-t",)),
+    ],
+)
+def test_rivals_are_chosen_by_name_in_the_order_of_the_tables(asked: object, found: object) -> None:
+    assert choose_rivals(asked) == found  # type: ignore[arg-type]
+
+
+def test_a_near_name_is_offered() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'garch-t'"):
+        choose_rivals("garch")
+    with pytest.raises(ConfigError, match="Known: hist-vol"):
+        choose_rivals("xyz,all")
+
+
+def test_the_reference_of_a_block_is_fitted_once() -> None:
+    block = TrainingBlock(simulate_panel("AB", 400), 2)
+    assert RIVALS["har-pooled-t"](block) is block.reference

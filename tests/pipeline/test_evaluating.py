@@ -1,0 +1,189 @@
+"""The line from prices to a judgement: same rows, documented keys, the same for any number of jobs."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantseq.config import Places
+from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.market.bars import Panel
+from quantseq.pipeline import evaluating
+from quantseq.pipeline.evaluating import EvaluationOutcome, Split, describe, evaluate
+from tests.conftest import SMALL
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("hist-vol", "bootstrap", "ewma-t", "garch-t", "har-pooled-t")
+SPLIT = Split("2005-03-31", "2005-12-30", "2006-06-30")
+
+
+@pytest.fixture(scope="module")
+def places(gates: Path, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    root = tmp_path_factory.mktemp("evaluate")
+    target = Places(root / "data", root / "reports")
+    target.gates.mkdir(parents=True)
+    for record in gates.iterdir():
+        (target.gates / record.name).write_bytes(record.read_bytes())
+    return target
+
+
+@pytest.fixture(scope="module")
+def outcome(small_panel: Panel, places: Places) -> EvaluationOutcome:
+    return evaluate(
+        small_panel,
+        config=SMALL,
+        split=SPLIT,
+        rivals=NAMES,
+        null="garch",
+        places=places,
+        command="quantseq evaluate",
+    )
+
+
+def test_the_documented_keys_are_there(outcome: EvaluationOutcome) -> None:
+    found = {"folder": "", **json.loads((outcome.folder / "evaluation.json").read_text())}
+    text = (ROOT / "docs/json.md").read_text(encoding="utf-8").split("## `evaluate`")[1]
+    table = text.split("\n## ")[0]
+    for cell in re.findall(r"^\| (`.*?`) \|", table, re.M):
+        for key in re.findall(r"`([^`]+)`", cell):
+            if key.startswith("."):
+                key = f"models.NAME{key}"
+            value = found
+            if key == "notes[]":
+                assert value["notes"] == []
+                continue
+            for name in key.replace("[]", ".0").replace("NAME", "hist-vol").split("."):
+                value = value[int(name)] if name.isdigit() else value[name]
+    for name in re.findall(r"`([a-z_0-9]+)`", table.split("`models.NAME` |")[1].split("|")[0]):
+        assert name in found["models"]["seq2seq"], name
+
+
+def test_json_has_the_shape_that_was_promised(outcome: EvaluationOutcome) -> None:
+    found = json.loads((outcome.folder / "evaluation.json").read_text())
+    assert list(found["models"]) == ["seq2seq", *NAMES]
+    for name, one in found["models"].items():
+        for key in ("crps", "crps_cumulative", "coverage_50", "coverage_90", "pit_ks"):
+            assert np.isfinite(one[key]), (name, key)
+        assert (one["log_score"] is None) == (name == "bootstrap")
+    steps = {(row["score"], row["step"]) for row in found["tests"] if row["rival"] == "garch-t"}
+    assert steps == {(s, h) for s in ("log_score", "crps") for h in (1, 2, 3)} | {
+        ("crps", "cumulative")
+    }
+    for row in found["tests"]:
+        assert {"model", "rival", "score", "step", "t", "p", "n_days"} <= set(row)
+        assert row["model"] == "seq2seq"
+    assert found["null"]["kind"] == "garch"
+    assert found["null"]["ok"] is True
+    assert len(found["verdict"]) == len(NAMES)
+    assert found["manifest"]["command"] == "quantseq evaluate"
+
+
+def test_the_fold_keeps_its_dates_and_the_purge_shortens_the_earlier_block(
+    outcome: EvaluationOutcome, small_panel: Panel
+) -> None:
+    fold = outcome.result["folds"][0]
+    days = small_panel.sessions
+    assert fold["validation_start"] == str(days[days > np.datetime64("2005-03-31")][0])
+    assert fold["test_start"] == str(days[days > np.datetime64("2005-12-30")][0])
+    assert fold["test_end"] <= "2006-06-30"
+    gap = (days > np.datetime64(fold["train_end"])) & (
+        days < np.datetime64(fold["validation_start"])
+    )
+    assert gap.sum() == SMALL.walk_forward.purge
+
+
+def test_the_table_of_scores_holds_every_row(outcome: EvaluationOutcome) -> None:
+    frame = pd.read_parquet(outcome.folder / "scores.parquet")
+    assert len(frame) == 3 * len(outcome.contest.grades["seq2seq"])
+    first = frame[frame["step"] == 1]
+    mean = outcome.result["models"]["garch-t"]["log_score"]
+    assert first["log_score:garch-t"].mean() == pytest.approx(mean, rel=1e-5)
+    assert frame["log_score:bootstrap"].isna().all()
+    assert {path.suffix for path in outcome.figures} == {".svg", ".png"}
+    assert all(path.exists() for path in outcome.figures)
+
+
+def test_what_is_printed_names_every_model_and_the_verdict(outcome: EvaluationOutcome) -> None:
+    lines = describe(outcome)
+    for name in ("seq2seq", *NAMES):
+        assert any(line.startswith(name) for line in lines)
+    text = "\n".join(lines)
+    assert "better than its own reference (har-pooled-t): " in text
+    assert "Null run, garch: " in text
+    assert "nan" not in text
+
+
+def test_a_second_run_takes_every_part_and_changes_no_number(
+    outcome: EvaluationOutcome, small_panel: Panel, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr(evaluating.Seq2SeqForecaster, "fit", never)
+    again = evaluate(small_panel, config=SMALL, split=SPLIT, rivals=NAMES, places=places)
+    assert again.folder != outcome.folder
+    old, new = (one.result["models"] for one in (outcome, again))
+    assert json.dumps(old, default=str) == json.dumps(new, default=str)
+    assert again.result["null"] is None
+
+
+@pytest.mark.slow
+def test_the_number_of_jobs_changes_no_number(
+    outcome: EvaluationOutcome, small_panel: Panel, places: Places, tmp_path: Path
+) -> None:
+    other = Places(tmp_path / "data", tmp_path / "reports")
+    other.gates.mkdir(parents=True)
+    for record in places.gates.iterdir():
+        (other.gates / record.name).write_bytes(record.read_bytes())
+    names = ("garch-t", "ewma-t", "har-pooled-t")
+    found = evaluate(small_panel, config=SMALL, split=SPLIT, rivals=names, places=other, jobs=2)
+    rows = [row for row in outcome.result["tests"] if row["rival"] in names]
+    assert json.dumps(found.result["tests"]) == json.dumps(rows)
+
+
+def test_symbols_that_are_too_short_or_cannot_be_fitted_are_named(
+    outcome: EvaluationOutcome, small_panel: Panel
+) -> None:
+    late = replace(small_panel["IBM"].between("2006-01-01"), symbol="LATE")
+    told = {"seq2seq": [{}], "garch-t": [{"own_fits": 1, "pooled": ["MSFT"]}]}
+    contest = replace(outcome.contest, details=told)
+    first, second = evaluating._notes(Panel([*small_panel.values(), late]), contest)
+    assert first.startswith("LATE: ")
+    assert second == "garch-t could not be fitted to MSFT; pooled there."
+
+
+def test_walk_forward_evaluates_every_fold_without_rivals(
+    small_panel: Panel, places: Places
+) -> None:
+    walk = replace(SMALL.walk_forward, test_size=200, refit_every=2, embargo=2)
+    found = evaluate(
+        small_panel, config=replace(SMALL, walk_forward=walk), rivals="none", places=places
+    )
+    assert len(found.result["folds"]) == 2
+    assert list(found.result["models"]) == ["seq2seq"]
+    assert (found.result["tests"], found.result["verdict"]) == ([], [])
+    assert describe(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"rivals": "garch"}, ConfigError, "Did you mean 'garch-t'"),
+        ({"null": "noise"}, ConfigError, "gbm, garch, permuted"),
+        ({"split": Split("2007-01-01", "2006-01-01")}, ConfigError, "Swap"),
+        ({"split": Split("2004-01-01", "2007-01-01")}, NotEnoughDataError, "empty block"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(
+    options: dict[str, object],
+    error: type[Exception],
+    words: str,
+    small_panel: Panel,
+    places: Places,
+) -> None:
+    with pytest.raises(error, match=words):
+        evaluate(small_panel, config=SMALL, places=places, **options)  # type: ignore[arg-type]
