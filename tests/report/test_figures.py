@@ -38,7 +38,6 @@ def test_each_figure_is_an_svg_that_stands_alone_and_a_png(tmp_path: Path) -> No
         if path.suffix == ".svg":
             text = path.read_text(encoding="utf-8")
             assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
-            assert "prefers-color-scheme: dark" in text
             assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
         else:
             assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
