@@ -1,8 +1,9 @@
 """The distribution of one return: a Student-t reference reweighted by token probabilities.
 
-Owns the closed forms: density, CDF, quantile, moments and CRPS of a forecast whose token
-probabilities sit on equal bins of the reference's probability integral transform. Uniform
-probabilities (or a single bin) *are* the reference. Knows nothing of symbols, dates or models.
+Owns the closed forms: density, CDF, quantile, moments, CRPS, value at risk and expected shortfall of
+a forecast whose token probabilities sit on equal bins of the reference's probability integral
+transform. Uniform probabilities (or a single bin) *are* the reference. Knows nothing of symbols,
+dates or models.
 
 With F the CDF and f the density of the reference, V bins and probabilities p, the density is
 ``V · p[⌊V·F(r)⌋] · f(r)``: inside a bin the reference's shape, tails included.
@@ -13,6 +14,8 @@ References
    Economic Review 39(4).
 .. [2] Gneiting, T. and Raftery, A. (2007). Strictly proper scoring rules, prediction, and
    estimation. JASA 102(477).
+.. [3] Rockafellar, R. and Uryasev, S. (2002). Conditional value-at-risk for general loss
+   distributions. Journal of Banking and Finance 26(7).
 """
 
 from dataclasses import dataclass
@@ -35,7 +38,14 @@ NORMAL_NU = 1e6
 HALF_GRAIN = 2.0**-25
 """Half the distance between two neighbours of a 24-bit uniform draw."""
 
+RISK_LEVELS = (0.95, 0.99)
+"""Confidence levels at which losses are usually quoted."""
+
+SIMPLE_BOUND = float(np.log(2))
+"""A log return beyond this size counts as this size in moments of the simple return."""
+
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(96)
+_INNER_NODES, _INNER_WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,11 @@ def _make_table(nu: float, bins: int) -> _Table:
     s = (_NODES + 1) / 2
     x = s**5 * (126 - 420 * s + 540 * s**2 - 315 * s**3 + 70 * s**4)
     jacobian = 630 * s**4 * (1 - s) ** 4
-    quantiles = special.stdtrit(nu, (np.arange(bins)[:, None] + x) / bins)
+    # Levels above one half are counted from the top (x at 1 − s is x reversed): near 1 they round.
+    k = np.arange(bins)[:, None]
+    below, above = (k + x) / bins, (bins - 1 - k + x[::-1]) / bins
+    sign = np.where(below < above, 1.0, -1.0)
+    quantiles = sign * special.stdtrit(nu, np.minimum(below, above))
     difference: Floats = quantiles @ (_NODE_WEIGHTS / 2 * jacobian * 2 * (2 * x - 1))
     return _Table(edges, mean, second, difference)
 
@@ -161,6 +175,22 @@ class TokenDensity:
         p = np.take_along_axis(self.probs, bins[..., None], axis=-1)[..., 0]
         return t, u, bins, np.asarray(p, dtype=np.float64)
 
+    @cached_property
+    def _means(self) -> tuple[Floats, Floats]:
+        """Each bin's share of the mean of t (M, H, V), and their sums below each edge."""
+        weighted: Floats = self.probs * self._of_bins("mean")
+        below = np.zeros((*self.probs.shape[:-1], self.num_bins + 1))
+        np.cumsum(weighted, axis=-1, out=below[..., 1:])
+        return weighted, below
+
+    def _partial_mean(self, t: Floats, bins: NDArray[np.intp], p: Floats) -> Floats:
+        """E[T; T < t] for t in the given bins, (M, H)."""
+        pick = bins[..., None]
+        edge = np.take_along_axis(self._of_bins("edges"), pick, axis=-1)[..., 0]
+        inside = _t_partial_mean(t, self.nu) - _t_partial_mean(edge, self.nu)
+        below = np.take_along_axis(self._means[1], pick, axis=-1)[..., 0]
+        return np.asarray(below + p * self.num_bins * inside)
+
     def log_density(self, returns: Floats) -> Floats:
         """Log density at `returns` (M, H), in nats; NaN where the return is NaN."""
         t, _, _, p = self._locate(returns)
@@ -231,23 +261,99 @@ class TokenDensity:
         """P(R > 0), (M, H)."""
         return 1 - self.cdf(np.zeros_like(self.loc))
 
+    def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
+        """Loss that is exceeded with probability 1 − level: (M, H, Q).
+
+        Losses are positive and in log return; ``-expm1(-loss)`` is the share of the price lost.
+
+        Raises
+        ------
+        ConfigError
+            If a level is outside (0, 1).
+        """
+        return -self.quantile(1 - np.asarray(levels, dtype=np.float64))
+
+    def expected_shortfall(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
+        """Mean loss in the worst share 1 − level of outcomes [3]_, exact: (M, H, Q).
+
+        Losses are positive and in log return, as in `value_at_risk`, and never smaller than it.
+        ``-expm1(-loss)`` is an upper bound of the mean share of the price lost, by convexity.
+
+        Raises
+        ------
+        ConfigError
+            If a level is outside (0, 1).
+        """
+        losses = -self.value_at_risk(levels)
+        shortfall = np.empty_like(losses)
+        for i, level in enumerate(np.asarray(levels, dtype=np.float64)):
+            t, _, bins, p = self._locate(losses[..., i])
+            partial = self._partial_mean(t, bins, p)
+            shortfall[..., i] = -self.loc - self.scale * partial / (1 - level)
+        return shortfall
+
+    def simple_moments(self, *, bound: float = SIMPLE_BOUND) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the simple return ``exp(R) − 1``, each (M, H).
+
+        Under any Student-t ``E[exp(R)]`` is infinite, because the density falls more slowly than
+        the exponential grows. So R is limited to ±`bound` first: what lies beyond counts as the
+        bound. By default a session at most doubles or halves the price.
+
+        Parameters
+        ----------
+        bound : float
+            Largest size of a log return, above 0.
+
+        Raises
+        ------
+        ConfigError
+            If `bound` is not positive.
+
+        Notes
+        -----
+        Gauss-Legendre quadrature bin by bin: over the reference's level in the inner bins, over the
+        logarithm of t in the outer ones; the relative error is below 1e-8 while `bound` is several
+        scales away.
+        """
+        if not 0 < bound < np.inf:
+            raise ConfigError(f"The bound of simple_moments must be above 0. Got {bound}.")
+        split = max(1, -(-4 // self.num_bins))  # equal parts of a bin are equally likely
+        probs = np.repeat(self.probs, split, axis=-1).astype(np.float64) / split
+        count = probs.shape[-1]
+        nus, index = np.unique(self.nu, return_inverse=True)
+        index = index.reshape(self.nu.shape)
+        first, second = np.zeros(self.loc.shape), np.zeros(self.loc.shape)
+
+        def add(weight: Floats, returns: Floats) -> None:
+            simple = np.expm1(np.clip(returns, -bound, bound))
+            first[...] += weight * simple
+            second[...] += weight * simple**2
+
+        for level in np.arange(1, count - 1):
+            for node, weight in zip(_INNER_NODES, _INNER_WEIGHTS, strict=True):
+                t = special.stdtrit(nus, (level + (node + 1) / 2) / count)[index]
+                add(probs[..., level] * weight / 2, self.loc + self.scale * t)
+        edge = -special.stdtrit(nus, 1 / count)[index]
+        for sign, p in ((-1, probs[..., 0]), (1, probs[..., -1])):
+            last = np.maximum((bound - sign * self.loc) / self.scale, edge)
+            span = np.log(last / edge)
+            for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
+                t = edge * np.exp(span * (node + 1) / 2)
+                share = p * count * weight / 2 * span * t * _t_density(t, self.nu)
+                add(share, self.loc + sign * self.scale * t)
+            beyond = p * count * special.stdtr(self.nu, -last)
+            add(beyond, np.full(self.loc.shape, sign * bound))
+        return first, np.sqrt(np.maximum(second - first**2, 0))
+
     def crps(self, returns: Floats) -> Floats:
         """Continuous ranked probability score [2]_ at `returns` (M, H), exact; lower is better.
 
         ``E|R − r| − ½ E|R − R'|`` in units of log return, from partial expectations of the t.
         """
         t, u, bins, p = self._locate(returns)
-        means = self._of_bins("mean")
-        weighted = self.probs * means
-        weighted_below = np.zeros((*self.probs.shape[:-1], self.num_bins + 1))
-        np.cumsum(weighted, axis=-1, out=weighted_below[..., 1:])
-        pick = bins[..., None]
-        edge = np.take_along_axis(self._of_bins("edges"), pick, axis=-1)[..., 0]
-        inside = _t_partial_mean(t, self.nu) - _t_partial_mean(edge, self.nu)
-        partial = (
-            np.take_along_axis(weighted_below, pick, axis=-1)[..., 0] + p * self.num_bins * inside
-        )
-        below = np.take_along_axis(self._lower, pick, axis=-1)[..., 0]
+        weighted, weighted_below = self._means
+        partial = self._partial_mean(t, bins, p)
+        below = np.take_along_axis(self._lower, bins[..., None], axis=-1)[..., 0]
         cdf = below + p * (u * self.num_bins - bins)
         absolute = (2 * cdf - 1) * t + weighted_below[..., -1] - 2 * partial
         between = (weighted * self._lower[..., :-1] - self.probs * weighted_below[..., :-1]).sum(-1)

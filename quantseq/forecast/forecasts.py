@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.forecast.density import TokenDensity
+from quantseq.forecast.density import RISK_LEVELS, SIMPLE_BOUND, TokenDensity
 from quantseq.market.bars import Dates, Floats, Panel
 
 QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
@@ -63,6 +63,19 @@ class Forecast:
     def prob_up(self) -> Floats:
         """P(log return > 0) per step, (H,)."""
         return np.asarray(self.density.prob_up[0])
+
+    def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
+        """Losses per step, (H, Q): see `TokenDensity.value_at_risk`."""
+        return np.asarray(self.density.value_at_risk(levels)[0])
+
+    def expected_shortfall(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
+        """Mean losses beyond the value at risk, (H, Q): see `TokenDensity.expected_shortfall`."""
+        return np.asarray(self.density.expected_shortfall(levels)[0])
+
+    def simple_moments(self, *, bound: float = SIMPLE_BOUND) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the simple return, (H,): see `TokenDensity`."""
+        mean, std = self.density.simple_moments(bound=bound)
+        return mean[0], std[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +158,18 @@ class Forecasts:
     def prob_up(self) -> Floats:
         """P(log return > 0) per step, (M, H)."""
         return self.density.prob_up
+
+    def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
+        """Losses per step, (M, H, Q): see `TokenDensity.value_at_risk`."""
+        return self.density.value_at_risk(levels)
+
+    def expected_shortfall(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
+        """Mean losses beyond the value at risk, (M, H, Q): see `TokenDensity`."""
+        return self.density.expected_shortfall(levels)
+
+    def simple_moments(self, *, bound: float = SIMPLE_BOUND) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the simple return, (M, H): see `TokenDensity`."""
+        return self.density.simple_moments(bound=bound)
 
     def cumulative_quantile(self, levels: ArrayLike) -> Floats:
         """Quantiles of the return from the cutoff to each step: (M, H, Q).

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from quantseq.errors import ConfigError
-from quantseq.forecast.density import MIN_NU, NORMAL_NU, TokenDensity, t_log_density
+from quantseq.forecast.density import MIN_NU, NORMAL_NU, TokenDensity, _make_table, t_log_density
 
 law = settings(deadline=None, max_examples=40)
 NUS, BINS = (2.1, 3.0, 5.5, NORMAL_NU), (1, 7, 24)
@@ -168,6 +168,110 @@ def test_very_many_degrees_of_freedom_are_the_normal_with_its_known_crps() -> No
         assert density.crps(at(outcome))[0, 0] == pytest.approx(crps, rel=1e-5)
 
 
+def below(density: TokenDensity, end: float, function, start: float = -np.inf) -> float:
+    """∫ function(r) f(r) dr from `start` to `end`, bin by bin."""
+    inner = LOC + SCALE * stats.t.ppf(
+        np.arange(1, density.num_bins) / density.num_bins, density.nu[0, 0]
+    )
+    cuts = [start, *inner[(inner > start) & (inner < end)], end]
+
+    def part(r: float) -> float:
+        return float(function(r) * np.exp(density.log_density(at(r))[0, 0]))
+
+    return sum(integrate.quad(part, a, b, epsabs=1e-13)[0] for a, b in itertools.pairwise(cuts))
+
+
+@pytest.mark.parametrize("nu", [2.1, 5.5])
+@pytest.mark.parametrize("bins", [1, 24])
+@pytest.mark.parametrize("level", [0.95, 0.99])
+def test_losses_equal_their_integrals(nu: float, bins: int, level: float) -> None:
+    density = one(nu, bins)
+    (risk,) = density.value_at_risk([level])[0, 0]
+    (shortfall,) = density.expected_shortfall([level])[0, 0]
+    assert below(density, -risk, lambda _: 1.0) == pytest.approx(1 - level, rel=1e-6)
+    mean = below(density, -risk, lambda r: r) / (1 - level)
+    assert shortfall == pytest.approx(-mean, rel=1e-5)
+
+
+@given(
+    nu=st.floats(MIN_NU, 200),
+    bins=st.integers(1, 64),
+    seed=st.integers(0, 999),
+    level=st.floats(0.01, 0.999),
+)
+@law
+def test_losses_grow_with_the_level_and_a_shortfall_is_never_below_its_risk(
+    nu: float, bins: int, seed: int, level: float
+) -> None:
+    density = one(nu, bins, seed=seed)
+    levels = [level, level + (1 - level) / 2]
+    risk, shortfall = density.value_at_risk(levels)[0, 0], density.expected_shortfall(levels)[0, 0]
+    assert risk[0] < risk[1]
+    assert shortfall[0] < shortfall[1]
+    assert (shortfall >= risk).all()
+
+
+def test_the_losses_of_a_normal_are_those_of_the_textbook() -> None:
+    density = one(NORMAL_NU, 1)
+    z = stats.norm.ppf([0.95, 0.99])
+    np.testing.assert_allclose(density.value_at_risk()[0, 0], SCALE * z - LOC, rtol=1e-5)
+    expected = SCALE * stats.norm.pdf(z) / [0.05, 0.01] - LOC
+    np.testing.assert_allclose(density.expected_shortfall()[0, 0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("nu", "bound"), [(2.1, 0.1), (5.5, np.log(2))])
+@pytest.mark.parametrize("bins", [1, 2, 3, 24])
+def test_simple_moments_equal_their_integrals(nu: float, bins: int, bound: float) -> None:
+    density = one(nu, bins)
+    mean, std = (moment[0, 0] for moment in density.simple_moments(bound=bound))
+
+    def moment(power: int) -> float:
+        low, high = density.cdf(at(-bound))[0, 0], 1 - density.cdf(at(bound))[0, 0]
+        ends = np.expm1(-bound) ** power * low + np.expm1(bound) ** power * high
+        return ends + below(density, bound, lambda r: np.expm1(r) ** power, -bound)
+
+    assert mean == pytest.approx(moment(1), abs=1e-9)
+    assert std == pytest.approx(np.sqrt(moment(2) - moment(1) ** 2), rel=1e-7)
+
+
+def test_simple_moments_of_a_narrow_normal_are_the_lognormals() -> None:
+    uniform = TokenDensity.reference(*(np.full((1, 1), x) for x in (LOC, SCALE, NORMAL_NU)))
+    mean, std = uniform.simple_moments()
+    theirs = stats.lognorm(SCALE, scale=np.exp(LOC))
+    assert mean[0, 0] == pytest.approx(theirs.mean() - 1, rel=1e-4)
+    assert std[0, 0] == pytest.approx(theirs.std(), rel=1e-4)
+
+
+def test_simple_moments_stay_finite_where_the_exponential_has_no_mean() -> None:
+    shape = (1, 1)
+    wild = TokenDensity.reference(np.zeros(shape), np.full(shape, 5.0), np.full(shape, MIN_NU))
+    mean, std = wild.simple_moments()
+    assert -0.5 < mean[0, 0] < 1
+    assert 0 < std[0, 0] < 1.5
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, np.nan, np.inf])
+def test_the_bound_of_simple_moments_has_a_rule(bound: float) -> None:
+    with pytest.raises(ConfigError, match="above 0"):
+        one(4.0, 6).simple_moments(bound=bound)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1.5, np.nan])
+def test_losses_are_asked_for_at_levels_between_zero_and_one(level: float) -> None:
+    for name in ("value_at_risk", "expected_shortfall"):
+        with pytest.raises(ConfigError, match="must lie in"):
+            getattr(one(4.0, 6), name)([level])
+
+
+@pytest.mark.parametrize("nu", [MIN_NU, 3.0, NORMAL_NU])
+@pytest.mark.parametrize("bins", [1, 2, 24, 4096])
+def test_the_constants_of_the_bins_are_finite_and_symmetric(nu: float, bins: int) -> None:
+    table = _make_table(nu, bins)
+    for name in ("mean", "second", "difference"):
+        assert np.isfinite(getattr(table, name)).all(), name
+    np.testing.assert_allclose(table.difference, table.difference[::-1], rtol=1e-9)
+
+
 def test_the_crps_equals_that_of_many_draws() -> None:
     density = one(4.0, 9, seed=3)
     rng = np.random.default_rng(0)
@@ -228,6 +332,10 @@ def test_rows_are_what_they_were_alone() -> None:
         part = whole[rows]
         for name in ("mean", "std", "prob_up"):
             assert getattr(part, name).tobytes() == getattr(whole, name)[rows].tobytes()
+        for name in ("value_at_risk", "expected_shortfall"):
+            assert getattr(part, name)().tobytes() == getattr(whole, name)()[rows].tobytes()
+        for few, all_ in zip(part.simple_moments(), whole.simple_moments(), strict=True):
+            assert few.tobytes() == all_[rows].tobytes()
         for name in ("log_density", "cdf", "crps"):
             found = getattr(part, name)(r[rows])
             assert found.tobytes() == getattr(whole, name)(r)[rows].tobytes()

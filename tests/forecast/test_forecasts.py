@@ -54,6 +54,11 @@ def test_rows_are_forecasts_of_one_symbol_at_one_cutoff() -> None:
         np.testing.assert_array_equal(one.quantile([0.1, 0.9]), every.quantile([0.1, 0.9])[row])
         np.testing.assert_array_equal(one.mean, every.mean[row])
         np.testing.assert_array_equal(one.prob_up, every.prob_up[row])
+        np.testing.assert_array_equal(one.value_at_risk(), every.value_at_risk()[row])
+        np.testing.assert_array_equal(one.expected_shortfall(), every.expected_shortfall()[row])
+        np.testing.assert_array_equal(
+            one.simple_moments(), [x[row] for x in every.simple_moments()]
+        )
         assert one.token_probs.sum() == pytest.approx(1)
     assert row == len(every) - 1
 
