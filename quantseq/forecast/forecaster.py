@@ -132,7 +132,10 @@ class Seq2SeqForecaster:
         if not 0 <= seed < MAX_SEED:
             raise ConfigError(f"The seed of a fit must be an int in [0, {MAX_SEED}). Got {seed}.")
         task = PriceTask.fit(
-            panel.until(train_until), horizon=chosen.horizon, num_bins=chosen.num_bins
+            panel.until(train_until),
+            horizon=chosen.horizon,
+            num_bins=chosen.num_bins,
+            volatility=chosen.volatility,
         )
         table = task.table(panel)
         training = table.rows_between(panel.sessions[0], train_until)

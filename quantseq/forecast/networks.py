@@ -14,10 +14,10 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError
+from quantseq.forecast.inputs import CONDITIONS, STREAMS
+from quantseq.forecast.scales import SCALES
 from quantseq.forecast.windows import (
-    CONDITIONS,
     STREAM_BINS,
-    STREAMS,
     PriceTask,
     WindowSource,
     WindowTable,
@@ -52,6 +52,8 @@ class ForecasterConfig:
         Size of the recurrent layers (per direction) and of the token embeddings.
     dropout, learning_rate, weight_decay : float
         Regularisation, and the highest rate of the one-cycle schedule.
+    volatility : str
+        Scale of the reference, one of `quantseq.forecast.scales.SCALES`.
     patience : int
         Validations (two per epoch) without improvement after which a network stops; the best weights
         are kept. Fewer than half of the cycle would stop most networks while the rate is still high,
@@ -70,6 +72,7 @@ class ForecasterConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 0.1
     patience: int = 6
+    volatility: str = "har"
 
     def __post_init__(self) -> None:
         for name in ("horizon", "members", "epochs", "stride", "batch_size", "patience"):
@@ -79,6 +82,11 @@ class ForecasterConfig:
                     f"The {name!r} parameter of ForecasterConfig must be an int of 1 or more. "
                     f"Got {value!r}."
                 )
+        if self.volatility not in SCALES:
+            raise ConfigError(
+                f"The 'volatility' parameter of ForecasterConfig must be one of {', '.join(SCALES)}. "
+                f"Got {self.volatility!r}."
+            )
 
     def architecture(self, task: PriceTask | None = None) -> Seq2SeqConfig:
         """The network's configuration: for a fitted task, or with nominal stream sizes."""
