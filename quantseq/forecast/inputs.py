@@ -21,7 +21,6 @@ from quantseq.forecast.reference import StepParameters, score_of_scale
 from quantseq.forecast.volatility import (
     RISKMETRICS_DECAY,
     SymbolFeatures,
-    by_session,
     ewma,
     rolling_mean,
 )
@@ -30,24 +29,23 @@ from quantseq.market.bars import Dates, Floats
 STREAMS = ("range", "volume", "market")
 CONDITIONS = (
     "scale over long run",
-    "long-run scale",
     "range over return",
-    "own surprise, 20",
-    "own surprise, 60",
-    "market surprise, 5",
-    "market surprise, 20",
-    "market surprise, 60",
+    "last return",
+    "month's return",
+    "last volume",
+    "week's volume",
+    "own surprise",
     "last quarter",
     "weekday",
     "end of month",
 )
-OWN_HALF_LIVES = (20, 60)
-MARKET_HALF_LIVES = (5, 20, 60)
+SURPRISE_HALF_LIFE = 20
 """Sessions after which a surprise weighs half."""
 
 QUARTER = (61, 62, 63)
 """Sessions ago that lie a quarter before the next one: companies report in the same weeks."""
 
+MONTH = 22
 MONTH_END = 28
 """Day of the month from which it ends."""
 
@@ -81,74 +79,61 @@ def inputs(
     -----
     Market terms average the peers that share the time zone: only those have closed as well.
     """
-    zones: dict[str, list[str]] = {}
+    result = {}
     for symbol, one in data.items():
-        zones.setdefault(one.timezone, []).append(symbol)
-    result: dict[str, Inputs] = {}
-    for members in zones.values():
-        surprises = {s: surprise(data[s], expected[s]) for s in members}
-        sessions: Dates = np.unique(np.concatenate([data[s].sessions for s in members]))
-        market = _mean_of_known(
-            by_session(sessions, {s: (data[s].sessions, surprises[s]) for s in members})
-        )
-        smooth = np.column_stack([_recent(market, half) for half in MARKET_HALF_LIVES])
-        for symbol in members:
-            one = data[symbol]
-            own = [_recent(surprises[symbol], half) for half in OWN_HALF_LIVES]
-            conditions = np.column_stack(
-                [
-                    *_scales(one, expected[symbol]),
-                    *own,
-                    smooth[np.searchsorted(sessions, one.sessions)],
-                    _last_quarter(one),
-                    *_calendar(one.sessions),
-                ]
-            )
-            result[symbol] = Inputs(_streams(one, expected[symbol]), conditions)
-    return {symbol: result[symbol] for symbol in data}
+        parameters = expected[symbol]
+        sigma = np.log(parameters.scale[:, 0])
+        volume = _volume(one)
+        recent = ewma(np.nan_to_num(surprise(one, parameters)), 0.5 ** (1 / SURPRISE_HALF_LIFE), 0)
+        conditions = [
+            sigma - one.long_run / 2,
+            one.log_variance / 2 - _return_scale(one),
+            _standardised(one, parameters),
+            rolling_mean(np.nan_to_num(one.returns), MONTH) / parameters.scale[:, 0],
+            volume,
+            rolling_mean(np.nan_to_num(volume), 5),
+            recent,
+            _last_quarter(one),
+            *_calendar(one.sessions),
+        ]
+        result[symbol] = Inputs(_streams(one, sigma, volume), np.column_stack(conditions))
+    return result
 
 
 def surprise(one: SymbolFeatures, expected: StepParameters) -> Floats:
     """How much too small the scale was for each session's return: (n,), NaN where unknown."""
-    squares = ((one.returns[1:] - expected.loc[:-1, 0]) / expected.scale[:-1, 0]) ** 2
-    return np.concatenate([[np.nan], score_of_scale(squares, expected.nu[:-1, 0])])
+    z = _standardised(one, expected)[1:]
+    return np.concatenate([[np.nan], score_of_scale(z * z, expected.nu[:-1, 0])])
 
 
-def _recent(surprises: Floats, half_life: float) -> Floats:
-    return ewma(np.nan_to_num(surprises), 0.5 ** (1 / half_life), 0.0)
+def _standardised(one: SymbolFeatures, expected: StepParameters) -> Floats:
+    """Each session's return over the scale that was expected, (n,)."""
+    z = (one.returns[1:] - expected.loc[:-1, 0]) / expected.scale[:-1, 0]
+    return np.concatenate([[np.nan], z])
 
 
-def _mean_of_known(values: Floats) -> Floats:
-    """Mean over symbols, (D, S) to (D,); symbols are added one by one, so that a later one changes no bit."""
-    total, count = np.zeros(len(values)), np.zeros(len(values))
-    for column in values.T:
-        known = np.isfinite(column)
-        total[known] += column[known]
-        count += known
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _streams(one: SymbolFeatures, expected: StepParameters) -> Floats:
-    n = len(one.sessions)
-    sigma = np.log(expected.scale[:, 0])
-    known_before = np.concatenate([[np.nan], sigma[:-1]])
-    volume = np.full(n, np.nan)
+def _volume(one: SymbolFeatures) -> Floats:
+    """Log volume over its mean of the 20 sessions before, (n,)."""
+    volume = np.full(len(one.sessions), np.nan)
     usual = np.concatenate([[np.nan], rolling_mean(one.volume, 20)[:-1]])
     traded = (one.volume > 0) & (usual > 0)
     volume[traded] = np.log(one.volume[traded] / usual[traded])
+    return volume
+
+
+def _streams(one: SymbolFeatures, sigma: Floats, volume: Floats) -> Floats:
+    known_before = np.concatenate([[np.nan], sigma[:-1]])
     market = np.nan_to_num(one.market_return)
     market_scale = np.sqrt(np.maximum(ewma(market**2, RISKMETRICS_DECAY, 1e-4), 1e-8))
-    market_z = np.full(n, np.nan)
+    market_z = np.full(len(sigma), np.nan)
     market_z[1:] = market[1:] / market_scale[:-1]
     return np.column_stack([one.log_variance / 2 - known_before, volume, market_z])
 
 
-def _scales(one: SymbolFeatures, expected: StepParameters) -> tuple[Floats, ...]:
-    sigma = np.log(expected.scale[:, 0])
+def _return_scale(one: SymbolFeatures) -> Floats:
+    """Log of the EWMA volatility of returns, (n,)."""
     squares = np.nan_to_num(one.returns) ** 2
-    return_scale = 0.5 * np.log(np.maximum(ewma(squares, RISKMETRICS_DECAY, 1e-4), 1e-8))
-    long_run = one.long_run / 2
-    return sigma - long_run, long_run, one.log_variance / 2 - return_scale
+    return np.asarray(0.5 * np.log(np.maximum(ewma(squares, RISKMETRICS_DECAY, 1e-4), 1e-8)))
 
 
 def _last_quarter(one: SymbolFeatures) -> Floats:

@@ -3,7 +3,7 @@
 ::
 
     price/
-    ├─ forecaster.json    configuration, shrinkage, training cutoff, symbols, hashes of data and parts
+    ├─ forecaster.json    configuration, calibration, training cutoff, symbols, hashes of data and parts
     ├─ tokenizer.json     what an id means, with its fingerprint
     ├─ task.json          reference density and stream bins
     └─ member-0/ …        one network each, in the format of `quantseq.seq2seq.checkpoint`
@@ -27,7 +27,7 @@ from quantseq.files import (
     to_json,
     write_json,
 )
-from quantseq.forecast.calibration import Shrinkage
+from quantseq.forecast.calibration import Recalibration, Shrinkage
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.forecast.tokenizer import ReturnTokenizer
@@ -112,6 +112,7 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
             PriceTask.from_json(task, tokenizer),
             tuple(model for model, _, _ in members),
             Shrinkage(**state["shrinkage"]),
+            Recalibration(**state["recalibration"]),
             np.datetime64(state["validate_from"], "D"),
             np.datetime64(state["trained_until"], "D"),
             tuple(state["symbols"]),

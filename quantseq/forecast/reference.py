@@ -49,6 +49,9 @@ LEVEL_NU = 5.0
 START_SESSIONS = 1000
 """Newest training sessions that set the level from which a symbol starts."""
 
+CLIP = 10.0
+"""Standardised returns beyond this count as this when a shape is fitted: a glitch is no crash."""
+
 WIDEST = 3.0
 """A level is at most this many times its start, a symbol's start so many times the pooled one."""
 
@@ -216,20 +219,16 @@ class Reference:
         standardised = {}
         for symbol, z in centred.items():
             level = follow(_shift(z[:, 0]), starts.get(symbol, starts[POOL]))
-            z = z / np.exp(level)[:, None]
+            z = np.clip(z / np.exp(level)[:, None], -CLIP, CLIP)
             standardised[symbol] = z[np.isfinite(z).all(axis=1)]
-        own = {
+        shapes = {
             symbol: np.array([fit_student_t(z[:, h]) for h in range(horizon)])
             for symbol, z in standardised.items()
-            if len(z) >= MIN_OWN_ROWS
         }
-        if own:
-            pooled = np.median(list(own.values()), axis=0)
-            for shape in own.values():  # a stale series would have hardly any scale of its own
-                shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
-        else:
-            together = np.concatenate(list(standardised.values()))
-            pooled = np.array([fit_student_t(together[:, h]) for h in range(horizon)])
+        own = {s: shape for s, shape in shapes.items() if len(standardised[s]) >= MIN_OWN_ROWS}
+        pooled = np.median(list((own or shapes).values()), axis=0)
+        for shape in own.values():  # a stale series would have hardly any scale of its own
+            shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
         shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
         return cls(scale, drift, starts, {**own, POOL: pooled}, shares)

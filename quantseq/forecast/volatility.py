@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from quantseq.errors import BarsError
 from quantseq.market.bars import Bars, Dates, Floats, Panel
 
 LONG_WINDOW = 120
@@ -42,6 +43,9 @@ RELATIVE_FLOOR = 0.05
 
 RELATIVE_CEILING = 20.0
 """And at most this multiple: a digit glitch is hundreds of times as large, a crash rarely so."""
+
+LONGEST_STEP = 3
+"""Days between daily bars, typically; weekly ones are further apart."""
 
 FEATURE_NAMES = (
     "intercept",
@@ -194,7 +198,14 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
     ----------
     panel : Panel
         Raw bars; they are adjusted here.
+
+    Raises
+    ------
+    BarsError
+        If the bars are not daily.
     """
+    for bars in panel.values():
+        _need_daily(bars)
     adjusted = panel.adjusted()
     variances = {name: np.log(daily_variance(bars)) for name, bars in adjusted.items()}
     means = {
@@ -253,6 +264,15 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
                 bars.volume,
             )
     return {name: result[name] for name in panel}
+
+
+def _need_daily(bars: Bars) -> None:
+    step = float(np.median(np.diff(bars.sessions).astype(np.int64))) if len(bars) > 1 else 1.0
+    if step > LONGEST_STEP:
+        raise BarsError(
+            f"Only daily bars are forecast: those of {bars.symbol} are typically {step:g} days apart, "
+            f"at most {LONGEST_STEP} are. Fetch it with the interval 1d."
+        )
 
 
 def _mean_of_known(values: Floats, window: int) -> Floats:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.forecasts import MIN_HISTORY
-from quantseq.forecast.inputs import inputs
+from quantseq.forecast.inputs import STREAMS, inputs
 from quantseq.forecast.reference import Reference
 from quantseq.forecast.tokenizer import Ids, ReturnTokenizer, StreamBins
 from quantseq.forecast.volatility import (
@@ -32,6 +32,13 @@ from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
 
 STREAM_BINS = 16
+MARKET_BINS = 4
+"""The market's moves are the same for all: told finely, they would tell one day from another, and the
+network would learn the days by heart."""
+
+STREAM_SIZES = {name: MARKET_BINS if name == "market" else STREAM_BINS for name in STREAMS}
+"""Bins of each stream, at most: ties in the data merge some."""
+
 CONTEXT = MIN_HISTORY - LONG_WINDOW
 """Sessions of context: what `MIN_HISTORY` leaves after the longest volatility average."""
 
@@ -191,7 +198,10 @@ class PriceTask:
         return cls(
             reference,
             tokenizer,
-            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in streams.T),
+            tuple(
+                StreamBins.fit(column, num_bins=STREAM_SIZES[name])
+                for name, column in zip(STREAMS, streams.T, strict=True)
+            ),
             tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions.T),
         )
 

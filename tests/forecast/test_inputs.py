@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from quantseq.forecast.inputs import (
     CONDITIONS,
-    MARKET_HALF_LIVES,
-    OWN_HALF_LIVES,
     STREAMS,
+    SURPRISE_HALF_LIFE,
     Inputs,
     inputs,
     surprise,
@@ -98,19 +97,26 @@ def test_surprise_is_the_slope_of_the_log_score_in_the_scale() -> None:
 
 def test_recent_surprises_decay_by_half_in_a_half_life() -> None:
     told = np.nan_to_num(surprises())
-    for half_life in OWN_HALF_LIVES:
-        weights = 0.5 ** (np.arange(419, -1, -1) / half_life)
-        expected = told @ weights * (1 - 0.5 ** (1 / half_life))
-        assert column(INPUTS["A"], f"own surprise, {half_life}")[-1] == pytest.approx(expected)
+    weights = 0.5 ** (np.arange(419, -1, -1) / SURPRISE_HALF_LIFE)
+    expected = told @ weights * (1 - 0.5 ** (1 / SURPRISE_HALF_LIFE))
+    assert column(INPUTS["A"], "own surprise")[-1] == pytest.approx(expected)
 
 
-def test_the_market_is_surprised_as_its_members_are_on_average() -> None:
-    told = np.mean([surprises(s) for s in DATA], axis=0)
-    for half_life in MARKET_HALF_LIVES:
-        weights = 0.5 ** (np.arange(419, -1, -1) / half_life)
-        expected = np.nan_to_num(told) @ weights * (1 - 0.5 ** (1 / half_life))
-        found = column(INPUTS["B"], f"market surprise, {half_life}")[-1]
-        assert found == pytest.approx(expected)
+def test_returns_stand_in_units_of_what_was_expected() -> None:
+    one = DATA["A"]
+    p = REFERENCE.parameters("A", one)
+    last = (one.returns[300] - p.loc[299, 0]) / p.scale[299, 0]
+    assert column(INPUTS["A"], "last return")[300] == pytest.approx(last)
+    month = one.returns[300 - 21 : 301].mean() / p.scale[300, 0]
+    assert column(INPUTS["A"], "month's return")[300] == pytest.approx(month)
+
+
+def test_volume_stands_beside_its_mean_of_the_sessions_before() -> None:
+    volume = PANEL["A"].volume
+    relative = [np.log(volume[i] / volume[i - 20 : i].mean()) for i in range(296, 301)]
+    assert column(INPUTS["A"], "last volume")[300] == pytest.approx(relative[-1])
+    assert column(INPUTS["A"], "week's volume")[300] == pytest.approx(np.mean(relative))
+    np.testing.assert_array_equal(column(INPUTS["A"], "volume"), column(INPUTS["A"], "last volume"))
 
 
 def test_a_scale_that_is_too_small_shows_as_surprise() -> None:
@@ -118,8 +124,7 @@ def test_a_scale_that_is_too_small_shows_as_surprise() -> None:
         REFERENCE, shapes={s: shape * [1, 0.5] for s, shape in REFERENCE.shapes.items()}
     )
     right, wrong = INPUTS["A"], told_of(PANEL, shrunk)["A"]
-    for name in ("own surprise, 60", "market surprise, 60"):
-        assert (column(wrong, name) > column(right, name) + 0.2)[300:].all()
+    assert (column(wrong, "own surprise") > column(right, "own surprise") + 0.2)[300:].all()
 
 
 def test_a_glitch_surprises_no_more_than_the_degrees_of_freedom() -> None:
@@ -161,4 +166,5 @@ def test_without_ranges_and_volume_the_rest_is_still_known() -> None:
     found = told_of(Panel(poor))["A"]
     assert np.isnan(column(found, "volume")).all()
     assert np.isfinite(np.delete(found.streams, 1, axis=1)[LONG_WINDOW + 1 :]).all()
-    assert np.isfinite(found.conditions[LONG_WINDOW + 63 :]).all()
+    known = [place for place, name in enumerate(CONDITIONS) if name != "last volume"]
+    assert np.isfinite(found.conditions[LONG_WINDOW + 63 :, known]).all()

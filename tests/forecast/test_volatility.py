@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantseq.errors import BarsError
 from quantseq.forecast.volatility import (
     FEATURE_NAMES,
     LONG_WINDOW,
@@ -246,3 +247,9 @@ def test_a_glitch_is_cut_to_a_multiple_of_what_was_usual() -> None:
     variance, usual = daily_variance(glitch(bars, 40)), daily_variance(bars)
     assert usual[40] < variance[40] <= RELATIVE_CEILING * usual[:40].max()
     assert variance[45] < RELATIVE_CEILING * usual[:40].max()
+
+
+def test_only_daily_bars_are_forecast() -> None:
+    weeks = np.datetime64("2010-01-04") + 7 * np.arange(300)
+    with pytest.raises(BarsError, match="Only daily bars are forecast: those of W are typically 7"):
+        features(Panel([simulate_bars("W", 300, sessions=weeks)]))
