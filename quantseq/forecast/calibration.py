@@ -26,8 +26,15 @@ WEIGHTS = np.linspace(0, 1, 21)
 BLOCKS = 4
 
 KEEP = 0.5
-"""Share of what validation asks for that is kept: some of it is gone by the time of the test, and half
-of an optimal change already brings three quarters of its gain."""
+"""Share of the weight that validation asks for: some of the skill is gone by the time of the test, and
+half of an optimal change already brings three quarters of its gain."""
+
+KEEP_TILT = 0.25
+"""Share of the tilt that validation asks for: the reference follows its own level, so that most of
+what one half-year wants beyond it is that half-year's."""
+
+SURE = 2.0
+"""Standard errors by which a tilt's gain must exceed zero."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +133,8 @@ def choose_recalibration(
     Returns
     -------
     Recalibration
-        `KEEP` times the mean of what the blocks asked for; nothing unless the cross-fitted gain is
-        positive.
+        `KEEP_TILT` times the mean of what the blocks asked for; nothing unless the cross-fitted gain,
+        averaged by day, exceeds zero by `SURE` standard errors.
     """
     basis, log_probs = _tilts(probs.shape[1]), np.log(np.maximum(probs, 1e-300))
 
@@ -145,14 +152,14 @@ def choose_recalibration(
             return -float(score), expected - came
 
         found = optimize.minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B")
-        return np.asarray(KEEP * found.x)
+        return np.asarray(KEEP_TILT * found.x)
 
     def gains(rows: NDArray[np.bool_], angle: Floats) -> Floats:
         new = np.take_along_axis(log_tilted(rows, angle), happened[rows, None], axis=1)[:, 0]
         old = np.take_along_axis(log_probs[rows], happened[rows, None], axis=1)[:, 0]
         return np.asarray(new - old)
 
-    angle, gain = _cross_fit(cutoffs, best, gains)
+    angle, gain = _cross_fit(cutoffs, best, gains, sure=SURE)
     width, skew = np.broadcast_to(angle, 2)
     return Recalibration(float(width), float(skew), gain)
 
@@ -211,16 +218,25 @@ def _cross_fit(
     cutoffs: Dates,
     choose: Callable[[NDArray[np.bool_]], Floats],
     gains: Callable[[NDArray[np.bool_], Floats], Floats],
+    sure: float = 0.0,
 ) -> tuple[Floats, float]:
     """Mean of what each complement of a block chooses, and the mean gain inside the blocks.
 
-    Zero if that gain is not positive, or if there are fewer than two days per block.
+    Zero if that gain, averaged by day, does not exceed zero by `sure` standard errors, or if there
+    are fewer than two days per block.
     """
-    days = np.unique(cutoffs)
+    days, index = np.unique(cutoffs, return_inverse=True)
     if len(days) < 2 * BLOCKS:
         return np.zeros(()), 0.0
-    block = np.searchsorted(days, cutoffs) * BLOCKS // len(days)
+    block = index * BLOCKS // len(days)
     chosen = [choose(block != part) for part in range(BLOCKS)]
-    gain = float(np.mean([gains(block == part, chosen[part]).mean() for part in range(BLOCKS)]))
+    found = np.empty(len(cutoffs))
+    for part in range(BLOCKS):
+        rows = block == part
+        found[rows] = gains(rows, chosen[part]).reshape(rows.sum(), -1).mean(axis=1)
+    by_day = np.bincount(index, found) / np.bincount(index)
+    gain = float(by_day.mean())
+    error = float(by_day.std()) / np.sqrt(len(days)) if np.isfinite(gain) else np.inf
+    accepted = gain > 0 and gain >= sure * error
     mean = np.mean(np.array(chosen), axis=0)
-    return np.asarray(mean if gain > 0 else np.zeros_like(mean)), gain
+    return np.asarray(mean if accepted else np.zeros_like(mean)), gain
