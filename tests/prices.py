@@ -118,14 +118,18 @@ def fit_small(
 
 def opinionated(forecaster: "Seq2SeqForecaster", weight: float = 0.5) -> "Seq2SeqForecaster":
     """The same forecaster with output layers that say something loud about every input."""
-    from quantseq.forecast.calibration import Shrinkage
+    from quantseq.forecast.calibration import Recalibration, Shrinkage
 
     for number, network in enumerate(forecaster.networks):
         generator = torch.Generator().manual_seed(number)
         with torch.no_grad():
             layer = network.decoder.projection
             layer.weight.copy_(2 * torch.randn(layer.weight.shape, generator=generator))
-    return replace(forecaster, shrinkage=Shrinkage(weight, 0.0))
+    return replace(
+        forecaster,
+        shrinkage=Shrinkage(weight, 0.0),
+        recalibration=Recalibration(-0.1, 0.1, 0.0),
+    )
 
 
 @cache

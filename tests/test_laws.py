@@ -99,7 +99,7 @@ def test_tokens_do_not_see_the_future(
     for name in ("source", "condition", "loc", "scale", "nu"):
         early, same = (getattr(t, name)[t.sessions <= cutoff] for t in (old, new))
         assert early.tobytes() == same.tobytes(), name
-    early, same = (t.targets[t.target_sessions[:, -1] <= cutoff] for t in (old, new))
+    early, same = (t.targets[t.known_on <= cutoff] for t in (old, new))
     assert early.tobytes() == same.tobytes()
 
 

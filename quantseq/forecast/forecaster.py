@@ -1,10 +1,11 @@
-"""The forecaster of the house: reference, tokens, an ensemble of small networks, shrinkage.
+"""The forecaster of the house: reference, tokens, an ensemble of small networks, calibration.
 
 Owns how the parts are fitted inside one training and validation block, and how token probabilities
 and sampled tokens become `Forecasts`. Knows nothing of folds, tests or trades.
 
 In one sentence: encode the past as tokens, let each network say how likely each token is next,
-average, shrink towards the reference by what validation allows, decode through the reference.
+average, shrink towards the reference and recalibrate by what validation allows, decode through the
+reference.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.forecast.calibration import Shrinkage, choose_shrinkage
+from quantseq.forecast.calibration import (
+    Recalibration,
+    Shrinkage,
+    carry,
+    choose_recalibration,
+    choose_shrinkage,
+)
 from quantseq.forecast.candles import BarModel
 from quantseq.forecast.density import TokenDensity
 from quantseq.forecast.forecasts import Forecasts, keyed_uniforms, rows_to_forecast
@@ -38,6 +45,9 @@ MARGINAL_PATHS = 96
 PREDICT_CHUNK = 4096
 """Windows gathered at once when predicting; decoding pads its own chunks."""
 
+PREDICT_DRAWS = 4_000_000
+"""Draws held at once when predicting."""
+
 
 MAX_SEED = 2**48
 """Members' seeds are a thousand times as large and must fit the generator."""
@@ -56,6 +66,8 @@ class Seq2SeqForecaster:
         The ensemble's members.
     shrinkage : Shrinkage
         How much of the network validation let through.
+    recalibration : Recalibration
+        What validation corrected after that.
     validate_from : datetime64[D]
         First session of the validation block.
     trained_until : datetime64[D]
@@ -76,6 +88,7 @@ class Seq2SeqForecaster:
     task: PriceTask
     networks: tuple[Seq2Seq, ...]
     shrinkage: Shrinkage
+    recalibration: Recalibration
     validate_from: np.datetime64
     trained_until: np.datetime64
     symbols: tuple[str, ...]
@@ -103,7 +116,7 @@ class Seq2SeqForecaster:
 
         The training block ends at `train_until`. The validation block starts at `validate_from`
         and ends with the panel: its first half stops the training early, its second half, after a
-        purge of one horizon, decides how much of the network to keep.
+        purge of one horizon, decides how much of the network to keep and what to correct.
 
         Parameters
         ----------
@@ -136,7 +149,10 @@ class Seq2SeqForecaster:
         if not 0 <= seed < MAX_SEED:
             raise ConfigError(f"The seed of a fit must be an int in [0, {MAX_SEED}). Got {seed}.")
         task = PriceTask.fit(
-            panel.until(train_until), horizon=chosen.horizon, num_bins=chosen.num_bins
+            panel.until(train_until),
+            horizon=chosen.horizon,
+            num_bins=chosen.num_bins,
+            volatility=chosen.volatility,
         )
         table = task.table(panel)
         training = table.rows_between(panel.sessions[0], train_until)
@@ -166,6 +182,7 @@ class Seq2SeqForecaster:
             task,
             networks,
             Shrinkage(1.0, 0.0),
+            Recalibration(0.0, 0.0, 0.0),
             np.datetime64(validate_from, "D"),
             panel.sessions[-1],
             panel.symbols,
@@ -175,9 +192,17 @@ class Seq2SeqForecaster:
             bars=BarModel.fit(panel.until(train_until), scales),
         )
         probs = fitted.token_probabilities(table, choosing)
-        happened = table.targets[choosing, 0] - FIRST_ID
+        happened = table.targets[choosing, 0].astype(np.intp) - FIRST_ID
         tilt = np.take_along_axis(probs, happened[:, None], axis=1)[:, 0] * chosen.num_bins
-        return replace(fitted, shrinkage=choose_shrinkage(tilt, table.sessions[choosing]))
+        cutoffs = table.sessions[choosing]
+        fitted = replace(fitted, shrinkage=choose_shrinkage(tilt, cutoffs))
+        pooled = fitted.pool(probs)
+        return replace(fitted, recalibration=choose_recalibration(pooled, happened, cutoffs))
+
+    def pool(self, probs: Floats) -> Floats:
+        """Mix the network's probabilities (..., V) with the reference's."""
+        weight = self.shrinkage.weight
+        return weight * probs + (1 - weight) / self.config.num_bins
 
     def token_probabilities(self, table: WindowTable, rows: NDArray[np.intp]) -> Floats:
         """Ensemble probabilities of the next token, before shrinkage: (R, V)."""
@@ -262,19 +287,29 @@ class Seq2SeqForecaster:
         loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
         from_network = round(weight * num_paths)
         sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
-        probs = np.full((len(index), horizon, num_bins), 1 / num_bins)
+        uniform = np.full((1, 1, num_bins), 1 / num_bins)
+        calibrated = self.recalibration.apply(uniform)
+        probs = np.broadcast_to(calibrated, (len(index), horizon, num_bins)).copy()
         density = TokenDensity(loc, scale, nu, probs)
         paths = np.empty((len(index), num_paths, horizon), np.float32)
-        for start in range(0, len(index), PREDICT_CHUNK):
-            part = slice(start, start + PREDICT_CHUNK)
+        chunk = max(1, min(PREDICT_CHUNK, PREDICT_DRAWS // max(num_paths * horizon, 1)))
+        for start in range(0, len(index), chunk):
+            part = slice(start, start + chunk)
             shape = (2, max(num_paths, sampled), horizon)
             draws = keyed_uniforms(seed, symbols[part], dates[part], shape)
-            bins = np.floor(draws[:, 0, :num_paths] * num_bins).astype(np.int64)
+            scaled = draws[:, 0, :num_paths] * np.float32(num_bins)
+            bins, inside = np.floor(scaled).astype(np.int64), draws[:, 1, :num_paths]
+            pooled = np.broadcast_to(uniform, probs[part].shape)
             if weight > 0:
                 answers, found = self._sample(table, index[part], draws[:, 0, :sampled])
                 bins[:, :from_network] = answers[:, :from_network]
-                probs[part] = weight * found + (1 - weight) / num_bins
-            paths[part] = density[part].at_tokens(bins, draws[:, 1, :num_paths])
+                pooled = self.pool(found)
+                probs[part] = self.recalibration.apply(pooled)
+            if self.recalibration.changes:
+                bins, moved = carry(bins, inside, pooled, probs[part])
+                paths[part] = density[part].at_tokens(bins, moved)
+            else:
+                paths[part] = density[part].at_tokens(bins, inside)
         shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
         return Forecasts(
             self.name,
@@ -292,6 +327,7 @@ class Seq2SeqForecaster:
         return {
             "config": asdict(self.config),
             "shrinkage": asdict(self.shrinkage),
+            "recalibration": asdict(self.recalibration),
             "validate_from": str(self.validate_from),
             "trained_until": str(self.trained_until),
             "symbols": list(self.symbols),

@@ -3,7 +3,7 @@
 ::
 
     price/
-    ├─ forecaster.json    configuration, shrinkage, training cutoff, symbols, hashes of data and parts
+    ├─ forecaster.json    configuration, calibration, training cutoff, symbols, hashes of data and parts
     ├─ tokenizer.json     what an id means, with its fingerprint
     ├─ task.json          reference density and stream bins
     ├─ bars.json          training days that lend their shape to sampled bars; absent if none can
@@ -29,7 +29,7 @@ from quantseq.files import (
     write_json,
     write_text,
 )
-from quantseq.forecast.calibration import Shrinkage
+from quantseq.forecast.calibration import Recalibration, Shrinkage
 from quantseq.forecast.candles import BarModel
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.networks import ForecasterConfig
@@ -126,6 +126,7 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
             PriceTask.from_json(task, tokenizer),
             tuple(model for model, _, _ in members),
             Shrinkage(**state["shrinkage"]),
+            Recalibration(**state["recalibration"]),
             np.datetime64(state["validate_from"], "D"),
             np.datetime64(state["trained_until"], "D"),
             tuple(state["symbols"]),

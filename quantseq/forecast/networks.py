@@ -1,7 +1,18 @@
 """The networks of a forecaster: what they look like, and how an ensemble of them is trained.
 
-Owns the choices and the loop over members. Knows windows and token ids, but neither prices nor what
-the answers are used for.
+Owns the choices, the loop over members, and what a member starts from and is measured against. Knows
+windows and token ids, but neither prices nor what the answers are used for.
+
+A network is to say how a day differs from an average day; how average days are is the reference's
+business, and what of it drifts, recalibration's. So its output starts from the base rates of training
+tokens, and after training its own average answer is taken out again [1]_: a network that has learned
+nothing else then answers uniformly, which is the reference. And how much likelier a bin has become may
+only change smoothly from bin to bin: after each step the output layer is brought back to the span of the
+tilts that move, widen, lean and fatten. A few thousand days teach no more.
+
+References
+----------
+.. [1] Menon, A. et al. (2021). Long-tail learning via logit adjustment. ICLR.
 """
 
 from collections.abc import Callable
@@ -10,21 +21,28 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError
+from quantseq.forecast.calibration import hermite
+from quantseq.forecast.inputs import CONDITIONS, STREAMS
+from quantseq.forecast.scales import SCALES
 from quantseq.forecast.windows import (
-    CONDITIONS,
     STREAM_BINS,
-    STREAMS,
+    STREAM_SIZES,
     PriceTask,
     WindowSource,
     WindowTable,
 )
+from quantseq.market.bars import Floats
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
 from quantseq.seq2seq.training import StepReport, TrainConfig, TrainingHistory, fit, set_threads
+
+AVERAGE_OVER = 8192
+"""Training windows whose mean answer stands for that of an average day."""
 
 MIN_EPOCH_STEPS = 40
 """Batches per epoch that a small panel reaches by using more of its windows."""
@@ -52,6 +70,8 @@ class ForecasterConfig:
         Size of the recurrent layers (per direction) and of the token embeddings.
     dropout, learning_rate, weight_decay : float
         Regularisation, and the highest rate of the one-cycle schedule.
+    volatility : str
+        Scale of the reference, one of `quantseq.forecast.scales.SCALES`.
     patience : int
         Validations (two per epoch) without improvement after which a network stops; the best weights
         are kept. Fewer than half of the cycle would stop most networks while the rate is still high,
@@ -60,8 +80,8 @@ class ForecasterConfig:
 
     horizon: int = 5
     num_bins: int = 24
-    members: int = 3
-    epochs: int = 6
+    members: int = 4
+    epochs: int = 3
     stride: int = 5
     batch_size: int = 256
     hidden_size: int = 32
@@ -70,6 +90,7 @@ class ForecasterConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 0.1
     patience: int = 6
+    volatility: str = "har"
 
     def __post_init__(self) -> None:
         for name in ("horizon", "members", "epochs", "stride", "batch_size", "patience"):
@@ -79,10 +100,15 @@ class ForecasterConfig:
                     f"The {name!r} parameter of ForecasterConfig must be an int of 1 or more. "
                     f"Got {value!r}."
                 )
+        if self.volatility not in SCALES:
+            raise ConfigError(
+                f"The 'volatility' parameter of ForecasterConfig must be one of {', '.join(SCALES)}. "
+                f"Got {self.volatility!r}."
+            )
 
     def architecture(self, task: PriceTask | None = None) -> Seq2SeqConfig:
         """The network's configuration: for a fitted task, or with nominal stream sizes."""
-        streams = [STREAM_BINS + 3] * len(STREAMS)
+        streams = [STREAM_SIZES[name] + 3 for name in STREAMS]
         conditions = [STREAM_BINS + 3] * len(CONDITIONS)
         if task is not None:
             streams = [bins.vocab_size for bins in task.stream_bins]
@@ -184,6 +210,13 @@ def _fit_one(
 ) -> tuple[Seq2Seq, TrainingHistory]:
     set_threads(1)
     network = Seq2Seq(config.architecture(task), seed=source.seed)
+    shift_answers(network, base_rates(source.table.targets[source.rows], config.num_bins))
+
+    def after_step(report: StepReport) -> None:
+        smooth_answers(network)
+        if on_step is not None:
+            on_step(report)
+
     history = fit(
         network,
         source,
@@ -192,6 +225,45 @@ def _fit_one(
         validation=validation,
         checkpoint=checkpoint,
         resume=True,
-        on_step=on_step,
+        on_step=after_step,
     )
+    smooth_answers(network)
+    shift_answers(network, 1 / average_answer(network, source.table, source.rows))
     return network, history
+
+
+def base_rates(targets: NDArray[np.integer], bins: int) -> Floats:
+    """How often each bin came, all steps together, over its expectation: (V,)."""
+    counts = np.bincount(targets.ravel() - FIRST_ID, minlength=bins) + 1.0
+    return np.asarray(counts / counts.mean(), dtype=np.float64)
+
+
+@torch.no_grad()
+def average_answer(network: Seq2Seq, table: WindowTable, rows: NDArray[np.intp]) -> Floats:
+    """Mean probability of each bin over (at most `AVERAGE_OVER`) windows, over uniform: (V,)."""
+    was_training = network.training
+    network.eval()
+    chosen = rows[:: -(-len(rows) // AVERAGE_OVER)]
+    total = np.zeros(network.config.vocab_size - FIRST_ID)
+    for start in range(0, len(chosen), 1024):
+        answers = network(table.batch(chosen[start : start + 1024]))[..., FIRST_ID:]
+        total += torch.softmax(answers, dim=-1).double().sum(dim=(0, 1)).numpy()
+    network.train(was_training)
+    return np.asarray(total / total.mean())
+
+
+@torch.no_grad()
+def smooth_answers(network: Seq2Seq) -> None:
+    """Bring the output layer to the nearest one whose log odds are smooth over the bins.
+
+    Nearest in the sense of least squares, for each feature of the decoder.
+    """
+    weight = network.decoder.projection.weight
+    smooth = np.linalg.qr(hermite(len(weight) - FIRST_ID))[0]
+    weight[FIRST_ID:] = torch.from_numpy(smooth @ smooth.T).to(weight.dtype) @ weight[FIRST_ID:]
+
+
+@torch.no_grad()
+def shift_answers(network: Seq2Seq, factors: Floats) -> None:
+    """Multiply the odds of each bin by a factor (V,), whatever the input."""
+    network.decoder.bias[FIRST_ID:] += torch.from_numpy(np.log(factors)).float()

@@ -1,8 +1,11 @@
 """The conditional density a quant would use anyway: σ_t × Student-t, one per symbol and step.
 
-Owns the fit of degrees of freedom and scale on standardised returns, and the lookup of (loc, scale,
-ν) for any (symbol, cutoff). It is the rival to beat, and the measure that tokens are quantised in.
-Knows nothing of tokens or networks.
+Owns the fit of degrees of freedom and scale on standardised returns, the level that follows a symbol's
+own ratio of returns to σ, and the lookup of (loc, scale, ν) for any (symbol, cutoff). It is the rival
+to beat, and the measure that tokens are quantised in. Knows nothing of tokens or networks.
+
+How large a day's return is beside its range drifts over the years. A scale fitted once goes stale;
+here it is a level that moves by a small step with the score of each return [3]_, known at each close.
 
 References
 ----------
@@ -10,8 +13,11 @@ References
    prices and rates of return. Review of Economics and Statistics 69(3).
 .. [2] Merton, R. (1980). On estimating the expected return on the market. Journal of Financial
    Economics 8(4).
+.. [3] Creal, D., Koopman, S. and Lucas, A. (2013). Generalized autoregressive score models with
+   applications. Journal of Applied Econometrics 28(5).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -21,9 +27,9 @@ from scipy import optimize, special
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.density import MIN_NU, t_log_density
+from quantseq.forecast.scales import MIN_OWN_ROWS, SCALES, Scale, make_scale
 from quantseq.forecast.volatility import (
     LONG_WINDOW,
-    HarModel,
     SymbolFeatures,
     aligned_returns,
     features,
@@ -31,11 +37,23 @@ from quantseq.forecast.volatility import (
 from quantseq.market.bars import Floats, Panel
 
 MAX_NU = 100.0
-MIN_OWN_ROWS = 500
-"""Symbols with fewer training sessions borrow shape and scale from the pool."""
-
 DRIFT_PRIOR = 0.03
 """Plausible size of a daily mean in units of σ: an annual Sharpe ratio of 0.5."""
+
+LEVEL_STEP = 0.003
+"""How far a return moves the log level: half of an error is gone after about 200 sessions."""
+
+LEVEL_NU = 5.0
+"""Degrees of freedom of the score that the level follows."""
+
+START_SESSIONS = 1000
+"""Newest training sessions that set the level from which a symbol starts."""
+
+CLIP = 10.0
+"""Standardised returns beyond this count as this when a shape is fitted: a glitch is no crash."""
+
+WIDEST = 3.0
+"""A level is at most this many times its start, a symbol's start so many times the pooled one."""
 
 POOL = ""
 """Key of the pooled parameters, used for symbols that were not in the training block."""
@@ -54,27 +72,63 @@ def fit_student_t(z: Floats) -> tuple[float, float]:
     nu, scale : float
         ``nu`` within [`MIN_NU`, `MAX_NU`].
     """
-    squares = z * z
-
-    def scale_for(nu: float) -> float:
-        scale2 = float(np.mean(squares)) + 1e-12
-        for _ in range(30):  # expectation-maximisation in the scale alone
-            updated = float(np.mean((nu + 1) / (nu + squares / scale2) * squares)) + 1e-12
-            if abs(updated / scale2 - 1) < 1e-7:
-                break
-            scale2 = updated
-        return float(np.sqrt(scale2))
 
     def loss(log_nu: float) -> float:
         nu = float(np.exp(log_nu))
-        scale = scale_for(nu)
+        scale = student_scale(z, nu)
         return float(np.log(scale) - np.mean(t_log_density(z / scale, np.asarray(nu))))
 
     found = optimize.minimize_scalar(
         loss, bounds=(np.log(MIN_NU), np.log(MAX_NU)), method="bounded", options={"xatol": 1e-3}
     )
     nu = float(np.clip(np.exp(found.x), MIN_NU, MAX_NU))
-    return nu, scale_for(nu)
+    return nu, student_scale(z, nu)
+
+
+def student_scale(z: Floats, nu: float) -> float:
+    """Maximum-likelihood scale of zero-location returns (n,) with `nu` degrees of freedom."""
+    squares = z * z
+    scale2 = float(np.mean(squares)) + 1e-12
+    for _ in range(30):  # expectation-maximisation in the scale alone
+        updated = float(np.mean((nu + 1) / (nu + squares / scale2) * squares)) + 1e-12
+        if abs(updated / scale2 - 1) < 1e-7:
+            break
+        scale2 = updated
+    return float(np.sqrt(scale2))
+
+
+def score_of_scale(squares: Floats, nu: Floats | float) -> Floats:
+    """Slope of the log density of squared standardised returns in the log of the scale.
+
+    Above zero where the scale was too small, within [−1, ν]: no glitch can dominate an average.
+    """
+    return np.asarray((nu + 1) * squares / (nu + squares) - 1, dtype=np.float64)
+
+
+def follow(z: Floats, start: float) -> Floats:
+    """Log level of the scale of standardised returns, as it was known at each close.
+
+    Parameters
+    ----------
+    z : (n,) float64
+        Returns in units of the σ that was known the day before; NaN leaves the level as it is.
+    start : float
+        Log level before the first return.
+
+    Returns
+    -------
+    (n,) float64
+        Row i has seen ``z[: i + 1]``; it stays within a factor `WIDEST` of the start.
+    """
+    low, high = start - np.log(WIDEST), start + np.log(WIDEST)
+    level, levels = start, []
+    for square in (z * z).tolist():
+        if square == square:  # not NaN
+            relative = square * math.exp(-2 * level)
+            score = (LEVEL_NU + 1) * relative / (LEVEL_NU + relative) - 1
+            level = min(max(level + LEVEL_STEP * score, low), high)
+        levels.append(level)
+    return np.array(levels, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -96,16 +150,19 @@ class StepParameters:
 
 @dataclass(frozen=True)
 class Reference:
-    """Pooled HAR volatility times a Student-t per symbol and step.
+    """A causal volatility times a Student-t per symbol and step.
 
     Parameters
     ----------
-    har : HarModel
-        The volatility regression.
+    volatility : Scale
+        By default the pooled HAR.
     drift : (H,) float64
         Location in units of σ, the same for every symbol: a mean per stock is noise.
+    starts : mapping of symbol to float
+        Log level, in units of σ, before the first session; under `POOL` the median, for symbols with
+        fewer than `MIN_OWN_ROWS` training sessions.
     shapes : mapping of symbol to (H, 2) float64
-        Degrees of freedom and scale in units of σ; under `POOL` the pooled ones.
+        Degrees of freedom, and scale in units of σ times the level; pooled likewise.
     overnight_share : mapping of symbol to float
         Share of the close-to-close variance that falls between close and open.
 
@@ -115,19 +172,27 @@ class Reference:
     every step has its own regression and its own t.
     """
 
-    har: HarModel
+    volatility: Scale
     drift: Floats
+    starts: Mapping[str, float]
     shapes: Mapping[str, Floats]
     overnight_share: Mapping[str, float]
 
     @property
     def horizon(self) -> int:
         """Steps ahead that the reference covers."""
-        return self.har.horizon
+        return self.volatility.horizon
 
     @classmethod
-    def fit(cls, panel: Panel, *, horizon: int) -> Self:
+    def fit(cls, panel: Panel, *, horizon: int, volatility: str = "har") -> Self:
         """Fit on a training block: everything in `panel` is used, nothing else is seen.
+
+        Parameters
+        ----------
+        panel : Panel
+        horizon : int
+        volatility : str
+            One of `quantseq.forecast.scales.SCALES`.
 
         Raises
         ------
@@ -135,49 +200,55 @@ class Reference:
             If the block is too short, or no symbol ever moves.
         """
         data = features(panel)
-        har = HarModel.fit(data, horizon=horizon)
-        standardised: dict[str, Floats] = {}
+        scale = make_scale(volatility, data, horizon=horizon)
+        ahead: dict[str, Floats] = {}  # returns of steps 1..H over the σ that was known
         for symbol, one in data.items():
-            z = aligned_returns(one.returns, horizon) / har.scale(one.har)
-            z = z[np.isfinite(z).all(axis=1)]
-            if len(z) and np.abs(z).max() > 0:
-                standardised[symbol] = z
-        if not standardised:
+            z = aligned_returns(one.returns, horizon) / scale.scale(symbol, one)
+            z[~np.isfinite(one.har).all(axis=1)] = np.nan
+            known = z[np.isfinite(z).all(axis=1)]
+            if len(known) and np.abs(known).max() > 0:
+                ahead[symbol] = z
+        if not ahead:
             raise NotEnoughDataError(
                 f"No symbol among {', '.join(panel)} has moving prices for more than "
                 f"{LONG_WINDOW + horizon} sessions. Give a longer history or other symbols."
             )
-        drift = _shrunk_drift(standardised)
-        own = {
-            symbol: np.array([fit_student_t(z[:, h] - drift[h]) for h in range(horizon)])
+        drift = _shrunk_drift({s: z[np.isfinite(z).all(axis=1)] for s, z in ahead.items()})
+        centred = {symbol: z - drift for symbol, z in ahead.items()}
+        starts = _starts({symbol: z[:, 0] for symbol, z in centred.items()})
+        standardised = {}
+        for symbol, z in centred.items():
+            level = follow(_shift(z[:, 0]), starts.get(symbol, starts[POOL]))
+            z = np.clip(z / np.exp(level)[:, None], -CLIP, CLIP)
+            standardised[symbol] = z[np.isfinite(z).all(axis=1)]
+        shapes = {
+            symbol: np.array([fit_student_t(z[:, h]) for h in range(horizon)])
             for symbol, z in standardised.items()
-            if len(z) >= MIN_OWN_ROWS
         }
-        shorter = [z for symbol, z in standardised.items() if symbol not in own]
-        if own:
-            pooled = np.median(list(own.values()), axis=0)
-        else:
-            together = np.concatenate(shorter)
-            pooled = np.array([fit_student_t(together[:, h] - drift[h]) for h in range(horizon)])
-        shares = {symbol: _overnight_share(data[symbol]) for symbol in standardised}
+        own = {s: shape for s, shape in shapes.items() if len(standardised[s]) >= MIN_OWN_ROWS}
+        pooled = np.median(list((own or shapes).values()), axis=0)
+        for shape in own.values():  # a stale series would have hardly any scale of its own
+            shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
+        shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
-        return cls(har, drift, {**own, POOL: pooled}, shares)
+        return cls(scale, drift, starts, {**own, POOL: pooled}, shares)
 
-    def parameters(self, symbol: str, har_rows: Floats) -> StepParameters:
-        """Location, scale and ν of the next H returns.
+    def parameters(self, symbol: str, one: SymbolFeatures) -> StepParameters:
+        """Location, scale and ν of the next H returns, at every session: (n, H) each.
 
         Parameters
         ----------
         symbol : str
             A symbol without parameters of its own takes the pooled ones.
-        har_rows : (n, F) float64
-            Rows of `SymbolFeatures.har` at the cutoffs.
+        one : SymbolFeatures
+            The symbol's features.
         """
         shape = self.shapes.get(symbol, self.shapes[POOL])
-        sigma = self.har.scale(har_rows)
-        return StepParameters(
-            sigma * self.drift, sigma * shape[:, 1], np.broadcast_to(shape[:, 0], sigma.shape)
-        )
+        sigma = self.volatility.scale(symbol, one)
+        z = one.returns / _shift(sigma[:, 0]) - self.drift[0]
+        level = np.exp(follow(z, self.starts.get(symbol, self.starts[POOL])))[:, None]
+        nu = np.broadcast_to(shape[:, 0], sigma.shape)
+        return StepParameters(sigma * self.drift, sigma * level * shape[:, 1], nu)
 
     def share_overnight(self, symbol: str) -> float:
         """The symbol's overnight share of variance, pooled if unknown."""
@@ -186,8 +257,9 @@ class Reference:
     def to_json(self) -> dict[str, Any]:
         """State as JSON values."""
         return {
-            "har": self.har.to_json(),
+            "volatility": {"kind": self.volatility.kind, **self.volatility.to_json()},
             "drift": self.drift.tolist(),
+            "starts": dict(self.starts),
             "shapes": {symbol: shape.tolist() for symbol, shape in self.shapes.items()},
             "overnight_share": dict(self.overnight_share),
         }
@@ -196,11 +268,30 @@ class Reference:
     def from_json(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild from `to_json`."""
         return cls(
-            HarModel.from_json(state["har"]),
+            SCALES[state["volatility"]["kind"]].from_json(state["volatility"]),
             np.array(state["drift"]),
+            dict(state["starts"]),
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
             dict(state["overnight_share"]),
         )
+
+
+def _shift(ahead: Floats) -> Floats:
+    """What stood beside the session before: (n,), NaN first."""
+    return np.concatenate([[np.nan], ahead[:-1]])
+
+
+def _starts(ahead: Mapping[str, Floats]) -> dict[str, float]:
+    """Log level of each symbol's newest next-day returns (n,) in units of σ, and the pooled one."""
+    known = {symbol: z[np.isfinite(z)][-START_SESSIONS:] for symbol, z in ahead.items()}
+    found = {symbol: np.log(student_scale(z, LEVEL_NU)) for symbol, z in known.items()}
+    old = [found[symbol] for symbol, z in known.items() if len(z) >= MIN_OWN_ROWS]
+    pooled = float(np.median(old or list(found.values())))
+    low, high = pooled - np.log(WIDEST), pooled + np.log(WIDEST)
+    own = {
+        s: float(np.clip(found[s], low, high)) for s, z in known.items() if len(z) >= MIN_OWN_ROWS
+    }
+    return {**own, POOL: pooled}
 
 
 def _shrunk_drift(standardised: Mapping[str, Floats]) -> Floats:

@@ -73,12 +73,12 @@ class NextReturns:
         for symbol, one in features(panel).items():
             n = len(one.sessions)
             close = panel[symbol].adj_close
-            parameters = reference.parameters(symbol, one.har[:-1])
+            parameters = reference.parameters(symbol, one)
             columns = [
                 one.sessions[:-1],
                 one.sessions[1:],
                 one.returns[1:],
-                *(x[:, 0] for x in (parameters.loc, parameters.scale, parameters.nu)),
+                *(x[:-1, 0] for x in (parameters.loc, parameters.scale, parameters.nu)),
                 (close / rolling_mean(close, CONTEXT))[:-1],
             ]
             names = np.full(n - 1, symbol, dtype=object)

@@ -1,7 +1,12 @@
 """Causal scales: how large the next returns may be, known before they happen.
 
-Owns the daily variance proxy, the features of the heterogeneous autoregression (HAR), and the two
-scales built on them: `ewma_scale` and `HarModel`. Knows nothing of tokens, densities or networks.
+Owns the daily variance proxy, the features that volatility is forecast from, and the scale that needs
+no fit, `ewma_scale`. The regression on the features stands in `har.py`, the choice among scales in
+`scales.py`. Knows nothing of tokens, densities or networks.
+
+One broken series (a price ten times too high, a price that never moves) must not set what is pooled:
+the proxy is kept within bounds around its own recent average, and market terms are medians over
+symbols.
 
 Every array here is indexed by session, and the value at session i uses bars up to the close of i
 only: a scale for the return of session i + h that stands at index i is known h sessions ahead.
@@ -17,13 +22,12 @@ References
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quantseq.errors import NotEnoughDataError
+from quantseq.errors import BarsError
 from quantseq.market.bars import Bars, Dates, Floats, Panel
 
 LONG_WINDOW = 120
@@ -36,6 +40,12 @@ VARIANCE_FLOOR = 1e-8
 
 RELATIVE_FLOOR = 0.05
 """A day's variance proxy is at least this share of its own recent average."""
+
+RELATIVE_CEILING = 20.0
+"""And at most this multiple: a digit glitch is hundreds of times as large, a crash rarely so."""
+
+LONGEST_STEP = 3
+"""Days between daily bars, typically; weekly ones are further apart."""
 
 FEATURE_NAMES = (
     "intercept",
@@ -76,7 +86,8 @@ def daily_variance(bars: Bars) -> Floats:
     -------
     (n,) float64
         Variance per session, known at its close, never below the floors. A session without range
-        or a stale price is lifted to `RELATIVE_FLOOR` of its recent average.
+        or a stale price is lifted to `RELATIVE_FLOOR` of its recent average, a glitch cut to
+        `RELATIVE_CEILING` times that average.
     """
     open_, close = np.log(bars.open), np.log(bars.close)
     overnight = np.zeros(len(bars))
@@ -87,7 +98,7 @@ def daily_variance(bars: Bars) -> Floats:
     floored = np.empty_like(raw)
     recent = max(float(raw[0]), 1e-4)
     for i, value in enumerate(raw.tolist()):
-        kept = max(value, RELATIVE_FLOOR * recent, VARIANCE_FLOOR)
+        kept = min(max(value, RELATIVE_FLOOR * recent, VARIANCE_FLOOR), RELATIVE_CEILING * recent)
         floored[i] = kept
         recent = RISKMETRICS_DECAY * recent + (1 - RISKMETRICS_DECAY) * kept
     return np.asarray(floored)
@@ -102,9 +113,14 @@ def ewma_scale(bars: Bars, *, decay: float = RISKMETRICS_DECAY) -> Floats:
         At index i: the scale of the return of session i + 1, known at the close of i; NaN at 0,
         before any return.
     """
-    scale = np.full(len(bars), np.nan)
-    if len(bars) > 1:
-        squares = bars.log_returns()[1:] ** 2
+    return ewma_of_returns(bars.log_returns(), decay)
+
+
+def ewma_of_returns(returns: Floats, decay: float = RISKMETRICS_DECAY) -> Floats:
+    """`ewma_scale` from log returns (n,), the first of them NaN."""
+    scale = np.full(len(returns), np.nan)
+    if len(returns) > 1:
+        squares = returns[1:] ** 2
         average = ewma(squares, decay, float(squares[0]))
         scale[1:] = np.sqrt(np.maximum(average, VARIANCE_FLOOR))
     return scale
@@ -119,19 +135,24 @@ def rolling_mean(values: Floats, window: int) -> Floats:
     return means
 
 
-def mean_by_session(sessions: Dates, parts: Mapping[str, tuple[Dates, Floats]]) -> Floats:
-    """Average over symbols per session of the shared calendar; NaN where nobody has a value.
+def by_session(sessions: Dates, parts: Mapping[str, tuple[Dates, Floats]]) -> Floats:
+    """Values of S symbols on a shared calendar, (D, S); NaN where a symbol has none."""
+    values = np.full((len(sessions), len(parts)), np.nan)
+    for column, (own, known) in enumerate(parts.values()):
+        values[np.searchsorted(sessions, own), column] = known
+    return values
 
-    Symbols are added one after the other, so that a symbol which appears later changes no bit of
-    an earlier session.
+
+def median_of_known(values: Floats) -> Floats:
+    """Median over symbols per session, (D, S) to (D,); NaN where nobody has a value.
+
+    One broken series among three or more does not move it. A symbol that appears later changes no
+    bit of an earlier session.
     """
-    total, count = np.zeros(len(sessions)), np.zeros(len(sessions))
-    for own, values in parts.values():
-        known = np.isfinite(values)
-        where = np.searchsorted(sessions, own[known])
-        total[where] += values[known]
-        count[where] += 1
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    ordered = np.sort(values, axis=1)  # NaN last
+    rows, last = np.arange(len(values)), np.maximum(np.isfinite(values).sum(axis=1) - 1, 0)
+    median: Floats = 0.5 * (ordered[rows, last // 2] + ordered[rows, (last + 1) // 2])
+    return median
 
 
 @dataclass(frozen=True)
@@ -141,15 +162,17 @@ class SymbolFeatures:
     Attributes
     ----------
     sessions : (n,) datetime64[D]
+    timezone : of the exchange; symbols that share it close together
     returns : (n,) log returns, NaN at 0
     overnight : (n,) log return from the last close to the open, NaN at 0
     log_variance : (n,) log of `daily_variance`
     har : (n, F) features in the order of `FEATURE_NAMES`; NaN rows before `LONG_WINDOW` - 1
-    market_return : (n,) equal-weight mean return of the peers that share the time zone
+    market_return : (n,) median return of the peers that share the time zone
     volume : (n,) shares traded
     """
 
     sessions: Dates
+    timezone: str
     returns: Floats
     overnight: Floats
     log_variance: Floats
@@ -157,18 +180,32 @@ class SymbolFeatures:
     market_return: Floats
     volume: Floats
 
+    @property
+    def long_run(self) -> Floats:
+        """Mean log variance of the last `LONG_WINDOW` sessions, (n,)."""
+        long_run: Floats = self.har[:, len(WINDOWS)]
+        return long_run
+
 
 def features(panel: Panel) -> dict[str, SymbolFeatures]:
     """Compute every symbol's causal features.
 
-    Market terms average the peers of the same exchange time zone, the symbol itself included,
-    because only those have closed when it closes; a symbol without peers stands in for its market.
+    Market terms are medians over the peers of the same exchange time zone, the symbol itself
+    included, because only those have closed when it closes; a symbol without peers stands in for
+    its market.
 
     Parameters
     ----------
     panel : Panel
         Raw bars; they are adjusted here.
+
+    Raises
+    ------
+    BarsError
+        If the bars are not daily.
     """
+    for bars in panel.values():
+        _need_daily(bars)
     adjusted = panel.adjusted()
     variances = {name: np.log(daily_variance(bars)) for name, bars in adjusted.items()}
     means = {
@@ -181,17 +218,21 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
     result: dict[str, SymbolFeatures] = {}
     for members in zones.values():
         zone = Panel(adjusted[name] for name in members)
-        excess = mean_by_session(
-            zone.sessions,
-            {
-                name: (adjusted[name].sessions, variances[name] - means[name][LONG_WINDOW])
-                for name in members
-            },
+        excess = median_of_known(
+            by_session(
+                zone.sessions,
+                {
+                    name: (adjusted[name].sessions, variances[name] - means[name][LONG_WINDOW])
+                    for name in members
+                },
+            )
         )
         week = _mean_of_known(excess, 5)
-        market = mean_by_session(
-            zone.sessions,
-            {name: (adjusted[name].sessions, adjusted[name].log_returns()) for name in members},
+        market = median_of_known(
+            by_session(
+                zone.sessions,
+                {name: (adjusted[name].sessions, adjusted[name].log_returns()) for name in members},
+            )
         )
         for name in members:
             bars, own = adjusted[name], means[name]
@@ -214,6 +255,7 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
             har[~np.isfinite(har).all(axis=1)] = np.nan
             result[name] = SymbolFeatures(
                 bars.sessions,
+                bars.timezone,
                 returns,
                 overnight,
                 variances[name],
@@ -224,6 +266,15 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
     return {name: result[name] for name in panel}
 
 
+def _need_daily(bars: Bars) -> None:
+    step = float(np.median(np.diff(bars.sessions).astype(np.int64))) if len(bars) > 1 else 1.0
+    if step > LONGEST_STEP:
+        raise BarsError(
+            f"Only daily bars are forecast: those of {bars.symbol} are typically {step:g} days apart, "
+            f"at most {LONGEST_STEP} are. Fetch it with the interval 1d."
+        )
+
+
 def _mean_of_known(values: Floats, window: int) -> Floats:
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
@@ -231,96 +282,6 @@ def _mean_of_known(values: Floats, window: int) -> Floats:
     counts = rolling_mean(np.concatenate([np.zeros(window - 1), known.astype(float)]), window)
     share = counts[window - 1 :]
     return np.where(share > 0, sums / np.where(share > 0, share, 1), np.nan)
-
-
-@dataclass(frozen=True)
-class HarModel:
-    """Pooled HAR [2]_ on the log of the range-based variance, one regression per step ahead.
-
-    Parameters
-    ----------
-    coefficients : (F, H) float64
-        Ordinary least squares over all symbols and sessions of the training block.
-    rescale : (H,) float64
-        Makes the typical symbol's standardised training return have unit variance.
-    """
-
-    coefficients: Floats
-    rescale: Floats
-
-    @property
-    def horizon(self) -> int:
-        """Steps ahead that the model covers."""
-        return int(self.coefficients.shape[1])
-
-    @classmethod
-    def fit(cls, data: Mapping[str, SymbolFeatures], *, horizon: int) -> Self:
-        """Fit on every row whose features and targets lie inside `data`.
-
-        Parameters
-        ----------
-        data : mapping of SymbolFeatures
-            Features of the training block only: whatever is in them is used.
-        horizon : int
-            Steps ahead, at least 1.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If fewer than 100 rows have both features and targets.
-        """
-        rows, targets = [], []
-        for one in data.values():
-            usable = np.flatnonzero(np.isfinite(one.har).all(axis=1))
-            usable = usable[usable + horizon < len(one.sessions)]
-            rows.append(one.har[usable])
-            targets.append(one.log_variance[usable[:, None] + np.arange(1, horizon + 1)])
-        x, y = np.concatenate(rows), np.concatenate(targets)
-        if len(x) < 100:
-            raise NotEnoughDataError(
-                f"The volatility model found {len(x)} usable sessions; it needs 100 after the first "
-                f"{LONG_WINDOW} of each symbol. Give a longer history or an earlier start."
-            )
-        coefficients = np.linalg.lstsq(x, y, rcond=None)[0]
-        plain = cls(coefficients, np.ones(horizon))
-        energy = []
-        for one in data.values():
-            z = aligned_returns(one.returns, horizon) / plain.scale(one.har)
-            if np.isfinite(z).any(axis=0).all():
-                own = np.nanmean(np.clip(z, -8, 8) ** 2, axis=0)
-                if (own > 0).all():  # a series that never moves says nothing of a unit variance
-                    energy.append(own)
-        return cls(coefficients, np.sqrt(np.median(energy or [plain.rescale], axis=0)))
-
-    def scale(self, har: Floats) -> Floats:
-        """Volatility of each of the next H returns.
-
-        Parameters
-        ----------
-        har : (n, F) float64
-            Feature rows; NaN rows give NaN.
-
-        Returns
-        -------
-        (n, H) float64
-            At row i, column h - 1: the scale of the return of session i + h, known at the close of
-            i, never below ``sqrt(VARIANCE_FLOOR)``.
-        """
-        # Column by column: a matrix product may choose another kernel for another number of rows.
-        log_variance = np.zeros((len(har), self.horizon))
-        for feature in range(har.shape[1]):
-            log_variance += har[:, feature, None] * self.coefficients[feature]
-        scale = np.exp(np.clip(log_variance, -30, 5) / 2) * self.rescale
-        return np.maximum(scale, np.sqrt(VARIANCE_FLOOR))
-
-    def to_json(self) -> dict[str, Any]:
-        """State as JSON values."""
-        return {"coefficients": self.coefficients.tolist(), "rescale": self.rescale.tolist()}
-
-    @classmethod
-    def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
-        return cls(np.array(state["coefficients"]), np.array(state["rescale"]))
 
 
 def aligned_returns(returns: Floats, horizon: int) -> NDArray[np.float64]:

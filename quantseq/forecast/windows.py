@@ -1,13 +1,12 @@
 """Prices as sequences of integers: a panel becomes (context, horizon) token windows.
 
-Owns which numbers the network may see at a cutoff, how each becomes a token stream, and the
-gathering of windows into batches. Knows nothing of layers or losses; asks the reference for
-densities and the tokenizer for ids.
+Owns how numbers become token streams, and the gathering of windows into batches. Knows nothing of
+layers or losses; asks the reference for densities, the tokenizer for ids and `inputs.py` for what else
+the network is told.
 
-Streams of the context, one id per session i, each known at the close of i: the return's transform
-under the reference that was known the day before, the range over that scale, the volume over its
-20-session mean, the market's return over its scale. Conditions of the decoder, one id per window:
-the forecast scale over its long-run level, that level, and range over return volatility.
+The first stream of the context is the return's transform under the reference that was known the day
+before; `STREAMS` stand beside it, one id per session. `CONDITIONS` steer the decoder, one id per
+window.
 """
 
 from collections.abc import Mapping
@@ -20,51 +19,37 @@ from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.forecasts import MIN_HISTORY
+from quantseq.forecast.inputs import STREAMS, inputs
 from quantseq.forecast.reference import Reference
-from quantseq.forecast.tokenizer import ReturnTokenizer, StreamBins
+from quantseq.forecast.tokenizer import Ids, ReturnTokenizer, StreamBins
 from quantseq.forecast.volatility import (
     LONG_WINDOW,
-    RISKMETRICS_DECAY,
-    SymbolFeatures,
     aligned_returns,
-    ewma,
     features,
     rolling_mean,
 )
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
 
-STREAMS = ("range", "volume", "market")
-CONDITIONS = ("scale over long run", "long-run scale", "range over return")
 STREAM_BINS = 16
+MARKET_BINS = 4
+"""The market's moves are the same for all: told finely, they would tell one day from another, and the
+network would learn the days by heart."""
+
+STREAM_SIZES = {name: MARKET_BINS if name == "market" else STREAM_BINS for name in STREAMS}
+"""Bins of each stream, at most: ties in the data merge some."""
+
 CONTEXT = MIN_HISTORY - LONG_WINDOW
 """Sessions of context: what `MIN_HISTORY` leaves after the longest volatility average."""
 
 STALE = 0.9
 """Share of unchanged closes in a context beyond which its window is not trained on."""
 
+FAR = np.datetime64("9999-12-31", "D")
+"""When something will be known that is not known yet."""
 
-def _auxiliary(one: SymbolFeatures, reference: Reference, symbol: str) -> tuple[Floats, Floats]:
-    """Values (n, 3) of the extra streams and (n, 3) of the conditions; NaN where unknown."""
-    n = len(one.sessions)
-    sigma = np.log(reference.parameters(symbol, one.har).scale[:, 0])
-    known_before = np.concatenate([[np.nan], sigma[:-1]])
-    volume = np.full(n, np.nan)
-    usual = np.concatenate([[np.nan], rolling_mean(one.volume, 20)[:-1]])
-    traded = (one.volume > 0) & (usual > 0)
-    volume[traded] = np.log(one.volume[traded] / usual[traded])
-    market = np.nan_to_num(one.market_return)
-    market_scale = np.sqrt(np.maximum(ewma(market**2, RISKMETRICS_DECAY, 1e-4), 1e-8))
-    market_z = np.full(n, np.nan)
-    market_z[1:] = market[1:] / market_scale[:-1]
-    squares = np.nan_to_num(one.returns) ** 2
-    return_scale = 0.5 * np.log(np.maximum(ewma(squares, RISKMETRICS_DECAY, 1e-4), 1e-8))
-    long_run = one.har[:, 4] / 2  # mean log variance of LONG_WINDOW sessions
-    streams = np.column_stack([one.log_variance / 2 - known_before, volume, market_z])
-    conditions = np.column_stack(
-        [sigma - long_run, long_run, one.log_variance / 2 - return_scale],
-    )
-    return streams, conditions
+SmallIds = NDArray[np.int16]
+"""Ids at rest: thousands of symbols stay in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +59,13 @@ class WindowTable:
     Attributes
     ----------
     symbols : (L,) object; sessions : (L,) datetime64[D]
-    source : (L, 1 + len(STREAMS)) int64
+    source : (L, 1 + len(STREAMS)) int16
         Token ids of the context streams, the return first.
-    condition : (L, len(CONDITIONS)) int64
-    targets : (L, H) int64
+    condition : (L, len(CONDITIONS)) int16
+    targets : (L, H) int16
         Id of the return of session i + h under the reference known at i; PAD past the end.
-    returns : (L, H) float64
-        Those returns; NaN past the end.
-    target_sessions : (L, H) datetime64[D]
-        When each of them is known; 9999-12-31 past the end.
+    known_on : (L,) datetime64[D]
+        When the last target is known; 9999-12-31 past the end.
     loc, scale, nu : (L, H) float64
         The reference at each session.
     usable : (L,) bool
@@ -94,11 +77,10 @@ class WindowTable:
 
     symbols: NDArray[np.object_]
     sessions: Dates
-    source: NDArray[np.int64]
-    condition: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    returns: Floats
-    target_sessions: Dates
+    source: SmallIds
+    condition: SmallIds
+    targets: SmallIds
+    known_on: Dates
     loc: Floats
     scale: Floats
     nu: Floats
@@ -108,8 +90,8 @@ class WindowTable:
     def batch(self, rows: NDArray[np.intp]) -> Batch:
         """Gather the windows that end at `rows` as a time-major batch."""
         index = rows[None, :] + np.arange(1 - CONTEXT, 1)[:, None]
-        source = torch.from_numpy(self.source[index])
-        out = torch.from_numpy(np.ascontiguousarray(self.targets[rows].T))
+        source = torch.from_numpy(self.source[index].astype(np.int64))
+        out = torch.from_numpy(np.ascontiguousarray(self.targets[rows].T, dtype=np.int64))
         first = torch.full((1, len(rows)), EOS, dtype=torch.int64)
         horizon = self.targets.shape[1]
         return Batch(
@@ -119,13 +101,13 @@ class WindowTable:
             target_out=out,
             target_lengths=torch.full((len(rows),), horizon, dtype=torch.int64),
             source_extra=source[..., 1:].contiguous(),
-            condition=torch.from_numpy(self.condition[rows]),
+            condition=torch.from_numpy(self.condition[rows].astype(np.int64)),
         )
 
     def rows_between(self, start: Any, end: Any) -> NDArray[np.intp]:
         """Usable, lively rows whose cutoff is at or after `start` and whose targets are known by `end`."""
         first, last = np.datetime64(start, "D"), np.datetime64(end, "D")
-        inside = (self.sessions >= first) & (self.target_sessions[:, -1] <= last)
+        inside = (self.sessions >= first) & (self.known_on <= last)
         return np.flatnonzero(inside & self.usable & self.lively)
 
     def halves(
@@ -182,7 +164,7 @@ class PriceTask:
         return self.reference.horizon
 
     @classmethod
-    def fit(cls, panel: Panel, *, horizon: int, num_bins: int) -> Self:
+    def fit(cls, panel: Panel, *, horizon: int, num_bins: int, volatility: str = "har") -> Self:
         """Fit reference and bins on a training block: everything in `panel` is used.
 
         Raises
@@ -198,11 +180,12 @@ class PriceTask:
                 f"({LONG_WINDOW} for the scale, {CONTEXT} of context, one cutoff, {horizon} of horizon). "
                 "Give a longer history or a later split."
             )
-        reference = Reference.fit(panel, horizon=horizon)
+        reference = Reference.fit(panel, horizon=horizon, volatility=volatility)
         data = features(panel)
-        values = [_auxiliary(one, reference, symbol) for symbol, one in data.items()]
-        streams = np.concatenate([streams for streams, _ in values])
-        conditions = np.concatenate([conditions for _, conditions in values])
+        expected = {symbol: reference.parameters(symbol, one) for symbol, one in data.items()}
+        told = inputs(data, expected).values()
+        streams = np.concatenate([one.streams for one in told])
+        conditions = np.concatenate([one.conditions for one in told])
         returns = np.concatenate([one.returns[1:] for one in data.values()])
         tokenizer = ReturnTokenizer(
             num_bins,
@@ -215,40 +198,42 @@ class PriceTask:
         return cls(
             reference,
             tokenizer,
-            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in streams.T),
+            tuple(
+                StreamBins.fit(column, num_bins=STREAM_SIZES[name])
+                for name, column in zip(STREAMS, streams.T, strict=True)
+            ),
             tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions.T),
         )
 
     def table(self, panel: Panel) -> WindowTable:
         """Encode a panel; the row of session i uses bars up to i, its targets the H after."""
         parts: dict[str, list[NDArray[Any]]] = {}
-        for symbol, one in features(panel).items():
-            parameters = self.reference.parameters(symbol, one.har)
+        data = features(panel)
+        expected = {symbol: self.reference.parameters(symbol, one) for symbol, one in data.items()}
+        told = inputs(data, expected)
+        for symbol, one in data.items():
+            parameters = expected[symbol]
             ahead = aligned_returns(one.returns, self.horizon)
             levels = parameters.cdf(ahead)
             known = np.isfinite(levels)
             own = np.full(len(one.sessions), np.nan)
             own[1:] = levels[:-1, 0]
-            streams, conditions = _auxiliary(one, self.reference, symbol)
-            encoded = [b.encode(v) for b, v in zip(self.stream_bins, streams.T, strict=True)]
-            n, ordinal = len(one.sessions), np.arange(len(one.sessions))
-            late = np.full((n, self.horizon), np.datetime64("9999-12-31"), dtype="datetime64[D]")
-            for step in range(1, min(self.horizon, n - 1) + 1):
-                late[: n - step, step - 1] = one.sessions[step:]
+            n = len(one.sessions)
+            known_on = np.full(n, FAR)
+            known_on[: max(n - self.horizon, 0)] = one.sessions[self.horizon :]
             columns = {
                 "symbols": np.full(n, symbol, dtype=object),
                 "sessions": one.sessions,
-                "source": np.column_stack([self.tokenizer.encode(own), *encoded]),
-                "condition": np.column_stack(
-                    [b.encode(v) for b, v in zip(self.condition_bins, conditions.T, strict=True)]
+                "source": _small(
+                    [self.tokenizer.encode(own)], self.stream_bins, told[symbol].streams
                 ),
-                "targets": np.where(known, self.tokenizer.encode(levels), PAD),
-                "returns": ahead,
-                "target_sessions": late,
+                "condition": _small([], self.condition_bins, told[symbol].conditions),
+                "targets": np.where(known, self.tokenizer.encode(levels), PAD).astype(np.int16),
+                "known_on": known_on,
                 "loc": parameters.loc,
                 "scale": parameters.scale,
                 "nu": parameters.nu,
-                "usable": ordinal >= MIN_HISTORY,
+                "usable": np.arange(n) >= MIN_HISTORY,
                 "lively": rolling_mean((one.returns == 0).astype(np.float64), CONTEXT) <= STALE,
             }
             for name, values in columns.items():
@@ -272,6 +257,12 @@ class PriceTask:
             tuple(StreamBins.from_json(one) for one in state["streams"]),
             tuple(StreamBins.from_json(one) for one in state["conditions"]),
         )
+
+
+def _small(first: list[Ids], bins: tuple[StreamBins, ...], values: Floats) -> SmallIds:
+    """Columns of ids, those of `first` before those of `values` (n, K)."""
+    encoded = [one.encode(column) for one, column in zip(bins, values.T, strict=True)]
+    return np.column_stack([*first, *encoded]).astype(np.int16)
 
 
 @dataclass(frozen=True)

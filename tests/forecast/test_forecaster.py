@@ -1,20 +1,26 @@
 """The house forecaster: the same bytes for the same past, whatever stands beside or after it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.errors import BarsError, ConfigError, NotEnoughDataError
+from quantseq.evaluation.walkforward import WalkForward
+from quantseq.forecast import forecaster
 from quantseq.forecast.baselines import ReferenceForecaster
-from quantseq.forecast.calibration import Shrinkage
+from quantseq.forecast.calibration import Recalibration, Shrinkage
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY, Forecasts
 from quantseq.forecast.networks import ForecasterConfig
-from quantseq.market.bars import Panel
+from quantseq.forecast.windows import PriceTask
+from quantseq.market.bars import Bars, Panel
 from quantseq.seq2seq.training import StepReport
+from tests.forecast.broken import glitch, only_closes, stale
 from tests.prices import (
+    TOKYO,
     fit_small,
     forecast_bytes,
     opinionated,
@@ -33,6 +39,8 @@ QUICK = ForecasterConfig(
     hidden_size=8,
     embedding_size=4,
 )
+
+NOTHING = Recalibration(0.0, 0.0, 0.0)
 
 
 def predict(forecaster: Seq2SeqForecaster, panel: Panel, days: Any, **changes: Any) -> Forecasts:
@@ -167,7 +175,7 @@ def test_without_weight_the_forecast_is_the_reference(
 ) -> None:
     reference = fitted.task.reference
     rival = ReferenceForecaster(fitted.trained_until, reference.overnight_share, reference)
-    mute = replace(fitted, shrinkage=Shrinkage(0.0, 0.0))
+    mute = replace(fitted, shrinkage=Shrinkage(0.0, 0.0), recalibration=NOTHING)
     ours, theirs = predict(mute, recent, days), predict(rival, recent, days)
     outcome = np.random.default_rng(0).normal(0, 0.02, ours.mean.shape)
     for name in ("log_density", "cdf", "crps"):
@@ -186,8 +194,9 @@ def test_without_weight_the_forecast_is_the_reference(
 def test_the_weight_mixes_network_and_reference(
     fitted: Seq2SeqForecaster, recent: Panel, days: np.ndarray, weight: float
 ) -> None:
-    full = predict(replace(fitted, shrinkage=Shrinkage(1.0, 0.0)), recent, days[:3])
-    mixed = predict(replace(fitted, shrinkage=Shrinkage(weight, 0.0)), recent, days[:3])
+    plain = replace(fitted, recalibration=NOTHING)
+    full = predict(replace(plain, shrinkage=Shrinkage(1.0, 0.0)), recent, days[:3])
+    mixed = predict(replace(plain, shrinkage=Shrinkage(weight, 0.0)), recent, days[:3])
     np.testing.assert_allclose(
         mixed.density.probs[:, 0], weight * full.density.probs[:, 0] + (1 - weight) / 12, atol=1e-6
     )
@@ -203,6 +212,21 @@ def test_paths_are_draws_from_the_distributions_beside_them(
         quantile = found.quantile([level])[..., 0]
         share = (found.paths <= quantile[:, None]).mean(axis=1)
         np.testing.assert_allclose(share, level, atol=0.03)
+
+
+def test_a_recalibration_tilts_every_step_and_its_paths(
+    fitted: Seq2SeqForecaster, recent: Panel, days: np.ndarray
+) -> None:
+    plain = predict(replace(fitted, recalibration=NOTHING), recent, days[:2], num_paths=500)
+    narrow = Recalibration(-0.3, 0.0, 0.0)
+    tilted = predict(replace(fitted, recalibration=narrow), recent, days[:2], num_paths=500)
+    np.testing.assert_allclose(tilted.density.probs, narrow.apply(plain.density.probs), rtol=1e-6)
+    assert (tilted.std < plain.std).all()
+    assert (tilted.paths.std(axis=1) < plain.paths.std(axis=1)).all()
+    for step in range(3):  # a path that was high stays high
+        for row in range(len(plain.paths)):
+            order = np.argsort(plain.paths[row, :, step])
+            assert (np.diff(tilted.paths[row, order, step]) > -1e-6).all()
 
 
 def test_few_paths_come_from_every_member(
@@ -356,3 +380,133 @@ def test_the_largest_seed_works(recent: Panel) -> None:
 def test_members_begin_from_seeds_of_their_own(fitted: Seq2SeqForecaster) -> None:
     first, second = (one.encoder.embedding.weight.detach().numpy() for one in fitted.networks)
     assert not np.isin(first, second).any()
+
+
+def fit_and_forecast(panel: Panel) -> Forecasts:
+    """Fit until session 400 of the first symbol, forecast the last ten."""
+    days = next(iter(panel.values())).sessions
+    fitted = Seq2SeqForecaster.fit(
+        panel.until(days[400]), train_until=days[300], validate_from=days[306], config=QUICK
+    )
+    return fitted.predict(panel, days[-10:], horizon=2, num_paths=5)
+
+
+def numbers(found: Forecasts) -> list[np.ndarray]:
+    return [found.mean, found.std, found.prob_up, found.quantile([0.05, 0.95]), found.paths]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda bars: only_closes(bars, np.full(len(bars), 7.0)),
+        lambda bars: glitch(bars, 200),
+        lambda bars: glitch(bars, len(bars) - 3),
+        stale,
+        lambda bars: bars.between(bars.sessions[-190]),
+        lambda bars: only_closes(bars, bars.close),
+        lambda bars: replace(bars, timezone=TOKYO),
+    ],
+    ids=["flat", "glitch", "glitch at the end", "stale", "young", "only closes", "elsewhere"],
+)
+def test_a_broken_series_is_forecast_with_numbers_and_harms_no_other(
+    spoil: Callable[[Bars], Bars],
+) -> None:
+    panel = simulate_panel("ABCD", 430)
+    broken = Panel([*list(panel.values())[:3], spoil(panel["D"])])
+    found, healthy = fit_and_forecast(broken), fit_and_forecast(panel)
+    assert sorted(set(found.symbols)) == list("ABCD")
+    for values in numbers(found):
+        assert np.isfinite(values).all()
+    others, usual = found.symbols != "D", healthy.symbols != "D"
+    ratio = found.density.scale[others] / healthy.density.scale[usual]
+    assert np.median(np.abs(np.log(ratio))) < 0.1
+    assert np.abs(np.log(ratio)).max() < 0.25
+
+
+def test_a_symbol_with_too_little_history_is_left_out_and_the_others_are_forecast() -> None:
+    panel = simulate_panel("AB", 430)
+    young = simulate_bars("Y", 60, start=str(panel.sessions[-60]))
+    found = fit_and_forecast(Panel([*panel.values(), young]))
+    assert sorted(set(found.symbols)) == ["A", "B"]
+
+
+def test_one_symbol_is_enough() -> None:
+    found = fit_and_forecast(simulate_panel("A", 430))
+    for values in numbers(found):
+        assert np.isfinite(values).all()
+
+
+def test_holidays_of_its_own_leave_a_symbol_without_a_forecast_on_them() -> None:
+    panel = simulate_panel("AB", 430)
+    away = panel.sessions[-5]
+    keep = panel["B"].sessions != away
+    values = {
+        name: getattr(panel["B"], name)[keep]
+        for name in (
+            "sessions",
+            "open",
+            "high",
+            "low",
+            "close",
+            "adj_close",
+            "volume",
+            "dividends",
+            "splits",
+        )
+    }
+    found = fit_and_forecast(Panel([panel["A"], replace(panel["B"], **values)]))
+    rows = list(zip(found.symbols, found.cutoffs, strict=True))
+    assert ("A", away) in rows
+    assert ("B", away) not in rows
+    assert len(rows) == 19
+
+
+def test_unknown_prices_never_reach_a_forecast() -> None:
+    bars = simulate_bars("A", 430)
+    close = bars.close.copy()
+    close[200] = np.nan
+    with pytest.raises(BarsError, match="A"):
+        replace(bars, close=close)
+
+
+def test_nothing_that_is_fitted_reaches_the_purge_before_the_test(
+    recent: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest bar of any fitted part, targets included, lies a horizon before the test block."""
+    fold = WalkForward(test_size=60, validation_size=60, min_train=400, purge=5).split(
+        recent.sessions
+    )[0]
+    seen: dict[str, np.datetime64] = {}
+    choose, train, task = forecaster.choose_shrinkage, forecaster.fit_networks, PriceTask.fit
+
+    def spy_task(panel: Panel, **options: Any) -> PriceTask:
+        seen["reference and bins"] = panel.sessions[-1]
+        return task(panel, **options)
+
+    def spy_networks(config: Any, fitted: Any, table: Any, *rows: Any, **options: Any) -> Any:
+        seen["training"], seen["stopping"] = (table.known_on[part].max() for part in rows)
+        return train(config, fitted, table, *rows, **options)
+
+    def spy_shrinkage(tilt: Any, cutoffs: Any) -> Any:
+        after = np.searchsorted(recent.sessions, cutoffs.max()) + QUICK.horizon
+        seen["shrinkage and recalibration"] = recent.sessions[after]
+        return choose(tilt, cutoffs)
+
+    monkeypatch.setattr(PriceTask, "fit", spy_task)
+    monkeypatch.setattr(forecaster, "fit_networks", spy_networks)
+    monkeypatch.setattr(forecaster, "choose_shrinkage", spy_shrinkage)
+    fitted = Seq2SeqForecaster.fit(
+        recent.between(fold.train_start, fold.validation_end),
+        train_until=fold.train_end,
+        validate_from=fold.validation_start,
+        config=QUICK,
+    )
+    place = {day: i for i, day in enumerate(recent.sessions)}
+    limit = place[fold.test_start] - QUICK.horizon
+    assert len(seen) == 4
+    for part, newest in seen.items():
+        assert place[newest] < limit, part
+    assert place[fitted.trained_until] < limit
+    assert seen["reference and bins"] <= fold.train_end
+    assert seen["training"] <= fold.train_end
+    assert seen["stopping"] < seen["shrinkage and recalibration"]

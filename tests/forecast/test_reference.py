@@ -12,14 +12,19 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.density import MIN_NU
 from quantseq.forecast.reference import (
     DRIFT_PRIOR,
+    LEVEL_NU,
+    LEVEL_STEP,
     MAX_NU,
-    MIN_OWN_ROWS,
     POOL,
+    WIDEST,
     Reference,
     StepParameters,
     fit_student_t,
+    follow,
+    score_of_scale,
 )
-from quantseq.forecast.volatility import aligned_returns, features
+from quantseq.forecast.scales import MIN_OWN_ROWS, SCALES
+from quantseq.forecast.volatility import LONG_WINDOW, aligned_returns, features
 from quantseq.market.bars import Bars, Panel
 from tests.prices import rewrite_after, simulate_bars, simulate_panel
 
@@ -62,18 +67,20 @@ def test_degrees_of_freedom_stay_within_their_bounds() -> None:
 
 def test_training_returns_are_uniform_under_the_reference() -> None:
     for symbol, one in features(PANEL).items():
-        levels = REFERENCE.parameters(symbol, one.har).cdf(aligned_returns(one.returns, 2))
+        levels = REFERENCE.parameters(symbol, one).cdf(aligned_returns(one.returns, 2))
         for step in (0, 1):
             known = levels[np.isfinite(levels[:, step]), step]
             assert stats.kstest(known, "uniform").statistic < 0.06
 
 
 def test_location_scale_and_shape_are_sigma_times_what_was_fitted() -> None:
-    har = features(PANEL)["B"].har
-    found, sigma = REFERENCE.parameters("B", har), REFERENCE.har.scale(har)
+    one = features(PANEL)["B"]
+    found, sigma = REFERENCE.parameters("B", one), REFERENCE.volatility.scale("B", one)
     nu, relative = REFERENCE.shapes["B"][1]
     np.testing.assert_array_equal(found.loc[:, 1], sigma[:, 1] * REFERENCE.drift[1])
-    np.testing.assert_array_equal(found.scale[:, 1], sigma[:, 1] * relative)
+    before = np.concatenate([[np.nan], one.returns[1:] / sigma[:-1, 0]])
+    level = np.exp(follow(before - REFERENCE.drift[0], REFERENCE.starts["B"]))
+    np.testing.assert_array_equal(found.scale[:, 1], sigma[:, 1] * level * relative)
     assert (found.nu[:, 1] == nu).all()
 
 
@@ -82,10 +89,51 @@ def test_location_scale_and_shape_are_sigma_times_what_was_fitted() -> None:
 def test_parameters_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> None:
     other = features(rewrite_after(PANEL, PANEL.sessions[n], seed=seed))
     for symbol, one in features(PANEL).items():
-        old = REFERENCE.parameters(symbol, one.har[: n + 1])
-        new = REFERENCE.parameters(symbol, other[symbol].har)
+        old = REFERENCE.parameters(symbol, one)
+        new = REFERENCE.parameters(symbol, other[symbol])
         for name in ("loc", "scale", "nu"):
-            assert getattr(old, name).tobytes() == getattr(new, name)[: n + 1].tobytes()
+            assert getattr(old, name)[: n + 1].tobytes() == getattr(new, name)[: n + 1].tobytes()
+
+
+def test_the_level_follows_a_scale_that_drifts() -> None:
+    rng = np.random.default_rng(0)
+    true = np.linspace(0, 0.8, 3000)
+    levels = follow(np.exp(true) * rng.standard_t(LEVEL_NU, 3000), 0.0)
+    assert np.abs(levels - true)[500:].max() < 0.3
+    assert np.abs(levels - true)[500:].mean() < 0.12
+
+
+def test_the_level_stands_where_the_score_vanishes_on_average() -> None:
+    z = 0.7 * np.random.default_rng(1).standard_t(6, 20000)
+    levels = follow(z, 0.0)[2000:]
+    score = score_of_scale((z[2000:] / np.exp(levels)) ** 2, LEVEL_NU)
+    assert score.mean() == pytest.approx(0, abs=0.01)
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(np.nan), max_size=60), st.floats(-2, 2))
+@law
+def test_the_level_moves_by_small_steps_and_is_never_unknown(z: list[float], start: float) -> None:
+    levels = follow(np.array(z, dtype=np.float64), start)
+    steps = np.diff(np.concatenate([[start], levels]))
+    assert np.isfinite(levels).all()
+    assert (steps <= LEVEL_STEP * LEVEL_NU + 1e-12).all()
+    assert (steps >= -LEVEL_STEP - 1e-12).all()
+    assert (steps[np.isnan(z)] == 0).all()
+
+
+def test_a_series_that_stands_still_keeps_a_level() -> None:
+    levels = follow(np.zeros(5000), 0.5)
+    assert levels[-1] == pytest.approx(0.5 - np.log(WIDEST))
+
+
+@pytest.mark.parametrize("volatility", list(SCALES))
+def test_every_volatility_makes_a_calibrated_density(volatility: str) -> None:
+    reference = Reference.fit(PANEL, horizon=2, volatility=volatility)
+    assert reference.volatility.kind == volatility
+    for symbol, one in DATA.items():
+        levels = reference.parameters(symbol, one).cdf(aligned_returns(one.returns, 2))
+        known = levels[LONG_WINDOW:-2]
+        assert ((known > 0.05) & (known < 0.95)).mean() == pytest.approx(0.9, abs=0.04)
 
 
 def replaced(bars: Bars, close: np.ndarray) -> Bars:
@@ -115,7 +163,7 @@ def test_one_broken_series_does_not_set_what_is_pooled(kind: str) -> None:
     np.testing.assert_allclose(spoiled.drift, plain.drift, atol=0.03)
     np.testing.assert_allclose(spoiled.shapes[POOL], plain.shapes[POOL], rtol=0.25)
     for symbol, one in features(healthy).items():
-        old, new = (r.parameters(symbol, one.har) for r in (plain, spoiled))
+        old, new = (r.parameters(symbol, one) for r in (plain, spoiled))
         ratio = np.log(new.scale / old.scale)[200:]
         assert np.sqrt(np.mean(ratio**2)) < 0.1
         assert np.isfinite(new.scale[200:]).all()
@@ -124,14 +172,16 @@ def test_one_broken_series_does_not_set_what_is_pooled(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["flat", "stale", "glitches", "rocket"])
 def test_a_broken_series_still_has_a_density(kind: str) -> None:
     panel = Panel([*PANEL.values(), broken(kind)])
-    found = Reference.fit(panel, horizon=2).parameters("Z", features(panel)["Z"].har[200:])
-    assert (found.scale > 0).all()
-    assert np.isfinite(found.scale).all()
+    found = Reference.fit(panel, horizon=2).parameters("Z", features(panel)["Z"])
+    assert (found.scale[200:] > 0).all()
+    assert np.isfinite(found.scale[200:]).all()
     assert (found.nu >= MIN_NU).all()
 
 
 def test_the_drift_is_shared_and_shrunk_to_a_plausible_size() -> None:
-    z = {s: aligned_returns(o.returns, 2) / REFERENCE.har.scale(o.har) for s, o in DATA.items()}
+    z = {
+        s: aligned_returns(o.returns, 2) / REFERENCE.volatility.scale(s, o) for s, o in DATA.items()
+    }
     known = {s: v[np.isfinite(v).all(axis=1)] for s, v in z.items()}
     typical = np.median([np.clip(v, -8, 8).mean(axis=0) for v in known.values()], axis=0)
     error2 = 1 / max(map(len, known.values()))
@@ -144,9 +194,9 @@ def test_the_drift_is_shared_and_shrunk_to_a_plausible_size() -> None:
 def test_symbols_with_little_history_borrow_from_the_pool() -> None:
     young = simulate_bars("Y", MIN_OWN_ROWS, start=str(PANEL.sessions[100]))
     reference = Reference.fit(Panel([*PANEL.values(), young]), horizon=2)
-    assert set(reference.shapes) == {"A", "B", "C", POOL}
-    har = features(PANEL)["A"].har
-    new, pooled = reference.parameters("Y", har), reference.parameters("unheard of", har)
+    assert set(reference.shapes) == set(reference.starts) == {"A", "B", "C", POOL}
+    one = features(PANEL)["A"]
+    new, pooled = reference.parameters("Y", one), reference.parameters("unheard of", one)
     assert new.scale.tobytes() == pooled.scale.tobytes()
     assert new.nu.tobytes() == pooled.nu.tobytes()
 
@@ -156,8 +206,8 @@ def test_young_symbols_alone_are_fitted_together() -> None:
     reference = Reference.fit(panel, horizon=2)
     assert set(reference.shapes) == {POOL}
     one = features(panel)["A"]
-    z = aligned_returns(one.returns, 2) / reference.har.scale(one.har)
-    assert np.nanstd(z) == pytest.approx(1, rel=0.15)
+    levels = reference.parameters("A", one).cdf(aligned_returns(one.returns, 2))
+    assert np.nanstd(levels) == pytest.approx(np.sqrt(1 / 12), rel=0.1)
 
 
 def test_a_symbol_with_a_single_bar_does_no_harm() -> None:
@@ -194,8 +244,8 @@ def test_the_first_steps_are_the_first_columns() -> None:
 
 def test_the_reference_survives_json_bit_for_bit() -> None:
     again = Reference.from_json(json.loads(json.dumps(REFERENCE.to_json())))
-    har = features(PANEL)["C"].har
+    one = features(PANEL)["C"]
     for name in ("loc", "scale", "nu"):
-        old, new = (getattr(r.parameters("C", har), name) for r in (REFERENCE, again))
+        old, new = (getattr(r.parameters("C", one), name) for r in (REFERENCE, again))
         assert old.tobytes() == new.tobytes()
     assert again.overnight_share == REFERENCE.overnight_share

@@ -31,19 +31,18 @@ def rows_of(symbol: str, table: WindowTable = TABLE) -> np.ndarray:
 
 def test_targets_are_the_tokens_of_the_right_future_returns() -> None:
     for symbol, bars in PANEL.items():
-        parameters = TASK.reference.parameters(symbol, features(PANEL)[symbol].har)
+        parameters = TASK.reference.parameters(symbol, features(PANEL)[symbol])
         rows, returns = rows_of(symbol), bars.log_returns()
         for i in (MIN_HISTORY, 200, len(bars) - H - 1, len(bars) - 2, len(bars) - 1):
             for h in range(1, H + 1):
                 if i + h >= len(bars):
                     assert TABLE.targets[rows[i], h - 1] == PAD
-                    assert np.isnan(TABLE.returns[rows[i], h - 1])
                     continue
                 standard = (returns[i + h] - parameters.loc[i, h - 1]) / parameters.scale[i, h - 1]
                 level = stats.t.cdf(standard, parameters.nu[i, h - 1])
                 assert TABLE.targets[rows[i], h - 1] == int(level * 10) + FIRST_ID
-                assert TABLE.returns[rows[i], h - 1] == returns[i + h]
-                assert TABLE.target_sessions[rows[i], h - 1] == bars.sessions[i + h]
+            known = bars.sessions[i + H] if i + H < len(bars) else np.datetime64("9999-12-31")
+            assert TABLE.known_on[rows[i]] == known
 
 
 def test_the_newest_source_token_is_the_first_target_of_the_day_before() -> None:
@@ -97,7 +96,7 @@ def test_rows_between_never_include_a_target_after_the_end(first: int, last: int
             expected += bool(bars.sessions[i] >= start and bars.sessions[i + H] <= end)
     assert len(rows) == expected
     assert (TABLE.sessions[rows] >= start).all()
-    assert (TABLE.target_sessions[rows] <= end).all()
+    assert (TABLE.known_on[rows] <= end).all()
 
 
 def test_rows_between_leave_out_targets_that_are_not_known_yet() -> None:
@@ -114,7 +113,7 @@ def test_tokens_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> N
     assert TABLE.symbols[keep].tolist() == other.symbols[same].tolist()
     for name in SEEN:
         assert getattr(TABLE, name)[keep].tobytes() == getattr(other, name)[same].tobytes(), name
-    known, also = TABLE.target_sessions[:, -1] <= cutoff, other.target_sessions[:, -1] <= cutoff
+    known, also = TABLE.known_on <= cutoff, other.known_on <= cutoff
     assert TABLE.targets[known].tobytes() == other.targets[also].tobytes()
 
 
@@ -132,10 +131,10 @@ def test_the_halves_of_a_validation_block_share_no_return(first: int, purge: int
     early, late = TABLE.halves(sessions, sessions[first], purge=purge)
     assert (TABLE.sessions[np.r_[early, late]] >= sessions[first]).all()
     middle = (len(sessions) - first) // 2 + first
-    assert (TABLE.target_sessions[early] < sessions[middle]).all()
+    assert (TABLE.known_on[early] < sessions[middle]).all()
     assert (TABLE.sessions[late] >= sessions[min(middle + purge, len(sessions) - 1)]).all()
     if len(early) and len(late):
-        last = np.searchsorted(sessions, TABLE.target_sessions[early].max())
+        last = np.searchsorted(sessions, TABLE.known_on[early].max())
         assert np.searchsorted(sessions, TABLE.sessions[late].min()) - last - 1 == purge
 
 

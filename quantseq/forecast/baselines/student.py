@@ -136,6 +136,6 @@ class ReferenceForecaster(StudentForecaster):
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """See `StudentForecaster.parameters`."""
         return {
-            symbol: self.reference.parameters(symbol, one.har).first(horizon)
+            symbol: self.reference.parameters(symbol, one).first(horizon)
             for symbol, one in features(panel).items()
         }
