@@ -239,7 +239,7 @@ def test_splits_are_those_of_skfolio(
     assert blocks(like_skfolio(train, purge, expanding=expanding, test=test), days(n)) == expected
 
 
-@given(st.integers(30, 60), st.integers(70, 90), st.integers(0, 9), st.integers(0, 4))
+@given(st.integers(30, 60), st.integers(75, 90), st.integers(0, 9), st.integers(0, 4))
 @law
 def test_one_fold_between_dates_purges_the_earlier_block(
     train: int, validate: int, purge: int, embargo: int
