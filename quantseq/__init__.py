@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from quantseq.pipeline.demo import demo
     from quantseq.pipeline.forecasting import outlook
     from quantseq.pipeline.training import train_copy, train_price
-    from quantseq.trading.account import Costs
+    from quantseq.trading.costs import Costs
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Bars": "market.bars",
-    "Costs": "trading.account",
+    "Costs": "trading.costs",
     "ForecasterConfig": "forecast.networks",
     "Forecasts": "forecast.forecasts",
     "Panel": "market.bars",
