@@ -97,7 +97,7 @@ def backtest(
         If the panel lacks a symbol.
     """
     costs = costs or Costs()
-    return run(_prepare(panel, weights, costs, fill, start, end, trade), costs)
+    return run(prepare(panel, weights, costs, fill, start, end, trade), costs)
 
 
 def buy_and_hold(
@@ -169,7 +169,7 @@ def break_even_bps(
     from scipy.optimize import brentq
 
     costs = costs or Costs()
-    orders = _prepare(panel, weights, costs, fill, start, end, trade)
+    orders = prepare(panel, weights, costs, fill, start, end, trade)
     cash = (1 + costs.cash_rate / costs.periods) ** len(orders.sessions)
 
     def excess(bps: float) -> float:
@@ -186,16 +186,16 @@ def break_even_bps(
     return float(brentq(excess, 0.0, high, xtol=1e-6))
 
 
-def _prepare(
+def prepare(
     panel: Panel,
     weights: pd.DataFrame,
     costs: Costs,
     fill: Fill,
-    start: Any,
-    end: Any,
-    trade: Any,
+    start: Any = None,
+    end: Any = None,
+    trade: Any = None,
 ) -> Orders:
-    """Check everything, and move each decision to the session that fills it."""
+    """Check everything, and move each decision to the session that fills it; see `backtest`."""
     decided = _check(weights, costs.max_gross)
     mask = None if trade is None else _mask(trade, weights)
     sessions = panel.sessions
