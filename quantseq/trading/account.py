@@ -175,7 +175,8 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
     if (orders.target < 0).any():
         lend = costs.borrow_bps / 1e4 / costs.periods
     owe = interest + costs.financing_bps / 1e4 / costs.periods
-    holding_matters = bool(interest or lend or owe)
+    holding_matters, simple = bool(interest or lend or owe), costs.proportional
+    may_wait = not simple or orders.waiting is not None  # else no order is ever left open
     allowed = orders.wanted | orders.lapsed
     any_wanted: Flags = np.any(orders.wanted, axis=1)
     any_lapsed: Flags = np.any(orders.lapsed, axis=1)
@@ -242,7 +243,7 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
                 notional *= real
                 size *= real
             credit = (costs.max_gross - 1.0) * worth
-            if costs.proportional:
+            if simple:
                 total, net = size.sum(), notional.sum()
                 buys, sells = (total + net) / 2, (total - net) / 2
                 available, needed = cash + sells * (1 - rate) + credit, buys * (1 + rate)
@@ -251,7 +252,7 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
                 else:
                     share = max(available, 0.0) / needed
                     scaled += bool(any_wanted[k] and needed - available > DUST * worth)
-                    if sale_waits(orders, k, held, base, rest):
+                    if may_wait and sale_waits(orders, k, held, base, rest):
                         rest += np.where(order > 0, (1 - share) * order, 0.0)
                     order[:] = np.where(order > 0, share * order, order)
                     buys *= share
@@ -273,7 +274,7 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
                     rest[np.abs(rest) < orders.lot[k] * (1 - 1e-9)] = 0.0
             if due is not None:
                 completed += int((np.abs(order[due] * price[due]) > DUST).sum())
-            resting = bool(rest.any())
+            resting = may_wait and bool(rest.any())
             held = held + order
             turnover[k] = (buys + sells) / worth
             cost[k] += fee / last
