@@ -1,6 +1,7 @@
 """The documents are true: commands, tree, options, JSON keys and the Python example."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,9 @@ def test_every_make_target_exists() -> None:
         assert re.search(rf"^{target}:", makefile, re.M)
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/json.md", "data/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "ARCHITECTURE.md", "docs/json.md", "docs/policies.md", "data/README.md"]
+)
 def test_links_between_documents_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
@@ -79,6 +82,13 @@ def test_the_documented_keys_of_a_backtest_are_there(small_run: BacktestOutcome)
             value = result
             for name in names:
                 value = value[int(name)] if name.isdigit() else value[name]
+
+
+def test_generated_pages_are_what_the_registries_say() -> None:
+    pages = runpy.run_path(str(ROOT / "docs/generate.py"))["PAGES"]
+    for page, make in pages.items():
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert make() == text, f"run python docs/generate.py: {page} is old"
 
 
 def test_the_version_is_one() -> None:

@@ -4,6 +4,7 @@ Owns the wording of these two sections. Every figure comes from the run or from 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,15 +124,15 @@ def _rivals(run: Run) -> list[Block]:
     own = {"label": "Strategy", "metrics": (run.result.get("metrics") or {}).get("strategy")}
     rows, rules = [], []
     for one in (own, *rivals.values()):
-        known = one if isinstance(one, Mapping) else {}
-        figures = known.get("metrics") or {}
+        known = _mapping(one)
+        figures = _mapping(known.get("metrics"))
         turnover = words.number(known.get("turnover"), 1)
         label = str(known.get("label") or words.DASH)
         rows.append([label, *(figure(name, figures.get(name)) for name in names), turnover])
         rules.append([label, str(known.get("formula") or ""), str(known.get("source") or "")])
     turned = run.daily("turnover")
     rows[0][-1] = words.number(None if turned is None else turned.mean() * run.periods, 1)
-    low, high = ends((rivals.get("random_entry") or {}).get("sharpe_range"))
+    low, high = ends(_mapping(rivals.get("random_entry")).get("sharpe_range"))
     reading = "The same sessions, symbols, costs and fills, without any forecast."
     if low is not None and high is not None:
         reading += (
@@ -144,18 +145,26 @@ def _rivals(run: Run) -> list[Block]:
     return [Sheet("Against simple rules", reading, table, more)]
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _sources(run: Run) -> list[Block]:
     """Profit by symbol, side and cost."""
     parts = run.result.get("attribution")
-    if not isinstance(parts, list) or not all(isinstance(one, Mapping) for one in parts):
+    if (
+        not isinstance(parts, list)
+        or not parts
+        or not all(isinstance(one, Mapping) for one in parts)
+    ):
         return []
     kinds = [
         name
-        for name in (parts[0] if parts else {})
+        for name in parts[0]
         if name in ("symbol", "long", "short", "total") or any(one.get(name) for one in parts)
     ]
     rows = [
-        [str(one["symbol"]), *(words.percent(one.get(k), 2, sign=True) for k in kinds[1:])]
+        [str(one.get("symbol")), *(words.percent(one.get(k), 2, sign=True) for k in kinds[1:])]
         for one in parts
     ]
     sums = [sum(words.known(one.get(kind)) or 0.0 for one in parts) for kind in kinds[1:]]

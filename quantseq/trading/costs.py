@@ -10,7 +10,7 @@ n is the notional of an order, in units of the starting equity; rates in basis p
 - **Commission**: max(cost_bps·n, min_commission / capital) for every order that is filled.
 - **Half-spread**: half_spread_bps·n. Fill prices stay the market's; the spread is booked as a cost.
 - **Impact**: impact·σ·√(n·capital / V)·n, the square-root law [1]_ [2]_: σ is the daily volatility and
-  V the daily money volume, both over the `LIQUIDITY` sessions *before* the fill.
+  V the daily money volume, both over the 20 sessions *before* the fill (`LIQUIDITY`).
 - **Volume cap**: an order takes at most volume_cap·V in one session.
 - **Borrow**: borrow_bps a year on the value of shorts at the last close. **Interest**: cash_rate a
   year on equity minus longs where that is positive, so short proceeds earn nothing.

@@ -8,7 +8,7 @@ The rules, in their order
 1. **Slices.** A policy takes a position per symbol, in [−1, 1] times that symbol's 1/n of capital, n
    the number of distinct symbols forecast *so far*. ``cap`` bounds it; long-only makes shorts 0.
 2. **No forecast.** A symbol that is not forecast at a decision date, on a holiday of its exchange for
-   one, keeps its position for up to `PATIENCE` decision dates in a row: no opinion is no reason to
+   one, keeps its position for up to 5 decision dates in a row (`PATIENCE`): no opinion is no reason to
    trade. From the date after those its position is 0: no opinion for a week, no position. What is
    kept is the share of the slice, which the band sees as no move.
 3. **Band.** Inside the no-trade band around the target the last decision stands; from outside the
