@@ -195,7 +195,7 @@ def backtest(
             reports=where.reports,
             extra={
                 "seeds": {"run": chosen.seed},
-                "cost_bps": chosen.costs.cost_bps,
+                "cost_bps": chosen.costs.one_way_bps,
                 "fill": chosen.fill,
                 "gate": gate.fingerprint,
                 "model": None if model is None else model.describe(),
@@ -255,7 +255,7 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
 
 def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
     forecasts = evaluation.forecasts[OURS]
-    one_way = min(config.costs.cost_bps + config.costs.half_spread_bps, MOST_BPS)
+    one_way = min(config.costs.one_way_bps, MOST_BPS)
     policy = make_policy(config.policy.name, **{"cost_bps": one_way, **config.policy.parameters})
     weights = policy.weights(held_moments(forecasts, config.fill))
     trade = changed(weights)

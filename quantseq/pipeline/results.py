@@ -74,7 +74,7 @@ def judge(
         seed=config.seed,
         n_trials=max(1, record.n_trials()),
         trial_sharpes=record.trial_sharpes(),
-        cost_bps=config.costs.rate * 1e4,
+        cost_bps=config.costs.one_way_bps,
         periods=periods,
     )
     intervals = metric_intervals(net, seed=config.seed, periods=periods)

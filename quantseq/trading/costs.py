@@ -122,9 +122,14 @@ class Costs:
                 )
 
     @property
+    def one_way_bps(self) -> float:
+        """What every order pays in proportion to its notional, in basis points."""
+        return self.cost_bps + self.half_spread_bps
+
+    @property
     def rate(self) -> float:
-        """What every order pays in proportion to its notional, as a fraction."""
-        return (self.cost_bps + self.half_spread_bps) / 1e4
+        """The same as a fraction."""
+        return self.one_way_bps / 1e4
 
     @property
     def need_liquidity(self) -> bool:

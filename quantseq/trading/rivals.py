@@ -230,9 +230,7 @@ def run_rivals(
     index = pd.DatetimeIndex(weights.index)
     names: Sequence[str] = [str(name) for name in weights.columns]
     run: dict[str, Any] = {"costs": costs, "fill": fill}
-    close = pd.DataFrame(prices(panel, names)[1]).ffill().to_numpy()
-    rows = np.searchsorted(panel.sessions, index.to_numpy().astype("datetime64[D]"))
-    market = Market(close, rows, index, long_only=not (weights.to_numpy() < 0).any())
+    market = see(panel, weights)
 
     def played(name: str) -> BacktestResult:
         decided, moved = (pd.DataFrame(x, index, weights.columns) for x in DECIDE[name](market))
@@ -256,6 +254,15 @@ def run_rivals(
         name: Contest(rival, results[name], spread if name == "random_entry" else None)
         for name, rival in RIVALS.items()
     }
+
+
+def see(panel: Panel, weights: pd.DataFrame) -> Market:
+    """What rivals of a strategy with these weights look at."""
+    index = pd.DatetimeIndex(weights.index)
+    names = [str(name) for name in weights.columns]
+    close = pd.DataFrame(prices(panel, names)[1]).ffill().to_numpy()
+    rows = np.searchsorted(panel.sessions, index.to_numpy().astype("datetime64[D]"))
+    return Market(close, rows, index, long_only=not (weights.to_numpy() < 0).any())
 
 
 def random_entries(

@@ -1,5 +1,7 @@
 """Rivals: none sees the future, each by hand, and random entry keeps exposure and turnover."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from quantseq.trading.costs import Costs
 from quantseq.trading.luck import metric_intervals
 from quantseq.trading.measures import METRICS
 from quantseq.trading.policy import changed
-from quantseq.trading.rivals import RIVALS, random_entries, run_rivals
+from quantseq.trading.rivals import DECIDE, RIVALS, random_entries, run_rivals, see
 
 quick = settings(deadline=None, max_examples=6)
 FREE = Costs(cost_bps=0, borrow_bps=0)
@@ -41,18 +43,23 @@ def test_every_rival_runs_over_the_sessions_of_the_strategy(make_panel, random_w
 
 @quick
 @given(seed=st.integers(0, 10**6), long_only=st.booleans())
-def test_the_future_changes_no_rival(make_panel, random_weights, seed, long_only):
-    panel = make_panel(seed, 300, missing=0.1)
+def test_the_future_changes_no_rival(build, make_panel, random_weights, seed, long_only):
+    """Neither cutting it off nor prices that soar or crash on the very next session."""
+    panel = make_panel(seed, 300)
     weights = decided(panel, random_weights, seed, long_only)
-    k = 20
-    known = panel.until(weights.index[k])
-    whole = run_rivals(panel, weights, draws=1)
-    part = run_rivals(known, weights.iloc[: k + 1], draws=1)
-    for name in RIVALS:
-        if name != "random_entry" and (weights.iloc[: k + 1].to_numpy() < 0).any() != long_only:
-            np.testing.assert_array_equal(
-                whole[name].result.equity[:k], part[name].result.equity, err_msg=name
-            )
+    market, k = see(panel, weights), 20
+    until = panel.until(weights.index[k])
+    others = [until]
+    for factor in (50.0, 0.02):
+        closes = panel.matrix("close").copy()
+        closes[len(until.sessions) :] *= factor
+        others.append(build(closes, closes))
+    for other in others:
+        part = see(other, weights.iloc[: k + 1])
+        part = replace(part, long_only=market.long_only)
+        for name, decide in DECIDE.items():
+            for one, again in zip(decide(market), decide(part), strict=True):
+                np.testing.assert_array_equal(one[: k + 1], again, err_msg=name)
 
 
 def test_momentum_and_averages_by_hand(build, weights_of):
