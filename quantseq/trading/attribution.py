@@ -45,7 +45,7 @@ def attribute(result: BacktestResult) -> pd.DataFrame:
         table[name] = np.append(np.zeros(symbols), amount)
     table["total"] = table.sum(axis=1)
     table.index.name = "symbol"
-    return table
+    return table + 0.0  # no −0 for what was not charged
 
 
 def _profit(result: BacktestResult) -> tuple[Floats, Floats]:

@@ -114,7 +114,7 @@ def test_the_parts_of_the_profit_are_summed(with_result: Callable[..., Run]) -> 
         {"symbol": "A", "long": 0.3, "short": 0.0, "impact": 0.0, "commission": -0.1, "total": 0.2},
         {"symbol": "B", "long": 0.1, "short": 0.0, "impact": 0.0, "commission": 0.0, "total": 0.1},
     ]
-    sheet = doubt.tradable(with_result(attribution=parts)).blocks[1]
+    sheet = doubt.tradable(with_result(attribution=parts)).blocks[-1]
     assert isinstance(sheet, Sheet)
     assert list(sheet.table.headers) == ["", "long", "short", "commission", "total"]
     assert sheet.table.rows[-1][-1] == words.percent(0.3, 2, sign=True)
