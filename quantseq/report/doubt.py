@@ -27,6 +27,7 @@ from quantseq.report.page import (
     thinned,
 )
 from quantseq.report.run import Run
+from quantseq.trading.attribution import ACCOUNT
 from quantseq.trading.luck import psr
 from quantseq.trading.performance import METRICS, wealth
 
@@ -141,8 +142,14 @@ def _rivals(run: Run) -> list[Block]:
         )
     headers = ["", *(METRICS[name].label for name in names), "turnover a year"]
     table = Table(headers, rows, style="dense", strong=frozenset({0}))
-    more = Table(["rule", "formula", "source"], rules[1:], align="tww")
+    more = Table(
+        ["rule", "formula", "source"], rules[1:], "The rules and where they come from", "tww"
+    )
     return [Sheet("Against simple rules", reading, table, more)]
+
+
+def _amounts(part: Mapping[str, Any]) -> list[float]:
+    return [words.known(value) or 0.0 for value in part.values()]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -158,6 +165,7 @@ def _sources(run: Run) -> list[Block]:
         or not all(isinstance(one, Mapping) for one in parts)
     ):
         return []
+    parts = [one for one in parts if one.get("symbol") != ACCOUNT or any(_amounts(one))]
     kinds = [
         name
         for name in parts[0]
