@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from quantseq.pipeline.study import study_copy
     from quantseq.pipeline.toys import train_copy
     from quantseq.pipeline.training import train_price
-    from quantseq.trading.account import Costs
+    from quantseq.trading.costs import Costs
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Bars": "market.bars",
-    "Costs": "trading.account",
+    "Costs": "trading.costs",
     "ForecasterConfig": "forecast.networks",
     "Forecasts": "forecast.forecasts",
     "Panel": "market.bars",

@@ -14,8 +14,8 @@ from typing import Any, Self
 from quantseq.errors import ConfigError
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast.networks import ForecasterConfig
-from quantseq.trading.account import Costs
 from quantseq.trading.backtest import Fill
+from quantseq.trading.costs import Costs
 from quantseq.trading.policy import make_policy
 
 

@@ -1,6 +1,7 @@
 """The documents are true: commands, tree, options, JSON keys and the Python example."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,13 @@ def test_the_documented_keys_of_a_study_are_all_there_are(tmp_path: Path) -> Non
     result = study._write(tmp_path, {case: [run] for case in CASES}, seed=0, batches=1)
     (row,) = {tuple(row) for row in result["table"]}
     assert documented == set(result) - {"table"} | {f"table[].{name}" for name in row}
+
+
+def test_generated_pages_are_what_the_registries_say() -> None:
+    pages = runpy.run_path(str(ROOT / "docs/generate.py"))["PAGES"]
+    for page, make in pages.items():
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert make() == text, f"run python docs/generate.py: {page} is old"
 
 
 def test_the_version_is_one() -> None:

@@ -14,6 +14,7 @@ from quantseq.forecast.forecasts import Forecaster, Forecasts
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
+from quantseq.trading.holding import held_moments
 from quantseq.trading.policy import POLICIES, make_policy
 from tests.prices import forecast_bytes, loud_forecaster, opinionated, recent_prices, rewrite_after
 
@@ -121,7 +122,7 @@ def test_weights_do_not_see_the_future(
 ) -> None:
     policy, last = make_policy(name), pd.Timestamp(str(cutoff))
     plain, changed = (
-        policy.weights(one.forecasts["seq2seq"].fill_moments(fill)).loc[:last]
+        policy.weights(held_moments(one.forecasts["seq2seq"], fill)).loc[:last]
         for one in (evaluation, other)
     )
     assert plain.to_numpy().tobytes() == changed.to_numpy().tobytes()

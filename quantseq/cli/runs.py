@@ -66,12 +66,23 @@ def backtest(
         Path | None, typer.Option(help="TOML file; options given here win over it.")
     ] = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="Steps ahead [5].")] = None,
-    policy: Annotated[str | None, typer.Option(help="kelly, sign or vol_target [kelly].")] = None,
-    long_short: Annotated[bool, typer.Option("--long-short", help="Allow short positions.")] = (
-        False
-    ),
+    policy: Annotated[
+        str | None, typer.Option(help="How to trade; docs/policies.md lists them [kelly].")
+    ] = None,
+    long_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--long-only/--long-short", help="Allow short positions or not [the policy's]."
+        ),
+    ] = None,
     cost_bps: Annotated[
         float | None, typer.Option(min=0, help="Cost of traded notional, basis points [5].")
+    ] = None,
+    half_spread_bps: Annotated[
+        float | None, typer.Option(min=0, help="Half the spread, basis points [0].")
+    ] = None,
+    borrow_bps: Annotated[
+        float | None, typer.Option(min=0, help="Fee on shorts, basis points a year [50].")
     ] = None,
     fill: Annotated[
         str | None, typer.Option(help="Fill at the next session's open or close [open].")
@@ -129,9 +140,13 @@ def backtest(
             "min_train": min_train,
             "purge": purge,
         },
-        costs={"cost_bps": cost_bps},
+        costs={
+            "cost_bps": cost_bps,
+            "half_spread_bps": half_spread_bps,
+            "borrow_bps": borrow_bps,
+        },
         policy=policy,
-        policy_parameters={"long_only": False if long_short else None},
+        policy_parameters={"long_only": long_only},
     )
     prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
     outcome = run_backtest(

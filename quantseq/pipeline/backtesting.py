@@ -33,10 +33,13 @@ from quantseq.report.render import write_report
 from quantseq.report.run import Run
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.backtest import backtest as run_backtest
-from quantseq.trading.backtest import break_even_bps, buy_and_hold
+from quantseq.trading.backtest import break_even_bps
+from quantseq.trading.costs import MOST_BPS
+from quantseq.trading.holding import gap_loss, held_moments
 from quantseq.trading.luck import Verdict
 from quantseq.trading.performance import METRICS
 from quantseq.trading.policy import changed, make_policy
+from quantseq.trading.rivals import run_rivals
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ def backtest(
             extra={
                 "seeds": {"run": chosen.seed},
                 "allow_bad_data": allow_bad_data,
-                "cost_bps": chosen.costs.cost_bps,
+                "cost_bps": chosen.costs.one_way_bps,
                 "fill": chosen.fill,
                 "gate": gate.fingerprint,
                 "model": None if model is None else model.describe(),
@@ -260,20 +263,18 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
 
 
 def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
-    policy = make_policy(config.policy.name, **config.policy.parameters)
-    weights = policy.weights(evaluation.forecasts[OURS].fill_moments(config.fill))
+    forecasts = evaluation.forecasts[OURS]
+    one_way = min(config.costs.one_way_bps, MOST_BPS)
+    policy = make_policy(config.policy.name, **{"cost_bps": one_way, **config.policy.parameters})
+    weights = policy.weights(held_moments(forecasts, config.fill))
     trade = changed(weights)
     strategy = run_backtest(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
-    benchmark = buy_and_hold(
-        panel,
-        list(weights.columns),
-        strategy.sessions[0],
-        strategy.sessions[-1],
-        costs=config.costs,
-        fill=config.fill,
+    rivals = run_rivals(
+        panel, weights, costs=config.costs, fill=config.fill, trade=trade, seed=config.seed
     )
     even = break_even_bps(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
-    return Traded(weights, strategy, benchmark, even)
+    gap = gap_loss(panel, weights, forecasts, fill=config.fill)
+    return Traded(weights, strategy, rivals["buy_and_hold"].result, even, rivals, gap)
 
 
 def describe(outcome: BacktestOutcome) -> list[str]:

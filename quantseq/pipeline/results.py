@@ -1,5 +1,6 @@
 """What a backtest came to: scores, tests, verdict and tables, gathered into a `Run`."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +17,11 @@ from quantseq.report.run import Run
 from quantseq.seq2seq.gate import GateRecord
 from quantseq.trading import ledger
 from quantseq.trading.account import BacktestResult
+from quantseq.trading.attribution import attribute
+from quantseq.trading.holding import GapLoss
 from quantseq.trading.luck import Verdict, metric_intervals, psr, sharpe_per_session, verdict
 from quantseq.trading.performance import summarise
+from quantseq.trading.rivals import Contest
 
 OURS = "seq2seq"
 REFERENCE = "har-pooled-t"
@@ -25,12 +29,14 @@ REFERENCE = "har-pooled-t"
 
 @dataclass(frozen=True, eq=False)
 class Traded:
-    """Decisions, and what they and buy-and-hold earned over the same sessions."""
+    """Decisions, and what they and their rivals earned over the same sessions."""
 
     weights: pd.DataFrame
     strategy: BacktestResult
     benchmark: BacktestResult
     break_even: float | None
+    rivals: Mapping[str, Contest]
+    gap: GapLoss
 
 
 def judge(
@@ -69,7 +75,7 @@ def judge(
         seed=config.seed,
         n_trials=max(1, record.n_trials()),
         trial_sharpes=record.trial_sharpes(),
-        cost_bps=config.costs.cost_bps,
+        cost_bps=config.costs.one_way_bps,
         periods=periods,
     )
     intervals = metric_intervals(net, seed=config.seed, periods=periods)
@@ -101,7 +107,10 @@ def judge(
         "gate": asdict(gate),
         "break_even_bps": traded.break_even,
         "data_findings": as_rows(findings),
-        "notes": _notes(panel, traded.strategy, evaluation),
+        "rivals": {name: _rival(one, held, periods) for name, one in traded.rivals.items()},
+        "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
+        "overnight_gap": asdict(traded.gap),
+        "notes": _notes(panel, traded, evaluation),
     }
     run = Run(
         manifest,
@@ -111,6 +120,17 @@ def judge(
         _equity_frame(panel, traded),
     )
     return run, judged
+
+
+def _rival(contest: Contest, held: Any, periods: int) -> dict[str, Any]:
+    result = contest.result
+    return {
+        **asdict(contest.rival),
+        "metrics": dict(summarise(result.returns_net, benchmark=held, periods=periods)),
+        "turnover": float(result.turnover.mean()) * periods,
+        "costs": float(result.costs.mean()) * periods,
+        "sharpe_range": None if contest.sharpe_range is None else list(contest.sharpe_range),
+    }
 
 
 def forecast_quality(evaluation: Evaluation) -> dict[str, Any]:
@@ -186,11 +206,13 @@ def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
         "gross_exposure": frame["gross_exposure"].to_numpy(),
     }
     closes = panel.matrix("adj_close")[place]
+    columns |= {f"rival:{name}": one.result.returns_net for name, one in traded.rivals.items()}
     columns |= {f"close:{s}": closes[:, i] for i, s in enumerate(panel.symbols)}
     return pd.DataFrame(columns)
 
 
-def _notes(panel: Panel, strategy: BacktestResult, evaluation: Evaluation) -> list[str]:
+def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
+    strategy = traded.strategy
     forecast = set(evaluation.forecasts[OURS].symbols)
     notes = [
         f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was neither "
@@ -200,7 +222,11 @@ def _notes(panel: Panel, strategy: BacktestResult, evaluation: Evaluation) -> li
     ]
     counted = {
         "orders met no bar and waited for the symbol's next one": strategy.delayed_orders,
-        "orders were never filled for want of a bar": strategy.dropped_orders,
+        "orders were never filled, or not in full, for want of a bar, cash or volume": (
+            strategy.dropped_orders
+        ),
+        "rests of orders were filled when cash or volume had come": strategy.completed_orders,
+        "orders were cut by the volume": strategy.capped_orders,
         "positions were closed at their last price after 20 sessions without a bar": (
             strategy.liquidated
         ),
@@ -208,6 +234,11 @@ def _notes(panel: Panel, strategy: BacktestResult, evaluation: Evaluation) -> li
         "sessions had less cash than buys wanted; the buys were scaled": strategy.scaled_sessions,
     }
     notes += [f"{count} {what}." for what, count in counted.items() if count]
+    if np.isfinite(traded.gap.of_forecast):
+        notes.append(
+            f"{traded.gap.of_forecast:.0%} of the move that was forecast for the next session lies "
+            "before the fill and was lost to it."
+        )
     if strategy.ruined is not None:
         notes.append(f"The account was ruined on {strategy.ruined}; trading stopped there.")
     return notes

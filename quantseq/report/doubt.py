@@ -3,6 +3,9 @@
 Owns the wording of these two sections. Every figure comes from the run or from the trading room.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -24,6 +27,7 @@ from quantseq.report.page import (
     thinned,
 )
 from quantseq.report.run import Run
+from quantseq.trading.attribution import ACCOUNT
 from quantseq.trading.luck import psr
 from quantseq.trading.performance import METRICS, wealth
 
@@ -108,9 +112,75 @@ def tradable(run: Run) -> Section:
         _cost_reading(run),
         Table(["", "before", "after", "change"], rows, style="dense"),
     )
-    return Section(
-        "costs", "Is it tradable?", "", [Row("pair", [figures, _gross_and_net(gross, net)])]
+    blocks: list[Block] = [Row("pair", [figures, _gross_and_net(gross, net)])]
+    return Section("costs", "Is it tradable?", "", [*blocks, *_rivals(run), *_sources(run)])
+
+
+def _rivals(run: Run) -> list[Block]:
+    """Rules that need no forecast, over the same sessions at the same costs."""
+    rivals = run.result.get("rivals")
+    if not isinstance(rivals, Mapping) or not rivals:
+        return []
+    names = ("cagr", "volatility", "sharpe", "max_drawdown")
+    own = {"label": "Strategy", "metrics": (run.result.get("metrics") or {}).get("strategy")}
+    rows, rules = [], []
+    for one in (own, *rivals.values()):
+        known = _mapping(one)
+        figures = _mapping(known.get("metrics"))
+        turnover = words.number(known.get("turnover"), 1)
+        label = str(known.get("label") or words.DASH)
+        rows.append([label, *(figure(name, figures.get(name)) for name in names), turnover])
+        rules.append([label, str(known.get("formula") or ""), str(known.get("source") or "")])
+    turned = run.daily("turnover")
+    rows[0][-1] = words.number(None if turned is None else turned.mean() * run.periods, 1)
+    low, high = ends(_mapping(rivals.get("random_entry")).get("sharpe_range"))
+    reading = "The same sessions, symbols, costs and fills, without any forecast."
+    if low is not None and high is not None:
+        reading += (
+            f" Nine in ten random entries had a Sharpe ratio between {words.number(low, sign=True)} "
+            f"and {words.number(high, sign=True)}."
+        )
+    headers = ["", *(METRICS[name].label for name in names), "turnover a year"]
+    table = Table(headers, rows, style="dense", strong=frozenset({0}))
+    more = Table(
+        ["rule", "formula", "source"], rules[1:], "The rules and where they come from", "tww"
     )
+    return [Sheet("Against simple rules", reading, table, more)]
+
+
+def _amounts(part: Mapping[str, Any]) -> list[float]:
+    return [words.known(value) or 0.0 for value in part.values()]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sources(run: Run) -> list[Block]:
+    """Profit by symbol, side and cost."""
+    parts = run.result.get("attribution")
+    if (
+        not isinstance(parts, list)
+        or not parts
+        or not all(isinstance(one, Mapping) for one in parts)
+    ):
+        return []
+    parts = [one for one in parts if one.get("symbol") != ACCOUNT or any(_amounts(one))]
+    kinds = [
+        name
+        for name in parts[0]
+        if name in ("symbol", "long", "short", "total") or any(one.get(name) for one in parts)
+    ]
+    rows = [
+        [str(one.get("symbol")), *(words.percent(one.get(k), 2, sign=True) for k in kinds[1:])]
+        for one in parts
+    ]
+    sums = [sum(words.known(one.get(kind)) or 0.0 for one in parts) for kind in kinds[1:]]
+    rows.append(["all", *(words.percent(value, 2, sign=True) for value in sums)])
+    headers = ["", *(kind.replace("_", " ") for kind in kinds[1:])]
+    reading = "In percent of the starting equity; the parts sum to the total return."
+    table = Table(headers, rows, style="dense", strong=frozenset({len(rows) - 1}))
+    return [Sheet("Where the profit came from", reading, table)]
 
 
 def _cost_reading(run: Run) -> str:

@@ -10,16 +10,22 @@ The rules
   session is not filled. Equity is marked at every close and is 1 before the first session.
 - **Prices** are adjusted: dividends are reinvested, splits leave no trace.
 - **Size.** The order makes the position worth weight × equity, both at the fill price and before
-  costs; shares are fractional. Sales come first. When cash does not pay for all buys with their
-  costs, all buys shrink by one factor: cash never goes below 0 in a long-only book.
-- **Costs.** `Costs.cost_bps` of every traded notional. Per session on the state at the last close:
-  borrow on the value of shorts; interest on equity minus longs, so short proceeds earn nothing.
+  costs. Shares are fractional, or whole as counted on the day (`Costs.whole_shares`; reinvested
+  dividends then add fractions until the next order). Sales come first. When cash does not pay for all
+  buys with their costs, all buys shrink by one factor: with `Costs.max_gross` at 1 cash never goes
+  below 0 in a long-only book.
+- **Costs** are defined in `costs`. Holding is charged per session on the state at the last close.
 - **Missing bars.** A symbol without a bar keeps its last close. An order that meets no bar waits and
   is filled at the symbol's next one, sized by the equity of that session, unless a newer order for
   the symbol replaces it; a decision masked by `trade` is no order and replaces nothing. Late fills
   count in `BacktestResult.delayed_orders`, orders without any fill in ``dropped_orders``, replaced
   ones in neither.
-- **Delisting.** In the 20th session in a row without a bar (`account.LAPSE`) a position is closed at
+- **Rests.** What the volume cap cuts off an order stays open, and so does what a buy could not get
+  because the cash of a sale is still to come (the sale waits for a bar or for volume). A rest is
+  filled in shares as soon as bar, volume and cash are there, unless a newer order replaces it; such
+  fills count in ``completed_orders``. A buy that is short for any other reason, such as the costs of
+  being fully invested, is done with what it got.
+- **Delisting.** In the 20th session in a row without a bar (`orders.LAPSE`) a position is closed at
   its last price, with costs, and counted in ``liquidated``. Until the symbol has a bar again every
   order for it is void, waiting ones too. Nobody knows at the last bar that it is the last.
 - **Ruin.** When equity at a fill or a mark is 0 or less, everything is closed and the account ends:
@@ -35,15 +41,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError
-from quantseq.market.bars import Dates, Floats, Panel, as_date
-from quantseq.trading.account import LAPSE, MOST_BPS, BacktestResult, Costs, Orders, run
+from quantseq.market.bars import Dates, Panel, as_date
+from quantseq.trading.account import BacktestResult, run
+from quantseq.trading.costs import MOST_BPS, Costs
+from quantseq.trading.orders import Orders, make_orders
 
 __all__ = ["BacktestResult", "Costs", "backtest", "break_even_bps", "buy_and_hold"]
 
 Fill = Literal["open", "close"]
 
-GROSS_LIMIT = 1.0 + 1e-9
-"""Largest sum of absolute weights: leverage is not modelled, the rest is rounding."""
+ROUNDING = 1e-9
+"""What the absolute weights may sum to above `Costs.max_gross`."""
 
 
 def backtest(
@@ -64,7 +72,7 @@ def backtest(
         Bars of at least the symbols in `weights`. Its shared calendar is the calendar of the run.
     weights : DataFrame
         Index: decision dates, sorted, unique, each a session of the panel. Columns: symbols.
-        Portfolio weights without NaN, gross at most 1.
+        Portfolio weights without NaN, gross at most `Costs.max_gross`.
     costs : Costs, optional
         Defaults to ``Costs()``.
     fill : 'open' or 'close'
@@ -79,16 +87,17 @@ def backtest(
     Raises
     ------
     ConfigError
-        If the weights hold NaN, are not sorted and unique by date, name a symbol twice, or exceed a
-        gross of 1; or another parameter breaks its rule.
+        If the weights hold NaN, are not sorted and unique by date, name a symbol twice, or exceed
+        `Costs.max_gross`; or another parameter breaks its rule.
     NoDataError
-        If a decision date is no session of the panel.
+        If a decision date is no session of the panel, or volume matters and a symbol has none.
     NotEnoughDataError
         If no session is left to fill or to mark.
     SymbolNotFoundError
         If the panel lacks a symbol.
     """
-    return run(_prepare(panel, weights, fill, start, end, trade), costs or Costs())
+    costs = costs or Costs()
+    return run(prepare(panel, weights, costs, fill, start, end, trade), costs)
 
 
 def buy_and_hold(
@@ -120,9 +129,19 @@ def buy_and_hold(
     sessions = _span(panel, start, end)
     share = np.full((1, len(names)), 1 / max(len(names), 1))
     weights = pd.DataFrame(share, index=_timestamps(sessions[:1]), columns=names)
-    _check(weights)
-    orders = _orders(panel, weights, sessions, np.array([0]), None, fill, 0)
-    return run(replace(orders, of_start=True), costs or Costs())
+    costs = costs or Costs()
+    _check(weights, costs.max_gross)
+    orders = make_orders(
+        panel,
+        weights,
+        sessions,
+        np.array([0]),
+        None,
+        at_open=_at_open(fill),
+        unfilled=0,
+        costs=costs,
+    )
+    return run(replace(orders, of_start=True), costs)
 
 
 def break_even_bps(
@@ -149,7 +168,8 @@ def break_even_bps(
     """
     from scipy.optimize import brentq
 
-    orders, costs = _prepare(panel, weights, fill, start, end, trade), costs or Costs()
+    costs = costs or Costs()
+    orders = prepare(panel, weights, costs, fill, start, end, trade)
     cash = (1 + costs.cash_rate / costs.periods) ** len(orders.sessions)
 
     def excess(bps: float) -> float:
@@ -166,11 +186,17 @@ def break_even_bps(
     return float(brentq(excess, 0.0, high, xtol=1e-6))
 
 
-def _prepare(
-    panel: Panel, weights: pd.DataFrame, fill: Fill, start: Any, end: Any, trade: Any
+def prepare(
+    panel: Panel,
+    weights: pd.DataFrame,
+    costs: Costs,
+    fill: Fill,
+    start: Any = None,
+    end: Any = None,
+    trade: Any = None,
 ) -> Orders:
-    """Check everything, and move each decision to the session that fills it."""
-    decided = _check(weights)
+    """Check everything, and move each decision to the session that fills it; see `backtest`."""
+    decided = _check(weights, costs.max_gross)
     mask = None if trade is None else _mask(trade, weights)
     sessions = panel.sessions
     at = np.searchsorted(sessions, decided)
@@ -193,18 +219,25 @@ def _prepare(
     row = filled_at - int(np.searchsorted(sessions, span[0]))
     inside = (row >= 0) & (row < len(span))
     unfilled = int((row >= len(span)).sum())
-    return _orders(
+    return make_orders(
         panel,
         weights[inside],
         span,
         row[inside],
         mask if mask is None else mask[inside],
-        fill,
-        unfilled,
+        at_open=_at_open(fill),
+        unfilled=unfilled,
+        costs=costs,
     )
 
 
-def _check(weights: pd.DataFrame) -> Dates:
+def _at_open(fill: Fill) -> bool:
+    if fill not in ("open", "close"):
+        raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
+    return fill == "open"
+
+
+def _check(weights: pd.DataFrame, max_gross: float) -> Dates:
     """Check the weights; return their decision dates."""
     if weights.empty:
         raise ConfigError("The weights are empty. Decide at least one date for one symbol.")
@@ -237,11 +270,11 @@ def _check(weights: pd.DataFrame) -> Dates:
             "be a number; 0 means no position."
         )
     gross = np.abs(values).sum(axis=1)
-    if gross.max() > GROSS_LIMIT:
+    if gross.max() > max_gross + ROUNDING:
         row = int(np.argmax(gross))
         raise ConfigError(
             f"The absolute weights decided on {decided[row]} sum to {gross[row]:.6g}. They must not "
-            "exceed 1, leverage is not modelled; scale them down."
+            f"exceed {max_gross:g}; scale them down, or raise Costs.max_gross."
         )
     return decided
 
@@ -277,90 +310,3 @@ def _span(panel: Panel, start: Any, end: Any) -> Dates:
 
 def _timestamps(sessions: Dates) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(sessions.astype("datetime64[s]"))
-
-
-def _orders(
-    panel: Panel,
-    weights: pd.DataFrame,
-    span: Dates,
-    row: NDArray[np.int64],
-    mask: NDArray[np.bool_] | None,
-    fill: Fill,
-    unfilled: int,
-) -> Orders:
-    if fill not in ("open", "close"):
-        raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
-    symbols = tuple(str(name) for name in weights.columns)
-    first = int(np.searchsorted(panel.sessions, span[0]))
-    opened, close = (part[first : first + len(span)] for part in _prices(panel, symbols))
-    has_bar = np.isfinite(close)
-    if not has_bar.all():
-        close = pd.DataFrame(close).ffill().fillna(1.0).to_numpy()  # 1: never held, never traded
-        opened = np.where(has_bar, opened, close)
-    shape = close.shape
-    target, wanted = np.zeros(shape), np.zeros(shape, dtype=bool)
-    target[row] = weights.to_numpy(dtype=np.float64)
-    wanted[row] = True if mask is None else mask
-    late, lapsed = (np.zeros(shape, dtype=bool) for _ in range(2))
-    waiting = np.full(len(symbols), np.nan)
-    if not has_bar.all():
-        late, waiting = _wait(target, wanted, has_bar)
-        lapsed = _lapsed(has_bar)
-        target[lapsed] = 0.0
-    fill_at = opened if fill == "open" else close
-    return Orders(
-        symbols, span, fill_at, close, has_bar, target, wanted, late, lapsed, waiting, unfilled
-    )
-
-
-def _wait(
-    target: Floats, wanted: NDArray[np.bool_], has_bar: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], Floats]:
-    """Move each order without a bar to its symbol's next one, in place, unless a newer one replaces it.
-
-    Returns
-    -------
-    late : (D, S) bool
-        The orders that were moved.
-    waiting : (S,) float64
-        Weight of the newest order for which no bar came; NaN without one.
-    """
-    days = len(has_bar)
-    late, waiting = np.zeros_like(has_bar), np.full(has_bar.shape[1], np.nan)
-    at, symbol = np.nonzero(wanted & ~has_bar)  # by session, so that below the newer of two wins
-    bars = np.where(has_bar, np.arange(days, dtype=np.int32)[:, None], np.int32(days))
-    to = np.minimum.accumulate(bars[::-1], axis=0)[::-1][at, symbol]
-    weight = target[at, symbol]
-    wanted[at, symbol] = False
-    never = to == days
-    waiting[symbol[never]] = weight[never]
-    to, symbol, weight = to[~never], symbol[~never], weight[~never]
-    newest = ~wanted[to, symbol]  # else the bar has an order of its own
-    to, symbol, weight = to[newest], symbol[newest], weight[newest]
-    target[to, symbol] = weight
-    wanted[to, symbol] = late[to, symbol] = True
-    return late, waiting
-
-
-def _lapsed(has_bar: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where a symbol has had bars, but none in the last `LAPSE` sessions: (D, S)."""
-    day = np.arange(len(has_bar), dtype=np.int32)[:, None]
-    last = np.maximum.accumulate(np.where(has_bar, day, np.int32(-1)), axis=0)
-    lapsed: NDArray[np.bool_] = (last >= 0) & (day - last >= LAPSE)
-    return lapsed
-
-
-def _prices(panel: Panel, symbols: Sequence[str]) -> tuple[Floats, Floats]:
-    """Adjusted opens and closes on the panel's calendar, NaN without a bar: each (D, S).
-
-    The same numbers as ``panel.select(symbols).adjusted()``, without building bars again.
-    """
-    days = len(panel.sessions)
-    opened, close = (np.full((len(symbols), days), np.nan) for _ in range(2))
-    for row, symbol in enumerate(symbols):
-        bars = panel[symbol]
-        every = len(bars) == days
-        at = slice(None) if every else np.searchsorted(panel.sessions, bars.sessions)
-        opened[row, at] = bars.open * (bars.adj_close / bars.close)
-        close[row, at] = bars.adj_close
-    return np.ascontiguousarray(opened.T), np.ascontiguousarray(close.T)

@@ -160,7 +160,7 @@ def make_sample(returns: Any, benchmark: Any, risk_free: float, periods: int) ->
     if len(other) != len(values) or (both and not returns.index.equals(benchmark.index)):
         raise ConfigError(
             f"The returns cover {len(values)} sessions and the benchmark {len(other)}, or not the same "
-            "ones. Backtest both on one panel and one span."
+            "ones. Backtest both on one panel and one span, or bring them together with performance.align."
         )
     return Sample(values, other, risk_free / periods, periods)
 

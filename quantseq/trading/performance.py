@@ -4,6 +4,7 @@ Owns the tables that people read. The figures themselves are defined in `measure
 how returns came about, or how a table is drawn.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from quantseq.trading.measures import (
 
 __all__ = [
     "METRICS",
+    "Aligned",
     "Metric",
+    "align",
     "drawdown_table",
     "drawdowns",
     "monthly_table",
@@ -61,6 +64,78 @@ def summarise(
     """
     sample = make_sample(returns, benchmark, risk_free, periods)
     return {name: metric.of(sample) for name, metric in METRICS.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Two return series over the same intervals, and what was left out to get there.
+
+    Attributes
+    ----------
+    returns, benchmark : Series
+        Simple returns over the same intervals, labelled by their last session.
+    merged : int
+        Sessions of either that were compounded into a longer interval, because the other was closed.
+    dropped_returns, dropped_benchmark : int
+        Sessions of each outside the common span.
+    """
+
+    returns: pd.Series
+    benchmark: pd.Series
+    merged: int
+    dropped_returns: int
+    dropped_benchmark: int
+
+
+def align(returns: pd.Series, benchmark: pd.Series) -> Aligned:
+    """Bring two calendars together on return intervals: sessions of one alone are compounded.
+
+    Dropping the sessions that only one has would lose its return of those days, so both are compounded
+    from each common session to the next. A return whose interval starts before the first common
+    session is dropped unless both series start with that session; sessions after the last common one
+    are dropped. Every session is either in an interval or counted.
+
+    Parameters
+    ----------
+    returns, benchmark : Series
+        Simple returns per session, indexed by date, increasing.
+
+    Raises
+    ------
+    ConfigError
+        If an index is not increasing, a return is not finite or below −1, or no interval is common.
+    """
+    own, other = _dated(returns, "returns"), _dated(benchmark, "benchmark returns")
+    common = own.index.intersection(other.index)
+    starts_alike = len(common) > 0 and own.index[0] == other.index[0] == common[0]
+    ends = common if starts_alike else common[1:]
+    if not len(ends):
+        raise ConfigError(
+            f"The returns ({len(own)} sessions) and the benchmark ({len(other)} sessions) share "
+            f"{len(common)} sessions: no common interval. Give a benchmark over the same span."
+        )
+    parts, dropped, merged = [], [], 0
+    for series in (own, other):
+        first = series.index.searchsorted(common[0], "left" if starts_alike else "right")
+        inside = series.iloc[int(first) :].loc[: common[-1]]
+        place = np.searchsorted(ends, inside.index)
+        growth = np.multiply.reduceat(
+            (1 + inside).to_numpy(), np.searchsorted(place, np.arange(len(ends)))
+        )
+        parts.append(pd.Series(growth - 1, ends, name=series.name))
+        dropped.append(len(series) - len(inside))
+        merged += len(inside) - len(ends)
+    return Aligned(parts[0], parts[1], merged, dropped[0], dropped[1])
+
+
+def _dated(values: pd.Series, what: str) -> "pd.Series[float]":
+    index = pd.DatetimeIndex(values.index)
+    if not (index.is_monotonic_increasing and index.is_unique):
+        raise ConfigError(
+            f"The {what} must be indexed by increasing dates without repeats. Sort them and drop "
+            "duplicates."
+        )
+    return pd.Series(checked(values, what), index, name=values.name)
 
 
 def drawdown_table(returns: Any, *, worst: int = 10) -> pd.DataFrame:

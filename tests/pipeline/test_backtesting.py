@@ -28,6 +28,8 @@ from quantseq.pipeline.backtesting import (
 from quantseq.pipeline.manifest import _free
 from quantseq.trading.backtest import buy_and_hold
 from quantseq.trading.ledger import read
+from quantseq.trading.performance import METRICS
+from quantseq.trading.rivals import RIVALS
 
 SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
 
@@ -73,6 +75,22 @@ def test_the_benchmark_starts_at_the_same_fill(
     np.testing.assert_array_equal(held.sessions, traded.sessions)
     again = buy_and_hold(small_panel, ["IBM", "MSFT"], traded.sessions[0], traded.sessions[-1])
     np.testing.assert_array_equal(again.returns_net, held.returns_net)
+
+
+def test_rivals_attribution_and_gap_are_stored_and_agree(small_run: BacktestOutcome) -> None:
+    result, equity = small_run.run.result, small_run.run.equity
+    assert list(result["rivals"]) == list(RIVALS)
+    for name, one in result["rivals"].items():
+        sharpe = METRICS["sharpe"](equity[f"rival:{name}"])
+        assert sharpe == pytest.approx(one["metrics"]["sharpe"], rel=1e-12)
+    np.testing.assert_array_equal(equity["rival:buy_and_hold"], equity["buy_and_hold"])
+    total = sum(one["total"] for one in result["attribution"])
+    assert total == pytest.approx(result["metrics"]["strategy"]["total_return"], abs=1e-12)
+    assert 0 < result["overnight_gap"]["of_forecast"] < 1
+    assert any("before the fill" in note for note in result["notes"])
+    page = small_run.report.read_text()
+    assert "Against simple rules" in page
+    assert "Where the profit came from" in page
 
 
 def test_every_backtest_stands_in_the_ledger(small_run: BacktestOutcome) -> None:

@@ -1,5 +1,6 @@
 """From a file and options to one configuration."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,27 @@ def test_the_mapping_round_trips() -> None:
     assert RunConfig.from_mapping(config.to_mapping()) == config
 
 
+def test_every_term_and_policy_comes_from_the_file_and_survives_json(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        "[costs]\nhalf_spread_bps = 2\nimpact = 1\nvolume_cap = 0.05\nwhole_shares = true\n"
+        "capital = 100000\nfinancing_bps = 150\nmin_commission = 1.0\n"
+        '[policy]\nname = "blend"\n[policy.parameters]\nparts = ["kelly", "rank"]\n'
+        'band = "cost"\ncvar_cap = 0.03\n'
+    )
+    config = resolve_config(path, costs={"cost_bps": 3.0})
+    assert config.costs.one_way_bps == 5.0
+    assert config.costs.whole_shares is True
+    again = json.loads(json.dumps(config.to_mapping()))
+    assert RunConfig.from_mapping(again) == config
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "[costs]\nwhole_shares = 1",
+        "[costs]\nvolume_cap = 2.0",
+        '[policy]\nname = "blend"\n[policy.parameters]\nparts = ["kelly"]',
         'policy = "kelly"',
         "forecaster = 3",
         'num_paths = "a"',

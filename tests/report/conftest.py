@@ -1,7 +1,7 @@
 """A realistic run: four real stocks, a volatility rule, EWMA forecasts, the real engine."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from scipy import stats
 
 from quantseq.market.bars import Bars, Panel
 from quantseq.report.run import Run
+from quantseq.trading.attribution import attribute
 from quantseq.trading.backtest import Costs, backtest, break_even_bps, buy_and_hold
 from quantseq.trading.luck import metric_intervals, verdict
 from quantseq.trading.performance import summarise
+from quantseq.trading.rivals import run_rivals
 
 SAMPLE = Path(__file__).parents[2] / "quantseq" / "market" / "sample"
 SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
@@ -186,6 +188,16 @@ def build_run() -> Run:
         "forecast": _scores(forecasts),
         "gate": {"passed": True, "score": 0.9985, "bar": 0.995, "cached": True},
         "break_even_bps": break_even_bps(panel, decided, costs=costs, end=END),
+        "rivals": {
+            name: {
+                **asdict(one.rival),
+                "metrics": summarise(one.result.returns_net),
+                "turnover": one.result.turnover.mean() * 252,
+                "sharpe_range": one.sharpe_range,
+            }
+            for name, one in run_rivals(panel, decided, costs=costs, draws=3).items()
+        },
+        "attribution": attribute(held).reset_index().to_dict("records"),
         "notes": ["The universe was chosen in 2013 by surviving: both sides profit from that."],
     }
     manifest = {

@@ -88,3 +88,41 @@ def test_turnover_is_optional(run: Run) -> None:
     assert isinstance(row, Row)
     assert isinstance(row.blocks[0], Sheet)
     assert row.blocks[0].reading.startswith(words.bps(5.0))
+
+
+def _titles(run: Run) -> list[str]:
+    return [block.title for block in doubt.tradable(run).blocks if isinstance(block, Sheet)]
+
+
+def test_the_rivals_stand_beside_the_strategy(with_result: Callable[..., Run]) -> None:
+    figures = {"cagr": 0.1, "volatility": 0.2, "sharpe": None, "max_drawdown": -0.3}
+    rivals = {
+        "equal_weight": {"label": "Equal weight", "formula": "1/n", "metrics": figures},
+        "random_entry": {"label": "Random", "metrics": {}, "sharpe_range": [-0.4, 0.6]},
+    }
+    sheet = doubt.tradable(with_result(rivals=rivals)).blocks[1]
+    assert isinstance(sheet, Sheet)
+    assert [str(row[0]) for row in sheet.table.rows] == ["Strategy", "Equal weight", "Random"]
+    assert sheet.table.rows[1][3] == words.DASH
+    assert "between −0.40 and +0.60" in sheet.reading
+    assert sheet.more is not None
+    assert sheet.more.rows[0][1] == "1/n"
+
+
+def test_the_parts_of_the_profit_are_summed(with_result: Callable[..., Run]) -> None:
+    parts = [
+        {"symbol": "A", "long": 0.3, "short": 0.0, "impact": 0.0, "commission": -0.1, "total": 0.2},
+        {"symbol": "B", "long": 0.1, "short": 0.0, "impact": 0.0, "commission": 0.0, "total": 0.1},
+    ]
+    sheet = doubt.tradable(with_result(attribution=parts)).blocks[-1]
+    assert isinstance(sheet, Sheet)
+    assert list(sheet.table.headers) == ["", "long", "short", "commission", "total"]
+    assert sheet.table.rows[-1][-1] == words.percent(0.3, 2, sign=True)
+
+
+@pytest.mark.parametrize("broken", [None, {}, [], "x", [1], {"random_entry": 1}])
+def test_old_or_broken_runs_show_no_such_tables(
+    with_result: Callable[..., Run], broken: object
+) -> None:
+    titles = _titles(with_result(rivals=broken, attribution=broken))
+    assert "Where the profit came from" not in titles

@@ -30,7 +30,12 @@ HEADINGS = {
     "luck": ("Is it luck?", ["Sharpe ratio against buy-and-hold's, with its 95 % interval"]),
     "costs": (
         "Is it tradable?",
-        ["Before and after costs", "Growth of 1.00 before and after costs, log scale"],
+        [
+            "Before and after costs",
+            "Growth of 1.00 before and after costs, log scale",
+            "Against simple rules",
+            "Where the profit came from",
+        ],
     ),
     "forecast": (
         "Did the forecast earn it?",

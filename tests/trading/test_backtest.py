@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError, SymbolNotFoundError
 from quantseq.market.bars import Panel
-from quantseq.trading.backtest import Costs, _prices, backtest, break_even_bps, buy_and_hold
+from quantseq.trading.backtest import Costs, backtest, break_even_bps, buy_and_hold
+from quantseq.trading.orders import prices as _prices
 from quantseq.trading.policy import changed
 
 FREE = Costs(cost_bps=0, borrow_bps=0)
@@ -158,6 +159,29 @@ def test_more_cost_never_pays(make_panel, random_weights, seed, fill, bps):
     assert (high <= low * (1 + 1e-12)).all()
 
 
+@quick
+@given(seed=st.integers(0, 10**6), fill=st.sampled_from(FILLS), long_only=st.booleans())
+def test_perfect_foresight_from_fill_to_fill_is_an_upper_bound(
+    make_panel, random_weights, weights_of, seed, fill, long_only
+):
+    """All money in the symbol that moves most until the next fill: nobody can earn more."""
+    panel = make_panel(seed, symbols=4)
+    opens, closes = arrays(panel)
+    prices = opens if fill == "open" else closes
+    ends = np.vstack([prices[2:], closes[-1:]])  # the last position is held to the last close
+    moves = ends / prices[1:] - 1
+    best = np.zeros((20, 4))
+    for t, move in enumerate(moves):
+        pick = int(np.argmax(move if long_only else np.abs(move)))
+        best[t, pick] = max(np.sign(move[pick]), 0.0 if long_only else -1.0)
+    foresight = backtest(panel, weights_of(panel, best), costs=FREE, fill=fill)
+    gained = moves.max(axis=1) if long_only else np.abs(moves).max(axis=1)
+    bound = np.prod(1 + np.maximum(gained, 0))
+    assert foresight.equity[-1] == pytest.approx(bound, rel=1e-12)
+    other = backtest(panel, random_weights(panel, seed, long_only), costs=FREE, fill=fill)
+    assert other.equity[-1] <= bound * (1 + 1e-12)
+
+
 def test_an_unused_symbol_changes_nothing(make_panel, random_weights):
     panel = make_panel(3)
     weights = random_weights(panel.select(["S0", "S1"]), 3)
@@ -302,7 +326,7 @@ def test_bad_weights_are_named(make_panel, random_weights):
         (good.astype(object).replace(0.0, "x"), ConfigError, "no number"),
         (good.iloc[::-1], ConfigError, "increasing"),
         (good.iloc[[0, 0]], ConfigError, "increasing"),
-        (good * 1.5, ConfigError, "must not exceed 1"),
+        (good * 1.5, ConfigError, "must not exceed 1; scale"),
         (good.iloc[:0], ConfigError, "empty"),
         (good.set_axis(["S0", "S1", "S1"], axis=1), ConfigError, "'S1' twice"),
         (good.set_axis(list("abcdefghijklmnopqrst")), ConfigError, "no date"),

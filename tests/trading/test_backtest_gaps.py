@@ -55,11 +55,16 @@ def test_every_fill_has_a_bar_and_an_order_decided_since_the_last_one(
     result = backtest(panel, weights, fill=fill, trade=mask)
     bars = np.isfinite(panel.matrix("close"))[1:]
     ordered = mask.to_numpy()[:-1]  # row k: filled in session k of the result at the earliest
+    rests = 0
     for k, s in np.argwhere(result.traded):
         assert bars[k, s]
         before = np.flatnonzero(bars[:k, s])
         since = before[-1] + 1 if len(before) else 0
-        assert ordered[since : k + 1, s].any()  # decided after the last bar, not filled before
+        if not ordered[since : k + 1, s].any():  # not decided after the last bar: a buy's rest
+            assert result.traded[k, s] > 0
+            rests += 1
+    assert rests >= result.completed_orders
+    assert rests == 0 or result.scaled_sessions
 
 
 def test_an_order_without_a_bar_waits_for_the_next_one(build, weights_of):
@@ -73,6 +78,52 @@ def test_an_order_without_a_bar_waits_for_the_next_one(build, weights_of):
     assert (result.delayed_orders, result.dropped_orders, result.carried) == (1, 0, 2)
     early = backtest(panel, weights, costs=FREE, trade=changed(weights), end=panel.sessions[3])
     assert (early.delayed_orders, early.dropped_orders) == (0, 1)
+
+
+def switch(build, weights_of, days: int, back: int | None, last: float = 10.0):
+    """All in S0, then all in S1; S0 has no bar from session 2 on until `back`."""
+    closes = np.full((days, 3), 10.0)
+    closes[2:back, 0] = np.nan
+    if back is not None:
+        closes[back:, 0] = last
+    panel = build(closes[:, [2, 0, 1]], closes[:, [2, 0, 1]])  # the fixture's S0 is always there
+    weights = weights_of(panel, [[0.0, 1.0, 0.0]] + [[0.0, 0.0, 1.0]] * (days - 1))
+    return panel, weights, changed(weights)
+
+
+def test_a_buy_that_waits_for_the_cash_of_a_sale_is_made_up(build, weights_of):
+    """The defect: the sale met no bar, the buy shrank to nothing, and no later decision changed."""
+    panel, weights, trade = switch(build, weights_of, 7, 4)
+    result = backtest(panel, weights, costs=FREE, trade=trade)
+    np.testing.assert_allclose(result.weights["S1"], [1, 1, 1, 0, 0, 0])
+    np.testing.assert_allclose(result.weights["S2"], [0, 0, 0, 1, 1, 1])
+    assert (result.completed_orders, result.delayed_orders, result.dropped_orders) == (1, 1, 0)
+    assert result.scaled_sessions == 1
+    cheaper, _, _ = switch(build, weights_of, 7, 4, last=5.0)
+    half = backtest(cheaper, weights, costs=FREE, trade=trade)
+    np.testing.assert_allclose(half.shares[-1, 2], 0.05)  # the sale brought only half
+    costly = backtest(panel, weights, trade=trade)
+    assert costly.equity[-1] == pytest.approx((1 - 5e-4) / 1.0005 / 1.0005)
+    assert (costly.cash >= 0).all()
+
+
+def test_a_rest_is_dropped_for_a_newer_order_or_the_end_and_bought_after_a_liquidation(
+    build, weights_of
+):
+    panel, weights, trade = switch(build, weights_of, 7, 6)
+    early = backtest(panel, weights, costs=FREE, trade=trade, end=panel.sessions[4])
+    assert (early.completed_orders, early.dropped_orders) == (0, 2)  # the sale and the buy
+    newer = weights.copy()
+    newer.iloc[3:, 2] = 0.0
+    result = backtest(panel, newer, costs=FREE, trade=changed(newer))
+    assert (result.shares[:, 2] == 0).all()
+    assert result.completed_orders == 0
+    panel, weights, trade = switch(build, weights_of, 30, None)
+    gone = backtest(panel, weights, costs=FREE, trade=trade)
+    assert gone.liquidated == 1
+    assert gone.completed_orders == 1
+    bought = int(np.flatnonzero(gone.traded[:, 2])[0])
+    assert bought == np.flatnonzero(gone.traded[:, 1])[1]  # as soon as there was cash
 
 
 def test_a_newer_order_replaces_the_waiting_one(build, weights_of):

@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError
 from quantseq.trading.performance import (
     METRICS,
+    align,
     drawdown_table,
     drawdowns,
     monthly_table,
@@ -16,6 +19,7 @@ from quantseq.trading.performance import (
     summarise,
 )
 
+quick = settings(deadline=None, max_examples=30)
 DAYS = pd.bdate_range("2020-01-30", periods=300)
 RETURNS = pd.Series(np.random.default_rng(0).normal(0.0005, 0.01, 300), index=DAYS)
 
@@ -84,3 +88,46 @@ def test_rolling_is_blank_until_the_window_is_full():
     for name in ("sharp", "beta"):
         with pytest.raises(ConfigError, match="no rolling figure"):
             rolling(name, RETURNS)
+
+
+@quick
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.5, 0.8, 1.0]))
+def test_aligned_returns_compound_to_what_each_earned(seed, share):
+    """Every session is in an interval or counted, and no return of a common span is lost."""
+    rng = np.random.default_rng(seed)
+    days = pd.bdate_range("2020-01-01", periods=40)
+    own, other = (
+        pd.Series(rng.normal(0, 0.02, 40), days)[rng.random(40) < share] for _ in range(2)
+    )
+    common = own.index.intersection(other.index)
+    if len(common) < 2:
+        return
+    both = align(own, other)
+    np.testing.assert_array_equal(both.returns.index, both.benchmark.index)
+    kept = len(both.returns)
+    total = len(own) + len(other)
+    assert 2 * kept + both.merged + both.dropped_returns + both.dropped_benchmark == total
+    whole = own.index[0] == other.index[0]
+    for found, series in ((both.returns, own), (both.benchmark, other)):
+        span = series.loc[common[0] : common[-1]]
+        span = span if whole else span.iloc[1:]
+        assert np.prod(1 + found) == pytest.approx(np.prod(1 + span))
+    if share == 1.0:
+        pd.testing.assert_series_equal(both.returns, own, check_freq=False)
+
+
+def test_a_holiday_of_one_exchange_is_compounded_not_dropped():
+    days = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-06"])
+    own = pd.Series([0.1, 0.1, 0.1, 0.1], days)
+    other = pd.Series([0.2, 0.2, 0.2], days[[0, 2, 3]])
+    both = align(own, other)
+    np.testing.assert_allclose(both.returns, [0.1, 0.21, 0.1])
+    np.testing.assert_allclose(both.benchmark, [0.2, 0.2, 0.2])
+    assert (both.merged, both.dropped_returns, both.dropped_benchmark) == (1, 0, 0)
+    late = align(own, other.iloc[1:])
+    np.testing.assert_allclose(late.returns, [0.1])  # the benchmark's first interval is unknown
+    assert (late.dropped_returns, late.dropped_benchmark) == (3, 1)
+    with pytest.raises(ConfigError, match="no common interval"):
+        align(own, other.set_axis(other.index + pd.Timedelta(days=90)))
+    with pytest.raises(ConfigError, match="increasing dates"):
+        align(own.iloc[::-1], other)

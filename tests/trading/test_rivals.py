@@ -1,0 +1,152 @@
+"""Rivals: none sees the future, each by hand, and random entry keeps exposure and turnover."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantseq.trading.backtest import backtest, buy_and_hold
+from quantseq.trading.costs import Costs
+from quantseq.trading.luck import metric_intervals
+from quantseq.trading.measures import METRICS
+from quantseq.trading.policy import changed
+from quantseq.trading.rivals import DECIDE, RIVALS, random_entries, run_rivals, see
+
+quick = settings(deadline=None, max_examples=6)
+FREE = Costs(cost_bps=0, borrow_bps=0)
+
+
+def decided(panel, random_weights, seed, long_only=True, first=260):
+    return random_weights(panel, seed, long_only).iloc[first:]
+
+
+def test_every_rival_runs_over_the_sessions_of_the_strategy(make_panel, random_weights):
+    panel = make_panel(1, 330, missing=0.1)
+    weights = decided(panel, random_weights, 2)
+    strategy = backtest(panel, weights)
+    found = run_rivals(panel, weights, draws=3)
+    assert list(found) == list(RIVALS)
+    for name, one in found.items():
+        assert one.rival.name == name
+        assert one.rival.label
+        assert one.rival.formula
+        assert one.rival.source
+        np.testing.assert_array_equal(one.result.sessions, strategy.sessions)
+        assert one.result.terms == strategy.terms
+        assert (one.result.weights >= -1e-15).all(axis=None)
+    held = buy_and_hold(panel, start=strategy.sessions[0], end=strategy.sessions[-1])
+    np.testing.assert_array_equal(found["buy_and_hold"].result.equity, held.equity)
+
+
+@quick
+@given(seed=st.integers(0, 10**6), long_only=st.booleans())
+def test_the_future_changes_no_rival(build, make_panel, random_weights, seed, long_only):
+    """Neither cutting it off nor prices that soar or crash on the very next session."""
+    panel = make_panel(seed, 300)
+    weights = decided(panel, random_weights, seed, long_only)
+    market, k = see(panel, weights), 20
+    until = panel.until(weights.index[k])
+    others = [until]
+    for factor in (50.0, 0.02):
+        closes = panel.matrix("close").copy()
+        closes[len(until.sessions) :] *= factor
+        others.append(build(closes, closes))
+    for other in others:
+        part = see(other, weights.iloc[: k + 1])
+        part = replace(part, long_only=market.long_only)
+        for name, decide in DECIDE.items():
+            for one, again in zip(decide(market), decide(part), strict=True):
+                np.testing.assert_array_equal(one[: k + 1], again, err_msg=name)
+
+
+def test_momentum_and_averages_by_hand(build, weights_of):
+    """S0 rises all the time, S1 falls: long the first, out of the second or short of it."""
+    days = 300
+    closes = np.column_stack([1.01 ** np.arange(days), 0.99 ** np.arange(days)]) * 50
+    panel = build(closes, closes)
+    long = weights_of(panel, np.full((40, 2), 0.5), first=255)
+    both = long.copy()
+    both.iloc[0, 0] = -0.5
+    for name in ("momentum_12m", "moving_averages"):
+        held = run_rivals(panel, long, costs=FREE, draws=1)[name].result
+        assert (held.shares[:, 1] == 0).all()
+        assert held.weights["S0"].iloc[0] == pytest.approx(0.5, rel=0.01)
+        short = run_rivals(panel, both, costs=FREE, draws=1)[name].result
+        assert (short.shares[:, 1] < 0).all()
+        assert len(held.fills) == 1  # a signal that stays trades once
+    early = weights_of(panel, np.full((40, 2), 0.5), first=100)
+    young = run_rivals(panel, early, costs=FREE, draws=1)
+    assert young["momentum_12m"].result.fills.empty  # no twelve months of history yet
+    assert young["moving_averages"].result.fills.empty
+
+
+def test_the_ewma_target_by_hand(make_panel, weights_of):
+    panel = make_panel(3, 120, symbols=1)
+    weights = weights_of(panel, np.ones((30, 1)), first=80)
+    result = run_rivals(panel, weights, costs=FREE, draws=1)["ewma_vol_target"].result
+    returns = np.diff(np.log(panel["S0"].adj_close))[:80]
+    decay = 0.94 ** np.arange(80)[::-1]
+    deviation = np.sqrt((decay * returns**2).sum() / decay.sum() * 252)
+    target = 0.15 / deviation
+    assert result.traded[0, 0] * result.fill_prices[0, 0] == pytest.approx(target - 0.1)
+
+
+def test_equal_weight_is_restored_once_a_month(make_panel, weights_of):
+    panel = make_panel(4, 70, symbols=2)
+    weights = weights_of(panel, np.full((69, 2), 0.5))
+    result = run_rivals(panel, weights, costs=FREE, draws=1)["equal_weight"].result
+    months = pd.DatetimeIndex(weights.index).to_period("M").nunique()
+    assert result.fills["session"].nunique() == months
+
+
+@quick
+@given(seed=st.integers(0, 10**6))
+def test_random_entry_keeps_exposure_and_turnover(make_panel, random_weights, seed):
+    panel = make_panel(seed, 60)
+    weights = random_weights(panel, seed)
+    weights.iloc[10:20] = weights.iloc[10].to_numpy()
+    trade = changed(weights)
+    for one, mask in random_entries(weights, trade, seed=seed, draws=5):
+        assert sorted(one.sum(axis=1)) == sorted(weights.sum(axis=1))
+        ring = np.abs(weights.to_numpy() - np.roll(weights.to_numpy(), 1, axis=0)).sum()
+        moved = np.abs(one.to_numpy() - np.roll(one.to_numpy(), 1, axis=0)).sum()
+        assert moved == pytest.approx(ring)
+        pd.testing.assert_frame_equal(changed(one) | mask, mask)  # every move is traded
+        assert mask.to_numpy().sum() <= trade.to_numpy().sum() + 2 * weights.shape[1]
+    again = random_entries(weights, trade, seed=seed, draws=5)
+    first = random_entries(weights, trade, seed=seed, draws=5)
+    assert all(a.equals(b) for (a, _), (b, _) in zip(first, again, strict=True))
+
+
+def test_the_shown_random_entry_has_the_median_sharpe(make_panel, random_weights):
+    panel = make_panel(8, 120)
+    weights = random_weights(panel, 8)
+    shown = run_rivals(panel, weights, seed=4, draws=5)["random_entry"]
+    sharpes = sorted(
+        METRICS["sharpe"](backtest(panel, one).returns_net)
+        for one, _ in random_entries(weights, None, seed=4, draws=5)
+    )
+    assert METRICS["sharpe"](shown.result.returns_net) == pytest.approx(sharpes[2])
+    assert shown.sharpe_range == pytest.approx(tuple(np.quantile(sharpes, [0.05, 0.95])))
+
+
+def test_a_strategy_that_never_trades_has_rivals_all_the_same(make_panel, weights_of):
+    panel = make_panel(9, 60)
+    found = run_rivals(panel, weights_of(panel, np.zeros((60, 3))), draws=2)
+    assert found["random_entry"].sharpe_range is None
+    assert found["equal_weight"].result.equity[-1] != 1
+
+
+def test_a_free_random_policy_has_a_sharpe_interval_that_covers_zero(sample):
+    """Random sides on real prices at no cost: skill-less, and the interval says so."""
+    rng = np.random.default_rng(0)
+    panel = sample.between("2006-01-01")
+    index = pd.DatetimeIndex(panel.sessions[:-1].astype("datetime64[s]"))
+    sides = rng.choice([-1.0, 1.0], (len(index), len(panel))) / len(panel)
+    weights = pd.DataFrame(sides, index, list(panel.symbols))
+    net = backtest(panel, weights, costs=FREE).returns_net
+    low, high = metric_intervals(net, seed=0, names=("sharpe",), resamples=500)["sharpe"]
+    assert low < 0 < high
