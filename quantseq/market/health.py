@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantseq.market.bars import Bars, Dates, Floats
+from quantseq.market.intervals import require_daily
 
 SHOWN = 5
 """How many sessions a finding names."""
@@ -68,6 +69,7 @@ def check(bars: Bars) -> tuple[Finding, ...]:
     tuple of Finding
         Empty if nothing was found.
     """
+    require_daily(bars.symbol, bars.interval)
     if not len(bars):
         return ()
     rules: tuple[Callable[[Bars], Finding | None], ...] = (

@@ -6,6 +6,7 @@ of where bars come from or who reads them. ::
     <root>/bars/1d/AAPL.parquet        date, open, high, low, close, adj_close, volume, dividends, splits
     <root>/bars/1d/%5EGSPC.parquet     names are reversible: see `file_name`
     <root>/bars/1d/.lock               held while a file is replaced
+    <root>/bars/5m/AAPL.parquet        date is then the moment at which the bar opens, in UTC
 
 A reader sees the old file or the new one, never half of one. What is read back is checked against the
 SHA-256 that was written with it.
@@ -14,6 +15,7 @@ SHA-256 that was written with it.
 import difflib
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +25,17 @@ from urllib.parse import unquote_to_bytes
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quantseq.errors import ConfigError, CorruptFileError, NoDataError, SymbolNotFoundError
+from quantseq.errors import (
+    ConfigError,
+    CorruptFileError,
+    IntervalError,
+    NoDataError,
+    StorageError,
+    SymbolNotFoundError,
+)
 from quantseq.files import atomic_path, lock, sha256_bytes
 from quantseq.market.bars import FIELDS, Bars, Panel
-
-INTERVALS = ("1d",)
-"""Bar lengths that the house can keep; a session is a date, so nothing is shorter than a day."""
+from quantseq.market.intervals import check_interval, is_intraday
 
 SCHEMA = 1
 _HEADER, _SEAL = b"quantseq", b"quantseq.sha256"
@@ -89,7 +96,7 @@ class Store:
     root : Path
         The data folder; it is created when something is written.
     interval : str
-        Bar length, one of `INTERVALS`; every interval has its own folder.
+        Bar length, one of `quantseq.market.intervals.INTERVALS`; every interval has its own folder.
 
     Raises
     ------
@@ -98,13 +105,8 @@ class Store:
     """
 
     def __init__(self, root: Path | str, *, interval: str = "1d") -> None:
-        if interval not in INTERVALS:
-            raise ConfigError(
-                f"The interval must be one of {', '.join(INTERVALS)}. Got {interval!r}; "
-                "quantseq works on exchange dates, so bars shorter than a day have no place yet."
-            )
         self.root = Path(root)
-        self.interval = interval
+        self.interval = check_interval(interval)
         self.folder = self.root / "bars" / interval
 
     def __repr__(self) -> str:
@@ -205,6 +207,7 @@ class Store:
                 **{name: table[name].to_numpy() for name in FIELDS},
                 timezone=header["timezone"],
                 provenance=header["provenance"],
+                interval=self.interval,
             )
             if bars.sha256 != header["sha256"]:
                 raise ValueError("the prices do not match their SHA-256")
@@ -261,6 +264,23 @@ class Store:
         with lock(self.folder / ".lock"):
             self._existing(symbol).unlink()
 
+    def back_up(self, symbol: str) -> Path:
+        """Keep the stored file of `symbol` beside it under a dated name, and say which.
+
+        Call it inside `update`, before the bars are replaced.
+        """
+        path = self._existing(symbol)
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        kept = path.with_name(f"{path.name}.{moment}.backup")
+        try:
+            shutil.copy2(path, kept)
+        except OSError as error:
+            raise StorageError(
+                f"Cannot keep {str(path)!r} as {kept.name}: {error.strerror}. "
+                "The folder must be writable and the disk must have room."
+            ) from error
+        return kept
+
     def near(self, symbol: str) -> tuple[str, ...]:
         """Up to three stored symbols that look like `symbol`, whatever the case."""
         known = {name.upper(): name for name in self.symbols()}
@@ -291,6 +311,11 @@ class Store:
                 f"{bars.symbol} has no bars to store, and nothing never replaces something. "
                 "Ask for a range that holds bars."
             )
+        if bars.interval != self.interval:
+            raise IntervalError(
+                f"{bars.symbol}: bars of interval {bars.interval!r} cannot be kept among those of "
+                f"{self.interval!r}. Use a store with their interval."
+            )
         header = {
             "schema": SCHEMA,
             "symbol": bars.symbol,
@@ -306,6 +331,9 @@ class Store:
         text = json.dumps(header, default=str).encode()
         columns = {"date": bars.sessions} | {name: getattr(bars, name) for name in FIELDS}
         table = pa.table({name: pa.array(values) for name, values in columns.items()})
+        if is_intraday(self.interval):
+            moments = table["date"].cast(pa.timestamp("ms")).cast(pa.timestamp("ms", tz="UTC"))
+            table = table.set_column(0, "date", moments)
         table = table.replace_schema_metadata({_HEADER: text, _SEAL: sha256_bytes(text)})
         with atomic_path(self.path(bars.symbol)) as temporary:
             pq.write_table(table, temporary, compression="zstd", use_dictionary=False)

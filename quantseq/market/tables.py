@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from quantseq.errors import BarsError, CorruptFileError
 from quantseq.files import sha256_file
-from quantseq.market.bars import DATE_DTYPE, FIELDS, Bars, Dates, Panel, find_fault
+from quantseq.market.bars import FIELDS, Bars, Dates, Panel, find_fault
+from quantseq.market.intervals import DATE_DTYPE
 
 _NAMES = {
     "date": ("date", "datetime", "timestamp"),

@@ -35,7 +35,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError
-from quantseq.market.bars import Dates, Floats, Panel, as_date
+from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.market.intervals import as_date
 from quantseq.trading.account import LAPSE, MOST_BPS, BacktestResult, Costs, Orders, run
 
 __all__ = ["BacktestResult", "Costs", "backtest", "break_even_bps", "buy_and_hold"]

@@ -17,7 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from quantseq.market.bars import FIELDS, PRICES, Bars
-from quantseq.market.sources import YahooSource
+from quantseq.market.intervals import monday
+from quantseq.market.yahoo import YahooSource
 
 LAW = settings(deadline=None, max_examples=60)
 """How the laws of this room are searched."""
@@ -46,8 +47,22 @@ def build_bars(
     return Bars(symbol, **(values | changes))
 
 
+def build_intraday(
+    symbol: str = "AAPL", *, start: str = "2024-01-02", days: int = 3, interval: str = "1h"
+) -> Bars:
+    """Plain bars of New York's winter hours, 14:30 to 21:00 UTC, on weekdays from `start`."""
+    seconds = {"1h": 3600, "5m": 300}[interval]
+    dates = np.busday_offset(start, np.arange(days), roll="forward").astype("datetime64[s]")
+    hours = np.arange(14 * 3600 + 1800, 21 * 3600, seconds)
+    sessions = (dates[:, None] + hours[None, :]).ravel()
+    plain = build_bars(symbol, n=len(sessions))
+    fields = {name: getattr(plain, name) for name in FIELDS}
+    facts = {"provenance": {"source": "test"}, "interval": interval}
+    return Bars(symbol, sessions, **fields, timezone="America/New_York", **facts)
+
+
 @st.composite
-def any_bars(draw: st.DrawFn) -> Bars:
+def any_bars(draw: st.DrawFn, interval: str = "1d") -> Bars:
     """Whatever `Bars` accepts: odd symbols, gaps, extreme prices, negative zeros."""
     n = draw(st.integers(1, 12))
     days = draw(st.lists(st.integers(-130_000, 80_000), min_size=n, max_size=n, unique=True))
@@ -58,9 +73,16 @@ def any_bars(draw: st.DrawFn) -> Bars:
         for name in FIELDS
     }
     sessions = np.sort(np.array(days)).astype("datetime64[D]")
+    if interval == "1wk":
+        sessions = np.unique(monday(sessions))
+        fields = {name: values[: len(sessions)] for name, values in fields.items()}
+    elif interval != "1d":
+        moments = st.lists(st.integers(-(10**10), 7 * 10**9), min_size=n, max_size=n, unique=True)
+        sessions = np.sort(np.array(draw(moments))).astype("datetime64[s]")
     provenance = draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2))
     symbol, timezone = draw(st.text(max_size=30)), draw(st.text(max_size=5))
-    return Bars(symbol, sessions, **fields, timezone=timezone, provenance=provenance)
+    facts = {"timezone": timezone, "provenance": provenance, "interval": interval}
+    return Bars(symbol, sessions, **fields, **facts)
 
 
 def assert_same_bars(left: Bars, right: Bars) -> None:
@@ -69,7 +91,7 @@ def assert_same_bars(left: Bars, right: Bars) -> None:
     assert left.sessions.tobytes() == right.sessions.tobytes()
     for name in FIELDS:
         assert getattr(left, name).tobytes() == getattr(right, name).tobytes(), name
-    assert left.timezone == right.timezone
+    assert (left.timezone, left.interval) == (right.timezone, right.interval)
     assert left.sha256 == right.sha256
 
 
@@ -124,14 +146,17 @@ def chart(
     zone: str = "America/New_York",
     events: dict[str, Any] | None = None,
     period: tuple[str, str] | None = None,
+    instrument: str = "EQUITY",
+    exchange: str | None = None,
     **quote: Any,
 ) -> dict[str, Any]:
-    """Yahoo's chart answer for daily bars at 09:30 exchange time."""
+    """Yahoo's chart answer for bars at 09:30 exchange time, or at the time that stands in `days`."""
     clock = ZoneInfo(zone)
-    stamps = [
-        int(datetime.fromisoformat(f"{day}T09:30").replace(tzinfo=clock).timestamp())
+    moments = [
+        datetime.fromisoformat(day if "T" in day else f"{day}T09:30").replace(tzinfo=clock)
         for day in days
     ]
+    stamps = [int(moment.timestamp()) for moment in moments]
     close = [100.0 + i for i in range(len(days))] if close is None else close
     columns: dict[str, Any] = {
         "open": [None if c is None else c - 0.5 for c in close],
@@ -148,7 +173,7 @@ def chart(
     result = {
         "meta": {
             "currency": "USD",
-            "instrumentType": "EQUITY",
+            "instrumentType": instrument,
             "exchangeTimezoneName": zone,
             "validRanges": ["1d", "max"],
             "priceHint": 2,
@@ -158,6 +183,19 @@ def chart(
         "timestamp": stamps,
         "indicators": {"quote": [columns], "adjclose": [{"adjclose": adjusted}]},
     }
+    if exchange is not None:
+        result["meta"]["exchangeName"] = exchange
+    if any("T" in day for day in days):
+        hours = [
+            {
+                "start": int(moment.replace(hour=9, minute=30).timestamp()),
+                "end": int(moment.replace(hour=16, minute=0).timestamp()),
+                "gmtoffset": 0,
+                "timezone": "EST",
+            }
+            for moment in {moment.date(): moment for moment in moments}.values()
+        ]
+        result["meta"]["tradingPeriods"] = [[one] for one in hours]
     if events is not None:
         result["events"] = events
     return {"chart": {"error": None, "result": [result]}}
@@ -222,7 +260,7 @@ def yahoo() -> Iterator[Yahoo]:
 
 def source_for(yahoo: Yahoo, **changes: Any) -> YahooSource:
     """The real Yahoo source, talking to the replay server and not waiting between attempts."""
-    options = {"session": yahoo.session(), "wait": 0.0, "timeout": 5.0} | changes
+    options = {"session": yahoo.session(), "wait": 0.0, "timeout": 5.0, "rate": 1e9} | changes
     return YahooSource(**options)
 
 
