@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -217,45 +218,58 @@ def good(payload: dict[str, Any]) -> Reply:
     return Reply(200, json.dumps(payload))
 
 
-@pytest.fixture
-def yahoo() -> Iterator[Yahoo]:
-    """A server on loopback; set its `answer` in the test."""
+class ReplayHandler(BaseHTTPRequestHandler):
+    """Speaks for the `Yahoo` that its server carries."""
+
+    def do_GET(self) -> None:
+        state: Yahoo = self.server.state  # type: ignore[attr-defined]
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if parts.path == "/v1/test/getcrumb":
+            reply = Reply(200, "crumb")
+        elif parts.path.startswith("/v8/finance/chart/"):
+            symbol = requests.utils.unquote(parts.path.rsplit("/", 1)[1])
+            state.asked.append((symbol, query))
+            reply = state.answer(symbol, query)
+        else:
+            reply = Reply(404, "not here")
+        if reply.hang:
+            state.released.wait(reply.hang)
+        body = reply.body.encode()
+        self.send_response(reply.status)
+        self.send_header("Content-Length", str(reply.claimed_length or len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[Yahoo]:
+    """A server on loopback; set the `answer` of what is yielded."""
     state = Yahoo(lambda symbol, query: refusal(404, "No data found, symbol may be delisted"))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            if parts.path == "/v1/test/getcrumb":
-                reply = Reply(200, "crumb")
-            elif parts.path.startswith("/v8/finance/chart/"):
-                symbol = requests.utils.unquote(parts.path.rsplit("/", 1)[1])
-                state.asked.append((symbol, query))
-                reply = state.answer(symbol, query)
-            else:
-                reply = Reply(404, "not here")
-            if reply.hang:
-                state.released.wait(reply.hang)
-            body = reply.body.encode()
-            self.send_response(reply.status)
-            self.send_header("Content-Length", str(reply.claimed_length or len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.handle_error = lambda *args: None  # type: ignore[method-assign]
+    server.state = state  # type: ignore[attr-defined]
     state.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield state
-    state.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield state
+    finally:
+        state.released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def yahoo() -> Iterator[Yahoo]:
+    """A server on loopback; set its `answer` in the test."""
+    with serving(ReplayHandler) as state:
+        yield state
 
 
 def source_for(yahoo: Yahoo, **changes: Any) -> YahooSource:

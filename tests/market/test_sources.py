@@ -14,15 +14,17 @@ from quantseq.errors import (
     NoDataError,
     SymbolNotFoundError,
 )
-from quantseq.market.protocol import Source
+from quantseq.market.protocol import Pace, Source
 from quantseq.market.sources import (
     SAMPLE_SYMBOLS,
     CsvSource,
     SampleSource,
     make_source,
+    source_names,
 )
 from quantseq.market.yahoo import YahooSource
 from tests.market.conftest import build_bars
+from tests.tiny_source import asked, install
 
 
 @pytest.mark.parametrize("source", [YahooSource(), SampleSource(), CsvSource("x.csv")])
@@ -85,6 +87,50 @@ def test_make_source() -> None:
     assert make_source("sample").name == "sample"
     with pytest.raises(ConfigError, match=r"no source 'yaho'\. Choose one of yahoo, sample"):
         make_source("yaho")
+    with pytest.raises(ConfigError, match="rate must be"):
+        make_source("sample", rate=0)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path with another package's sources."""
+    install(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tiny_source_package", raising=False)
+    return tmp_path
+
+
+def test_an_installed_source_is_found_by_its_entry_point(installed: Path) -> None:
+    assert source_names() == ("yahoo", "sample", "broken", "gone", "nothing", "tiny")
+    source = make_source("tiny", rate=1000)
+    assert source.name == "tiny"  # as it was installed, whatever it calls itself
+    bars = source.fetch("X", start="2020-01-05", end=None)
+    assert len(bars) == 26
+    assert asked(installed) == ["X"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_source_is_paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setitem(Pace.__init__.__kwdefaults__, "sleep", slept.append)
+    source = make_source("tiny", rate=0.01)
+    for _ in range(2):
+        source.fetch("X")
+    assert slept == [pytest.approx(100, abs=10)]
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_is_installed_badly_is_named() -> None:
+    for name, words in [
+        ("broken", r"'broken' of the package 'tiny-source' cannot be made \(RuntimeError: no lic"),
+        ("gone", r"'gone' of the package 'tiny-source' cannot be made \(AttributeError"),
+        ("nothing", r"'nothing' of the package 'tiny-source' is none: it needs fetch"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            make_source(name)
+    with pytest.raises(ConfigError, match="Choose one of yahoo, sample, broken, gone, nothing, t"):
+        make_source("tini")
+    assert isinstance(make_source("yahoo"), YahooSource)  # our names cannot be taken
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
