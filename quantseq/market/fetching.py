@@ -22,7 +22,7 @@ from quantseq.errors import (
 from quantseq.market.backlog import Backlog, Batch
 from quantseq.market.bars import Bars
 from quantseq.market.closing import Clock
-from quantseq.market.intervals import date_range, is_intraday
+from quantseq.market.intervals import date_range, is_intraday, monday
 from quantseq.market.protocol import Source
 from quantseq.market.store import Store
 from quantseq.market.vintages import Ask, Join, conflict, extend, missing, supersede, whole
@@ -237,6 +237,8 @@ class _Visit:
     def _ask(self, ask: Ask) -> Bars:
         """One answer of the source: final bars of the asked range, with their provenance."""
         interval, name = self.store.interval, self.source.name
+        if interval == "1wk" and ask.start is not None:  # whole weeks, whatever day was named
+            ask = Ask(monday(ask.start), ask.end)
         try:
             bars = self.source.fetch(self.symbol, start=ask.start, end=ask.end, interval=interval)
             if not isinstance(bars, Bars) or bars.interval != interval:

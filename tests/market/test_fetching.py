@@ -413,6 +413,20 @@ def test_intraday_bars_are_continued_and_holes_are_refused(tmp_path: Path) -> No
     assert_same_bars(store.read("A"), whole)
 
 
+def test_weeks_are_whole_whatever_day_was_named(tmp_path: Path) -> None:
+    store = Store(tmp_path, interval="1wk")
+    weeks = np.datetime64("2024-01-01") + 7 * np.arange(20)
+    whole = replace(build_bars("A", n=20), sessions=weeks, interval="1wk")
+    shelf = Shelf({"A": whole})
+    fetch(["A"], shelf, store, start="2024-01-31", end="2024-02-29")  # Wednesday to Thursday
+    assert store.read("A").sessions.astype(str).tolist() == [
+        *("2024-01-29", "2024-02-05", "2024-02-12", "2024-02-19", "2024-02-26")
+    ]
+    fetch(["A"], shelf, store, start="2024-01-03")
+    assert shelf.asked[1:] == [("A", "2024-01-01", "2024-02-26"), ("A", "2024-01-29", None)]
+    assert_same_bars(store.read("A"), whole)
+
+
 DAYS = [str(one) for one in np.busday_offset("2024-01-02", np.arange(16))]
 
 

@@ -311,6 +311,11 @@ def test_refused_connection() -> None:
             source.fetch("REFUSED")
 
 
+def test_a_slow_answer_is_an_answer(yahoo: Yahoo) -> None:
+    yahoo.answer = by_kind(FINE, Reply(200, FINE.body, hang=0.3))
+    assert len(source_for(yahoo).fetch("LATE", start="2024-01-02", end="2024-01-04")) == 3
+
+
 def test_timeout(yahoo: Yahoo) -> None:
     yahoo.answer = by_kind(FINE, Reply(200, "{}", hang=30.0))
     source = source_for(yahoo, timeout=0.1, attempts=2)
