@@ -6,21 +6,26 @@
     ├── ConfigError (ValueError)       2   a parameter or configuration is outside its rule
     ├── DataError                      3   something is wrong with the prices at hand
     │   ├── BarsError                      bars break a rule: NaN, order, duplicates, negative prices
-    │   ├── SymbolNotFoundError            nobody knows this symbol
-    │   ├── NoDataError                    the symbol is known, the range holds no bars
+    │   ├── SymbolNotFoundError        31  nobody knows this symbol
+    │   ├── NoDataError                32  the symbol is known, the range holds no bars
+    │   ├── IntervalError                  bars of another interval than this work takes
     │   ├── NotEnoughDataError             too little history for the task
     │   ├── CorruptFileError               a data file cannot be read back
     │   └── StorageError                   the disk or folder refuses
     ├── SourceError                    4   the provider of prices failed
-    │   ├── SourceUnavailableError         no network, timeout, 5xx; worth another try
-    │   ├── RateLimitedError               asked too often
-    │   └── BadResponseError               an answer that makes no sense
+    │   ├── SourceUnavailableError     41  no network, timeout, 5xx; worth another try
+    │   ├── RateLimitedError           42  asked too often; worth another try later
+    │   └── BadResponseError           43  an answer that makes no sense
     ├── ModelError                     5   something is wrong with a model
     │   ├── ModelFileError                 damaged, truncated, mismatched or newer files
     │   ├── TrainingError                  the loss left the numbers
     │   └── GateError                      the architecture has not mastered the copy task
     ├── LeakageError                   6   the future would reach the past
-    └── RunError                       7   a run folder is incomplete or damaged
+    ├── RunError                       7   a run folder is incomplete or damaged
+    └── BatchError                     8   parts of a batch failed, and not all for the same reason
+
+A class without a code of its own has its parent's. A batch whose failures are all of one class leaves
+with that class's code, any other with that of `BatchError`.
 
 A message says *what*, the *value*, the *rule* and the *remedy*, in one line. The command line prints
 it after ``error:`` and leaves with the class's ``exit_code``. This module knows nothing else of the
@@ -55,9 +60,17 @@ class BarsError(DataError):
 class SymbolNotFoundError(DataError):
     """No bars are known under this symbol."""
 
+    exit_code = 31
+
 
 class NoDataError(DataError):
     """The symbol is known, but the asked range holds no bars."""
+
+    exit_code = 32
+
+
+class IntervalError(DataError):
+    """Bars have another interval than what they are given to can take."""
 
 
 class NotEnoughDataError(DataError):
@@ -81,13 +94,19 @@ class SourceError(QuantseqError):
 class SourceUnavailableError(SourceError):
     """No network, a timeout or a server error: worth another try later."""
 
+    exit_code = 41
+
 
 class RateLimitedError(SourceError):
     """The provider refuses because it was asked too often."""
 
+    exit_code = 42
+
 
 class BadResponseError(SourceError):
     """The provider answered with something that makes no sense."""
+
+    exit_code = 43
 
 
 class ModelError(QuantseqError):
@@ -118,3 +137,9 @@ class RunError(QuantseqError):
     """A run folder is incomplete or damaged."""
 
     exit_code = 7
+
+
+class BatchError(QuantseqError):
+    """Parts of a batch failed, and not all for the same reason."""
+
+    exit_code = 8

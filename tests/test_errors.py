@@ -33,7 +33,9 @@ def test_every_class_is_drawn_under_its_parent() -> None:
 
 def test_exit_codes_are_the_drawn_ones_and_differ_between_branches() -> None:
     codes = {
-        name: int(found[1]) for _, name, rest in drawn() if (found := re.search(r"\b(\d)\b", rest))
+        name: int(found[1])
+        for _, name, rest in drawn()
+        if (found := re.search(r"\b(\d{1,2})\b", rest))
     }
     assert len(set(codes.values())) == len(codes)
     for name, code in codes.items():

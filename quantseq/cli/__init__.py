@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import evaluation, models, prices, runs, stored, toys
+from quantseq.cli import evaluation, fetching, models, runs, stored, toys
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -56,8 +56,11 @@ def _add(
 
 _add(runs.demo, "quantseq demo --reports-dir /tmp/reports")
 _add(
-    prices.fetch,
-    "quantseq fetch AAPL MSFT --start 2010-01-01",
+    fetching.fetch,
+    "quantseq fetch AAPL MSFT ^GSPC BRK-B EURUSD=X --start 2010-01-01",
+    "quantseq fetch --file symbols.txt --rate 0.5",
+    "quantseq fetch --resume",
+    "quantseq fetch AAPL --interval 5m",
     "quantseq fetch AAPL GOOG IBM MSFT --source sample",
 )
 _add(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
 from quantseq.forecast.forecasts import Forecaster, Forecasts
 from quantseq.forecast.scores import Scores, realised_returns, score
-from quantseq.market.bars import Dates, Floats, Panel, as_date
+from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.market.intervals import as_date
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a price history is: one symbol's validated daily bars, and a panel of several.
+"""What a price history is: one symbol's validated bars, and a panel of several with daily ones.
 
 Owns the rules that bars must satisfy and the views that the rest of the house reads: adjusted bars,
 log returns, everything up to a cutoff. Knows nothing of where bars come from, how they are stored,
@@ -16,8 +16,18 @@ from numpy.typing import NDArray
 
 from quantseq.errors import BarsError, NoDataError, SymbolNotFoundError
 from quantseq.files import fingerprint, sha256_bytes
+from quantseq.market.catalogue import check_interval
+from quantseq.market.intervals import (
+    DATE_DTYPE,
+    INSTANT_DTYPE,
+    as_date,
+    date_range,
+    exchange_dates,
+    is_intraday,
+    monday,
+    require_daily,
+)
 
-DATE_DTYPE = "datetime64[D]"
 PRICES = ("open", "high", "low", "close", "adj_close")
 FIELDS = (*PRICES, "volume", "dividends", "splits")
 
@@ -26,37 +36,6 @@ Floats = NDArray[np.float64]
 
 _FIRST_DATE = np.datetime64("1600-01-01", "D")
 _LAST_DATE = np.datetime64("2200-12-31", "D")
-
-
-def as_date(value: Any) -> np.datetime64:
-    """Turn a date, timestamp or ISO text into an exchange date (``datetime64[D]``).
-
-    Raises
-    ------
-    BarsError
-        If `value` is no date; a bare number is none.
-    """
-    try:
-        if isinstance(value, (int, float, np.number)):
-            raise TypeError
-        return np.datetime64(pd.Timestamp(value).tz_localize(None).date(), "D")
-    except (ValueError, TypeError, OverflowError) as error:
-        raise BarsError(f"{value!r} is not a date. Write it as YYYY-MM-DD.") from error
-
-
-def date_range(start: Any, end: Any) -> tuple[np.datetime64 | None, np.datetime64 | None]:
-    """Both ends as exchange dates; None leaves a side open.
-
-    Raises
-    ------
-    BarsError
-        If one is no date, or `start` lies after `end`.
-    """
-    first = None if start is None else as_date(start)
-    last = None if end is None else as_date(end)
-    if first is not None and last is not None and first > last:
-        raise BarsError(f"The range {first} to {last} is reversed. Give the earlier date first.")
-    return first, last
 
 
 def find_fault(sessions: Dates, values: Mapping[str, Floats]) -> tuple[int, str] | None:
@@ -120,8 +99,9 @@ class Bars:
     ----------
     symbol : str
         The name as its source writes it.
-    sessions : (n,) datetime64[D]
-        Exchange dates, strictly increasing. A bar is known at the close of its session.
+    sessions : (n,) datetime64[D], or datetime64[s] where `interval` is shorter than a day
+        Strictly increasing; `quantseq.market.intervals` says how each interval writes them. A daily
+        bar is known at the close of its session.
     open, high, low, close : (n,) float64
         Raw or already adjusted prices in the currency of the listing, all finite and positive.
     adj_close : (n,) float64
@@ -134,6 +114,8 @@ class Bars:
         Exchange time zone; peers of one zone close together.
     provenance : Mapping
         Where the bars came from: at least ``source``.
+    interval : str
+        Length of a bar, one of `quantseq.market.catalogue.INTERVALS`.
 
     Raises
     ------
@@ -153,9 +135,11 @@ class Bars:
     splits: Floats
     timezone: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    interval: str = "1d"
 
     def __post_init__(self) -> None:
-        sessions = _frozen(self.sessions, DATE_DTYPE)
+        intraday = is_intraday(check_interval(self.interval))
+        sessions = _frozen(self.sessions, INSTANT_DTYPE if intraday else DATE_DTYPE)
         object.__setattr__(self, "sessions", sessions)
         for name in FIELDS:
             values = _frozen(getattr(self, name), np.float64)
@@ -168,6 +152,8 @@ class Bars:
         fault = find_fault(sessions, {name: getattr(self, name) for name in FIELDS})
         if fault is not None:
             raise BarsError(f"{self.symbol}: {fault[1]}")
+        if self.interval == "1wk" and (sessions != monday(sessions)).any():
+            raise BarsError(f"{self.symbol}: weekly bars are dated by the Monday of their week.")
 
     def __len__(self) -> int:
         return len(self.sessions)
@@ -184,6 +170,7 @@ class Bars:
         *,
         timezone: str = "",
         provenance: Mapping[str, Any] | None = None,
+        interval: str = "1d",
     ) -> Self:
         """Build bars from a frame indexed by date, or with a ``date`` column.
 
@@ -198,6 +185,8 @@ class Bars:
             Exchange time zone, "" if unknown.
         provenance : Mapping, optional
             Where the bars came from.
+        interval : str
+            Length of a bar; below a day, an index without time zone counts as UTC.
 
         Raises
         ------
@@ -233,12 +222,17 @@ class Bars:
                         f"{symbol}: column {source!r} holds something that is no number: {error}. "
                         "Every price and volume must be a number."
                     ) from error
-        sessions = pd.DatetimeIndex(frame.index).tz_localize(None).to_numpy().astype(DATE_DTYPE)
-        return cls(symbol, sessions, **columns, timezone=timezone, provenance=provenance or {})
+        index = pd.DatetimeIndex(frame.index)
+        if is_intraday(interval) and index.tz is not None:
+            index = index.tz_convert("UTC")
+        sessions = index.tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
+        facts = {"timezone": timezone, "provenance": provenance or {}, "interval": interval}
+        return cls(symbol, sessions, **columns, **facts)  # type: ignore[arg-type]
 
     def to_frame(self) -> pd.DataFrame:
-        """All fields as a frame indexed by ``date`` (datetime64[s] midnight)."""
-        index = pd.DatetimeIndex(self.sessions.astype("datetime64[s]"), name="date")
+        """All fields as a frame indexed by ``date`` (datetime64[s]: midnight, or intraday UTC)."""
+        zone = "UTC" if is_intraday(self.interval) else None
+        index = pd.DatetimeIndex(self.sessions.astype(INSTANT_DTYPE), name="date", tz=zone)
         return pd.DataFrame({name: getattr(self, name) for name in FIELDS}, index=index)
 
     def _slice(self, part: slice) -> Self:
@@ -249,11 +243,12 @@ class Bars:
         )
 
     def until(self, cutoff: Any) -> Self:
-        """Only the bars known at the close of `cutoff` (inclusive)."""
+        """Only the daily bars known at the close of `cutoff` (inclusive)."""
+        require_daily(self.symbol, self.interval)
         return self._slice(slice(0, int(np.searchsorted(self.sessions, as_date(cutoff), "right"))))
 
     def between(self, start: Any = None, end: Any = None) -> Self:
-        """The bars from `start` to `end`, both inclusive; None leaves that side open.
+        """The bars of the exchange dates `start` to `end`, both inclusive; None leaves a side open.
 
         Raises
         ------
@@ -261,8 +256,9 @@ class Bars:
             If `start` lies after `end`, or one is no date.
         """
         first, last = date_range(start, end)
-        begin = 0 if first is None else int(np.searchsorted(self.sessions, first, "left"))
-        stop = len(self) if last is None else int(np.searchsorted(self.sessions, last, "right"))
+        dates = exchange_dates(self.sessions, self.timezone)
+        begin = 0 if first is None else int(np.searchsorted(dates, first, "left"))
+        stop = len(self) if last is None else int(np.searchsorted(dates, last, "right"))
         return self._slice(slice(begin, stop))
 
     def adjusted(self) -> Self:
@@ -285,17 +281,18 @@ class Bars:
 
     @cached_property
     def sha256(self) -> str:
-        """Content hash over symbol, sessions and every field."""
+        """Content hash over symbol, sessions, every field, and the interval if it is not a day."""
         parts = [
             self.symbol.encode(errors="surrogatepass"),
             self.sessions.astype(np.int64).tobytes(),
         ]
         parts += [getattr(self, name).tobytes() for name in FIELDS]
+        parts += [] if self.interval == "1d" else [self.interval.encode()]
         return sha256_bytes(b"\0".join(parts))
 
 
 class Panel(Mapping[str, Bars]):
-    """Several symbols' bars, in the order given, with a shared calendar.
+    """Several symbols' daily bars, in the order given, with a shared calendar.
 
     Parameters
     ----------
@@ -308,11 +305,14 @@ class Panel(Mapping[str, Bars]):
         If there are no bars at all, or a symbol has none.
     BarsError
         If a symbol appears twice.
+    IntervalError
+        If bars are not daily.
     """
 
     def __init__(self, bars: Iterable[Bars]) -> None:
         self._bars: dict[str, Bars] = {}
         for one in bars:
+            require_daily(one.symbol, one.interval)
             if one.symbol in self._bars:
                 raise BarsError(f"{one.symbol} appears twice in the panel. Give each symbol once.")
             if not len(one):

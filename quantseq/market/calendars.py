@@ -12,10 +12,28 @@ from typing import Any
 import numpy as np
 
 from quantseq.errors import ConfigError
-from quantseq.market.bars import DATE_DTYPE, Dates
+from quantseq.market.bars import Dates
+from quantseq.market.intervals import DATE_DTYPE
 
-ALWAYS, WEEKDAYS = "24/7", "24/5"
-"""Crypto trades every day, currencies from Monday to Friday."""
+ALWAYS, WEEKDAYS, FUTURES = "24/7", "24/5", "CMES"
+"""Crypto trades every day, currencies from Monday to Friday, futures on Chicago's days."""
+
+WITHOUT_CLOSE = (WEEKDAYS, FUTURES)
+"""Calendars that say on which days there is trade, but not when a day's bar is complete."""
+
+KINDS = {"CRYPTOCURRENCY": ALWAYS, "CURRENCY": WEEKDAYS, "FUTURE": FUTURES, "OPTION": None}
+"""Calendar by Yahoo's word for what an instrument is, whatever its exchange."""
+
+_NEW_YORK = (
+    *("ASE", "BTS", "DJI", "NAS", "NCM", "NGM", "NIM", "NMS"),
+    *("NYQ", "NYS", "OEM", "OQB", "OQX", "PCX", "PNK", "SNP"),
+)
+_GERMANY = {"GER": "XETR", "FRA": "XFRA", "STU": "XSTU", "DUS": "XDUS", "HAM": "XHAM"}
+EXCHANGES = dict.fromkeys(_NEW_YORK, "XNYS") | _GERMANY
+"""Calendar by Yahoo's name of the exchange, in zones whose exchanges keep different hours."""
+
+MIXED = ("America/New_York", "Europe/Berlin")
+"""Those zones: an exchange there that is not in `EXCHANGES` has no calendar."""
 
 SUFFIXES = {
     "AS": "XAMS", "AT": "ASEX", "AX": "XASX", "BA": "XBUE", "BD": "XBUD", "BK": "XBKK",
@@ -36,9 +54,9 @@ ZONES = {
     "America/Sao_Paulo": "BVMF", "America/Toronto": "XTSE", "Africa/Johannesburg": "XJSE",
     "Asia/Bangkok": "XBKK", "Asia/Calcutta": "XBOM", "Asia/Hong_Kong": "XHKG",
     "Asia/Jakarta": "XIDX", "Asia/Jerusalem": "XTAE", "Asia/Kolkata": "XBOM",
-    "Asia/Kuala_Lumpur": "XKLS", "Asia/Riyadh": "XSAU", "Asia/Seoul": "XKRX",
+    "Asia/Kuala_Lumpur": "XKLS", "Asia/Manila": "XPHS", "Asia/Riyadh": "XSAU", "Asia/Seoul": "XKRX",
     "Asia/Shanghai": "XSHG", "Asia/Singapore": "XSES", "Asia/Taipei": "XTAI",
-    "Asia/Tokyo": "XTKS", "Australia/Sydney": "XASX", "Europe/Amsterdam": "XAMS",
+    "Asia/Tel_Aviv": "XTAE", "Asia/Tokyo": "XTKS", "Australia/Sydney": "XASX", "Europe/Amsterdam": "XAMS",
     "Europe/Athens": "ASEX", "Europe/Berlin": "XETR", "Europe/Brussels": "XBRU",
     "Europe/Budapest": "XBUD", "Europe/Copenhagen": "XCSE", "Europe/Dublin": "XDUB",
     "Europe/Helsinki": "XHEL", "Europe/Istanbul": "XIST", "Europe/Lisbon": "XLIS",
@@ -57,8 +75,19 @@ _ISRAELI_ELECTIONS = (
 )  # fmt: skip
 
 
-def calendar_name(symbol: str, timezone: str = "") -> str | None:
+def calendar_name(
+    symbol: str, timezone: str = "", *, exchange: str = "", instrument: str = ""
+) -> str | None:
     """Name of the calendar that `symbol` keeps, or None if its exchange cannot be told.
+
+    Parameters
+    ----------
+    symbol : str
+        As Yahoo writes it: its suffix or kind decides where `exchange` and `instrument` do not.
+    timezone : str
+        Exchange time zone; what is left to tell by for shares and indices without a suffix.
+    exchange, instrument : str
+        Yahoo's words for where it is listed and what it is, "" if unknown.
 
     Examples
     --------
@@ -67,15 +96,20 @@ def calendar_name(symbol: str, timezone: str = "") -> str | None:
     >>> calendar_name("AAPL", "America/New_York"), calendar_name("AAPL") is None
     ('XNYS', True)
     """
-    name = symbol.strip().upper()
+    name, kind = symbol.strip().upper(), instrument.upper()
+    if kind in KINDS:
+        return KINDS[kind]
+    if exchange.upper() in EXCHANGES:
+        return EXCHANGES[exchange.upper()]
     if name.endswith("=X"):
         return WEEKDAYS
     if _CRYPTO.fullmatch(name):
         return ALWAYS
     if name.endswith("=F"):
-        return "CMES"
-    suffix = name.rpartition(".")[2] if "." in name else ""
-    return SUFFIXES.get(suffix) or ZONES.get(timezone)
+        return FUTURES
+    suffix = SUFFIXES.get(name.rpartition(".")[2]) if "." in name else None
+    unsure = bool(exchange) and timezone in MIXED
+    return suffix or (None if unsure else ZONES.get(timezone))
 
 
 def expected_sessions(name: str, days: Dates) -> tuple[Dates, Dates]:

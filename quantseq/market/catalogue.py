@@ -5,6 +5,7 @@ Owns the folder layout, the file names and the header inside each file. Knows no
     <root>/bars/1d/AAPL.parquet        date, open, high, low, close, adj_close, volume, dividends, splits
     <root>/bars/1d/%5EGSPC.parquet     names are reversible: see `file_name`
     <root>/bars/1d/.lock               held while a file is replaced
+    <root>/bars/5m/AAPL.parquet        date is then the moment at which the bar opens, in UTC
 """
 
 import difflib
@@ -18,8 +19,8 @@ from urllib.parse import unquote_to_bytes
 from quantseq.errors import ConfigError, CorruptFileError, SymbolNotFoundError
 from quantseq.files import lock, sha256_bytes
 
-INTERVALS = ("1d",)
-"""Bar lengths that the house can keep; a session is a date, so nothing is shorter than a day."""
+INTERVALS = ("1d", "1wk", "1h", "5m")
+"""Bar lengths that the house can keep."""
 
 SCHEMA = 1
 HEADER, SEAL = b"quantseq", b"quantseq.sha256"
@@ -27,6 +28,19 @@ HEADER, SEAL = b"quantseq", b"quantseq.sha256"
 
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.|$)")
 _LONGEST, _LONGEST_PATH = 160, 3000
+
+
+def check_interval(interval: str) -> str:
+    """Give `interval` back if the house knows it.
+
+    Raises
+    ------
+    ConfigError
+        If it does not.
+    """
+    if interval not in INTERVALS:
+        raise ConfigError(f"The interval must be one of {', '.join(INTERVALS)}. Got {interval!r}.")
+    return interval
 
 
 def file_name(symbol: str) -> str:
@@ -91,13 +105,8 @@ class Catalogue:
     """
 
     def __init__(self, root: Path | str, *, interval: str = "1d") -> None:
-        if interval not in INTERVALS:
-            raise ConfigError(
-                f"The interval must be one of {', '.join(INTERVALS)}. Got {interval!r}; "
-                "quantseq works on exchange dates, so bars shorter than a day have no place yet."
-            )
         self.root = Path(root)
-        self.interval = interval
+        self.interval = check_interval(interval)
         self.folder = self.root / "bars" / interval
 
     def __repr__(self) -> str:

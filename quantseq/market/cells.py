@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quantseq.market.bars import DATE_DTYPE, Dates
+from quantseq.market.bars import Dates
+from quantseq.market.intervals import DATE_DTYPE
 
 Refuse = Callable[[Any, str], None]
 """Gets the label of the row and the reason."""

@@ -12,9 +12,10 @@ import numpy as np
 
 from quantseq.errors import ConfigError
 from quantseq.market import corporate_actions, plausibility
-from quantseq.market.bars import DATE_DTYPE, Bars
+from quantseq.market.bars import Bars
 from quantseq.market.calendars import calendar_name, expected_sessions
 from quantseq.market.findings import Finding, finding
+from quantseq.market.intervals import DATE_DTYPE, require_daily
 
 NOT_DAILY = 0.5
 """Where more than this share of the sessions is missing, the bars are not daily bars of the exchange."""
@@ -27,13 +28,14 @@ def check(bars: Bars) -> tuple[Finding, ...]:
     ----------
     bars : Bars
         Raw or adjusted; the rules on returns use the adjusted close. Sessions are compared with the
-        exchange's calendar unless the provenance names another interval than ``1d``.
+        exchange's calendar.
 
     Returns
     -------
     tuple of Finding
         Empty if nothing was found.
     """
+    require_daily(bars.symbol, bars.interval)
     if not len(bars):
         return ()
     rules: tuple[Callable[[Bars], Finding | None], ...] = (
@@ -73,12 +75,10 @@ def _suspected_splits(bars: Bars) -> Finding | None:
 
 def _sessions(bars: Bars) -> list[Finding | None]:
     """Sessions that are missing or too many, or why they could not be compared."""
-    interval = str(bars.provenance.get("interval", "1d"))
-    name = calendar_name(bars.symbol, bars.timezone)
+    facts = {name: str(bars.provenance.get(name) or "") for name in ("exchange", "instrument")}
+    name = calendar_name(bars.symbol, bars.timezone, **facts)
     reason = ""
-    if interval != "1d":
-        reason = f"bars of {interval} have no daily calendar"
-    elif name is None:
+    if name is None:
         reason = f"no exchange calendar for the time zone {bars.timezone or 'unknown'}"
     else:
         try:

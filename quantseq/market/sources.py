@@ -1,94 +1,103 @@
-"""Where prices come from: one small protocol, and the sources that speak it.
+"""Where prices come from: the bundled sample, the user's files, Yahoo, and sources that others install.
 
-Owns the conversation with Yahoo (the only import of yfinance in the house), the bundled sample and the
-user's files as sources. Knows nothing of the store. A source answers with validated `Bars` or raises:
-a `DataError` if asking again would change nothing, a `SourceError` if it might.
+Owns the names of the sources and how one is found; the sample and files are defined here, Yahoo in
+`quantseq.market.yahoo`. Knows nothing of the store. Whoever wants to add a source installs a package with
+an entry point in the group ``quantseq.sources``: its name is what ``--source`` takes, its value anything
+that makes a `Source` when called, such as its class.
 """
 
-import atexit
-import functools
-import logging
-import re
-import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
+import inspect
+from collections.abc import Mapping
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from quantseq.errors import (
-    BadResponseError,
-    ConfigError,
-    NoDataError,
-    QuantseqError,
-    RateLimitedError,
-    SourceError,
-    SourceUnavailableError,
-    SymbolNotFoundError,
-)
-from quantseq.market.bars import Bars, date_range
+from quantseq.errors import ConfigError, SymbolNotFoundError
+from quantseq.market.bars import Bars
+from quantseq.market.intervals import date_range
+from quantseq.market.protocol import Pace, Source, answer
 from quantseq.market.tables import read_table
+from quantseq.market.yahoo import YahooSource
+
+PLUGINS = "quantseq.sources"
+"""Entry point group of sources from other packages."""
 
 SAMPLE_SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
 SAMPLE_ATTRIBUTION = (
     "Quandl WIKI Prices (public domain), archived copy supplied by marketneutral on Kaggle, "
     "as packaged by bokeh-sampledata."
 )
-CLOSE_DELAY = pd.Timedelta(minutes=30)
-"""How long after the close a bar still counts as partial."""
-
-_EARLIEST = "1900-01-01"
-_YAHOO_SYMBOL = re.compile(r"[^\s/\\?#%\x00-\x1f]{1,40}")
-_UNKNOWN = re.compile(r"delisted|not found|no data found", re.IGNORECASE)
 
 
-class Source(Protocol):
-    """Anything that delivers bars."""
-
-    @property
-    def name(self) -> str:
-        """One word; it stands in the provenance of every bar."""
-        ...
-
-    def fetch(
-        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
-    ) -> Bars:
-        """Bars of `symbol` from `start` to `end`, both inclusive; None leaves that side open.
-
-        Raises
-        ------
-        SymbolNotFoundError
-            If the source does not know the symbol.
-        NoDataError
-            If the range holds no bars; an answer is never empty.
-        BarsError
-            If the range is reversed, or what came back breaks a rule of `Bars`.
-        SourceError
-            If the source failed; another try may help.
-        ConfigError
-            If the source does not have this interval.
-        """
-        ...
+def source_names() -> tuple[str, ...]:
+    """Every source that can be asked for: our own, then those that other packages installed."""
+    installed = {point.name for point in metadata.entry_points(group=PLUGINS)}
+    own = ("yahoo", "sample")
+    return (*own, *sorted(installed - set(own)))
 
 
-def make_source(name: str) -> Source:
+def make_source(name: str, *, rate: float = 1.0) -> Source:
     """Build the source that is called `name`.
+
+    Parameters
+    ----------
+    name : str
+        One of `source_names`; our own names cannot be taken by others.
+    rate : float
+        Requests a second, about. The sample makes none.
 
     Raises
     ------
     ConfigError
-        If there is none.
+        If there is none, if what is installed under the name is no source, or if the rate is not above
+        0.
     """
-    known: dict[str, Callable[[], Source]] = {"yahoo": YahooSource, "sample": SampleSource}
-    if name not in known:
-        raise ConfigError(f"There is no source {name!r}. Choose one of {', '.join(known)}.")
-    return known[name]()
+    pace = Pace(rate)
+    if name == "yahoo":
+        return YahooSource(rate=rate)
+    if name == "sample":
+        return SampleSource()
+    for point in metadata.entry_points(group=PLUGINS):
+        if point.name == name:
+            return _Paced(_plugin(point), pace, name)
+    raise ConfigError(
+        f"There is no source {name!r}. Choose one of {', '.join(source_names())}; others can be "
+        f"installed as packages with an entry point in the group {PLUGINS!r}."
+    )
+
+
+def _plugin(point: metadata.EntryPoint) -> Source:
+    package = point.dist.name if point.dist is not None else point.value
+    try:
+        source: Source = point.load()()
+    except Exception as error:
+        raise ConfigError(
+            f"The source {point.name!r} of the package {package!r} cannot be made "
+            f"({type(error).__name__}: {error}). Repair or uninstall that package."
+        ) from error
+    wanted = {"start", "end", "interval"}
+    fetch = getattr(source, "fetch", None)
+    if not callable(fetch) or not wanted <= set(inspect.signature(fetch).parameters):
+        raise ConfigError(
+            f"The source {point.name!r} of the package {package!r} is none: it needs "
+            "fetch(symbol, *, start, end, interval)."
+        )
+    return source
+
+
+class _Paced:
+    """Somebody else's source, asked under the name it was installed with and not too often."""
+
+    def __init__(self, source: Source, pace: Pace, name: str) -> None:
+        self.name = name
+        self._source = source
+        self._pace = pace
+
+    def fetch(
+        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
+    ) -> Bars:
+        self._pace()
+        return self._source.fetch(symbol, start=start, end=end, interval=interval)
 
 
 class SampleSource:
@@ -116,7 +125,7 @@ class SampleSource:
         with resources.as_file(place) as path:
             bars = read_table(path, known, timezone="America/New_York")
         facts = {"attribution": SAMPLE_ATTRIBUTION, "currency": "USD"}
-        return _answer(bars, self.name, facts, start=start, end=end, interval=interval)
+        return answer(bars, self.name, facts, start=start, end=end)
 
 
 class CsvSource:
@@ -164,190 +173,7 @@ class CsvSource:
             )
         path = files.get(symbol, self.path)
         bars = read_table(path, symbol, timezone=self.timezone)
-        return _answer(bars, self.name, {}, start=start, end=end, interval=interval)
-
-
-class YahooSource:
-    """Yahoo Finance through yfinance: prices split-adjusted, the adjusted close adds dividends.
-
-    A bar whose session has not been closed for 30 minutes is left out. Rows without any price are left
-    out; a row that lacks some is an error.
-
-    Parameters
-    ----------
-    session : requests or curl_cffi session, optional
-        The transport; None lets yfinance make its own.
-    timeout : float
-        Seconds to wait for an answer.
-    attempts : int
-        How often to ask before giving up, at least 1; only a `SourceError` is worth another try.
-    wait : float
-        Seconds before the second attempt; doubles with each further one, with jitter, up to 30.
-    now : callable
-        The time of day, in UTC.
-    """
-
-    name = "yahoo"
-
-    def __init__(
-        self,
-        *,
-        session: Any = None,
-        timeout: float = 10.0,
-        attempts: int = 3,
-        wait: float = 1.0,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        if attempts < 1:
-            raise ConfigError(f"The 'attempts' of YahooSource must be 1 or more. Got {attempts}.")
-        self.session = session
-        self.timeout = timeout
-        self.attempts = attempts
-        self.wait = wait
-        self.now = now
-
-    def fetch(
-        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
-    ) -> Bars:
-        """See `Source.fetch`; asks Yahoo up to `attempts` times."""
-        from tenacity import (
-            Retrying,
-            retry_if_exception_type,
-            stop_after_attempt,
-            wait_exponential,
-            wait_random,
-        )
-
-        first, last = date_range(start, end)
-        _only_daily(self.name, interval)
-        known = symbol.strip().upper()
-        if not _YAHOO_SYMBOL.fullmatch(known):
-            raise SymbolNotFoundError(
-                f"{symbol!r} cannot be a Yahoo symbol. Write it like AAPL, ^GSPC, BRK-B or EURUSD=X."
-            )
-        retrying = Retrying(
-            stop=stop_after_attempt(self.attempts),
-            wait=wait_exponential(multiplier=self.wait, max=30) + wait_random(0, self.wait),
-            retry=retry_if_exception_type(SourceError),
-            reraise=True,
-        )
-        stop = None if last is None else str(last + np.timedelta64(1, "D"))
-        frame, meta = retrying(self._ask, known, str(first or _EARLIEST), stop, interval)
-        bars = self._bars(known, frame, meta)
-        facts = {
-            "currency": meta.get("currency"),
-            "instrument": meta.get("instrumentType"),
-            "adjustment": "split-adjusted prices; adj_close adds dividends",
-        }
-        return _answer(bars, self.name, facts, start=start, end=end, interval=interval)
-
-    def _ask(
-        self, symbol: str, start: str, stop: str | None, interval: str
-    ) -> tuple[pd.DataFrame, Mapping[str, Any]]:
-        """One attempt: the raw frame and Yahoo's facts about the listing."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # yfinance itself trips over pandas 3 ...
-            try:
-                yfinance, cache_clear = _yfinance()
-                warnings.simplefilter("ignore")  # ... and asks for warnings when it is imported
-                cache_clear()
-                ticker = yfinance.Ticker(symbol, session=self.session)
-                frame = ticker.history(
-                    start=start,
-                    end=stop,
-                    interval=interval,
-                    prepost=False,
-                    actions=True,
-                    auto_adjust=False,
-                    back_adjust=False,
-                    repair=False,
-                    keepna=True,
-                    rounding=False,
-                    timeout=self.timeout,
-                )
-                return frame, ticker.get_history_metadata()
-            except Exception as error:
-                raise _explain(symbol, error) from error
-
-    def _bars(self, symbol: str, frame: pd.DataFrame, meta: Mapping[str, Any]) -> Bars:
-        names = {"Adj Close": "adj_close", "Stock Splits": "splits"}
-        frame = frame.rename(columns=names).rename(columns=str.lower)
-        frame = frame[~frame[["open", "high", "low", "close"]].isna().all(axis=1)]
-        if len(frame) and self._is_partial(frame.index[-1], meta):
-            frame = frame.iloc[:-1]
-        zone = str(meta.get("exchangeTimezoneName") or "")
-        return Bars.from_frame(symbol, frame, timezone=zone)
-
-    def _is_partial(self, last: pd.Timestamp, meta: Mapping[str, Any]) -> bool:
-        """Tell whether the session of bar `last` (exchange time) may still change.
-
-        Yahoo names the close of the current session; without it, the exchange's midnight is the close.
-        """
-        now = pd.Timestamp(self.now()).tz_convert(last.tz)
-        regular = (meta.get("currentTradingPeriod") or {}).get("regular") or {}
-        close = regular.get("end")
-        if not isinstance(close, pd.Timestamp) or close.tz_convert(last.tz).date() != last.date():
-            if last.date() < now.date():
-                return False
-            close = last.normalize() + pd.Timedelta(days=1)
-        return bool(now < close + CLOSE_DELAY)
-
-
-@functools.cache
-def _yfinance() -> tuple[Any, Callable[[], None]]:
-    """Import yfinance once, make it speak up, and give it a cache folder that nobody else sees."""
-    import yfinance  # noqa: TID251
-    from yfinance.data import YfData  # noqa: TID251
-
-    folder = tempfile.mkdtemp(prefix="quantseq-yahoo-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    yfinance.set_tz_cache_location(folder)
-    yfinance.config.debug.hide_exceptions = False
-    logging.getLogger("yfinance").setLevel(logging.CRITICAL)
-    return yfinance, YfData.cache_get.cache_clear
-
-
-def _explain(symbol: str, error: Exception) -> QuantseqError:
-    """Find the error of our own tree that says what yfinance and its transports mean."""
-    kind = type(error).__name__
-    text = " ".join(str(error).split())[:200]
-    status = getattr(getattr(error, "response", None), "status_code", 0)  # 0: there was no answer
-    if kind == "YFRateLimitError" or status == 429:
-        return RateLimitedError(
-            f"{symbol}: Yahoo says that it was asked too often. Wait some minutes, then try again."
-        )
-    unknown = SymbolNotFoundError(
-        f"{symbol}: Yahoo does not know this symbol. Check its spelling at finance.yahoo.com."
-    )
-    if kind == "YFTzMissingError" or status == 404:
-        return unknown
-    if kind == "YFPricesMissingError":
-        reason = getattr(error, "yahoo_reason", None)
-        if reason and _UNKNOWN.search(reason):
-            return unknown
-        return NoDataError(
-            f"{symbol}: Yahoo has no prices in this range ({reason or 'an empty answer'}). "
-            "Choose another --start and --end."
-        )
-    if kind == "JSONDecodeError":
-        page = str(getattr(error, "doc", "")).lstrip()[:1]
-        if page in ("{", "["):
-            return BadResponseError(
-                f"{symbol}: Yahoo's answer breaks off or is no valid JSON ({text}). Try again later."
-            )
-        return SourceUnavailableError(
-            f"{symbol}: Yahoo answered with an error page instead of prices. Try again later."
-        )
-    if kind == "YFDataException" or status >= 500:
-        return SourceUnavailableError(f"{symbol}: Yahoo is down ({text}). Try again later.")
-    if status < 400 and isinstance(error, OSError):
-        return SourceUnavailableError(
-            f"{symbol}: Yahoo cannot be reached ({kind}). Check the network and try again; "
-            "--source sample needs none."
-        )
-    return BadResponseError(
-        f"{symbol}: Yahoo's answer makes no sense ({kind}: {text}). Try again later."
-    )
+        return answer(bars, self.name, {}, start=start, end=end)
 
 
 def _only_daily(name: str, interval: str) -> None:
@@ -355,28 +181,3 @@ def _only_daily(name: str, interval: str) -> None:
         raise ConfigError(
             f"The source {name!r} has daily bars only. Use interval '1d', not {interval!r}."
         )
-
-
-def _answer(
-    bars: Bars, name: str, facts: Mapping[str, Any], *, start: Any, end: Any, interval: str
-) -> Bars:
-    """Cut to the asked range and say where the bars came from; an empty answer is an error."""
-    cut = bars.between(start, end)
-    if not len(cut):
-        have = f"; it has {bars.sessions[0]} to {bars.sessions[-1]}" if len(bars) else ""
-        raise NoDataError(
-            f"{bars.symbol}: the source {name!r} has no bars from {start or 'the beginning'} to "
-            f"{end or 'today'}{have}. Widen the range."
-        )
-    packages = ("quantseq", "pandas", "yfinance") if name == "yahoo" else ("quantseq", "pandas")
-    provenance = {
-        **bars.provenance,
-        **facts,
-        "source": name,
-        "interval": interval,
-        "start": None if start is None else str(start),
-        "end": None if end is None else str(end),
-        "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {package: metadata.version(package) for package in packages},
-    }
-    return replace(cut, provenance=provenance)

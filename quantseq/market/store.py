@@ -8,16 +8,25 @@ SHA-256 that was written with it.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quantseq.errors import CorruptFileError, NoDataError, SymbolNotFoundError
+from quantseq.errors import (
+    CorruptFileError,
+    IntervalError,
+    NoDataError,
+    StorageError,
+    SymbolNotFoundError,
+)
 from quantseq.files import atomic_path, lock, sha256_bytes
 from quantseq.market.bars import FIELDS, Bars, Panel
 from quantseq.market.catalogue import HEADER, SCHEMA, SEAL, Catalogue, read_header
+from quantseq.market.intervals import is_intraday
 
 
 class Store(Catalogue):
@@ -102,6 +111,7 @@ class Store(Catalogue):
                 **{name: table[name].to_numpy() for name in FIELDS},
                 timezone=header["timezone"],
                 provenance=header["provenance"],
+                interval=self.interval,
             )
             if bars.sha256 != header["sha256"]:
                 raise ValueError("the prices do not match their SHA-256")
@@ -129,11 +139,33 @@ class Store(Catalogue):
             )
         return Panel(self.read(symbol) for symbol in names)
 
+    def back_up(self, symbol: str) -> Path:
+        """Keep the stored file of `symbol` beside it under a dated name, and say which.
+
+        Call it inside `update`, before the bars are replaced.
+        """
+        path = self._existing(symbol)
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        kept = path.with_name(f"{path.name}.{moment}.backup")
+        try:
+            shutil.copy2(path, kept)
+        except OSError as error:
+            raise StorageError(
+                f"Cannot keep {str(path)!r} as {kept.name}: {error.strerror}. "
+                "The folder must be writable and the disk must have room."
+            ) from error
+        return kept
+
     def _replace(self, bars: Bars) -> None:
         if not len(bars):
             raise NoDataError(
                 f"{bars.symbol} has no bars to store, and nothing never replaces something. "
                 "Ask for a range that holds bars."
+            )
+        if bars.interval != self.interval:
+            raise IntervalError(
+                f"{bars.symbol}: bars of interval {bars.interval!r} cannot be kept among those of "
+                f"{self.interval!r}. Use a store with their interval."
             )
         header = {
             "schema": SCHEMA,
@@ -150,6 +182,9 @@ class Store(Catalogue):
         text = json.dumps(header, default=str).encode()
         columns = {"date": bars.sessions} | {name: getattr(bars, name) for name in FIELDS}
         table = pa.table({name: pa.array(values) for name, values in columns.items()})
+        if is_intraday(self.interval):
+            moments = table["date"].cast(pa.timestamp("ms")).cast(pa.timestamp("ms", tz="UTC"))
+            table = table.set_column(0, "date", moments)
         table = table.replace_schema_metadata({HEADER: text, SEAL: sha256_bytes(text)})
         with atomic_path(self.path(bars.symbol)) as temporary:
             pq.write_table(table, temporary, compression="zstd", use_dictionary=False)

@@ -24,8 +24,9 @@ import pandas as pd
 
 from quantseq.errors import BarsError, CorruptFileError
 from quantseq.files import sha256_file
-from quantseq.market.bars import DATE_DTYPE, FIELDS, Bars, Dates, Panel, find_fault
+from quantseq.market.bars import FIELDS, Bars, Dates, Panel, find_fault
 from quantseq.market.cells import Refuse, dates, numbers, with_decimal_points
+from quantseq.market.intervals import DATE_DTYPE
 from quantseq.market.screening import RawBars
 
 _NAMES = {

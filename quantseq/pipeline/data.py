@@ -9,9 +9,11 @@ from typing import Any
 
 from quantseq.config import Places
 from quantseq.errors import ConfigError, NoDataError
+from quantseq.market.backlog import Backlog, Batch, pending
 from quantseq.market.bars import Bars, Panel
 from quantseq.market.fetching import Outcome
 from quantseq.market.fetching import fetch as fetch_batch
+from quantseq.market.intervals import date_range
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
 from quantseq.market.store import Store
 from quantseq.market.tables import read_panel, read_table
@@ -25,20 +27,29 @@ def fetch(
     start: Any = None,
     end: Any = None,
     interval: str = "1d",
+    full: bool = False,
+    rate: float = 1.0,
     on_symbol: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Download bars and store them; a failure never replaces what is stored.
 
+    Only what is missing is asked for. A batch that is stopped can be continued with `resume_fetches`.
+
     Parameters
     ----------
     symbols : sequence of str
-    source : {"yahoo", "sample"}
-        Where from. Nothing ever falls back to the sample by itself.
+    source : str
+        Where from: ``yahoo``, ``sample``, or a source that another package installed. Nothing ever falls
+        back to the sample by itself.
     places : Places, optional
     start, end : date, optional
-        Both inclusive.
-    interval : str
+        Both inclusive. Without `start`, stored bars are continued and others fetched from their beginning.
+    interval : {"1d", "1wk", "1h", "5m"}
         Bar length.
+    full : bool
+        Fetch the whole history again; the old file is kept as a backup if anything changed.
+    rate : float
+        Requests a second, about.
     on_symbol : callable, optional
         Called with each outcome as it comes.
 
@@ -46,14 +57,62 @@ def fetch(
     -------
     list of Outcome
         One per symbol, failures included.
+
+    Raises
+    ------
+    ConfigError
+        If the source or the interval is unknown, or the rate is not above 0.
+    BarsError
+        If the range is reversed.
     """
-    store = Store((places or Places()).data, interval=interval)
+    first, last = date_range(start, end)
+    batch = Batch(
+        tuple(dict.fromkeys(symbols)),
+        source,
+        interval,
+        None if first is None else str(first),
+        None if last is None else str(last),
+        full,
+    )
+    backlog = Backlog((places or Places()).data, batch)
+    return _work_off(backlog, places or Places(), rate, on_symbol)
+
+
+def unfinished_fetches(places: Places | None = None) -> list[Backlog]:
+    """The batches that were stopped before their end, oldest first."""
+    return pending((places or Places()).data)
+
+
+def resume_fetches(
+    backlogs: Sequence[Backlog],
+    *,
+    places: Places | None = None,
+    rate: float = 1.0,
+    on_symbol: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Go on with what `unfinished_fetches` found, as each batch was asked for.
+
+    Returns
+    -------
+    list of Outcome
+        One per symbol that was left.
+    """
+    where = places or Places()
+    return [one for left in backlogs for one in _work_off(left, where, rate, on_symbol)]
+
+
+def _work_off(
+    backlog: Backlog,
+    places: Places,
+    rate: float,
+    on_symbol: Callable[[Outcome], None] | None,
+) -> list[Outcome]:
+    batch = backlog.batch
     return fetch_batch(
-        list(dict.fromkeys(symbols)),
-        source=make_source(source),
-        store=store,
-        start=start,
-        end=end,
+        batch,
+        source=make_source(batch.source, rate=rate),
+        store=Store(places.data, interval=batch.interval),
+        backlog=backlog,
         on_symbol=on_symbol,
     )
 

@@ -41,7 +41,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError
-from quantseq.market.bars import Dates, Panel, as_date
+from quantseq.market.bars import Dates, Panel
+from quantseq.market.intervals import as_date
 from quantseq.trading.account import BacktestResult, run
 from quantseq.trading.costs import MOST_BPS, Costs
 from quantseq.trading.orders import Orders, make_orders

@@ -184,7 +184,7 @@ def test_an_evaluation_is_printed_written_and_continued(
 def test_a_failed_fetch_leaves_what_is_stored(stored: Path) -> None:
     before = Store(stored).path("IBM").read_bytes()
     result = quantseq(
-        "fetch", "IBM", "--source", "sample", "--start", "2030-01-01", "--data-dir", stored
+        "fetch", "IBM", "--source", "sample", "--interval", "5m", "--data-dir", stored
     )
     assert_one_line(result, "IBM")
     assert Store(stored).path("IBM").read_bytes() == before

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 
 from quantseq.market.bars import FIELDS, PRICES, Bars
 from quantseq.market.health import check
-from quantseq.market.sources import YahooSource
+from quantseq.market.intervals import monday
+from quantseq.market.yahoo import YahooSource
 
 LAW = settings(deadline=None, max_examples=60)
 """How the laws of this room are searched."""
@@ -69,8 +71,22 @@ def findings(bars: Bars) -> dict[str, tuple[str, int]]:
     return {f.rule: (f.severity, f.count) for f in check(bars) if f.rule != "calendar"}
 
 
+def build_intraday(
+    symbol: str = "AAPL", *, start: str = "2024-01-02", days: int = 3, interval: str = "1h"
+) -> Bars:
+    """Plain bars of New York's winter hours, 14:30 to 21:00 UTC, on weekdays from `start`."""
+    seconds = {"1h": 3600, "5m": 300}[interval]
+    dates = np.busday_offset(start, np.arange(days), roll="forward").astype("datetime64[s]")
+    hours = np.arange(14 * 3600 + 1800, 21 * 3600, seconds)
+    sessions = (dates[:, None] + hours[None, :]).ravel()
+    plain = build_bars(symbol, n=len(sessions))
+    fields = {name: getattr(plain, name) for name in FIELDS}
+    facts = {"provenance": {"source": "test"}, "interval": interval}
+    return Bars(symbol, sessions, **fields, timezone="America/New_York", **facts)
+
+
 @st.composite
-def any_bars(draw: st.DrawFn) -> Bars:
+def any_bars(draw: st.DrawFn, interval: str = "1d") -> Bars:
     """Whatever `Bars` accepts: odd symbols, gaps, extreme prices, negative zeros."""
     n = draw(st.integers(1, 12))
     days = draw(st.lists(st.integers(-130_000, 80_000), min_size=n, max_size=n, unique=True))
@@ -81,9 +97,16 @@ def any_bars(draw: st.DrawFn) -> Bars:
         for name in FIELDS
     }
     sessions = np.sort(np.array(days)).astype("datetime64[D]")
+    if interval == "1wk":
+        sessions = np.unique(monday(sessions))
+        fields = {name: values[: len(sessions)] for name, values in fields.items()}
+    elif interval != "1d":
+        moments = st.lists(st.integers(-(10**10), 7 * 10**9), min_size=n, max_size=n, unique=True)
+        sessions = np.sort(np.array(draw(moments))).astype("datetime64[s]")
     provenance = draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2))
     symbol, timezone = draw(st.text(max_size=30)), draw(st.text(max_size=5))
-    return Bars(symbol, sessions, **fields, timezone=timezone, provenance=provenance)
+    facts = {"timezone": timezone, "provenance": provenance, "interval": interval}
+    return Bars(symbol, sessions, **fields, **facts)
 
 
 def assert_same_bars(left: Bars, right: Bars) -> None:
@@ -92,7 +115,7 @@ def assert_same_bars(left: Bars, right: Bars) -> None:
     assert left.sessions.tobytes() == right.sessions.tobytes()
     for name in FIELDS:
         assert getattr(left, name).tobytes() == getattr(right, name).tobytes(), name
-    assert left.timezone == right.timezone
+    assert (left.timezone, left.interval) == (right.timezone, right.interval)
     assert left.sha256 == right.sha256
 
 
@@ -147,14 +170,17 @@ def chart(
     zone: str = "America/New_York",
     events: dict[str, Any] | None = None,
     period: tuple[str, str] | None = None,
+    instrument: str = "EQUITY",
+    exchange: str | None = None,
     **quote: Any,
 ) -> dict[str, Any]:
-    """Yahoo's chart answer for daily bars at 09:30 exchange time."""
+    """Yahoo's chart answer for bars at 09:30 exchange time, or at the time that stands in `days`."""
     clock = ZoneInfo(zone)
-    stamps = [
-        int(datetime.fromisoformat(f"{day}T09:30").replace(tzinfo=clock).timestamp())
+    moments = [
+        datetime.fromisoformat(day if "T" in day else f"{day}T09:30").replace(tzinfo=clock)
         for day in days
     ]
+    stamps = [int(moment.timestamp()) for moment in moments]
     close = [100.0 + i for i in range(len(days))] if close is None else close
     columns: dict[str, Any] = {
         "open": [None if c is None else c - 0.5 for c in close],
@@ -171,7 +197,7 @@ def chart(
     result = {
         "meta": {
             "currency": "USD",
-            "instrumentType": "EQUITY",
+            "instrumentType": instrument,
             "exchangeTimezoneName": zone,
             "validRanges": ["1d", "max"],
             "priceHint": 2,
@@ -181,6 +207,19 @@ def chart(
         "timestamp": stamps,
         "indicators": {"quote": [columns], "adjclose": [{"adjclose": adjusted}]},
     }
+    if exchange is not None:
+        result["meta"]["exchangeName"] = exchange
+    if any("T" in day for day in days):
+        hours = [
+            {
+                "start": int(moment.replace(hour=9, minute=30).timestamp()),
+                "end": int(moment.replace(hour=16, minute=0).timestamp()),
+                "gmtoffset": 0,
+                "timezone": "EST",
+            }
+            for moment in {moment.date(): moment for moment in moments}.values()
+        ]
+        result["meta"]["tradingPeriods"] = [[one] for one in hours]
     if events is not None:
         result["events"] = events
     return {"chart": {"error": None, "result": [result]}}
@@ -202,50 +241,63 @@ def good(payload: dict[str, Any]) -> Reply:
     return Reply(200, json.dumps(payload))
 
 
-@pytest.fixture
-def yahoo() -> Iterator[Yahoo]:
-    """A server on loopback; set its `answer` in the test."""
+class ReplayHandler(BaseHTTPRequestHandler):
+    """Speaks for the `Yahoo` that its server carries."""
+
+    def do_GET(self) -> None:
+        state: Yahoo = self.server.state  # type: ignore[attr-defined]
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if parts.path == "/v1/test/getcrumb":
+            reply = Reply(200, "crumb")
+        elif parts.path.startswith("/v8/finance/chart/"):
+            symbol = requests.utils.unquote(parts.path.rsplit("/", 1)[1])
+            state.asked.append((symbol, query))
+            reply = state.answer(symbol, query)
+        else:
+            reply = Reply(404, "not here")
+        if reply.hang:
+            state.released.wait(reply.hang)
+        body = reply.body.encode()
+        self.send_response(reply.status)
+        self.send_header("Content-Length", str(reply.claimed_length or len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[Yahoo]:
+    """A server on loopback; set the `answer` of what is yielded."""
     state = Yahoo(lambda symbol, query: refusal(404, "No data found, symbol may be delisted"))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            if parts.path == "/v1/test/getcrumb":
-                reply = Reply(200, "crumb")
-            elif parts.path.startswith("/v8/finance/chart/"):
-                symbol = requests.utils.unquote(parts.path.rsplit("/", 1)[1])
-                state.asked.append((symbol, query))
-                reply = state.answer(symbol, query)
-            else:
-                reply = Reply(404, "not here")
-            if reply.hang:
-                state.released.wait(reply.hang)
-            body = reply.body.encode()
-            self.send_response(reply.status)
-            self.send_header("Content-Length", str(reply.claimed_length or len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.handle_error = lambda *args: None  # type: ignore[method-assign]
+    server.state = state  # type: ignore[attr-defined]
     state.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield state
-    state.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield state
+    finally:
+        state.released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def yahoo() -> Iterator[Yahoo]:
+    """A server on loopback; set its `answer` in the test."""
+    with serving(ReplayHandler) as state:
+        yield state
 
 
 def source_for(yahoo: Yahoo, **changes: Any) -> YahooSource:
     """The real Yahoo source, talking to the replay server and not waiting between attempts."""
-    options = {"session": yahoo.session(), "wait": 0.0, "timeout": 5.0} | changes
+    options = {"session": yahoo.session(), "wait": 0.0, "timeout": 5.0, "rate": 1e9} | changes
     return YahooSource(**options)
 
 

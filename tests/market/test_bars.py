@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantseq.errors import BarsError, NoDataError, SymbolNotFoundError
-from quantseq.market.bars import FIELDS, PRICES, Bars, Panel, as_date, date_range, find_fault
+from quantseq.market.bars import FIELDS, PRICES, Bars, Panel, find_fault
+from quantseq.market.intervals import as_date, date_range
 from tests.market.conftest import LAW, any_bars, assert_same_bars, build_bars
 
 

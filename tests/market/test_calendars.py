@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quantseq.errors import ConfigError
-from quantseq.market.calendars import SUFFIXES, ZONES, calendar_name, expected_sessions
+from quantseq.market.calendars import EXCHANGES, SUFFIXES, ZONES, calendar_name, expected_sessions
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_every_name_is_a_calendar_of_the_package() -> None:
     import exchange_calendars
 
     known = set(exchange_calendars.get_calendar_names(include_aliases=False))
-    assert set(SUFFIXES.values()) | set(ZONES.values()) <= known
+    assert {*SUFFIXES.values(), *ZONES.values(), *EXCHANGES.values()} <= known
 
 
 def days(*texts: str) -> np.ndarray:

@@ -1,284 +1,30 @@
-"""The real yfinance client against a replay server; the sample and the user's files as sources."""
+"""The sample, the user's files and installed packages as sources."""
 
-import json
-import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from quantseq.errors import (
-    BadResponseError,
     BarsError,
     ConfigError,
     CorruptFileError,
     NoDataError,
-    QuantseqError,
-    RateLimitedError,
-    SourceUnavailableError,
     SymbolNotFoundError,
 )
+from quantseq.market.protocol import Pace, Source
 from quantseq.market.sources import (
     SAMPLE_SYMBOLS,
     CsvSource,
     SampleSource,
-    Source,
-    YahooSource,
     make_source,
+    source_names,
 )
-from tests.market.conftest import (
-    LoopbackSession,
-    Reply,
-    Yahoo,
-    build_bars,
-    chart,
-    good,
-    refusal,
-    source_for,
-    stamp,
-    utc,
-)
-
-DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
-
-
-def by_kind(zone: Reply, prices: Reply):
-    """Answer the look-up of the time zone with one reply and the prices with another."""
-    return lambda symbol, query: prices if "period1" in query else zone
-
-
-def test_answer_becomes_bars(yahoo: Yahoo) -> None:
-    events = {
-        "dividends": {"a": {"amount": 0.25, "date": stamp("2024-01-03")}},
-        "splits": {
-            "b": {
-                "date": stamp("2024-01-04"),
-                "numerator": 2,
-                "denominator": 1,
-                "splitRatio": "2:1",
-            }
-        },
-    }
-    payload = chart(DAYS, events=events, adjclose=[50.0, 50.5, 51.0])
-    yahoo.answer = lambda symbol, query: good(payload)
-    bars = source_for(yahoo).fetch("good1", start="2024-01-02", end="2024-01-04")
-    assert bars.symbol == "GOOD1"
-    assert bars.sessions.astype(str).tolist() == DAYS
-    assert bars.close.tolist() == [100, 101, 102]
-    assert bars.open.tolist() == [99.5, 100.5, 101.5]
-    assert bars.high.tolist() == [101, 102, 103]
-    assert bars.low.tolist() == [99, 100, 101]
-    assert bars.adj_close.tolist() == [50, 50.5, 51]
-    assert bars.volume.tolist() == [1000, 1001, 1002]
-    assert bars.dividends.tolist() == [0, 0.25, 0]
-    assert bars.splits.tolist() == [0, 0, 2]
-    assert bars.timezone == "America/New_York"
-    facts = bars.provenance
-    assert (facts["source"], facts["interval"], facts["currency"]) == ("yahoo", "1d", "USD")
-    assert (facts["start"], facts["end"]) == ("2024-01-02", "2024-01-04")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", facts["fetched_at"])
-    assert set(facts["versions"]) == {"quantseq", "pandas", "yfinance"}
-
-
-def test_asks_for_both_ends_inclusively(yahoo: Yahoo) -> None:
-    yahoo.answer = lambda symbol, query: good(chart(DAYS))
-    source_for(yahoo).fetch("^range", start="2024-01-02", end="2024-01-03")
-    symbol, query = yahoo.asked[-1]
-    assert symbol == "^RANGE"
-    midnight = stamp("2024-01-02") - 34_200
-    assert int(query["period1"]) == midnight
-    assert int(query["period2"]) == midnight + 2 * 86_400
-    assert query["interval"] == "1d"
-
-
-def test_no_start_asks_for_everything(yahoo: Yahoo) -> None:
-    yahoo.answer = lambda symbol, query: good(chart(DAYS))
-    assert len(source_for(yahoo).fetch("ALLOFIT")) == 3
-    assert int(yahoo.asked[-1][1]["period1"]) < -2_000_000_000
-
-
-def test_more_than_asked_for_is_cut(yahoo: Yahoo) -> None:
-    yahoo.answer = lambda symbol, query: good(chart(DAYS))
-    bars = source_for(yahoo).fetch("CUT", start="2024-01-03", end="2024-01-03")
-    assert bars.sessions.astype(str).tolist() == ["2024-01-03"]
-
-
-def test_rows_without_any_price_are_left_out(yahoo: Yahoo) -> None:
-    yahoo.answer = lambda symbol, query: good(chart(DAYS, close=[100.0, None, 102.0]))
-    bars = source_for(yahoo).fetch("NULLS", end="2024-01-04")
-    assert bars.sessions.astype(str).tolist() == [DAYS[0], DAYS[2]]
-
-
-def test_a_row_that_lacks_some_prices_is_an_error(yahoo: Yahoo) -> None:
-    yahoo.answer = lambda symbol, query: good(chart(DAYS, low=[99.0, None, 101.0]))
-    with pytest.raises(BarsError, match="HALF: low is nan on 2024-01-03"):
-        source_for(yahoo).fetch("HALF", end="2024-01-04")
-    assert yahoo.prices_asked() == 1
-
-
-@pytest.mark.parametrize(
-    ("zone", "now", "period", "kept"),
-    [
-        # New York closes at 16:00, which is 21:00 UTC in January
-        ("America/New_York", "2024-01-04T20:00", ("2024-01-04T09:30", "2024-01-04T16:00"), 2),
-        ("America/New_York", "2024-01-04T21:29", ("2024-01-04T09:30", "2024-01-04T16:00"), 2),
-        ("America/New_York", "2024-01-04T21:30", ("2024-01-04T09:30", "2024-01-04T16:00"), 3),
-        # an early close is known from the answer
-        ("America/New_York", "2024-01-04T18:30", ("2024-01-04T09:30", "2024-01-04T13:00"), 3),
-        # Yahoo speaks of the next session already
-        ("America/New_York", "2024-01-05T12:00", ("2024-01-05T09:30", "2024-01-05T16:00"), 3),
-        # no session known: midnight at the exchange decides
-        ("America/New_York", "2024-01-04T23:59", None, 2),
-        ("America/New_York", "2024-01-05T05:01", None, 3),
-        # Tokyo's day starts before UTC's
-        ("Asia/Tokyo", "2024-01-04T05:00", ("2024-01-04T09:00", "2024-01-04T15:30"), 2),
-        ("Asia/Tokyo", "2024-01-04T07:00", ("2024-01-04T09:00", "2024-01-04T15:30"), 3),
-        # around the clock
-        ("UTC", "2024-01-04T23:00", ("2024-01-04T00:00", "2024-01-04T23:59"), 2),
-    ],
-)
-def test_partial_last_bar(
-    yahoo: Yahoo, zone: str, now: str, period: tuple[str, str] | None, kept: int
-) -> None:
-    yahoo.answer = lambda symbol, query: good(chart(DAYS, zone=zone, period=period))
-    symbol = f"PART-{zone.split('/')[-1].upper()}"
-    bars = source_for(yahoo, now=utc(now)).fetch(symbol, end="2024-01-08")
-    assert len(bars) == kept
-
-
-UNKNOWN = refusal(404, "No data found, symbol may be delisted")
-BAD_RANGE = refusal(
-    422, "Data doesn't exist for startDate = 1, endDate = 2", "Unprocessable Entity"
-)
-FINE = good(chart(DAYS))
-NULL = Reply(200, json.dumps({"chart": {"result": None, "error": None}}))
-EMPTY = chart([])
-del EMPTY["chart"]["result"][0]["timestamp"]
-EMPTY["chart"]["result"][0]["indicators"] = {"quote": [{}], "adjclose": [{}]}
-NO_CURRENCY = chart(DAYS)
-del NO_CURRENCY["chart"]["result"][0]["meta"]["currency"]
-
-
-@pytest.mark.parametrize(
-    ("symbol", "zone", "prices", "error", "attempts"),
-    [
-        ("E404", UNKNOWN, UNKNOWN, SymbolNotFoundError, 0),
-        ("E404LATER", FINE, UNKNOWN, SymbolNotFoundError, 2),
-        ("E422", FINE, BAD_RANGE, NoDataError, 2),
-        ("ENULL", FINE, NULL, NoDataError, 1),
-        ("EEMPTY", FINE, good(EMPTY), NoDataError, 1),
-        ("E429", FINE, Reply(429, "Too Many Requests"), RateLimitedError, 6),
-        ("E500", FINE, Reply(500, "Internal Server Error"), SourceUnavailableError, 6),
-        (
-            "E502",
-            FINE,
-            Reply(502, "<html><body>Bad Gateway</body></html>"),
-            SourceUnavailableError,
-            6,
-        ),
-        ("EHTML", FINE, Reply(200, "<!doctype html><p>consent</p>"), SourceUnavailableError, 3),
-        ("EDOWN", FINE, Reply(200, "Will be right back"), SourceUnavailableError, 3),
-        ("EJSON", FINE, Reply(200, '{"chart": {"result": ['), BadResponseError, 3),
-        ("ENOTHING", FINE, Reply(200, ""), SourceUnavailableError, 3),
-        (
-            "ESHAPE",
-            FINE,
-            Reply(200, '{"chart": {"error": null, "result": [{}]}}'),
-            BadResponseError,
-            3,
-        ),
-        ("EMETA", FINE, good(NO_CURRENCY), BadResponseError, 3),
-        ("EZONE", NULL, FINE, BadResponseError, 0),
-        ("ECUT", FINE, Reply(200, '{"chart":', claimed_length=5000), SourceUnavailableError, 3),
-    ],
-)
-def test_every_answer_has_its_error(
-    yahoo: Yahoo, symbol: str, zone: Reply, prices: Reply, error: type[QuantseqError], attempts: int
-) -> None:
-    yahoo.answer = by_kind(zone, prices)
-    with pytest.raises(error) as caught:
-        source_for(yahoo).fetch(symbol, start="2024-01-02", end="2024-01-04")
-    assert type(caught.value) is error
-    assert str(caught.value).startswith(f"{symbol}: ")
-    assert "\n" not in str(caught.value)
-    assert yahoo.prices_asked() == attempts  # yfinance itself asks twice when refused
-
-
-def test_refused_connection_of_the_default_transport() -> None:
-    from curl_cffi.requests import Session
-
-    class Refused(Session):
-        def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-            return super().request(method, "http://127.0.0.1:9/", *args, **kwargs)
-
-    with pytest.raises(SourceUnavailableError, match=r"NOCURL: Yahoo cannot be reached \(Conn"):
-        YahooSource(session=Refused(), wait=0.0).fetch("NOCURL")
-
-
-def test_refused_connection() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        source = YahooSource(session=LoopbackSession(taken.getsockname()[1]), wait=0.0)
-        with pytest.raises(
-            SourceUnavailableError, match=r"REFUSED: Yahoo cannot be reached \(Conn"
-        ):
-            source.fetch("REFUSED")
-
-
-def test_timeout(yahoo: Yahoo) -> None:
-    yahoo.answer = by_kind(FINE, Reply(200, "{}", hang=30.0))
-    source = source_for(yahoo, timeout=0.1, attempts=2)
-    with pytest.raises(
-        SourceUnavailableError, match=r"SLOW: Yahoo cannot be reached \(ReadTimeout\)"
-    ):
-        source.fetch("SLOW", start="2024-01-02", end="2024-01-04")
-    assert yahoo.prices_asked() == 2
-
-
-@pytest.mark.parametrize(
-    "first", [Reply(500, "oops"), Reply(200, "{"), Reply(200, "<p>"), Reply(429, "slow down")]
-)
-def test_a_second_try_helps(yahoo: Yahoo, first: Reply) -> None:
-    """The bad answer is not remembered, although the range lies in the past (yfinance caches it)."""
-    bad_ones = 2 if first.status >= 400 else 1
-
-    def answer(symbol: str, query: dict[str, str]) -> Reply:
-        return first if "period1" in query and yahoo.prices_asked() <= bad_ones else FINE
-
-    yahoo.answer = answer
-    bars = source_for(yahoo).fetch("RETRY", start="2024-01-02", end="2024-01-04")
-    assert len(bars) == 3
-    assert yahoo.prices_asked() == bad_ones + 1
-
-
-def test_what_changes_between_two_fetches_is_seen(yahoo: Yahoo) -> None:
-    yahoo.answer = lambda symbol, query: good(chart(DAYS))
-    source = source_for(yahoo)
-    before = source.fetch("TWICE", start="2024-01-02", end="2024-01-04")
-    yahoo.answer = lambda symbol, query: good(chart(DAYS, adjclose=[50.0, 50.5, 51.0]))
-    after = source.fetch("TWICE", start="2024-01-02", end="2024-01-04")
-    assert before.adj_close.tolist() == [100, 101, 102]
-    assert after.adj_close.tolist() == [50, 50.5, 51]
-
-
-@pytest.mark.parametrize(
-    "symbol", ["../x", "", "  ", "A B", "A?range=max", "A%2e", "A\nB", "A" * 41]
-)
-def test_impossible_symbols_never_reach_the_network(yahoo: Yahoo, symbol: str) -> None:
-    with pytest.raises(SymbolNotFoundError, match="cannot be a Yahoo symbol"):
-        source_for(yahoo).fetch(symbol)
-    assert not yahoo.asked
-
-
-def test_yahoo_refuses_bad_parameters() -> None:
-    with pytest.raises(ConfigError, match=r"must be 1 or more. Got 0"):
-        YahooSource(attempts=0)
-    with pytest.raises(ConfigError, match="not '1h'"):
-        YahooSource().fetch("AAPL", interval="1h")
+from quantseq.market.yahoo import YahooSource
+from tests.market.conftest import build_bars
+from tests.tiny_source import asked, install
 
 
 @pytest.mark.parametrize("source", [YahooSource(), SampleSource(), CsvSource("x.csv")])
@@ -341,6 +87,50 @@ def test_make_source() -> None:
     assert make_source("sample").name == "sample"
     with pytest.raises(ConfigError, match=r"no source 'yaho'\. Choose one of yahoo, sample"):
         make_source("yaho")
+    with pytest.raises(ConfigError, match="rate must be"):
+        make_source("sample", rate=0)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path with another package's sources."""
+    install(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tiny_source_package", raising=False)
+    return tmp_path
+
+
+def test_an_installed_source_is_found_by_its_entry_point(installed: Path) -> None:
+    assert source_names() == ("yahoo", "sample", "broken", "gone", "nothing", "tiny")
+    source = make_source("tiny", rate=1000)
+    assert source.name == "tiny"  # as it was installed, whatever it calls itself
+    bars = source.fetch("X", start="2020-01-05", end=None)
+    assert len(bars) == 26
+    assert asked(installed) == ["X"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_source_is_paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setitem(Pace.__init__.__kwdefaults__, "sleep", slept.append)
+    source = make_source("tiny", rate=0.01)
+    for _ in range(2):
+        source.fetch("X")
+    assert slept == [pytest.approx(100, abs=10)]
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_is_installed_badly_is_named() -> None:
+    for name, words in [
+        ("broken", r"'broken' of the package 'tiny-source' cannot be made \(RuntimeError: no lic"),
+        ("gone", r"'gone' of the package 'tiny-source' cannot be made \(AttributeError"),
+        ("nothing", r"'nothing' of the package 'tiny-source' is none: it needs fetch"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            make_source(name)
+    with pytest.raises(ConfigError, match="Choose one of yahoo, sample, broken, gone, nothing, t"):
+        make_source("tini")
+    assert isinstance(make_source("yahoo"), YahooSource)  # our names cannot be taken
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:

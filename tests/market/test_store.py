@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from quantseq.errors import (
     ConfigError,
     CorruptFileError,
+    IntervalError,
     NoDataError,
     StorageError,
     SymbolNotFoundError,
 )
 from quantseq.market.bars import Bars
-from quantseq.market.catalogue import file_name, symbol_of
+from quantseq.market.catalogue import INTERVALS, file_name, symbol_of
 from quantseq.market.store import Store
-from tests.market.conftest import LAW, any_bars, assert_same_bars, build_bars
+from tests.market.conftest import LAW, any_bars, assert_same_bars, build_bars, build_intraday
 
 
 @given(st.text(st.characters()))
@@ -68,11 +69,11 @@ def test_names_stay_readable(symbol: str, name: str) -> None:
     assert file_name(symbol) == name
 
 
-@given(any_bars())
+@given(st.sampled_from(INTERVALS).flatmap(any_bars))
 @LAW
 def test_any_bars_survive_bit_for_bit(bars: Bars) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
+        store = Store(Path(folder), interval=bars.interval)
         store.write(bars)
         back = store.read(bars.symbol)
         assert_same_bars(back, bars)
@@ -129,8 +130,34 @@ def test_layout_and_provenance(tmp_path: Path) -> None:
 
 
 def test_another_interval_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"one of 1d\. Got '5m'"):
-        Store(tmp_path, interval="5m")
+    with pytest.raises(ConfigError, match=r"one of 1d, 1wk, 1h, 5m\. Got '2h'"):
+        Store(tmp_path, interval="2h")
+    with pytest.raises(IntervalError, match="'1h' cannot be kept among those of '1d'"):
+        Store(tmp_path).write(build_intraday(interval="1h"))
+
+
+def test_intraday_files_say_that_their_moments_are_utc(tmp_path: Path) -> None:
+    store = Store(tmp_path, interval="1h")
+    bars = build_intraday(interval="1h")
+    store.write(bars)
+    column = pq.read_table(store.path("AAPL"))["date"]
+    assert str(column.type) == "timestamp[ms, tz=UTC]"
+    assert bars.to_frame().index.tz is not None
+    assert_same_bars(
+        Bars.from_frame("AAPL", bars.to_frame(), timezone=bars.timezone, interval="1h"), bars
+    )
+
+
+def test_a_backup_is_kept_beside_the_file_and_is_no_symbol(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(build_bars())
+    before = store.path("AAPL").read_bytes()
+    kept = {store.back_up("AAPL"), store.back_up("AAPL")}
+    assert len(kept) == 2
+    assert {path.read_bytes() for path in kept} == {before}
+    assert store.symbols() == ("AAPL",)
+    with pytest.raises(SymbolNotFoundError):
+        store.back_up("MSFT")
 
 
 def test_nothing_never_replaces_something(tmp_path: Path) -> None:

@@ -1,0 +1,258 @@
+"""Yahoo Finance as a source, through yfinance: the only import of yfinance in the house.
+
+Owns the conversation with Yahoo: pace, retries, what its answers and failures mean. Knows nothing of the
+store. What it answers with are validated `Bars`, or an error of our own tree: a `DataError` if asking
+again would change nothing, a `SourceError` if it might.
+"""
+
+import atexit
+import functools
+import logging
+import re
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from quantseq.errors import (
+    BadResponseError,
+    ConfigError,
+    NoDataError,
+    QuantseqError,
+    RateLimitedError,
+    SourceError,
+    SourceUnavailableError,
+    SymbolNotFoundError,
+)
+from quantseq.market.bars import Bars
+from quantseq.market.catalogue import check_interval
+from quantseq.market.closing import Clock, calendar_of
+from quantseq.market.intervals import date_range, is_intraday, monday
+from quantseq.market.protocol import Pace, answer
+
+DAYS_KEPT = {"1h": 730, "5m": 60}
+"""For how many days Yahoo keeps bars that are shorter than a day."""
+
+_EARLIEST = "1900-01-01"
+_YAHOO_SYMBOL = re.compile(r"[^\s/\\?#%\x00-\x1f]{1,40}")
+_UNKNOWN = re.compile(r"delisted|not found|no data found", re.IGNORECASE)
+
+
+class YahooSource:
+    """Yahoo Finance through yfinance: prices split-adjusted, the adjusted close adds dividends.
+
+    A bar whose session has not been closed for 30 minutes is left out. Rows without any price are left
+    out; a row that lacks some is an error.
+
+    Parameters
+    ----------
+    session : requests or curl_cffi session, optional
+        The transport; None lets yfinance make its own.
+    timeout : float
+        Seconds to wait for an answer.
+    attempts : int
+        How often to ask before giving up, at least 1; only a `SourceError` is worth another try.
+    wait : float
+        Seconds before the second attempt; doubles with each further one, with jitter, up to 30.
+    rate : float
+        Requests a second, about; above 0.
+    now : callable
+        The time of day, in UTC.
+    sleep : callable
+        How to wait for some seconds.
+    """
+
+    name = "yahoo"
+
+    def __init__(
+        self,
+        *,
+        session: Any = None,
+        timeout: float = 10.0,
+        attempts: int = 3,
+        wait: float = 1.0,
+        rate: float = 1.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if attempts < 1:
+            raise ConfigError(f"The 'attempts' of YahooSource must be 1 or more. Got {attempts}.")
+        self.session = session
+        self.timeout = timeout
+        self.attempts = attempts
+        self.wait = wait
+        self.now = now
+        self.sleep = sleep
+        self.pace = Pace(rate, sleep=sleep)
+        self._known: set[str] = set()
+
+    def fetch(
+        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
+    ) -> Bars:
+        """See `Source.fetch`; asks Yahoo up to `attempts` times."""
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_exponential,
+            wait_random,
+        )
+
+        first, last = date_range(start, end)
+        check_interval(interval)
+        known = symbol.strip().upper()
+        if not _YAHOO_SYMBOL.fullmatch(known):
+            raise SymbolNotFoundError(
+                f"{symbol!r} cannot be a Yahoo symbol. Write it like AAPL, ^GSPC, BRK-B or EURUSD=X."
+            )
+        first = self._reachable(known, first, interval)
+        retrying = Retrying(
+            stop=stop_after_attempt(self.attempts),
+            wait=wait_exponential(multiplier=self.wait, max=30) + wait_random(0, self.wait),
+            retry=retry_if_exception_type(SourceError),
+            sleep=self.sleep,
+            reraise=True,
+        )
+        if interval == "1wk":  # whole weeks, whatever day was named
+            first = None if first is None else monday(first)
+            last = None if last is None else monday(last) + np.timedelta64(6, "D")
+        stop = None if last is None else str(last + np.timedelta64(1, "D"))
+        frame, meta = retrying(self._ask, known, str(first or _EARLIEST), stop, interval)
+        facts = {
+            "currency": meta.get("currency"),
+            "instrument": meta.get("instrumentType"),
+            "exchange": meta.get("exchangeName"),
+            "adjustment": "split-adjusted prices; adj_close adds dividends",
+        }
+        bars = self._bars(known, frame, meta, interval)
+        return answer(bars, self.name, facts, start=first, end=last, packages=("yfinance",))
+
+    def _reachable(
+        self, symbol: str, first: np.datetime64 | None, interval: str
+    ) -> np.datetime64 | None:
+        """`first`, or where Yahoo's history of this interval begins."""
+        if not is_intraday(interval):
+            return first
+        days = DAYS_KEPT[interval]
+        earliest = np.datetime64(self.now().date() - timedelta(days=days - 1), "D")
+        if first is not None and first < earliest:
+            raise NoDataError(
+                f"{symbol}: Yahoo keeps {interval} bars for {days} days only, now from {earliest} on; "
+                f"asked for was {first}. Use a --start of {earliest} or later, or --interval 1d."
+            )
+        return earliest if first is None else first
+
+    def _ask(
+        self, symbol: str, start: str, stop: str | None, interval: str
+    ) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+        """One attempt: the raw frame and Yahoo's facts about the listing."""
+        self.pace(1 if symbol in self._known else 2)  # a new symbol's time zone is asked for first
+        self._known.add(symbol)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # yfinance itself trips over pandas 3 ...
+            try:
+                yfinance, cache_clear = _yfinance()
+                warnings.simplefilter("ignore")  # ... and asks for warnings when it is imported
+                cache_clear()
+                ticker = yfinance.Ticker(symbol, session=self.session)
+                frame = ticker.history(
+                    start=start,
+                    end=stop,
+                    interval=interval,
+                    prepost=False,
+                    actions=True,
+                    auto_adjust=False,
+                    back_adjust=False,
+                    repair=False,
+                    keepna=True,
+                    rounding=False,
+                    timeout=self.timeout,
+                )
+                return frame, ticker.get_history_metadata()
+            except Exception as error:
+                raise _explain(symbol, error) from error
+
+    def _bars(
+        self, symbol: str, frame: pd.DataFrame, meta: Mapping[str, Any], interval: str
+    ) -> Bars:
+        names = {"Adj Close": "adj_close", "Stock Splits": "splits"}
+        frame = frame.rename(columns=names).rename(columns=str.lower)
+        frame = frame[~frame[["open", "high", "low", "close"]].isna().all(axis=1)]
+        if interval == "1wk":
+            dates = pd.DatetimeIndex(frame.index).tz_localize(None).to_numpy()
+            frame = frame.set_index(pd.DatetimeIndex(monday(dates)))
+        zone = str(meta.get("exchangeTimezoneName") or "")
+        bars = Bars.from_frame(symbol, frame, timezone=zone, interval=interval)
+        calendar = calendar_of(
+            symbol,
+            zone,
+            exchange=str(meta.get("exchangeName") or ""),
+            instrument=str(meta.get("instrumentType") or ""),
+        )
+        regular = (meta.get("currentTradingPeriod") or {}).get("regular") or {}
+        end = regular.get("end")
+        close = np.datetime64(int(end.timestamp()), "s") if isinstance(end, pd.Timestamp) else None
+        return Clock(interval, zone, self.now(), calendar, close).drop_partial(bars)
+
+
+@functools.cache
+def _yfinance() -> tuple[Any, Callable[[], None]]:
+    """Import yfinance once, make it speak up, and give it a cache folder that nobody else sees."""
+    import yfinance  # noqa: TID251
+    from yfinance.data import YfData  # noqa: TID251
+
+    folder = tempfile.mkdtemp(prefix="quantseq-yahoo-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    yfinance.set_tz_cache_location(folder)
+    yfinance.config.debug.hide_exceptions = False
+    logging.getLogger("yfinance").setLevel(logging.CRITICAL)
+    return yfinance, YfData.cache_get.cache_clear
+
+
+def _explain(symbol: str, error: Exception) -> QuantseqError:
+    """Find the error of our own tree that says what yfinance and its transports mean."""
+    kind = type(error).__name__
+    text = " ".join(str(error).split())[:200]
+    status = getattr(getattr(error, "response", None), "status_code", 0)  # 0: there was no answer
+    if kind == "YFRateLimitError" or status == 429:
+        return RateLimitedError(
+            f"{symbol}: Yahoo says that it was asked too often. Wait some minutes, then try again."
+        )
+    unknown = SymbolNotFoundError(
+        f"{symbol}: Yahoo does not know this symbol. Check its spelling at finance.yahoo.com."
+    )
+    if kind == "YFTzMissingError" or status == 404:
+        return unknown
+    if kind == "YFPricesMissingError":
+        reason = getattr(error, "yahoo_reason", None)
+        if reason and _UNKNOWN.search(reason):
+            return unknown
+        return NoDataError(
+            f"{symbol}: Yahoo has no prices in this range ({reason or 'an empty answer'}). "
+            "Choose another --start and --end."
+        )
+    if kind == "JSONDecodeError":
+        page = str(getattr(error, "doc", "")).lstrip()[:1]
+        if page in ("{", "["):
+            return BadResponseError(
+                f"{symbol}: Yahoo's answer breaks off or is no valid JSON ({text}). Try again later."
+            )
+        return SourceUnavailableError(
+            f"{symbol}: Yahoo answered with an error page instead of prices. Try again later."
+        )
+    if kind == "YFDataException" or status >= 500:
+        return SourceUnavailableError(f"{symbol}: Yahoo is down ({text}). Try again later.")
+    if status < 400 and isinstance(error, OSError):
+        return SourceUnavailableError(
+            f"{symbol}: Yahoo cannot be reached ({kind}). Check the network and try again; "
+            "--source sample needs none."
+        )
+    return BadResponseError(
+        f"{symbol}: Yahoo's answer makes no sense ({kind}: {text}). Try again later."
+    )
