@@ -186,7 +186,7 @@ def test_a_failed_fetch_leaves_what_is_stored(stored: Path) -> None:
     result = quantseq(
         "fetch", "IBM", "--source", "sample", "--interval", "5m", "--data-dir", stored
     )
-    assert_one_line(result, "IBM")
+    assert_one_line(result, "sample", "5m")
     assert Store(stored).path("IBM").read_bytes() == before
 
 
