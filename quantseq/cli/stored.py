@@ -61,10 +61,15 @@ def import_(
 def list_(data_dir: DataDir = DATA, quiet: Quiet = False, json: Json = None) -> None:
     """List what is stored; a damaged file is named, and the others are listed all the same."""
     from quantseq.errors import CorruptFileError
-    from quantseq.market.catalogue import Catalogue
+    from quantseq.market.catalogue import INTERVALS, Catalogue
 
+    stored = [
+        (symbol, interval, info)
+        for interval in INTERVALS
+        for symbol, info in Catalogue(data_dir, interval=interval).infos()
+    ]
     rows: list[dict[str, Any]] = []
-    for symbol, info in Catalogue(data_dir).infos():
+    for symbol, interval, info in sorted(stored, key=lambda one: one[0]):
         if isinstance(info, CorruptFileError):
             facts: dict[str, Any] = {
                 "rows": None,
@@ -79,7 +84,7 @@ def list_(data_dir: DataDir = DATA, quiet: Quiet = False, json: Json = None) -> 
                 "last": info.last,
                 "source": str(info.provenance.get("source", "")),
             }
-        rows.append({"symbol": symbol, **facts})
+        rows.append({"symbol": symbol, "interval": interval, **facts})
     save_json(json, {"symbols": rows})
     if rows and not quiet:
         print_table([{k: "" if v is None else v for k, v in row.items()} for row in rows])
@@ -176,14 +181,22 @@ def check(
 
 def remove(
     symbols: Annotated[list[str], typer.Argument(help="Stored symbols.")],
+    interval: Annotated[
+        str | None, typer.Option(help="Only bars of this length; default: all that are stored.")
+    ] = None,
     data_dir: DataDir = DATA,
     quiet: Quiet = False,
 ) -> None:
-    """Remove stored prices."""
-    from quantseq.market.catalogue import Catalogue
+    """Remove stored prices; backups that a fetch has left stay where they are."""
+    from quantseq.market.catalogue import INTERVALS, Catalogue
 
-    store = Catalogue(data_dir)
+    asked = INTERVALS if interval is None else (interval,)
+    stores = [Catalogue(data_dir, interval=one) for one in asked]
     for symbol in symbol_list(symbols):
-        store.remove(symbol)
+        holding = [store for store in stores if symbol in store] or stores[:1]
+        for store in holding:
+            store.remove(symbol)
         if not quiet:
-            typer.echo(f"Removed {symbol}.")
+            typer.echo(f"Removed {symbol} ({', '.join(store.interval for store in holding)}).")
+            for path in (path for store in stores for path in store.backups(symbol)):
+                typer.echo(f"Kept the backup {path}")

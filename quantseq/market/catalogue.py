@@ -177,6 +177,12 @@ class Catalogue:
         with lock(self.folder / ".lock"):
             self._existing(symbol).unlink()
 
+    def backups(self, symbol: str) -> tuple[Path, ...]:
+        """What was kept beside the file of `symbol` when it was replaced, oldest first."""
+        path = self.path(symbol)
+        kept = (path.parent / name for name in _names(path.parent) if name.startswith(path.name))
+        return tuple(one for one in kept if one.suffix in (".backup", ".damaged"))
+
     def near(self, symbol: str) -> tuple[str, ...]:
         """Up to three stored symbols that look like `symbol`, whatever the case."""
         known = {name.upper(): name for name in self.symbols()}
@@ -200,6 +206,10 @@ class Catalogue:
             f"{str(path)!r} cannot be read back: {error}. "
             f"Get the bars again with: quantseq fetch {symbol}"
         )
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
 
 
 def _own(name: str) -> str | None:

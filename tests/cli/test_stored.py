@@ -8,6 +8,7 @@ import pytest
 from quantseq.market.bars import Panel
 from quantseq.market.store import Store
 from tests.cli.test_cli import assert_one_line, quantseq
+from tests.market.conftest import build_intraday
 from tests.pipeline.test_health import spoiled
 
 
@@ -29,6 +30,25 @@ def test_list_names_a_damaged_file_and_goes_on(data: Path, tmp_path: Path) -> No
     assert rows["BAD"]["rows"] is None
     assert rows["BAD"]["source"].startswith("damaged: ")
     assert rows["IBM"]["rows"] == len(Store(data).read("IBM"))
+
+
+def test_list_and_rm_know_every_interval_and_rm_keeps_backups(data: Path, tmp_path: Path) -> None:
+    hours = Store(data, interval="1h")
+    hours.write(build_intraday("IBM"))
+    kept = hours.back_up("IBM")
+    result = quantseq("data", "list", "--data-dir", data, "--json", tmp_path / "l.json")
+    rows = json.loads((tmp_path / "l.json").read_text())["symbols"]
+    assert [(r["symbol"], r["interval"]) for r in rows if r["symbol"] == "IBM"] == [
+        ("IBM", "1d"),
+        ("IBM", "1h"),
+    ]
+    result = quantseq("data", "rm", "IBM", "--data-dir", data)
+    assert "Removed IBM (1d, 1h)." in result.stdout
+    assert str(kept) in result.stdout
+    assert kept.exists()
+    assert "IBM" not in hours
+    assert "IBM" not in Store(data)
+    assert_one_line(quantseq("data", "rm", "IBM", "--data-dir", data), "IBM")
 
 
 def test_check_leaves_with_three_when_there_are_errors(data: Path, tmp_path: Path) -> None:
