@@ -156,8 +156,10 @@ def hold(
             else:
                 finish(entrant.name, number, kept, None)
         tasks += [(entrant, group) for group in missing.values()]
+    # Two processes: a heavy fit takes one and the others the other, which needs less memory than
+    # splitting it, and no more time. With more processes a heavy fit would be what all wait for.
     heavy = [task for task in tasks if task[0].heavy]
-    alone = tasks if len(tasks) == 1 else heavy if len(heavy) < jobs else []
+    alone = tasks if len(tasks) == 1 else heavy if jobs > max(len(heavy), 2) else []
     for entrant, group in alone:
         for number, part in _with_all_jobs(panel, entrant, group, rules, jobs):
             finish(entrant.name, number, part, where[entrant.name, number])
