@@ -90,6 +90,8 @@ class Contest:
 
 
 Part = tuple[Grades, dict[str, Any]]
+Group = list[tuple[int, Fold, Path | None]]
+"""Folds that share a fit, with their numbers and the files of their parts."""
 
 
 @cache
@@ -133,46 +135,45 @@ def hold(
     LeakageError
         If a model has seen its test block.
     """
-    done: dict[tuple[str, int], Part] = {}
+    done: dict[tuple[str, int], Part | Path] = {}
 
-    def finish(name: str, number: int, part: Part, path: Path | None) -> None:
-        if path is not None:
-            part[0].save(path)
-            write_json(path.with_suffix(".json"), part[1])
+    def finish(name: str, number: int, part: Part | Path) -> None:
         done[name, number] = part
         if on_part is not None:
             on_part(name)
 
-    tasks: list[tuple[Entrant, list[tuple[int, Fold]]]] = []
-    where: dict[tuple[str, int], Path | None] = {}
+    tasks: list[tuple[Entrant, Group]] = []
     for entrant in entrants:
-        missing: dict[Any, list[tuple[int, Fold]]] = {}
+        missing: dict[Any, Group] = {}
         for number, fold in enumerate(folds):
             path = None if parts is None else parts / _part_name(panel, fold, entrant, rules)
-            where[entrant.name, number] = path
-            kept = None if path is None else _kept(path)
-            if kept is None:
-                missing.setdefault(fold.fitted_on, []).append((number, fold))
+            if path is not None and _kept(path) is not None:
+                finish(entrant.name, number, path)
             else:
-                finish(entrant.name, number, kept, None)
+                missing.setdefault(fold.fitted_on, []).append((number, fold, path))
         tasks += [(entrant, group) for group in missing.values()]
+    # Two processes: a heavy fit takes one and the others the other, which needs less memory than
+    # splitting it, and no more time. With more processes a heavy fit would be what all wait for.
     heavy = [task for task in tasks if task[0].heavy]
-    alone = tasks if len(tasks) == 1 else heavy if len(heavy) < jobs else []
+    alone = tasks if len(tasks) == 1 else heavy if jobs > max(len(heavy), 2) else []
     for entrant, group in alone:
         for number, part in _with_all_jobs(panel, entrant, group, rules, jobs):
-            finish(entrant.name, number, part, where[entrant.name, number])
+            finish(entrant.name, number, part)
     rest = [task for task in reversed(tasks) if all(task is not other for other in alone)]
     rest.sort(key=lambda task: not task[0].heavy)
     work = (delayed(_one_task)(panel, entrant, group, rules) for entrant, group in rest)
     with _single_threads():
         for name, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
             for number, part in found:
-                finish(name, number, part, where[name, number])
-    names = [entrant.name for entrant in entrants]
-    return Contest(
-        {n: Grades.concatenate([done[n, i][0] for i in range(len(folds))]) for n in names},
-        {n: [done[n, i][1] for i in range(len(folds))] for n in names},
-    )
+                finish(name, number, part)
+    if jobs > 1 and tasks:
+        get_reusable_executor().shutdown()  # before the grades need the memory
+    grades, details = {}, {}
+    for entrant in entrants:
+        own = [_taken(done[entrant.name, number]) for number in range(len(folds))]
+        grades[entrant.name] = Grades.concatenate([one for one, _ in own])
+        details[entrant.name] = [told for _, told in own]
+    return Contest(grades, details)
 
 
 def _single_threads() -> parallel_config:
@@ -191,59 +192,76 @@ def _part_name(panel: Panel, fold: Fold, entrant: Entrant, rules: Rules) -> str:
     return f"{entrant.name}-{fingerprint(key)[:24]}.parquet"
 
 
+def _taken(part: Part | Path) -> Part:
+    """A part, from its file where it was kept."""
+    if isinstance(part, Path):
+        return Grades.load(part), read_json(part.with_suffix(".json"))
+    return part
+
+
 def _kept(path: Path) -> Part | None:
     """A finished part, or None where there is none that can be read."""
     if path.exists():
         with suppress(CorruptFileError):
-            return Grades.load(path), read_json(path.with_suffix(".json"))
+            return _taken(path)
     return None
 
 
+def _keep(graded: list[Grades], told: dict[str, Any], path: Path | None) -> Part | Path:
+    """Write a finished part and hand out its place, so that nobody holds it; without one, itself."""
+    part = Grades.concatenate(graded), told
+    if path is None:
+        return part
+    part[0].save(path)
+    write_json(path.with_suffix(".json"), told)
+    return path
+
+
 def _fit(
-    panel: Panel, entrant: Entrant, group: list[tuple[int, Fold]], rules: Rules, jobs: int
+    panel: Panel, entrant: Entrant, group: Group, rules: Rules, jobs: int
 ) -> tuple[Forecaster, dict[str, Any], dict[str, float]]:
     """Fit on the past of a group's first fold, whose training dates are those of all."""
     first = group[0][1]
     model = entrant.fit(
         panel.between(first.train_start, first.validation_end), first, rules.seed, jobs
     )
-    for _, fold in group:
+    for _, fold, _ in group:
         check_not_trained_on(model, fold.test_start)
     describe: Callable[[], dict[str, Any]] = getattr(model, "describe", dict)
     return model, describe(), naive_errors(panel.between(first.train_start, first.train_end))
 
 
 def _one_task(
-    panel: Panel, entrant: Entrant, group: list[tuple[int, Fold]], rules: Rules
-) -> tuple[str, list[tuple[int, Part]]]:
+    panel: Panel, entrant: Entrant, group: Group, rules: Rules
+) -> tuple[str, list[tuple[int, Part | Path]]]:
     with threadpool_limits(1):
         model, told, naive = _fit(panel, entrant, group, rules, 1)
         found = []
-        for number, fold in group:
+        for number, fold, path in group:
             graded = [
                 grade_cutoffs(panel, model, cutoffs, naive, **vars(rules))
                 for cutoffs in chunks_of(panel, fold)
             ]
-            found.append((number, (Grades.concatenate(graded), told)))
+            found.append((number, _keep(graded, told, path)))
     return entrant.name, found
 
 
 def _with_all_jobs(
-    panel: Panel, entrant: Entrant, group: list[tuple[int, Fold]], rules: Rules, jobs: int
-) -> Iterator[tuple[int, Part]]:
+    panel: Panel, entrant: Entrant, group: Group, rules: Rules, jobs: int
+) -> Iterator[tuple[int, Part | Path]]:
     """One fit that uses all processes, then its chunks in parallel."""
     with threadpool_limits(1):
         model, told, naive = _fit(panel, entrant, group, rules, jobs)
     if jobs > 1:
         get_reusable_executor().shutdown()  # idle workers would keep the memory of the fit
-    for number, fold in group:
+    for number, fold, path in group:
         work = (
             delayed(_one_chunk)(panel, model, cutoffs, naive, rules)
             for cutoffs in chunks_of(panel, fold)
         )
         with _single_threads():
             graded = Parallel(n_jobs=jobs)(work)
-        yield number, (Grades.concatenate(graded), told)
+        yield number, _keep(graded, told, path)
 
 
 def _one_chunk(

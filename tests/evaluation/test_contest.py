@@ -78,10 +78,10 @@ def test_all_are_graded_on_the_same_rows_of_every_fold(plain: Contest) -> None:
     assert len(plain.details["bootstrap"]) == len(FOLDS) == 4
 
 
-@pytest.mark.parametrize("folds", [FOLDS[:1], FOLDS])
-def test_the_number_of_jobs_changes_no_bit(folds: list[Fold]) -> None:
-    one, two = (hold(PANEL, folds, travelling(), RULES, jobs=jobs) for jobs in (1, 2))
-    assert same(one, two)
+@pytest.mark.parametrize(("folds", "jobs"), [(FOLDS[:1], 3), (FOLDS[:2], 2)])
+def test_the_number_of_jobs_changes_no_bit(folds: list[Fold], jobs: int) -> None:
+    one, many = (hold(PANEL, folds, travelling(), RULES, jobs=j) for j in (1, jobs))
+    assert same(one, many)
 
 
 def test_an_interrupted_contest_goes_on_with_what_is_missing(
