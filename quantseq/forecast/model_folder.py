@@ -37,7 +37,7 @@ from quantseq.forecast.tokenizer import ReturnTokenizer
 from quantseq.forecast.windows import PriceTask
 from quantseq.seq2seq.checkpoint import CONFIG, load_model, save_model
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_forecaster(

@@ -126,7 +126,7 @@ def test_one_changed_digit_is_found(folder: Path, name: str) -> None:
         ("trained_until", "1999-01-01"),
         ("shrinkage", {"weight": 1.0, "gain": 1.0}),
         ("symbols", ["MSFT"]),
-        ("format", 2),
+        ("format", 3),
         ("tokenizer", "0" * 64),
         ("task", "0" * 64),
     ],
