@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from quantseq.forecast.density import TokenDensity
+from quantseq.forecast.density import SIMPLE_BOUND, TokenDensity
 from quantseq.forecast.forecasts import Forecasts, with_tokens
 from quantseq.market.bars import Floats, Panel
 from quantseq.trading.orders import prices
@@ -44,7 +44,8 @@ def held_moments(forecasts: Forecasts, fill: str = "open") -> pd.DataFrame:
     The tails are those of step 1 (close: step 2) after the change of location and scale that P(up)
     takes too. ES = −(1/α)·∫₀^α (e^Q(u) − 1) du, by 8 Gauss nodes after u = α·x³, which tames the
     infinite quantile at 0 [1]_; where bins of unlike probability meet inside the tail it is good to
-    about 1 %.
+    about 1 %. A log return counts as at most `density.SIMPLE_BOUND`: without a bound the loss of a short
+    position is infinite under any Student-t.
 
     References
     ----------
@@ -68,7 +69,7 @@ def held_moments(forecasts: Forecasts, fill: str = "open") -> pd.DataFrame:
             density.probs[rows, step],
         )
         moves = shift[rows, None] + stretch[rows, None] * part.quantile(levels)[:, 0]
-        simple = np.expm1(moves)
+        simple = np.expm1(np.minimum(moves, SIMPLE_BOUND))
         losses[0, rows] = -(simple[:, : len(x)] * weights).sum(axis=1)  # row by row: no bit moves
         losses[1, rows] = (simple[:, len(x) :] * weights).sum(axis=1)
     table["es_long"], table["es_short"] = np.maximum(losses, 0.0)

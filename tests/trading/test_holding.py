@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from quantseq.forecast.density import NORMAL_NU, TokenDensity
+from quantseq.forecast.density import NORMAL_NU, SIMPLE_BOUND, TokenDensity
 from quantseq.forecast.forecasts import Forecasts
 from quantseq.trading.holding import gap_loss, held_moments
 
@@ -46,6 +46,14 @@ def test_the_tails_agree_with_a_fine_sum_over_quantiles(bins):
     )
     np.testing.assert_allclose(table["es_long"], -low, rtol=2e-3 if bins == 1 else 1e-2)
     np.testing.assert_allclose(table["es_short"], high, rtol=2e-3 if bins == 1 else 1e-2)
+
+
+def test_the_loss_of_a_short_is_bounded_where_the_exponential_has_no_mean():
+    """A scale so wide that the outer nodes lie far beyond a doubling."""
+    one = forecasts(nu=2.2)
+    wide = replace(one, density=replace(one.density, scale=one.density.scale * 100))
+    short = held_moments(wide)["es_short"]
+    assert ((short > 0.5) & (short <= np.expm1(SIMPLE_BOUND) + 1e-12)).all()
 
 
 def test_a_row_does_not_depend_on_the_batch():
