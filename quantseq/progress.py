@@ -26,12 +26,13 @@ class _Silent:
 
 
 class _Shown:
-    def __init__(self, title: str, total: int, unit: str) -> None:
+    def __init__(self, title: str, total: int, unit: str, done: int) -> None:
         from tqdm import tqdm
 
         watched = sys.stderr.isatty()
         self._bar = tqdm(
             total=total,
+            initial=done,
             desc=title,
             unit=unit,
             file=sys.stderr,
@@ -66,12 +67,12 @@ class Progress:
         self._quiet = quiet
 
     @contextmanager
-    def bar(self, title: str, total: int, *, unit: str = "it") -> Iterator[Bar]:
-        """Show a bar while the block runs."""
+    def bar(self, title: str, total: int, *, unit: str = "it", done: int = 0) -> Iterator[Bar]:
+        """Show a bar while the block runs; what was `done` before it does not count as speed."""
         if self._quiet:
             yield _Silent()
             return
-        shown = _Shown(title, total, unit)
+        shown = _Shown(title, total, unit, done)
         try:
             yield shown
         finally:

@@ -45,3 +45,15 @@ def test_a_line_above_an_open_bar_stands_alone(monkeypatch: pytest.MonkeyPatch) 
         bar.step(1)
     rows = [row.rsplit("\r", 1)[-1] for row in screen.getvalue().split("\n")]
     assert "result" in rows
+
+
+def test_what_was_done_before_counts_as_position_and_not_as_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with Progress(quiet=False).bar("work", 10, done=9):
+        pass
+    last = screen.getvalue().rsplit("\r", 1)[-1]
+    assert "9/10" in last
+    assert "?" in last, "nothing was done in this session, so there is no rate"

@@ -41,11 +41,11 @@ class StepBars:
             self.__exit__()
             self._open = ExitStack()
             self._bar = self._open.enter_context(
-                self._progress.bar(self._title(member), report.steps, unit="batch")
+                self._progress.bar(
+                    self._title(member), report.steps, unit="batch", done=report.step
+                )
             )
             self._member = member
-            if report.step:
-                self._bar.step(report.step)
         figures: dict[str, float | str] = {"loss": f"{report.loss:.4f}"}
         if report.best_loss is not None:
             figures["validation"] = f"{report.best_loss:.4f}"

@@ -93,9 +93,7 @@ def study_copy(
         for case, one in pending
     )
     try:
-        with progress.bar("study of copying", len(asked), unit="training") as bar:
-            if found:
-                bar.step(len(found))
+        with progress.bar("study of copying", len(asked), unit="training", done=len(found)) as bar:
             for case, one, run in work:
                 found[case, one] = run
                 bar.step(1, last=case.name)

@@ -10,7 +10,7 @@ JSON: a file from somebody else cannot run code.
     ├─ config.json         format, architecture, meta, versions, SHA-256 of the weights
     ├─ training.json       history of the fit, if there is one, and the same SHA-256
     └─ state/              only while training can be resumed
-        ├─ state.json          what is not a tensor, name and SHA-256 of the tensor file
+        ├─ state.json          what is not a tensor, name of the tensor file, SHA-256 of both
         └─ step-N-HASH.safetensors  weights, best weights, optimiser
 
 The three files of a model are replaced one after the other: first ``config.json``, which also keeps what
@@ -33,6 +33,7 @@ from quantseq import __version__
 from quantseq.errors import ConfigError, CorruptFileError, ModelFileError
 from quantseq.files import (
     atomic_path,
+    fingerprint,
     read_json,
     sha256_bytes,
     sha256_file,
@@ -200,7 +201,13 @@ def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record
     write_bytes(file, data)
     write_json(
         folder / STATE,
-        {"format": FORMAT, "tensors": file.name, "sha256": digest, "record": record},
+        {
+            "format": FORMAT,
+            "tensors": file.name,
+            "sha256": digest,
+            "record": record,
+            "record_sha256": fingerprint(record),
+        },
     )
     for other in folder.glob("*.safetensors"):
         if other != file:
@@ -227,11 +234,16 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], Any] | None:
     _check_format(path, state)
     try:
         name, digest, record = str(state["tensors"]), state["sha256"], state["record"]
+        intact = state["record_sha256"] == fingerprint(record)
     except KeyError as error:
         raise ModelFileError(
             f"{str(path)!r} does not describe a training state: {error} is missing. "
             "Train without resuming."
         ) from error
+    if not intact:
+        raise ModelFileError(
+            f"{str(path)!r} is damaged: the SHA-256 of 'record' differs. Train without resuming."
+        )
     return _tensors(folder / Path(name).name, digest), record
 
 

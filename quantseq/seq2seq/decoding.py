@@ -324,5 +324,7 @@ class _Truncation:
             ordered[self.top_k :] = 0.0
         if self.top_p is not None:
             before = ordered.cumsum(dim=0) - ordered
-            ordered = ordered.masked_fill(before >= self.top_p * ordered.sum(dim=0), 0.0)
+            beyond = before >= self.top_p * ordered.sum(dim=0)
+            beyond[0] = False  # the most probable id stays, though the share round to 0
+            ordered = ordered.masked_fill(beyond, 0.0)
         return torch.zeros_like(masses).scatter_(0, order, ordered)

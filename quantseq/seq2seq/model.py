@@ -36,11 +36,20 @@ class Seq2Seq(nn.Module):
         Architecture.
     seed : int
         Initial weights are a function of the architecture and this number, nothing else: they are
-        drawn on the CPU, and ``model.to(device)`` moves them.
+        drawn on the CPU, and ``model.to(device)`` moves them. In [0, 2**63).
+
+    Raises
+    ------
+    ConfigError
+        If the seed is outside its rule.
     """
 
     def __init__(self, config: Seq2SeqConfig, *, seed: int = 0) -> None:
         super().__init__()
+        if not 0 <= seed < 2**63:
+            raise ConfigError(
+                f"The 'seed' parameter of Seq2Seq must be an int in [0, 2**63). Got {seed}."
+            )
         self.config = config
         # modules draw defaults; ours are drawn below
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):

@@ -6,10 +6,13 @@ from quantseq.seq2seq.training import StepReport
 
 
 def test_the_bar_counts_from_where_a_resumed_training_stands() -> None:
+    begun: list[int] = []
     seen: list[int] = []
 
     class Listening(Progress):
-        def bar(self, title: str, total: int, *, unit: str = "it"):
+        def bar(self, title: str, total: int, *, unit: str = "it", done: int = 0):
+            begun.append(done)
+
             class One:
                 def __enter__(self) -> Bar:
                     return self
@@ -28,4 +31,4 @@ def test_the_bar_counts_from_where_a_resumed_training_stands() -> None:
                     step=step, steps=10, loss=1.0, learning_rate=0.1, examples=1, seconds=0.0
                 )
             )
-    assert sum(seen) == 9
+    assert (begun, seen) == ([7], [1, 1])

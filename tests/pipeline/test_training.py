@@ -29,7 +29,7 @@ class Interrupts(Progress):
     def __init__(self) -> None:
         super().__init__(quiet=True)
 
-    def bar(self, title: str, total: int, *, unit: str = "it"):
+    def bar(self, title: str, total: int, *, unit: str = "it", done: int = 0):
         class Pressing:
             count = 0
 
@@ -62,9 +62,9 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
     trained: list[int] = []
 
     class Counts(Progress):
-        def bar(self, title: str, total: int, *, unit: str = "it"):
+        def bar(self, title: str, total: int, *, unit: str = "it", done: int = 0):
             trained.append(title == "network 1 of 2")
-            return super().bar(title, total, unit=unit)
+            return super().bar(title, total, unit=unit, done=done)
 
     train_price(
         small_panel, out=broken, config=CONFIG, places=places, resume=True, progress=Counts()

@@ -214,6 +214,7 @@ def tensors_of(folder: Path) -> Path:
         (lambda f: flip(tensors_of(f)), "SHA-256"),
         (lambda f: cut(f / "state.json"), "state.json"),
         (lambda f: edit(f / "state.json", format=9), "newer"),
+        (lambda f: edit(f / "state.json", record={"done": "1"}), "'record' differs"),
         (lambda f: (f / "state.json").write_text('{"format": 1}'), "missing"),
     ],
 )

@@ -234,7 +234,7 @@ def slow_truncation(
     st.lists(st.integers(-16, 16), min_size=6, max_size=6).map(lambda ids: [i / 4 for i in ids]),
     st.sampled_from([0.5, 1.0, 1.7]),
     st.sampled_from([None, 1, 2, 4, 6]),
-    st.sampled_from([None, 0.11, 0.37, 0.83, 1.0]),
+    st.sampled_from([None, 1e-60, 0.11, 0.37, 0.83, 1.0]),
 )
 def test_truncation_is_the_slow_reference(
     logits: list[float], temperature: float, top_k: int | None, top_p: float | None

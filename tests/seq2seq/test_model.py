@@ -222,6 +222,12 @@ def test_alignment_sums_to_one_over_the_source() -> None:
         machine(config_of()).alignment(batch)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_outside_its_range_is_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match="'seed'"):
+        Seq2Seq(config_of(), seed=seed)
+
+
 def test_weights_are_a_function_of_architecture_and_seed() -> None:
     before = torch.get_rng_state()
     config = config_of(bidirectional=True, attention="bahdanau")
