@@ -341,7 +341,9 @@ def _carry_actions(frame: pd.DataFrame, empty: np.ndarray, refuse: Refuse) -> pd
     for row in np.flatnonzero(moved):
         later = np.flatnonzero(~empty & (dates > dates[row]))
         if not len(later):
-            refuse(frame.index[row], "a dividend or split without prices, on that day or later")
+            refuse(
+                frame.index[int(row)], "a dividend or split without prices, on that day or later"
+            )
             continue
         target = frame.index[int(later[np.argmin(dates[later])])]
         for name in names:
