@@ -79,9 +79,11 @@ def fetch(
             "--resume goes on with a batch as it was asked for. Give it no symbols and no --file, "
             "--start, --end, --interval, --source or --full."
         )
-    if not resume:
-        pipeline.need_symbols(wanted, None)
-    elif not left:
+    if not (wanted or resume):
+        raise ConfigError(
+            "No symbols were named. Give symbols such as AAPL, a file of them with --file, or --resume."
+        )
+    if resume and not left:
         save_json(json, _result([], []))
         if not quiet:
             typer.echo(f"Nothing is left to fetch in {data_dir}.")

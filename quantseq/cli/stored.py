@@ -30,7 +30,9 @@ Timezone = Annotated[
 
 def import_(
     path: Annotated[Path, typer.Argument(help="CSV or Parquet: one symbol, or a panel of many.")],
-    symbol: Annotated[str | None, typer.Option(help="Name it; default: the file's name.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="Name it; default: its ticker, else the file's name.")
+    ] = None,
     timezone: Timezone = "",
     currency: Annotated[str, typer.Option(help="Currency of the prices, such as USD.")] = "",
     data_dir: DataDir = DATA,

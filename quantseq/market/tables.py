@@ -46,18 +46,18 @@ _NEEDED = ("date", "open", "high", "low", "close", "volume")
 _OHLC = ["open", "high", "low", "close"]
 
 
-def read_table(path: Path | str, symbol: str, *, timezone: str = "") -> Bars:
+def read_table(path: Path | str, symbol: str | None = None, *, timezone: str = "") -> Bars:
     """Read one symbol's bars from a CSV or Parquet file.
 
-    Rows without any price are left out (their number stands in the provenance); every other fault is
-    refused.
+    Rows without any price are left out (their number stands in the provenance); a dividend or split that
+    is recorded on one counts on the next row with prices. Every other fault is refused.
 
     Parameters
     ----------
     path : Path
         The file. With a symbol column, only the rows of `symbol` count.
-    symbol : str
-        The name of the series.
+    symbol : str, optional
+        The name of the series; by default the ticker in the file's header rows, else the file's stem.
     timezone : str
         Exchange time zone, "" if unknown.
 
@@ -66,13 +66,17 @@ def read_table(path: Path | str, symbol: str, *, timezone: str = "") -> Bars:
     CorruptFileError
         If the file is missing or no table at all.
     BarsError
-        If a column is missing or a rule of `Bars` is broken. The message names the line and the reason.
+        If a column is missing, a rule of `Bars` is broken, or no row with prices follows a dividend or
+        split. The message names the line and the reason.
     """
     path = Path(path)
-    frame, place = _open(path, symbol)
+    frame, place, ticker = _open(path, symbol)
+    symbol = symbol or ticker or path.stem
     frame = _rows_of(frame, path, symbol)
-    frame = _parse(frame, partial(_refuse, path, place))
+    refuse = partial(_refuse, path, place)
+    frame = _parse(frame, refuse)
     empty = frame[_OHLC].isna().all(axis=1)
+    frame = _carry_actions(frame, empty.to_numpy(), refuse)
     dropped = int(empty.sum())
     facts: dict[str, Any] = {
         "source": "file",
@@ -107,7 +111,7 @@ def read_panel(path: Path | str) -> Panel:
         If a column is missing or a rule of `Bars` is broken. The message names the line and the reason.
     """
     path = Path(path)
-    frame, place = _open(path, None)
+    frame, place, _ = _open(path, None)
     if "symbol" not in frame:
         raise BarsError(
             f"{path.name} has no symbol column; found {', '.join(map(str, frame.columns))}. "
@@ -151,7 +155,7 @@ def read_raw(
     path : Path
         As for `read_table` and `read_panel`.
     symbol : str, optional
-        Its name; by default the file's stem, or every symbol of a symbol column.
+        Its name; by default every symbol of a symbol column, else as for `read_table`.
     timezone : str
         Exchange time zone, "" if unknown.
 
@@ -163,12 +167,12 @@ def read_raw(
         If a column is missing.
     """
     path = Path(path)
-    frame, place = _open(path, symbol)
+    frame, place, ticker = _open(path, symbol)
     names = frame.get("symbol")
     if symbol is None and names is not None:
         wanted: Sequence[str] = list(dict.fromkeys(names.fillna("").astype(str).str.strip()))
     else:
-        wanted = [symbol or path.stem]
+        wanted = [symbol or ticker or path.stem]
     found = []
     for name in wanted:
         faults: list[tuple[str, str]] = []
@@ -209,8 +213,8 @@ def _refuse(path: Path, place: str, where: Any, reason: str) -> NoReturn:
     raise BarsError(f"{path.name}, {place} {where}: {reason}. Correct or drop that {place}.")
 
 
-def _open(path: Path, symbol: str | None) -> tuple[pd.DataFrame, str]:
-    """Raw cells under canonical column names, indexed by where they stand, and the word for that."""
+def _open(path: Path, symbol: str | None) -> tuple[pd.DataFrame, str, str]:
+    """Raw cells under canonical names, indexed by where they stand; the word for that; the header's ticker."""
     parquet = path.suffix.lower() in (".parquet", ".pq")
     try:
         frame = _read_parquet(path) if parquet else _read_csv(path)
@@ -226,8 +230,9 @@ def _open(path: Path, symbol: str | None) -> tuple[pd.DataFrame, str]:
             f"Cannot read {str(path)!r} as a {'Parquet' if parquet else 'CSV'} table: {reason}. "
             "Give a CSV or Parquet file with prices."
         ) from error
+    ticker = ""
     if isinstance(frame.columns, pd.MultiIndex):
-        frame = _one_ticker(frame, path, symbol)
+        frame, ticker = _one_ticker(frame, path, symbol)
     names = [
         _CANONICAL.get(re.sub(r"[^a-z]", "", str(name).lower()), str(name))
         for name in frame.columns
@@ -246,7 +251,8 @@ def _open(path: Path, symbol: str | None) -> tuple[pd.DataFrame, str]:
         )
     if frame.empty:
         raise BarsError(f"{path.name} has a header but no rows. Give a file with prices.")
-    return frame[[name for name in names if name in _NAMES]], "row" if parquet else "line"
+    place = "row" if parquet else "line"
+    return frame[[name for name in names if name in _NAMES]], place, ticker
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -291,8 +297,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
 
 
-def _one_ticker(frame: pd.DataFrame, path: Path, symbol: str | None) -> pd.DataFrame:
-    """Drop the second header level, keeping the columns of one ticker."""
+def _one_ticker(frame: pd.DataFrame, path: Path, symbol: str | None) -> tuple[pd.DataFrame, str]:
+    """Drop the second header level, keeping the columns of one ticker; that ticker if it is the only one."""
     tickers = [str(column[-1]) for column in frame.columns]
     distinct = sorted({ticker for ticker in tickers if ticker})
     wanted = (symbol or "").upper()
@@ -302,7 +308,8 @@ def _one_ticker(frame: pd.DataFrame, path: Path, symbol: str | None) -> pd.DataF
         )
     keep = [not t or len(distinct) == 1 or t.upper() == wanted for t in tickers]
     frame = frame.loc[:, keep]
-    return frame.set_axis([str(column[0]) for column in frame.columns], axis="columns")
+    frame = frame.set_axis([str(column[0]) for column in frame.columns], axis="columns")
+    return frame, distinct[0] if len(distinct) == 1 else ""
 
 
 def _parse(frame: pd.DataFrame, refuse: Refuse) -> pd.DataFrame:
@@ -318,6 +325,34 @@ def _parse(frame: pd.DataFrame, refuse: Refuse) -> pd.DataFrame:
     if "symbol" in frame:
         parsed["symbol"] = frame["symbol"]
     return pd.DataFrame(parsed, index=frame.index)
+
+
+def _carry_actions(frame: pd.DataFrame, empty: np.ndarray, refuse: Refuse) -> pd.DataFrame:
+    """Dividends (added) and splits (multiplied) of rows without prices on the next row in time that has some.
+
+    Whoever held the share over such a day gets both, and the next price is the first that shows it.
+    """
+    names = [name for name in ("dividends", "splits") if name in frame]
+    moved = empty & (frame[names] != 0).any(axis=1).to_numpy()
+    if not moved.any():
+        return frame
+    frame = frame.copy()
+    dates = frame["date"].to_numpy()
+    for row in np.flatnonzero(moved):
+        later = np.flatnonzero(~empty & (dates > dates[row]))
+        if not len(later):
+            refuse(
+                frame.index[int(row)], "a dividend or split without prices, on that day or later"
+            )
+            continue
+        target = frame.index[int(later[np.argmin(dates[later])])]
+        for name in names:
+            value, there = frame[name].iloc[row], frame.loc[target, name]
+            if name == "splits" and value and there:
+                frame.loc[target, name] = value * there
+            else:
+                frame.loc[target, name] = value + there
+    return frame
 
 
 def _bars(

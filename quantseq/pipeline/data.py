@@ -132,7 +132,7 @@ def import_file(
     path : Path
         One symbol's bars, or a long-format panel with a ``symbol`` column.
     symbol : str, optional
-        Its name; by default the file's stem, or every symbol of a panel.
+        Its name; by default every symbol of a panel, else the header's ticker, else the file's stem.
     timezone, currency : str
         Of the listing, "" if unknown.
     places : Places, optional
@@ -168,7 +168,7 @@ def read_any(path: Path, symbol: str | None = None) -> Panel:
     """A panel from a file of one symbol or of many."""
     if symbol is None and _has_symbol_column(path):
         return read_panel(path)
-    return Panel([read_table(path, symbol or path.stem)])
+    return Panel([read_table(path, symbol)])
 
 
 def _has_symbol_column(path: Path) -> bool:

@@ -93,6 +93,36 @@ def test_provenance_names_file_and_dropped_rows(tmp_path: Path) -> None:
     assert len(bars.provenance["file_sha256"]) == 64
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_actions_of_a_row_without_prices_count_on_the_next_with_some(
+    tmp_path: Path, newest_first: bool
+) -> None:
+    rows = [
+        "2024-01-02,10,12,9,11,100,0,0\n",
+        "2024-01-03,,,,,,0.5,2\n",
+        "2024-01-04,,,,,,0.25,0\n",
+        "2024-01-05,11,13,10,12,100,1,3\n",
+        "2024-01-08,11,13,10,12,100,0,0\n",
+    ]
+    head = "date,open,high,low,close,volume,dividends,splits\n"
+    text = head + "".join(rows[::-1] if newest_first else rows)
+    bars = read_table(write(tmp_path, text), "X")
+    assert bars.dividends.tolist() == [0, 1.75, 0]
+    assert bars.splits.tolist() == [0, 6, 0]
+    assert bars.provenance["dropped_rows"] == 2
+    last = head + rows[0] + rows[1]
+    with pytest.raises(BarsError, match="line 3: a dividend or split without prices"):
+        read_table(write(tmp_path, last), "X")
+
+
+def test_the_ticker_of_the_header_names_the_file(tmp_path: Path) -> None:
+    text = "Price,Close,High,Low,Open,Volume\nTicker,SPY,SPY,SPY,SPY,SPY\nDate,,,,,\n"
+    path = write(tmp_path, text + "2024-01-02,11,12,9,10,100\n")
+    assert read_table(path).symbol == read_raw(path)[0].symbol == "SPY"
+    assert read_table(path, "X").symbol == read_raw(path, "X")[0].symbol == "X"
+    assert read_table(write(tmp_path, PLAIN)).symbol == "x"
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 @pytest.mark.parametrize(
     ("high", "volume"),
