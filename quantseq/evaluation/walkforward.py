@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
 from quantseq.forecast.forecasts import Forecaster, Forecasts
@@ -361,6 +362,7 @@ def evaluate(
     )
 
 
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # sums split as in a worker
 def _forecast_folds(
     panel: Panel,
     group: list[tuple[int, Fold]],

@@ -348,6 +348,10 @@ def bars(value):
 store = Store(Path(sys.argv[1]))
 one, two = bars(1.0), bars(2.0)
 store.write(one)
+begun = time.perf_counter()
+store.write(two)
+store.write(one)
+pair = time.perf_counter() - begun  # so that a slow machine is killed at every moment too
 seen, rng = set(), random.Random(0)
 for _ in range(int(sys.argv[2])):
     child = os.fork()
@@ -355,7 +359,7 @@ for _ in range(int(sys.argv[2])):
         while True:
             store.write(two)
             store.write(one)
-    time.sleep(rng.uniform(0.001, 0.025))
+    time.sleep(rng.uniform(0, 1.5 * pair))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert store.symbols() == ("AAPL",)

@@ -28,6 +28,7 @@ from arch import arch_model
 from arch.univariate import SkewStudent
 from joblib import Parallel, delayed
 from scipy import optimize, signal
+from threadpoolctl import threadpool_limits
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.baselines.rival import Rival, Rows
@@ -134,6 +135,11 @@ def fit_garch(returns: Floats, *, skewed: bool, horizon: int) -> GarchFit | None
         None where there are fewer than `MIN_ROWS` sessions, nothing moves, the optimiser does not
         converge, or the variance would explode.
     """
+    with threadpool_limits(1):  # the optimiser's way depends on how sums are split over threads
+        return _fit(returns, skewed=skewed, horizon=horizon)
+
+
+def _fit(returns: Floats, *, skewed: bool, horizon: int) -> GarchFit | None:
     known = returns[1:]
     unit = float(known.std())
     if len(known) < MIN_ROWS or not unit > np.sqrt(VARIANCE_FLOOR):
