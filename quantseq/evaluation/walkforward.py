@@ -279,7 +279,10 @@ def forecast_fold(
     LeakageError
         If a model says that it has seen a session of the test block.
     """
-    return _forecast_folds(panel, [(0, fold)], fit, horizon, num_paths, seed)[0][1]
+    found: tuple[dict[str, Forecasts], dict[str, Any]] = _forecast_folds(
+        panel, [(0, fold)], fit, horizon, num_paths, seed
+    )[0][1]
+    return found
 
 
 def check_not_trained_on(model: Forecaster, test_start: Any) -> None:
@@ -383,12 +386,9 @@ def _forecast_folds(
         results = {}
         for name, model in models.items():
             check_not_trained_on(model, fold.test_start)
+            cutoffs, paths = cutoffs_of(panel, fold), num_paths if name == "seq2seq" else 0
             results[name] = model.predict(
-                panel,
-                cutoffs_of(panel, fold),
-                horizon=horizon,
-                num_paths=num_paths if name == "seq2seq" else 0,
-                seed=seed,
+                panel, cutoffs, horizon=horizon, num_paths=paths, seed=seed
             )
         found.append((number, (results, describe())))
     return found
