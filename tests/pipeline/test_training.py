@@ -1,17 +1,23 @@
 """Training on prices as the commands do it: gate, states to resume from, and what is written."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quantseq.config import Places
-from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.errors import ConfigError, GateError, NotEnoughDataError
+from quantseq.files import write_json
 from quantseq.forecast.model_folder import load_forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
+from quantseq.pipeline.backtesting import backtest
+from quantseq.pipeline.demo import demo
+from quantseq.pipeline.evaluating import evaluate
 from quantseq.pipeline.training import pass_gate, train_price
 from quantseq.progress import Bar, Progress
+from quantseq.seq2seq.gate import GateRecord, gate_fingerprint
 
 CONFIG = ForecasterConfig(members=2, epochs=2, horizon=2)
 
@@ -21,6 +27,26 @@ def test_a_pass_is_remembered(gates: Path) -> None:
     assert record.passed
     assert record.was_cached
     assert record.score >= record.bar
+
+
+@pytest.mark.parametrize("command", ["train", "backtest", "evaluate", "demo"])
+def test_nobody_uses_an_architecture_that_has_failed_the_gate(
+    command: str, sample: Panel, tmp_path: Path
+) -> None:
+    places, architecture = Places(tmp_path, tmp_path / "reports"), ForecasterConfig().architecture()
+    mark = gate_fingerprint(architecture)
+    failed = GateRecord(False, 0.42, 0.995, 0.0, "2026-01-01", 0, 400, 1.0, mark)
+    write_json(places.gates / f"{mark}.json", asdict(failed))
+    calls = {
+        "train": lambda: train_price(sample, out=tmp_path / "model", places=places),
+        "backtest": lambda: backtest(sample, places=places),
+        "evaluate": lambda: evaluate(sample, places=places),
+        "demo": lambda: demo(places=places),
+    }
+    with pytest.raises(GateError, match=r"42\.00%"):
+        calls[command]()
+    assert not (tmp_path / "model").exists()
+    assert not list((tmp_path / "reports").glob("*/report.html"))
 
 
 class Interrupts(Progress):
