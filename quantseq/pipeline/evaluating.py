@@ -13,11 +13,12 @@ from quantseq.errors import ConfigError
 from quantseq.evaluation.assessment import compare, describe_grades, verdicts
 from quantseq.evaluation.confidence import MCS_SIZE
 from quantseq.evaluation.contest import Contest, Entrant, Rules, hold
+from quantseq.evaluation.entrants import rival, truth
 from quantseq.evaluation.grades import Grades
-from quantseq.evaluation.nulls import KINDS, TRUTH, NullPanel, judge_null, make_null
+from quantseq.evaluation.nulls import KINDS, TRUTH, judge_null, make_null
 from quantseq.evaluation.walkforward import Fold, fold_between
 from quantseq.files import atomic_path, ensure_writable, write_json
-from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock, choose_rivals
+from quantseq.forecast.baselines.registry import choose_rivals
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster
 from quantseq.forecast.networks import ForecasterConfig
@@ -64,30 +65,6 @@ class FitOurs:
             seed=seed,
             jobs=jobs,
         )
-
-
-@dataclass(frozen=True)
-class FitRival:
-    """Fits one rival on the training block of a fold: a `Fit`."""
-
-    name: str
-    horizon: int
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        """See `Fit`."""
-        return RIVALS[self.name](TrainingBlock(panel.until(fold.train_end), self.horizon, jobs))
-
-
-@dataclass(frozen=True)
-class UseTruth:
-    """Hands out the density that simulated prices were drawn from: a `Fit`."""
-
-    null: NullPanel
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        """See `Fit`."""
-        assert self.null.truth is not None
-        return self.null.truth
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,11 +147,11 @@ def evaluate(
     gate = pass_gate(forecaster, where, seed=chosen.seed, progress=progress)
     rules = Rules(forecaster.horizon, chosen.num_paths, chosen.seed)
     ours = Entrant(OURS, FitOurs(forecaster), asdict(forecaster), heavy=True)
-    entrants = [ours, *(Entrant(name, FitRival(name, rules.horizon)) for name in names)]
+    entrants = [ours, *(rival(name, rules.horizon) for name in names)]
     lost = None if null is None else make_null(null, panel, horizon=rules.horizon, seed=rules.seed)
     blank = [ours]
     if lost is not None and lost.truth is not None:
-        blank.append(Entrant(TRUTH, UseTruth(lost), {"kind": lost.kind}))
+        blank.append(truth(lost.kind, lost.truth))
     total = len(folds) * (len(entrants) + (len(blank) if lost else 0))
     with progress.bar(f"evaluate {len(entrants)} models", total, unit="part") as bar:
         options: dict[str, Any] = {
