@@ -15,6 +15,7 @@ References
 .. [2] Ansari, A. et al. (2024). Chronos: learning the language of time series. TMLR.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Self
 
@@ -54,7 +55,7 @@ _SUMMARY = 10_000
 
 
 @dataclass(frozen=True)
-class BinTokenizer(SavedTokenizer):
+class BinTokenizer(SavedTokenizer, ABC):
     """Bins with fitted edges, linear inside, with Pareto tails; one subclass per scheme.
 
     Parameters
@@ -94,9 +95,9 @@ class BinTokenizer(SavedTokenizer):
             raise ConfigError("Edges must increase and tails must have a scale above 0.")
 
     @classmethod
+    @abstractmethod
     def inner_edges(cls, values: Floats, num_bins: int) -> Floats:
         """The scheme itself: edges between `num_bins` bins of sorted values; ties are merged."""
-        raise NotImplementedError
 
     @classmethod
     def fit(cls, values: Floats, *, num_bins: int, origin: Origin | None = None) -> Self:
