@@ -17,6 +17,7 @@ from quantseq.forecast.networks import ForecasterConfig
 from quantseq.trading.backtest import Fill
 from quantseq.trading.costs import Costs
 from quantseq.trading.policy import make_policy
+from quantseq.trading.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Places:
     def evaluations(self) -> Path:
         """Finished parts of evaluations, by fingerprint; deleting them costs time only."""
         return self.data / "evaluations"
+
+    @property
+    def sweeps(self) -> Path:
+        """Forecasts that sweeps have made, by fingerprint; deleting them costs time only."""
+        return self.data / "sweeps"
 
     @property
     def ledger(self) -> Path:
@@ -109,6 +115,11 @@ class RunConfig:
                 f"{self.forecaster.horizon}: targets of one block would lie in the next. "
                 "Set purge to the horizon or more."
             )
+
+    @property
+    def trial(self) -> Trial:
+        """What of it is tried on forecasts that are there: policy, costs and fill."""
+        return Trial(self.policy.name, self.policy.parameters, self.costs, self.fill)
 
     def to_mapping(self) -> dict[str, Any]:
         """As nested JSON values."""

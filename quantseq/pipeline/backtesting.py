@@ -34,12 +34,12 @@ from quantseq.report.run import Run
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.backtest import backtest as run_backtest
 from quantseq.trading.backtest import break_even_bps
-from quantseq.trading.costs import MOST_BPS
 from quantseq.trading.holding import gap_loss, held_moments
 from quantseq.trading.luck import Verdict
 from quantseq.trading.performance import METRICS
-from quantseq.trading.policy import changed, make_policy
+from quantseq.trading.policy import changed
 from quantseq.trading.rivals import run_rivals
+from quantseq.trading.trials import alternatives, score
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,13 @@ class FitFold:
     config : ForecasterConfig
     jobs : int
         Processes for the networks of a fold.
+    rivals : bool
+        Whether to fit the rivals too.
     """
 
     config: ForecasterConfig
     jobs: int = 1
+    rivals: bool = True
 
     def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
         """See `FitFunction`."""
@@ -66,7 +69,7 @@ class FitFold:
             seed=seed,
             jobs=self.jobs,
         )
-        return with_rivals(ours, panel.until(fold.train_end))
+        return with_rivals(ours, panel.until(fold.train_end)) if self.rivals else {OURS: ours}
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,12 @@ class UseModel:
     """Stands in for fitting where a trained model is given; its rivals use its training block."""
 
     model: Seq2SeqForecaster
+    rivals: bool = True
 
     def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
         """See `FitFunction`."""
+        if not self.rivals:
+            return {OURS: self.model}
         return with_rivals(self.model, panel.until(fold.train_end))
 
 
@@ -264,9 +270,8 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
 
 def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
     forecasts = evaluation.forecasts[OURS]
-    one_way = min(config.costs.one_way_bps, MOST_BPS)
-    policy = make_policy(config.policy.name, **{"cost_bps": one_way, **config.policy.parameters})
-    weights = policy.weights(held_moments(forecasts, config.fill))
+    moments = held_moments(forecasts, config.fill)
+    weights = config.trial.decide(moments)
     trade = changed(weights)
     strategy = run_backtest(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
     rivals = run_rivals(
@@ -274,7 +279,10 @@ def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
     )
     even = break_even_bps(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
     gap = gap_loss(panel, weights, forecasts, fill=config.fill)
-    return Traded(weights, strategy, rivals["buy_and_hold"].result, even, rivals, gap)
+    others = {
+        name: score(panel, moments, one).net for name, one in alternatives(config.trial).items()
+    }
+    return Traded(weights, strategy, rivals["buy_and_hold"].result, even, rivals, gap, others)
 
 
 def describe(outcome: BacktestOutcome) -> list[str]:
@@ -291,7 +299,21 @@ def describe(outcome: BacktestOutcome) -> list[str]:
         f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
         f"{outcome.run.result['forecast']['skill_nats']:+.4f} nats over the reference."
     )
-    return lines
+    return [*lines, *describe_luck(outcome.run.result)]
+
+
+def describe_luck(result: Mapping[str, Any]) -> list[str]:
+    """Whether it could be luck, and what costs it can bear, in two lines of text."""
+    found, even = result["verdict"], result["break_even_bps"]
+    least, p = found["min_track_record"], found["spa_p"]
+    record = "no record is long enough" if least is None else f"{least:,} sessions would be enough"
+    over = f"{p:.3f} over {len(found['spa_over'])} rules" if np.isfinite(p) else "undefined"
+    paid = "none: it earns less than cash without any" if even is None else f"{even:.1f} bps"
+    return [
+        f"Luck: PSR {found['psr']:.1%}, deflated by {found['n_trials']} trials {found['dsr']:.1%}; "
+        f"{record} for a Sharpe ratio above 0; SPA p {over}; ledger {found['ledger']}.",
+        f"Break-even cost: {paid}.",
+    ]
 
 
 def to_json(outcome: BacktestOutcome) -> dict[str, Any]:

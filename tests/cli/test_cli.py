@@ -27,6 +27,8 @@ COMMANDS = [
     ["backtest"],
     ["evaluate"],
     ["report"],
+    ["sweep"],
+    ["trials"],
     ["data"],
     ["data", "import"],
     ["data", "list"],
