@@ -47,8 +47,8 @@ def spa(
     """Hansen's test of superior predictive ability: its consistent p-value.
 
     The hypothesis is that no trial is better than the benchmark. The statistic is the largest
-    studentised mean of d_k = r_k − b, whose long-run variance is that of the stationary bootstrap
-    (`_long_run_deviation`); trials too bad to matter are not re-centred. A p-value below 0.05 says that
+    studentised mean of d_k = r_k − b, or 0 if all are worse; the long-run variance is that of the
+    stationary bootstrap (`_long_run_deviation`), and trials too bad to matter are not re-centred. A p-value below 0.05 says that
     the best of them is not explained by having tried many.
 
     Parameters
@@ -93,8 +93,9 @@ def spa(
     if not better.shape[1]:
         return math.nan
     size = block_length(better)
-    # arch compares plain means, whatever its `studentize` says: it gets studentised ones
-    better = better / _long_run_deviation(better, size)
+    # arch compares plain means, whatever its `studentize` says, and knows no floor: it gets studentised
+    # ones, and the benchmark itself, whose 0 is Hansen's max(·, 0)
+    better = np.column_stack([better / _long_run_deviation(better, size), np.zeros(len(better))])
     test = SPA(
         np.zeros(len(better)),
         -better,
