@@ -309,9 +309,10 @@ def describe_luck(result: Mapping[str, Any]) -> list[str]:
     record = "no record is long enough" if least is None else f"{least:,} sessions would be enough"
     over = f"{p:.3f} over {len(found['spa_over'])} rules" if np.isfinite(p) else "undefined"
     paid = "none: it earns less than cash without any" if even is None else f"{even:.1f} bps"
+    count = f"{found['n_trials']} trial{'s' * (found['n_trials'] != 1)}"
     return [
-        f"Luck: PSR {found['psr']:.1%}, deflated by {found['n_trials']} trials {found['dsr']:.1%}; "
-        f"{record} for a Sharpe ratio above 0; SPA p {over}; ledger {found['ledger']}.",
+        f"Luck: PSR {found['psr']:.1%}, deflated by {count} {found['dsr']:.1%}; {record} for a Sharpe "
+        f"ratio above 0; SPA p {over}; ledger {found['ledger']}.",
         f"Break-even cost: {paid}.",
     ]
 
