@@ -123,9 +123,7 @@ def sweep(
     folder = where.reports / f"sweep-{key[:12]}"
     if (folder / "result.json").exists():
         progress.say(f"This sweep is finished; its result stands as it was judged: {folder}.")
-        return SweepOutcome(
-            folder, read_json(folder / "manifest.json"), read_json(folder / "result.json")
-        )
+        return _written(folder)
     try:
         of_horizon = {one.forecaster.horizon: one for one in points}
         gates = [
@@ -169,7 +167,13 @@ def sweep(
     write_text(folder / "best.toml", to_toml(best))
     write_json(folder / "manifest.json", manifest)
     write_json(folder / "result.json", result)  # last: with it the sweep is finished
-    return SweepOutcome(folder, manifest, result)
+    return _written(folder)
+
+
+def _written(folder: Path) -> SweepOutcome:
+    return SweepOutcome(
+        folder, read_json(folder / "manifest.json"), read_json(folder / "result.json")
+    )
 
 
 def _moments(
