@@ -27,7 +27,7 @@ from quantseq.cli.options import (
     save_json,
     symbol_list,
 )
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, RunError
 
 
 def sweep(
@@ -137,7 +137,10 @@ def sweep(
         costs={"borrow_bps": borrow_bps},
     )
     names = tuple(POLICIES) if policies == "all" else tuple(symbol_list([policies]))
-    grid = Grid(names, knobs, _values("--costs-bps", costs_bps), steps, long_only)
+    costs = _values("--costs-bps", costs_bps)
+    if not all(isinstance(one, (int, float)) for one in costs):
+        raise ConfigError(f"--costs-bps must be numbers between commas. Got {costs_bps!r}.")
+    grid = Grid(names, knobs, costs, steps, long_only)
     grid.points(chosen)  # what is wrong with the grid is said before any price is read
     prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
     from quantseq.pipeline.selection import describe
@@ -202,14 +205,19 @@ def trials(
     quiet: Quiet = False,
     json: Json = None,
 ) -> None:
-    """List every trial ever scored here, and whether the chain of their ledger is whole."""
+    """List every trial ever scored here, and whether the chain of their ledger is whole.
+
+    A damaged ledger is listed too, and ends with an error that says what is wrong.
+    """
     from quantseq.pipeline.trials import list_trials
 
     found = list_trials(places_at(DATA, reports_dir))
     if found["trials"] and not quiet:
         print_table([_shown(row) for row in found["trials"]])
-    typer.echo(found["sentence"])
     save_json(json, found)
+    if not found["intact"]:
+        raise RunError(found["sentence"])
+    typer.echo(found["sentence"])
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
