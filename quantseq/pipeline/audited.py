@@ -129,10 +129,17 @@ class Audited:
         """Its account."""
         return Trader(self.config.costs, self.config.fill)
 
-    @property
+    @cached_property
     def cuts(self) -> Dates:
-        """Decisions that are looked at."""
-        return cut_points(self.forecasts.cutoffs, self.depth.cuts)
+        """Decisions that are looked at: those that traded, where a move by one session shows.
+
+        All decisions may be chosen where too few traded.
+        """
+        moved = changed(self.weights).to_numpy()[1:].any(axis=1)
+        days = pd.DatetimeIndex(self.weights.index).to_numpy().astype("datetime64[D]")
+        trades = days[1:][moved]
+        enough = len(trades) > self.depth.cuts
+        return cut_points(trades if enough else days, self.depth.cuts)
 
     def model(self, number: int) -> Seq2SeqForecaster:
         """The network of the fold at place `number`."""
