@@ -8,16 +8,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from quantseq.config import Places
+from quantseq.config import Places, RunConfig
 from quantseq.errors import ConfigError, RunError
 from quantseq.evaluation.walkforward import Fold
 from quantseq.files import read_json, write_json
 from quantseq.market.bars import Panel
 from quantseq.market.store import Store
 from quantseq.pipeline import recreating
-from quantseq.pipeline.audited import Depth
+from quantseq.pipeline.audited import SHORT, Audited, Depth
 from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.recreating import FitRewritten, audit, describe, find_prices
+from quantseq.report.run import Run
+from quantseq.trading.audit import Check
 from tests.prices import rewrite_after
 
 
@@ -124,3 +126,48 @@ def test_the_fit_on_rewritten_prices_is_given_noise_after_the_window(
 
     FitRewritten(small_panel, fit)(small_panel, fold, 7)
     assert seen[0].sha256 == small_panel.between(fold.train_start, fold.validation_end).sha256
+
+
+def test_what_cannot_be_made_again_is_refused_at_once(folder: Path, tmp_path: Path) -> None:
+    manifest = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", {**manifest, "config": {}})
+    with pytest.raises(RunError, match="holds no config"):
+        audit(folder)
+    write_json(folder / "manifest.json", {**manifest, "data": {"IBM": {"sha256": "x"}}})
+    with pytest.raises(RunError, match="says nothing of when the bars of IBM begin"):
+        audit(folder, places=Places(tmp_path))
+    write_json(folder / "manifest.json", {**manifest, "data": {}})
+    with pytest.raises(RunError, match=r"its data differ\. It names none"):
+        audit(folder, places=Places(tmp_path))
+
+
+def test_other_versions_may_round_otherwise_and_are_told(
+    small_run: BacktestOutcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audited = Audited(
+        small_run.run,  # type: ignore[arg-type]  # only what it earned is looked at
+        small_run.evaluation,
+        pd.DataFrame(),
+        small_run.strategy,
+        small_run.benchmark,
+        config := RunConfig.from_mapping(small_run.run.manifest["config"]),
+        SHORT,
+    )
+
+    def read(run: Run) -> Check:
+        return recreating._reproduction(run, small_run.evaluation, config, audited)
+
+    assert read(small_run.run).passed
+    forecasts = small_run.run.forecasts.copy()
+    forecasts.loc[3, "sigma"] += 1e-9
+    assert read(replace(small_run.run, forecasts=forecasts)).passed
+    forecasts.loc[3, "sigma"] += 1e-3
+    changed = replace(small_run.run, forecasts=forecasts)
+    found = read(changed)
+    assert not found.passed
+    assert "differ by up to 1.0e-03 (1e-06 is allowed)" in found.reading
+    monkeypatch.setattr(recreating, "versions", lambda: {"torch": "0"})
+    assert read(changed).passed
+    assert "not held against it: torch 2" in read(changed).reading
+    cut = replace(small_run.run, forecasts=forecasts.iloc[1:])
+    assert not read(cut).passed
