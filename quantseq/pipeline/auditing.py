@@ -61,7 +61,8 @@ def audit_run(
     run : Audited
     refitted : mapping, optional
         Fingerprints of fits by label, of the run and again on prices rewritten after the fit's
-        window. By default reference and bins of the first fold are fitted again.
+        window. Where the first fold's network is not among them, its reference and bins are fitted
+        again.
     extra : sequence of Check
         What the caller has checked.
     step : callable, optional
@@ -89,7 +90,7 @@ def audit_run(
         future_corruption(run, panel, cuts, seed=config.seed, **again),
         done(
             fit_window(
-                _fits(run, _refit_first(run) if refitted is None else refitted),
+                _fits(run, {**_refit_first(run), **(refitted or {})}),
                 panel.sessions,
                 horizon=run.forecasts.horizon,
             )

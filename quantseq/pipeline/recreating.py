@@ -234,6 +234,7 @@ def _make_again(
         fit_label(name, fold): (_state(plain, name, number), _state(found, name, number))
         for number, fold in enumerate(folds)
         for name in found.forecasts
+        if name != OURS or model is None  # a model that was given has not been fitted again
     }
     weights = _weights(plain, config)
     strategy = Trader(config.costs, config.fill)(panel, weights)
