@@ -55,7 +55,7 @@ class Depth:
         return 2 * self.cuts + 4 + 2 + 2 * self.worlds
 
 
-SHORT = Depth("short", cuts=3, window=2, draws=DRAWS, worlds=0)
+SHORT = Depth("short", cuts=2, window=2, draws=DRAWS, worlds=0)
 """Inside every backtest."""
 
 FULL = Depth("full", cuts=12, window=20, draws=200, worlds=5)

@@ -6,6 +6,7 @@ Nothing is fitted here but reference and bins, whose fit is repeated. Knows no f
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def audit_run(
         step()
         return check
 
-    again: dict[str, Any] = {"known": run.known, "step": step}
+    again: dict[str, Any] = {"known": cache(run.known), "step": step}
     checks = [
         *extra,
         prefix_invariance(run, panel, cuts, **again),
