@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import evaluation, fetching, models, runs, stored, sweeps, toys
+from quantseq.cli import audits, evaluation, fetching, models, runs, stored, sweeps, toys
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -90,6 +90,11 @@ _add(
     "quantseq sweep AAPL MSFT --vary kelly.fraction=0.1,0.5 --horizons 1,5",
 )
 _add(sweeps.trials, "quantseq trials", "quantseq trials --json trials.json")
+_add(
+    audits.audit,
+    "quantseq audit reports/20260101-120000-abc123",
+    "quantseq audit reports/20260101-120000-abc123 --panel prices.parquet --json audit.json",
+)
 _add(runs.report, "quantseq report reports/20260101-120000-abc123")
 
 data = typer.Typer(

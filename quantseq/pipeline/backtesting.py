@@ -23,6 +23,8 @@ from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
+from quantseq.pipeline.audited import SHORT, Audited
+from quantseq.pipeline.auditing import audit_run, badge, describe_audit
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
@@ -196,9 +198,13 @@ def backtest(
             jobs=min(jobs, len(folds)),
             on_fold=lambda _: bar.step(),
         )
-    with progress.bar("trade, judge and report", 3, unit="step") as bar:
-        traded = _trade(panel, evaluation, chosen)
-        bar.step()
+    traded = _trade(panel, evaluation, chosen)
+    asked = Audited(
+        panel, evaluation, traded.weights, traded.strategy, traded.benchmark, chosen, SHORT
+    )
+    with progress.bar("audit for look-ahead", SHORT.steps, unit="step") as bar:
+        audit = audit_run(asked, step=bar.step)
+    with progress.bar("judge and report", 2, unit="step") as bar:
         manifest = new_manifest(
             command=command,
             title=title or f"{OURS} with {chosen.policy.name} on {_names(panel.symbols)}",
@@ -214,9 +220,10 @@ def backtest(
                 "fill": chosen.fill,
                 "gate": gate.fingerprint,
                 "model": None if model is None else model.describe(),
+                "audit": badge(audit),
             },
         )
-        run, judged = judge(panel, evaluation, traded, manifest, gate, chosen, where, found)
+        run, judged = judge(panel, evaluation, traded, manifest, gate, chosen, where, found, audit)
         bar.step()
         folder = run.save(where.reports / manifest["run_id"])
         write_report(folder)
@@ -271,7 +278,7 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
 def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
     forecasts = evaluation.forecasts[OURS]
     moments = held_moments(forecasts, config.fill)
-    weights = config.trial.decide(moments)
+    weights = config.trial.make_policy().weights(moments)
     trade = changed(weights)
     strategy = run_backtest(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
     rivals = run_rivals(
@@ -299,7 +306,8 @@ def describe(outcome: BacktestOutcome) -> list[str]:
         f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
         f"{outcome.run.result['forecast']['skill_nats']:+.4f} nats over the reference."
     )
-    return [*lines, *describe_luck(outcome.run.result)]
+    told = describe_luck(outcome.run.result)
+    return [*lines, *told, describe_audit(outcome.run.result["audit"])]
 
 
 def describe_luck(result: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ A line
 - ``sharpe``: Sharpe ratio per session, null where undefined.
 - ``returns_file``, where the returns are kept: the file's path beside the ledger, with ``#`` and the
   column's name; see `check_returns`.
-- ``kind``: "trial" by default. Placebos and audits pass their own kind and do not count.
+- ``kind``: "trial" by default; no other kind counts. Placebos and audits write no line at all.
 """
 
 import json

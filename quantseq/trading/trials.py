@@ -14,7 +14,7 @@ import pandas as pd
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.trading.backtest import Fill, backtest
 from quantseq.trading.costs import MOST_BPS, Costs
-from quantseq.trading.policy import POLICIES, changed, make_policy
+from quantseq.trading.policy import POLICIES, Policy, changed, make_policy
 from quantseq.trading.returns_space import ReturnsSpace, in_returns_space
 
 
@@ -45,8 +45,18 @@ class Trial:
         ConfigError
             If the policy or a parameter is unknown or breaks its rule.
         """
+        return self.make_policy().weights(moments)
+
+    def make_policy(self) -> Policy:
+        """The policy, told the one-way cost of trading unless its parameters say otherwise.
+
+        Raises
+        ------
+        ConfigError
+            As in `decide`.
+        """
         one_way = min(self.costs.one_way_bps, MOST_BPS)
-        return make_policy(self.policy, **{"cost_bps": one_way, **self.parameters}).weights(moments)
+        return make_policy(self.policy, **{"cost_bps": one_way, **self.parameters})
 
 
 @dataclass(frozen=True, eq=False)
