@@ -300,7 +300,7 @@ def test_whether_it_is_luck_can_be_recomputed_from_the_run_folder(
     assert psr(net, benchmark_sharpe=best) == pytest.approx(found["dsr"], rel=1e-12)
     assert found["min_track_record"] == min_track_record(net)
     assert [one["n"] for one in found["dsr_curve"]] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
-    assert found["audit_passed"] is None
+    assert found["audit_passed"] is small_run.run.result["audit"]["passed"]
     assert not found["edge"]
     lines = describe(small_run)
     assert any(line.startswith("Luck: PSR ") and "over 12 rules" in line for line in lines)
