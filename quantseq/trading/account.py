@@ -15,10 +15,7 @@ import pandas as pd
 from quantseq.market.bars import Dates, Floats
 from quantseq.trading.costs import TRADING, Costs, Liquidity, order_costs
 from quantseq.trading.limits import afford, cap_by_volume, sale_waits, whole
-from quantseq.trading.orders import Flags, Orders
-
-DUST = 1e-12
-"""Orders below this share of equity are rounding, not trades."""
+from quantseq.trading.orders import DUST, Flags, Orders
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +249,7 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
                 else:
                     share = max(available, 0.0) / needed
                     scaled += bool(any_wanted[k] and needed - available > DUST * worth)
-                    if may_wait and sale_waits(orders, k, held, base, rest):
+                    if may_wait and sale_waits(orders, k, held, base, rest=rest, void=ignored):
                         rest += np.where(order > 0, (1 - share) * order, 0.0)
                     order[:] = np.where(order > 0, share * order, order)
                     buys *= share
@@ -265,7 +262,7 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
                 fee, missing = afford(order, held, k, cash + credit, orders, costs)
                 if missing is not None:
                     scaled += bool(any_wanted[k])
-                    if sale_waits(orders, k, held, base, rest):
+                    if sale_waits(orders, k, held, base, rest=rest, void=ignored):
                         rest += missing
                 notional = order * price
                 buys, sells = notional[order > 0].sum(), -notional[order < 0].sum()

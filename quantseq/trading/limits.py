@@ -8,7 +8,7 @@ import numpy as np
 
 from quantseq.market.bars import Floats
 from quantseq.trading.costs import Costs, Liquidity, order_costs
-from quantseq.trading.orders import Flags, Orders
+from quantseq.trading.orders import DUST, Flags, Orders
 
 ALMOST = 1e-9
 """A position within this share of a whole one is whole: rounding must not sell a share."""
@@ -85,14 +85,27 @@ def afford(
     return float(_fee(np.abs(order * price), costs, here).sum()), missing
 
 
-def sale_waits(orders: Orders, k: int, held: Floats, base: float, rest: Floats) -> bool:
-    """Whether a sale that would bring cash still waits at session `k`, for a bar or for volume."""
+def sale_waits(
+    orders: Orders, k: int, held: Floats, base: float, *, rest: Floats, void: Flags
+) -> bool:
+    """Whether a sale that would bring cash still waits at session `k`, for a bar or for volume.
+
+    Parameters
+    ----------
+    held, rest : (S,) float64
+        Shares before the session's orders, and those of orders that stay open.
+    base : float
+        Equity that targets are shares of.
+    void : (S,) bool
+        Symbols that have been liquidated, in this session too: no order waits for them.
+    """
     if (rest < 0).any():
         return True
     if orders.waiting is None:
         return False
     with np.errstate(invalid="ignore"):  # NaN where no order waits
-        return bool((held * orders.fill_at[k] > orders.waiting[k] * base).any())
+        more = held * orders.fill_at[k] - orders.waiting[k] * base > DUST * base
+    return bool((more & ~void).any())
 
 
 def _share(notional: Floats, available: float, costs: Costs, here: Liquidity | None) -> float:
