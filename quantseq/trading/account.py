@@ -215,7 +215,9 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
             order -= held
             due = None
             if resting:
-                rest[orders.wanted[k]] = 0.0  # replaced
+                rest[orders.wanted[k]] = 0.0  # replaced, by an order that waits for its bar too
+                if orders.waiting is not None:
+                    rest[np.isfinite(orders.waiting[k])] = 0.0
                 gone = (rest != 0) & orders.lapsed[k]
                 dropped += int(gone.sum())
                 rest[gone] = 0.0

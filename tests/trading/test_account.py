@@ -183,8 +183,11 @@ def compare(panel, weights, costs, fill, mask):
             continue
         equity, spent, counts = slow(panel, weights, costs, fill, trade)
         assert {name: getattr(result, name) for name in counts} == counts
-        np.testing.assert_allclose(result.equity, equity, rtol=1e-10)
-        np.testing.assert_allclose(result.costs, spent, rtol=1e-8, atol=1e-12)
+        slack = (
+            1e-9 if costs.impact else 1e-12
+        )  # pandas rolls a variance on: what left it leaves dust
+        np.testing.assert_allclose(result.equity, equity, rtol=max(slack, 1e-10))
+        np.testing.assert_allclose(result.costs, spent, rtol=1e-8, atol=slack)
 
 
 def random_mask(weights, seed, share=0.7):
@@ -207,6 +210,13 @@ def test_the_loop_equals_the_slow_reference(
 
 
 @quick
+@example(  # a rest that an order without a bar replaces
+    seed=628,
+    long_only=True,
+    fill="open",
+    missing=0.2,
+    terms={"volume_cap": 0.05, "max_gross": 1.0},
+)
 @given(
     seed=st.integers(0, 10**6),
     long_only=st.booleans(),
