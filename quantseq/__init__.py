@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from quantseq.pipeline.data import fetch, sample_panel
     from quantseq.pipeline.demo import demo
     from quantseq.pipeline.forecasting import outlook
+    from quantseq.pipeline.recreating import audit
     from quantseq.pipeline.study import study_copy
     from quantseq.pipeline.toys import train_copy
     from quantseq.pipeline.training import train_price
@@ -52,6 +53,7 @@ _HOMES = {
     "Seq2SeqForecaster": "forecast.forecaster",
     "Store": "market.store",
     "WalkForward": "evaluation.walkforward",
+    "audit": "pipeline.recreating",
     "backtest": "pipeline.backtesting",
     "demo": "pipeline.demo",
     "evaluate": "evaluation.walkforward",
@@ -78,6 +80,7 @@ __all__ = [
     "Seq2SeqForecaster",
     "Store",
     "WalkForward",
+    "audit",
     "backtest",
     "demo",
     "evaluate",

@@ -15,8 +15,8 @@ from quantseq.errors import ConfigError
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.trading.backtest import Fill
-from quantseq.trading.costs import Costs
-from quantseq.trading.policy import make_policy
+from quantseq.trading.costs import MOST_BPS, Costs
+from quantseq.trading.policy import Policy, make_policy
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,11 @@ class RunConfig:
                 f"{self.forecaster.horizon}: targets of one block would lie in the next. "
                 "Set purge to the horizon or more."
             )
+
+    def make_policy(self) -> Policy:
+        """The policy, told the one-way cost of trading unless its parameters say otherwise."""
+        one_way = min(self.costs.one_way_bps, MOST_BPS)
+        return make_policy(self.policy.name, **{"cost_bps": one_way, **self.policy.parameters})
 
     def to_mapping(self) -> dict[str, Any]:
         """As nested JSON values."""

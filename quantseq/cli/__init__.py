@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import evaluation, fetching, models, runs, stored, toys
+from quantseq.cli import audits, evaluation, fetching, models, runs, stored, toys
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -82,6 +82,11 @@ _add(
     evaluation.evaluate,
     "quantseq evaluate AAPL MSFT --rivals garch-t,gjr-garch-skewt",
     "quantseq evaluate --panel p.parquet --train-until 2007-12-31 --validate-until 2009-12-31",
+)
+_add(
+    audits.audit,
+    "quantseq audit reports/20260101-120000-abc123",
+    "quantseq audit reports/20260101-120000-abc123 --panel prices.parquet --json audit.json",
 )
 _add(runs.report, "quantseq report reports/20260101-120000-abc123")
 

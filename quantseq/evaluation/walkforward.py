@@ -252,7 +252,7 @@ class Evaluation:
     forecasts, scores : mapping by model name
     realised : (M, H) log returns that followed, NaN where unknown
     fold : (M,) number of the fold of each row
-    folds : the folds, with what each fit reported under ``details``
+    folds : the folds, with what each fit reported under ``details`` and its ``models``
     """
 
     forecasts: dict[str, Forecasts]
@@ -261,28 +261,21 @@ class Evaluation:
     fold: NDArray[np.intp]
     folds: list[Fold]
     details: list[dict[str, Any]] = field(default_factory=list)
+    models: list[Mapping[str, Forecaster]] = field(default_factory=list)
 
 
-def forecast_fold(
-    panel: Panel,
-    fold: Fold,
-    fit: FitFunction,
-    *,
-    horizon: int,
-    num_paths: int,
-    seed: int,
-) -> tuple[dict[str, Forecasts], dict[str, Any]]:
-    """Fit on the fold's past, then forecast every session of its test block.
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one fold gave."""
 
-    Raises
-    ------
-    LeakageError
-        If a model says that it has seen a session of the test block.
-    """
-    found: tuple[dict[str, Forecasts], dict[str, Any]] = _forecast_folds(
-        panel, [(0, fold)], fit, horizon, num_paths, seed
-    )[0][1]
-    return found
+    forecasts: dict[str, Forecasts]
+    details: dict[str, Any]
+    models: Mapping[str, Forecaster]
+
+
+def fit_fold(panel: Panel, fold: Fold, fit: FitFunction, *, seed: int) -> Mapping[str, Forecaster]:
+    """Fit every model of a fold on the bars of its training and validation blocks, and no others."""
+    return fit(panel.between(fold.train_start, fold.validation_end), fold, seed)
 
 
 def check_not_trained_on(model: Forecaster, test_start: Any) -> None:
@@ -344,25 +337,22 @@ def evaluate(
         delayed(_forecast_folds)(panel, group, fit, horizon, num_paths, seed)
         for group in groups.values()
     )
-    done: dict[int, tuple[dict[str, Forecasts], dict[str, Any]]] = {}
+    done: dict[int, _Part] = {}
     for results in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
         for number, result in results:
             done[number] = result
             if on_fold is not None:
                 on_fold(folds[number])
-    names = list(done[0][0])
+    parts, names = [done[i] for i in range(len(folds))], list(done[0].forecasts)
     forecasts = {
-        name: Forecasts.concatenate([done[i][0][name] for i in range(len(folds))]) for name in names
+        name: Forecasts.concatenate([part.forecasts[name] for part in parts]) for name in names
     }
     first = forecasts[names[0]]
     realised = realised_returns(panel, first)
-    fold_of_row = np.repeat(
-        range(len(folds)), [len(done[i][0][names[0]]) for i in range(len(folds))]
-    )
+    fold_of_row = np.repeat(range(len(folds)), [len(part.forecasts[names[0]]) for part in parts])
     scores = {name: score(one, realised) for name, one in forecasts.items()}
-    return Evaluation(
-        forecasts, scores, realised, fold_of_row, folds, [done[i][1] for i in range(len(folds))]
-    )
+    details, models = [part.details for part in parts], [part.models for part in parts]
+    return Evaluation(forecasts, scores, realised, fold_of_row, folds, details, models)
 
 
 @threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # sums split as in a worker
@@ -373,13 +363,12 @@ def _forecast_folds(
     horizon: int,
     num_paths: int,
     seed: int,
-) -> list[tuple[int, tuple[dict[str, Forecasts], dict[str, Any]]]]:
+) -> list[tuple[int, _Part]]:
     """Fit once for folds that share their training dates, and forecast each."""
     from quantseq.seq2seq.training import set_threads
 
     set_threads(1)
-    first = group[0][1]
-    models = fit(panel.between(first.train_start, first.validation_end), first, seed)
+    models = fit_fold(panel, group[0][1], fit, seed=seed)
     describe: Callable[[], dict[str, Any]] = getattr(models.get("seq2seq"), "describe", dict)
     found = []
     for number, fold in group:
@@ -390,7 +379,7 @@ def _forecast_folds(
             results[name] = model.predict(
                 panel, cutoffs, horizon=horizon, num_paths=paths, seed=seed
             )
-        found.append((number, (results, describe())))
+        found.append((number, _Part(results, describe(), models)))
     return found
 
 

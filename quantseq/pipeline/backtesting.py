@@ -23,6 +23,8 @@ from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
+from quantseq.pipeline.audited import SHORT, Audited
+from quantseq.pipeline.auditing import audit_run, badge, describe_audit
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
@@ -34,11 +36,10 @@ from quantseq.report.run import Run
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.backtest import backtest as run_backtest
 from quantseq.trading.backtest import break_even_bps
-from quantseq.trading.costs import MOST_BPS
 from quantseq.trading.holding import gap_loss, held_moments
 from quantseq.trading.luck import Verdict
 from quantseq.trading.performance import METRICS
-from quantseq.trading.policy import changed, make_policy
+from quantseq.trading.policy import changed
 from quantseq.trading.rivals import run_rivals
 
 
@@ -190,9 +191,13 @@ def backtest(
             jobs=min(jobs, len(folds)),
             on_fold=lambda _: bar.step(),
         )
-    with progress.bar("trade, judge and report", 3, unit="step") as bar:
-        traded = _trade(panel, evaluation, chosen)
-        bar.step()
+    traded = _trade(panel, evaluation, chosen)
+    asked = Audited(
+        panel, evaluation, traded.weights, traded.strategy, traded.benchmark, chosen, SHORT
+    )
+    with progress.bar("audit for look-ahead", SHORT.steps, unit="step") as bar:
+        audit = audit_run(asked, step=bar.step)
+    with progress.bar("judge and report", 2, unit="step") as bar:
         manifest = new_manifest(
             command=command,
             title=title or f"{OURS} with {chosen.policy.name} on {_names(panel.symbols)}",
@@ -208,9 +213,10 @@ def backtest(
                 "fill": chosen.fill,
                 "gate": gate.fingerprint,
                 "model": None if model is None else model.describe(),
+                "audit": badge(audit),
             },
         )
-        run, judged = judge(panel, evaluation, traded, manifest, gate, chosen, where, found)
+        run, judged = judge(panel, evaluation, traded, manifest, gate, chosen, where, found, audit)
         bar.step()
         folder = run.save(where.reports / manifest["run_id"])
         write_report(folder)
@@ -264,9 +270,7 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
 
 def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
     forecasts = evaluation.forecasts[OURS]
-    one_way = min(config.costs.one_way_bps, MOST_BPS)
-    policy = make_policy(config.policy.name, **{"cost_bps": one_way, **config.policy.parameters})
-    weights = policy.weights(held_moments(forecasts, config.fill))
+    weights = config.make_policy().weights(held_moments(forecasts, config.fill))
     trade = changed(weights)
     strategy = run_backtest(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
     rivals = run_rivals(
@@ -291,7 +295,7 @@ def describe(outcome: BacktestOutcome) -> list[str]:
         f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
         f"{outcome.run.result['forecast']['skill_nats']:+.4f} nats over the reference."
     )
-    return lines
+    return [*lines, describe_audit(outcome.run.result["audit"])]
 
 
 def to_json(outcome: BacktestOutcome) -> dict[str, Any]:

@@ -15,8 +15,11 @@ PACKAGES = ("quantseq", "torch", "numpy", "pandas", "scipy", "arch")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide numbers."""
+    """Versions of Python, of the packages and of the processor's instructions that decide numbers."""
+    from torch.backends.cpu import get_cpu_capability
+
     found = {"python": platform.python_version()}
+    found["processor"] = f"{platform.machine()} {get_cpu_capability()}"
     for name in PACKAGES:
         try:
             found[name] = version(name)

@@ -48,6 +48,7 @@ def judge(
     config: RunConfig,
     places: Places,
     findings: Findings,
+    audit: Mapping[str, Any],
 ) -> tuple[Run, Verdict]:
     """Score the trial, write it into the ledger, and gather everything for the run folder."""
     net, held = traded.strategy.returns_net, traded.benchmark.returns_net
@@ -105,6 +106,7 @@ def judge(
         ],
         "forecast": forecast_quality(evaluation),
         "gate": asdict(gate),
+        "audit": dict(audit),
         "break_even_bps": traded.break_even,
         "data_findings": as_rows(findings),
         "rivals": {name: _rival(one, held, periods) for name, one in traded.rivals.items()},
@@ -116,7 +118,7 @@ def judge(
         manifest,
         result,
         forecast_frame(evaluation),
-        _long_weights(traded.weights),
+        long_weights(traded.weights),
         _equity_frame(panel, traded),
     )
     return run, judged
@@ -184,7 +186,8 @@ def forecast_frame(evaluation: Evaluation) -> pd.DataFrame:
     return frame
 
 
-def _long_weights(weights: pd.DataFrame) -> pd.DataFrame:
+def long_weights(weights: pd.DataFrame) -> pd.DataFrame:
+    """Weights as the run folder keeps them: one row per decision date and symbol."""
     return (
         weights.rename_axis("decision")
         .reset_index()

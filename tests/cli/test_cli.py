@@ -26,6 +26,7 @@ COMMANDS = [
     ["forecast"],
     ["backtest"],
     ["evaluate"],
+    ["audit"],
     ["report"],
     ["data"],
     ["data", "import"],

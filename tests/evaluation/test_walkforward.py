@@ -17,7 +17,6 @@ from quantseq.evaluation.walkforward import (
     check_not_trained_on,
     evaluate,
     fold_between,
-    forecast_fold,
 )
 from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
 from quantseq.forecast.forecasts import MIN_HISTORY, Forecaster, Forecasts
@@ -419,7 +418,7 @@ class Trained:
 def forecast(trained_until: np.datetime64, name: str = "seq2seq") -> tuple[Trained, Any]:
     model = Trained(trained_until, name)
     fold = FOLDS[0]
-    found = forecast_fold(PANEL, fold, lambda *_: {name: model}, horizon=1, num_paths=4, seed=3)
+    found = evaluate(PANEL, [fold], lambda *_: {name: model}, horizon=1, num_paths=4, seed=3)
     return model, found
 
 
@@ -432,19 +431,20 @@ def test_a_model_that_has_seen_the_test_block_is_refused(late: int) -> None:
 
 def test_a_model_trained_to_the_eve_of_the_test_block_is_scored() -> None:
     eve = PANEL.sessions[place(PANEL.sessions, FOLDS[0].test_start) - 1]
-    model, (forecasts, details) = forecast(eve)
+    model, found = forecast(eve)
     asked = model.asked[0]
-    assert details == {"told": True}
+    assert found.details == [{"told": True}]
+    assert found.models == [{"seq2seq": model}]
     assert (asked["cutoffs"][0], asked["cutoffs"][-1]) == (FOLDS[0].test_start, FOLDS[0].test_end)
     assert (asked["paths"], asked["seed"]) == (4, 3)
-    assert forecasts["seq2seq"].paths.shape[1] == 4
+    assert found.forecasts["seq2seq"].paths.shape[1] == 4
 
 
 def test_only_our_own_model_is_asked_for_paths() -> None:
-    model, (forecasts, details) = forecast(FOLDS[0].validation_end, name="rival")
+    model, found = forecast(FOLDS[0].validation_end, name="rival")
     assert model.asked[0]["paths"] == 0
-    assert forecasts["rival"].paths is None
-    assert details == {}
+    assert found.forecasts["rival"].paths is None
+    assert found.details == [{}]
 
 
 def test_a_model_is_checked_before_it_is_asked() -> None:
