@@ -15,8 +15,9 @@ from quantseq.errors import ConfigError
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.trading.backtest import Fill
-from quantseq.trading.costs import MOST_BPS, Costs
-from quantseq.trading.policy import Policy, make_policy
+from quantseq.trading.costs import Costs
+from quantseq.trading.policy import make_policy
+from quantseq.trading.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Places:
     def evaluations(self) -> Path:
         """Finished parts of evaluations, by fingerprint; deleting them costs time only."""
         return self.data / "evaluations"
+
+    @property
+    def sweeps(self) -> Path:
+        """Forecasts that sweeps have made, by fingerprint; deleting them costs time only."""
+        return self.data / "sweeps"
 
     @property
     def ledger(self) -> Path:
@@ -110,10 +116,10 @@ class RunConfig:
                 "Set purge to the horizon or more."
             )
 
-    def make_policy(self) -> Policy:
-        """The policy, told the one-way cost of trading unless its parameters say otherwise."""
-        one_way = min(self.costs.one_way_bps, MOST_BPS)
-        return make_policy(self.policy.name, **{"cost_bps": one_way, **self.policy.parameters})
+    @property
+    def trial(self) -> Trial:
+        """What of it is tried on forecasts that are there: policy, costs and fill."""
+        return Trial(self.policy.name, self.policy.parameters, self.costs, self.fill)
 
     def to_mapping(self) -> dict[str, Any]:
         """As nested JSON values."""

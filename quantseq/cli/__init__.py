@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import audits, evaluation, fetching, models, runs, stored, toys
+from quantseq.cli import audits, evaluation, fetching, models, runs, stored, sweeps, toys
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -83,6 +83,13 @@ _add(
     "quantseq evaluate AAPL MSFT --rivals garch-t,gjr-garch-skewt",
     "quantseq evaluate --panel p.parquet --train-until 2007-12-31 --validate-until 2009-12-31",
 )
+_add(
+    sweeps.sweep,
+    "quantseq sweep AAPL GOOG IBM MSFT --costs-bps 0,5,10",
+    "quantseq sweep --panel prices.parquet --policies probability,rank --thresholds 0.51,0.53",
+    "quantseq sweep AAPL MSFT --vary kelly.fraction=0.1,0.5 --horizons 1,5",
+)
+_add(sweeps.trials, "quantseq trials", "quantseq trials --json trials.json")
 _add(
     audits.audit,
     "quantseq audit reports/20260101-120000-abc123",

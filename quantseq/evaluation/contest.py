@@ -95,10 +95,10 @@ Group = list[tuple[int, Fold, Path | None]]
 
 
 @cache
-def code_fingerprint() -> str:
-    """Hash of the code, and of the packages, that decide numbers."""
+def code_fingerprint(rooms: tuple[str, ...] = ROOMS) -> str:
+    """Hash of the code of some rooms, and of the packages, that decide numbers."""
     root = Path(quantseq.__file__).parent
-    files = sorted(path for room in ROOMS for path in (root / room).rglob("*.py"))
+    files = sorted(path for room in rooms for path in (root / room).rglob("*.py"))
     code = {str(path.relative_to(root)): sha256_file(path) for path in files}
     return fingerprint({"code": code, "packages": {name: version(name) for name in PACKAGES}})
 

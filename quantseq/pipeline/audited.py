@@ -172,7 +172,7 @@ class Audited:
         found = self.predict(number, panel, days, num_paths=self.config.num_paths)
         moments = held_moments(found, self.config.fill)
         earlier = self.moments[self.moments["cutoff"] < days[0]]
-        weights = self.config.make_policy().weights(pd.concat([earlier, moments]))
+        weights = self.config.trial.make_policy().weights(pd.concat([earlier, moments]))
         return self._trace(panel, number, days, found, moments, _positions(weights))
 
     def predict(

@@ -195,7 +195,7 @@ def _dealt(run: Audited, step: Callable[[], object]) -> dict[str, list[Draw]]:
         for weights, trade in random_entries(run.weights, mask, seed=seed, draws=run.depth.draws)
     ]
     step()
-    policy, shuffled = run.config.make_policy(), []
+    policy, shuffled = run.config.trial.make_policy(), []
     for number in range(run.depth.draws):
         weights = policy.weights(dealt_anew(run.moments, seed=seed + number))
         shuffled.append(Draw(run.trader(run.panel, weights).returns_net, held))
@@ -225,7 +225,7 @@ def _on(world: Panel, run: Audited) -> Draw:
         held_moments(run.predict(number, world, run.days(number), horizon=horizon), run.config.fill)
         for number in range(len(run.evaluation.folds))
     ]
-    weights = run.config.make_policy().weights(pd.concat(parts))
+    weights = run.config.trial.make_policy().weights(pd.concat(parts))
     result = run.trader(world, weights)
     held = buy_and_hold(
         world,

@@ -41,6 +41,7 @@ from quantseq.trading.luck import Verdict
 from quantseq.trading.performance import METRICS
 from quantseq.trading.policy import changed
 from quantseq.trading.rivals import run_rivals
+from quantseq.trading.trials import alternatives, score
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,13 @@ class FitFold:
     config : ForecasterConfig
     jobs : int
         Processes for the networks of a fold.
+    rivals : bool
+        Whether to fit the rivals too.
     """
 
     config: ForecasterConfig
     jobs: int = 1
+    rivals: bool = True
 
     def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
         """See `FitFunction`."""
@@ -67,7 +71,7 @@ class FitFold:
             seed=seed,
             jobs=self.jobs,
         )
-        return with_rivals(ours, panel.until(fold.train_end))
+        return with_rivals(ours, panel.until(fold.train_end)) if self.rivals else {OURS: ours}
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,12 @@ class UseModel:
     """Stands in for fitting where a trained model is given; its rivals use its training block."""
 
     model: Seq2SeqForecaster
+    rivals: bool = True
 
     def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
         """See `FitFunction`."""
+        if not self.rivals:
+            return {OURS: self.model}
         return with_rivals(self.model, panel.until(fold.train_end))
 
 
@@ -270,7 +277,8 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
 
 def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
     forecasts = evaluation.forecasts[OURS]
-    weights = config.make_policy().weights(held_moments(forecasts, config.fill))
+    moments = held_moments(forecasts, config.fill)
+    weights = config.trial.make_policy().weights(moments)
     trade = changed(weights)
     strategy = run_backtest(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
     rivals = run_rivals(
@@ -278,7 +286,10 @@ def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
     )
     even = break_even_bps(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
     gap = gap_loss(panel, weights, forecasts, fill=config.fill)
-    return Traded(weights, strategy, rivals["buy_and_hold"].result, even, rivals, gap)
+    others = {
+        name: score(panel, moments, one).net for name, one in alternatives(config.trial).items()
+    }
+    return Traded(weights, strategy, rivals["buy_and_hold"].result, even, rivals, gap, others)
 
 
 def describe(outcome: BacktestOutcome) -> list[str]:
@@ -295,7 +306,23 @@ def describe(outcome: BacktestOutcome) -> list[str]:
         f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
         f"{outcome.run.result['forecast']['skill_nats']:+.4f} nats over the reference."
     )
-    return [*lines, describe_audit(outcome.run.result["audit"])]
+    told = describe_luck(outcome.run.result)
+    return [*lines, *told, describe_audit(outcome.run.result["audit"])]
+
+
+def describe_luck(result: Mapping[str, Any]) -> list[str]:
+    """Whether it could be luck, and what costs it can bear, in two lines of text."""
+    found, even = result["verdict"], result["break_even_bps"]
+    least, p = found["min_track_record"], found["spa_p"]
+    record = "no record is long enough" if least is None else f"{least:,} sessions would be enough"
+    over = f"{p:.3f} over {len(found['spa_over'])} rules" if np.isfinite(p) else "undefined"
+    paid = "none: it earns less than cash without any" if even is None else f"{even:.1f} bps"
+    count = f"{found['n_trials']} trial{'s' * (found['n_trials'] != 1)}"
+    return [
+        f"Luck: PSR {found['psr']:.1%}, deflated by {count} {found['dsr']:.1%}; {record} for a Sharpe "
+        f"ratio above 0; SPA p {over}; ledger {found['ledger']}.",
+        f"Break-even cost: {paid}.",
+    ]
 
 
 def to_json(outcome: BacktestOutcome) -> dict[str, Any]:

@@ -268,7 +268,7 @@ def _same_model(run: Run, model: Seq2SeqForecaster | None) -> Seq2SeqForecaster:
 
 
 def _weights(evaluation: Evaluation, config: RunConfig) -> pd.DataFrame:
-    return config.make_policy().weights(held_moments(evaluation.forecasts[OURS], config.fill))
+    return config.trial.make_policy().weights(held_moments(evaluation.forecasts[OURS], config.fill))
 
 
 def _state(evaluation: Evaluation, name: str, number: int) -> str:

@@ -19,17 +19,32 @@ from quantseq.trading import ledger
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.attribution import attribute
 from quantseq.trading.holding import GapLoss
-from quantseq.trading.luck import Verdict, metric_intervals, psr, sharpe_per_session, verdict
+from quantseq.trading.luck import (
+    Verdict,
+    dsr_curve,
+    metric_intervals,
+    psr,
+    sharpe_per_session,
+    verdict,
+)
+from quantseq.trading.measures import Floats
+from quantseq.trading.overfitting import spa
 from quantseq.trading.performance import summarise
 from quantseq.trading.rivals import Contest
 
 OURS = "seq2seq"
 REFERENCE = "har-pooled-t"
 
+NOT_TRIED = ("buy_and_hold", "random_entry")
+"""Rivals that the test of superior predictive ability leaves out: its benchmark, and a placebo."""
+
 
 @dataclass(frozen=True, eq=False)
 class Traded:
-    """Decisions, and what they and their rivals earned over the same sessions."""
+    """Decisions, and what they and their rivals earned over the same sessions.
+
+    `policies` holds the net returns of the same forecasts under every other policy.
+    """
 
     weights: pd.DataFrame
     strategy: BacktestResult
@@ -37,6 +52,15 @@ class Traded:
     break_even: float | None
     rivals: Mapping[str, Contest]
     gap: GapLoss
+    policies: Mapping[str, Floats]
+
+    def tried(self) -> dict[str, Floats]:
+        """Net returns of everything that was tried, by the column of the equity table."""
+        rules = {f"rival:{k}": v.result.returns_net for k, v in self.rivals.items()}
+        policies = {f"policy:{name}": net for name, net in self.policies.items()}
+        left = {f"rival:{name}" for name in NOT_TRIED}
+        tried = {"strategy_net": self.strategy.returns_net, **policies, **rules}
+        return {name: net for name, net in tried.items() if name not in left}
 
 
 def judge(
@@ -66,16 +90,21 @@ def judge(
             "sessions": len(net),
             "sharpe": sharpe,
             "returns_sha256": ledger.returns_hash(net),
+            "returns_file": f"{manifest['run_id']}/equity.parquet#strategy_net",
+            "label": manifest["title"],
         },
     )
     record = ledger.read(places.ledger)
-    periods = config.costs.periods
+    fault = record.verify(ledger.kept_heads(places.reports))
+    periods, tried = config.costs.periods, traded.tried()
     judged = verdict(
         net,
         held,
         seed=config.seed,
         n_trials=max(1, record.n_trials()),
         trial_sharpes=record.trial_sharpes(),
+        audit_passed=audit["passed"],
+        ledger_fault=fault,
         cost_bps=config.costs.one_way_bps,
         periods=periods,
     )
@@ -85,7 +114,10 @@ def judge(
             **asdict(judged),
             "interval": list(judged.interval),
             "psr": psr(net),
-            "ledger": record.verify() or "intact",
+            "dsr_curve": dsr_curve(net, n_trials=judged.n_trials, spread=judged.trial_sd),
+            "spa_p": spa(np.column_stack(list(tried.values())), held, seed=config.seed),
+            "spa_over": list(tried),
+            "ledger": fault or "intact",
             "ledger_head": record.head,
         },
         "metrics": {
@@ -210,6 +242,7 @@ def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
     }
     closes = panel.matrix("adj_close")[place]
     columns |= {f"rival:{name}": one.result.returns_net for name, one in traded.rivals.items()}
+    columns |= {f"policy:{name}": net for name, net in traded.policies.items()}
     columns |= {f"close:{s}": closes[:, i] for i, s in enumerate(panel.symbols)}
     return pd.DataFrame(columns)
 

@@ -2,8 +2,10 @@
 
 Owns one append-only file of JSON lines. Each line carries the hash of the line before it and its
 own, so that an edited, inserted or removed line breaks the chain. Lines cut off the end break
-nothing in the file itself: a run that keeps `Ledger.head` can tell. Knows nothing of what a trial
-is, beyond the two fields that count it.
+nothing in the file itself, nor does a file that starts anew: every result keeps the `Ledger.head` that
+it saw, `kept_heads` collects them, and `Ledger.verify` misses what they saw. Whoever rewrites the whole
+chain and all results leaves no trace here. Knows nothing of what a trial is, beyond the fields that
+count it.
 
 A line
 ------
@@ -11,15 +13,18 @@ A line
 
 - ``returns_sha256``: hash of the net returns (`returns_hash`). Equal returns are one trial.
 - ``sharpe``: Sharpe ratio per session, null where undefined.
-- ``kind``: "trial" by default. Placebos and audits pass their own kind and do not count.
+- ``returns_file``, where the returns are kept: the file's path beside the ledger, with ``#`` and the
+  column's name; see `check_returns`.
+- ``kind``: "trial" by default; no other kind counts. Placebos and audits write no line at all.
 """
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,8 +61,14 @@ class Ledger:
         """Hash of the last line: what a run records to notice lines cut off later."""
         return str(self.entries[-1].get("hash", "")) if self.entries else FIRST
 
-    def verify(self) -> str | None:
-        """None if the chain holds, else what is wrong with the first line that breaks it."""
+    def verify(self, heads: Mapping[str, str] | None = None) -> str | None:
+        """None if the chain holds, else what is wrong with the first line that breaks it.
+
+        Parameters
+        ----------
+        heads : mapping, optional
+            What results saw as the last line, by their name (`kept_heads`): each must still be there.
+        """
         before = FIRST
         for line, entry in zip(self.lines, self.entries, strict=True):
             if entry.get("prev") != before:
@@ -68,17 +79,37 @@ class Ledger:
             if entry.get("hash") != _hash(entry):
                 return f"line {line} does not match its own hash: it was edited"
             before = str(entry["hash"])
+        there = {FIRST, *(entry.get("hash") for entry in self.entries)}
+        lost = [name for name, head in (heads or {}).items() if head not in there]
+        if lost:
+            more = f" (and {len(lost) - 1} more results saw)" if len(lost) > 1 else ""
+            return (
+                f"the line that {lost[0]} saw{more} as the last is gone: lines were cut off the end, or "
+                "the file was replaced"
+            )
         return None
+
+    def standing(self) -> tuple[str, ...]:
+        """Whether each entry counts: "yes", or why it does not.
+
+        A trial counts once per distinct net return series; other kinds, and lines without returns, never.
+        """
+        found, seen = [], dict[str, int]()
+        for line, entry in zip(self.lines, self.entries, strict=True):
+            kind, content = entry.get("kind", "trial"), entry.get("returns_sha256")
+            if kind != "trial":
+                found.append(f"no: {kind}")
+            elif not isinstance(content, str):
+                found.append("no: no returns")
+            else:
+                first = seen.setdefault(content, line)
+                found.append("yes" if first == line else f"no: line {first} again")
+        return tuple(found)
 
     def trials(self) -> tuple[Entry, ...]:
         """The entries that count: of kind "trial", the first of each distinct net return series."""
-        first: dict[Any, Entry] = {}
-        for entry in self.entries:
-            if entry.get("kind", "trial") == "trial" and isinstance(
-                entry.get("returns_sha256"), str
-            ):
-                first.setdefault(entry["returns_sha256"], entry)
-        return tuple(first.values())
+        both = zip(self.entries, self.standing(), strict=True)
+        return tuple(entry for entry, counts in both if counts == "yes")
 
     def n_trials(self) -> int:
         """How many distinct net return series were scored as trials."""
@@ -127,49 +158,48 @@ def read(path: Path) -> Ledger:
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> Entry:
-    """Add one line, locked against other processes and synced to the disk before returning.
+    """Add one line: `append_all` of one entry."""
+    return append_all(path, [entry])[0]
+
+
+def append_all(path: Path, entries: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    """Add lines, locked against other processes and synced to the disk before returning.
 
     Parameters
     ----------
     path : Path
         The ledger; created with its folder when missing. Its lock is the same name with ``.lock``.
-    entry : Mapping
-        What to record, JSON values; NaN become null. Must hold ``returns_sha256`` and ``sharpe``.
+    entries : sequence of Mapping
+        What to record, JSON values; NaN become null. Each must hold ``returns_sha256`` and ``sharpe``.
 
     Returns
     -------
-    dict
-        The line as written, with ``prev`` and ``hash``.
+    list of dict
+        The lines as written, with ``prev`` and ``hash``.
 
     Raises
     ------
     ConfigError
-        If a required field is missing or a reserved one is given.
+        If a required field is missing or a reserved one is given; nothing is written then.
     StorageError
         If the disk refuses or the lock is held too long. What was in the file stays.
     """
-    missing = [name for name in ("returns_sha256", "sharpe") if name not in entry]
-    taken = [name for name in ("prev", "hash") if name in entry]
-    if missing or taken:
-        what = f"lacks {missing}" if missing else f"must not set {taken}"
-        raise ConfigError(
-            f"The ledger entry {what}. It needs returns_sha256 and sharpe; prev and hash are the "
-            "ledger's own."
-        )
-    written: Entry = json.loads(to_json(entry))
+    written = [_complete(entry) for entry in entries]
     with lock(path.with_name(path.name + ".lock")):
         if not path.exists():
             write_bytes(path, b"")
-        written["prev"] = read(path).head
-        written["hash"] = _hash(written)
-        line = json.dumps(written, ensure_ascii=False, separators=(",", ":")) + "\n"
+        head, lines = read(path).head, ""
+        for one in written:
+            one["prev"] = head
+            one["hash"] = head = _hash(one)
+            lines += json.dumps(one, ensure_ascii=False, separators=(",", ":")) + "\n"
         try:
             with path.open("rb+") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - 1, 0))
                 whole = size == 0 or file.read(1) == b"\n"
                 file.seek(0, os.SEEK_END)
-                file.write((line if whole else "\n" + line).encode())
+                file.write((lines if whole else "\n" + lines).encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -178,6 +208,57 @@ def append(path: Path, entry: Mapping[str, Any]) -> Entry:
                 "be writable and the disk must have room; choose another reports folder."
             ) from error
     return written
+
+
+def _complete(entry: Mapping[str, Any]) -> Entry:
+    missing = [name for name in ("returns_sha256", "sharpe") if name not in entry]
+    taken = [name for name in ("prev", "hash") if name in entry]
+    if missing or taken:
+        what = f"lacks {missing}" if missing else f"must not set {taken}"
+        raise ConfigError(
+            f"The ledger entry {what}. It needs returns_sha256 and sharpe; prev and hash are the "
+            "ledger's own."
+        )
+    complete: Entry = json.loads(to_json(entry))
+    return complete
+
+
+def kept_heads(folder: Path) -> dict[str, str]:
+    """The heads that the results beside a ledger keep, by the name of their folder.
+
+    A result is ``NAME/result.json`` with a ``ledger_head``; what cannot be read keeps none.
+    """
+    heads: dict[str, str] = {}
+    for path in sorted(folder.glob("*/result.json")):
+        try:
+            found = re.findall(rb'"ledger_head": "([0-9a-f]{64})"', path.read_bytes())
+        except OSError:
+            continue
+        heads |= {path.parent.name: found[-1].decode()} if found else {}
+    return heads
+
+
+def check_returns(folder: Path, entry: Mapping[str, Any]) -> Literal["kept", "missing", "changed"]:
+    """Whether the net returns of a line are still where it says, and still the same.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the ledger lies.
+    entry : Mapping
+        A line.
+    """
+    import pandas as pd
+
+    name, _, column = str(entry.get("returns_file") or "").partition("#")
+    path = folder / name
+    if not name or not path.is_file():
+        return "missing"
+    try:
+        values = pd.read_parquet(path, columns=[column])[column].to_numpy()
+        return "kept" if returns_hash(values) == entry["returns_sha256"] else "changed"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "changed"
 
 
 def _parse(line: bytes) -> Entry | None:

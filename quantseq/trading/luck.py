@@ -1,13 +1,15 @@
-"""How much of a result is luck: bootstrap intervals, deflated Sharpe ratios and the verdict.
+"""How much of a result is luck: what may be claimed from it, by a stated rule.
 
-Owns the statistics that stand between a backtest and a claim, and the sentence that states the
-claim. Knows nothing of trades: it reads return series, and how many were tried before.
+Owns the verdict and the sentence that states it. Knows nothing of trades: it reads return series, and
+how many were tried before. Intervals come from `bootstrap`, the deflated Sharpe ratio from `deflation`,
+tests over many trials at once from `overfitting`.
 
 The verdict's rule
 ------------------
 An *edge* is claimed only if the 95 % interval of the net Sharpe ratio minus the rival's, from a
-paired stationary bootstrap, lies above 0 **and** the deflated Sharpe ratio is above 0.95. "No edge
-was found" is a verdict like any other.
+paired stationary bootstrap, lies above 0 **and** the deflated Sharpe ratio is above 0.95 **and** the
+look-ahead audit passes **and** the ledger that counted the trials is whole. What was not audited is no
+edge. "No edge was found" is a verdict like any other.
 """
 
 import math
@@ -18,242 +20,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantseq.errors import ConfigError
-from quantseq.trading.measures import METRICS, Floats, Sample, checked, make_sample
+from quantseq.trading.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    block_length,
+    bootstrap_interval,
+    metric_intervals,
+    paired_columns,
+)
+from quantseq.trading.deflation import (
+    deflated_sharpe,
+    dsr_curve,
+    expected_best_sharpe,
+    min_track_record,
+    psr,
+    sharpe_per_session,
+    trial_spread,
+)
+from quantseq.trading.measures import METRICS, Floats, Sample, make_sample
 
-LEVEL = 0.95
-"""Coverage of every interval, and the deflated Sharpe ratio that an edge must exceed."""
+__all__ = [
+    "LEVEL",
+    "MIN_SESSIONS",
+    "RESAMPLES",
+    "Interval",
+    "Verdict",
+    "block_length",
+    "bootstrap_interval",
+    "deflated_sharpe",
+    "dsr_curve",
+    "expected_best_sharpe",
+    "metric_intervals",
+    "min_track_record",
+    "psr",
+    "sharpe_per_session",
+    "trial_spread",
+    "verdict",
+]
 
 MIN_SESSIONS = 60
 """Below this many sessions nothing is claimed: about a quarter of a year."""
-
-RESAMPLES = 2_000
-
-Interval = tuple[float, float]
-
-
-def bootstrap_interval(
-    statistic: Callable[[Floats], Any],
-    returns: Any,
-    *,
-    seed: int,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-) -> Any:
-    """Percentile interval of a statistic by the stationary bootstrap.
-
-    Blocks keep the dependence between neighbouring sessions. Their mean length is the optimal one of
-    Politis & White for the column where it is longest. Columns are resampled together, so that
-    paired series stay paired.
-
-    Parameters
-    ----------
-    statistic : callable
-        From resampled returns, of the shape given, to a number or to an array of K numbers.
-    returns : (T,) or (T, C) array
-        Returns by session, finite.
-    seed : int
-        Equal seeds give equal intervals.
-    level : float in (0, 1)
-        Coverage.
-    resamples : int
-        Number of bootstrap samples.
-
-    Returns
-    -------
-    (float, float) or (2, K) array
-        Lower and upper end; NaN where the statistic is undefined on more than 5 % of the samples.
-
-    References
-    ----------
-    Politis & Romano (1994), "The Stationary Bootstrap". Politis & White (2004), with Patton (2009),
-    "Automatic Block-Length Selection for the Dependent Bootstrap".
-    """
-    from arch.bootstrap import StationaryBootstrap
-
-    values = np.asarray(returns, dtype=np.float64)
-    if values.ndim not in (1, 2) or len(values) < 2 or not np.isfinite(values).all():
-        raise ConfigError(
-            f"The bootstrap needs two or more finite returns, shape (T,) or (T, C). "
-            f"Got shape {values.shape}."
-        )
-    if not 0 < level < 1:
-        raise ConfigError(f"The 'level' parameter must be in (0, 1). Got {level!r}.")
-    sampler = StationaryBootstrap(block_length(values), values, seed=np.random.default_rng(seed))
-    draws = np.array([statistic(np.asarray(one[0][0])) for one in sampler.bootstrap(resamples)])
-    return _percentiles(draws, level)
-
-
-def _percentiles(draws: Floats, level: float) -> Any:
-    columns = draws.reshape(len(draws), -1)
-    ends = np.full((2, columns.shape[1]), np.nan)
-    for place, column in enumerate(columns.T):
-        defined = column[np.isfinite(column)]
-        if len(defined) >= 0.95 * len(column):
-            ends[:, place] = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return ends if draws.ndim > 1 else (float(ends[0, 0]), float(ends[1, 0]))
-
-
-def block_length(returns: Any) -> int:
-    """Mean block length of the stationary bootstrap: the longest optimal one over the columns.
-
-    At least 1 session, at most a tenth of the sample, so that samples differ.
-    """
-    from arch.bootstrap import optimal_block_length
-
-    values = np.asarray(returns, dtype=np.float64)
-    columns = values.reshape(len(values), -1)
-    moving = columns[:, np.ptp(columns, axis=0) > 0]
-    if len(values) < 20 or not moving.shape[1]:
-        return 1
-    best = float(np.nanmax(optimal_block_length(moving)["stationary"].to_numpy()))
-    return round(min(max(best, 1.0), len(values) / 10))
-
-
-def metric_intervals(
-    returns: Any,
-    names: Sequence[str] = ("cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar"),
-    *,
-    seed: int,
-    benchmark: Any = None,
-    risk_free: float = 0.0,
-    periods: int = 252,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-) -> dict[str, Interval]:
-    """Intervals of several figures of `METRICS`, all from the same resampled sessions.
-
-    Parameters
-    ----------
-    returns, benchmark, risk_free, periods
-        As in `performance.summarise`.
-    names : sequence of str
-        Keys of `METRICS`.
-    seed, level, resamples
-        As in `bootstrap_interval`.
-    """
-    sample = make_sample(returns, benchmark, risk_free, periods)
-    if len(sample.returns) < 2:
-        return dict.fromkeys(names, (math.nan, math.nan))
-    paired = sample.returns if sample.benchmark is None else _paired(sample)
-
-    def figures(drawn: Floats) -> Floats:
-        own, other = (drawn, None) if drawn.ndim == 1 else (drawn[:, 0], drawn[:, 1])
-        again = Sample(own, other, sample.free, sample.periods)
-        return np.array([METRICS[name].of(again) for name in names])
-
-    ends = bootstrap_interval(figures, paired, seed=seed, level=level, resamples=resamples)
-    return {name: (float(ends[0, k]), float(ends[1, k])) for k, name in enumerate(names)}
-
-
-def _paired(sample: Sample) -> Floats:
-    assert sample.benchmark is not None
-    return np.column_stack([sample.returns, sample.benchmark])
-
-
-def sharpe_per_session(returns: Any) -> float:
-    """Mean over sample deviation, not annualised: what PSR, DSR and the ledger use."""
-    return METRICS["sharpe"](returns, periods=1)
-
-
-def psr(returns: Any, *, benchmark_sharpe: float = 0.0) -> float:
-    """Probabilistic Sharpe ratio: the probability that the true Sharpe ratio exceeds a benchmark.
-
-    Φ((SR − SR*)·√(T − 1) / √(1 − γ₃·SR + (γ₄ − 1)/4·SR²)) with SR per session (ddof 1) and the
-    population skewness γ₃ and kurtosis γ₄ (3 for the normal).
-
-    Parameters
-    ----------
-    returns : (T,) Series or array
-        Simple returns per session.
-    benchmark_sharpe : float
-        SR*, per session.
-
-    Returns
-    -------
-    float
-        NaN below three sessions, or when nothing moves.
-
-    References
-    ----------
-    Bailey & López de Prado (2012), "The Sharpe Ratio Efficient Frontier".
-    """
-    from scipy.special import ndtr
-
-    values = checked(returns)
-    if len(values) < 3 or np.ptp(values) == 0:
-        return math.nan
-    sharpe, deviations = sharpe_per_session(values), values - values.mean()
-    variance = np.mean(deviations**2)
-    skewness = np.mean(deviations**3) / variance**1.5
-    kurtosis = np.mean(deviations**4) / variance**2
-    spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
-    if spread <= 0:
-        return math.nan
-    return float(ndtr((sharpe - benchmark_sharpe) * math.sqrt(len(values) - 1) / math.sqrt(spread)))
-
-
-def expected_best_sharpe(n_trials: int, spread: float) -> float:
-    """Sharpe ratio to expect from the best of N trials without any skill.
-
-    σ·((1 − γ)·Φ⁻¹(1 − 1/N) + γ·Φ⁻¹(1 − 1/(N·e))), γ the Euler-Mascheroni constant; 0 for N = 1.
-
-    Parameters
-    ----------
-    n_trials : int
-        N, at least 1.
-    spread : float
-        σ, the standard deviation of the trials' Sharpe ratios per session.
-    """
-    from scipy.special import ndtri
-
-    if not n_trials >= 1:
-        raise ConfigError(f"The 'n_trials' parameter must be 1 or more. Got {n_trials!r}.")
-    if n_trials == 1:
-        return 0.0
-    gamma = np.euler_gamma
-    best = (1 - gamma) * ndtri(1 - 1 / n_trials) + gamma * ndtri(1 - 1 / (n_trials * math.e))
-    return float(spread * best)
-
-
-def deflated_sharpe(
-    returns: Any, trial_sharpes: Sequence[float] = (), *, n_trials: int | None = None
-) -> float:
-    """Deflated Sharpe ratio: PSR against the best Sharpe ratio that N skill-less trials would show.
-
-    Parameters
-    ----------
-    returns : (T,) Series or array
-        Simple returns per session of the chosen trial.
-    trial_sharpes : sequence of float
-        Sharpe ratios per session of all distinct trials, this one included; NaN are left out.
-    n_trials : int, optional
-        N; the number of finite `trial_sharpes` (at least 1) by default.
-
-    Returns
-    -------
-    float
-        PSR for N = 1; NaN where PSR is.
-
-    Notes
-    -----
-    The spread of the trials is the sample deviation (ddof 1) of `trial_sharpes`. When N > 1 and the
-    spread is unknown, or 0 because copies were counted, it is taken as 1/√(T − 1), the sampling
-    deviation of a Sharpe ratio of 0: copies of one trial must not make a discount of nothing.
-
-    References
-    ----------
-    Bailey & López de Prado (2014), "The Deflated Sharpe Ratio".
-    """
-    values = checked(returns)
-    known = np.asarray(trial_sharpes, dtype=np.float64)
-    known = known[np.isfinite(known)]
-    count = max(len(known), 1) if n_trials is None else n_trials
-    if len(values) < 3:
-        return math.nan
-    spread = float(np.std(known, ddof=1)) if len(known) > 1 and np.ptp(known) > 0 else 0.0
-    spread = spread or 1 / math.sqrt(len(values) - 1)
-    return psr(values, benchmark_sharpe=expected_best_sharpe(count, spread))
 
 
 @dataclass(frozen=True)
@@ -276,6 +83,13 @@ class Verdict:
         Deflated Sharpe ratio of the net returns.
     n_trials : int
         Trials it was deflated by.
+    trial_sd : float
+        Spread of their Sharpe ratios per session that it was deflated by: with `n_trials` all that is
+        needed to compute it again.
+    min_track_record : int or None
+        Sessions from which on PSR reaches 0.95; None where never.
+    audit_passed : bool or None
+        Whether the look-ahead audit passed; None where none was run.
     """
 
     edge: bool
@@ -286,6 +100,9 @@ class Verdict:
     interval: Interval
     dsr: float
     n_trials: int
+    trial_sd: float = math.nan
+    min_track_record: int | None = None
+    audit_passed: bool | None = None
 
 
 def verdict(
@@ -295,6 +112,8 @@ def verdict(
     seed: int,
     n_trials: int = 1,
     trial_sharpes: Sequence[float] = (),
+    audit_passed: bool | None = None,
+    ledger_fault: str | None = None,
     cost_bps: float | None = None,
     rival: str = "buy-and-hold",
     risk_free: float = 0.0,
@@ -311,6 +130,10 @@ def verdict(
         Of the bootstrap.
     n_trials, trial_sharpes
         As in `deflated_sharpe`: what the ledger counts.
+    audit_passed : bool, optional
+        What the look-ahead audit found; None where none was run.
+    ledger_fault : str, optional
+        What is wrong with the ledger that counted the trials, as `Ledger.verify` says it.
     cost_bps : float, optional
         Trading costs, for the sentence.
     rival : str
@@ -322,19 +145,24 @@ def verdict(
     """
     sample = make_sample(net, benchmark, risk_free, periods)
     own, other = (METRICS["sharpe"].of(one) for one in (sample, _rival(sample)))
+    sessions = len(sample.returns)
     dsr = deflated_sharpe(sample.returns, trial_sharpes, n_trials=n_trials)
+    spread = trial_spread(trial_sharpes, sessions) if sessions > 1 else math.nan
     interval = (math.nan, math.nan)
-    if math.isfinite(own - other) and len(sample.returns) >= MIN_SESSIONS:
+    if math.isfinite(own - other) and sessions >= MIN_SESSIONS:
         interval = bootstrap_interval(
-            _sharpe_difference(sample), _paired(sample), seed=seed, resamples=resamples
+            _sharpe_difference(sample), paired_columns(sample), seed=seed, resamples=resamples
         )
-    edge = interval[0] > 0 and dsr > LEVEL
+    edge = interval[0] > 0 and dsr > LEVEL and audit_passed is True and ledger_fault is None
     after = f"after {'' if cost_bps is None else f'{cost_bps:g} bps '}costs"
-    draft = Verdict(edge, "", own, other, own - other, interval, dsr, n_trials)
-    return replace(draft, sentence=_sentence(draft, rival, after, len(sample.returns)))
+    least = min_track_record(sample.returns)
+    draft = Verdict(
+        edge, "", own, other, own - other, interval, dsr, n_trials, spread, least, audit_passed
+    )
+    return replace(draft, sentence=_sentence(draft, rival, after, sessions, ledger_fault))
 
 
-def _sentence(v: Verdict, rival: str, after: str, sessions: int) -> str:
+def _sentence(v: Verdict, rival: str, after: str, sessions: int, fault: str | None) -> str:
     if not sessions:
         return "No verdict: there is not a single session to judge."
     if math.isnan(v.sharpe):
@@ -348,30 +176,42 @@ def _sentence(v: Verdict, rival: str, after: str, sessions: int) -> str:
         f"Sharpe {_signed(v.sharpe, plus='')} against {_signed(v.rival_sharpe, plus='')}, "
         f"difference {_signed(v.sharpe_difference)}"
     )
+    failed = " The look-ahead audit failed." if v.audit_passed is False else ""
     if sessions < MIN_SESSIONS:
         return (
             f"Too short to judge against {rival} {after}: {sessions} sessions of the "
-            f"{MIN_SESSIONS} needed; {numbers}."
+            f"{MIN_SESSIONS} needed; {numbers}.{failed}"
         )
     low, high = v.interval
     if math.isnan(low):
         return (
             f"Too few trades to judge against {rival} {after}: in many resampled histories no "
-            f"position is held; {numbers}."
+            f"position is held; {numbers}.{failed}"
         )
     numbers += f" (95 % interval {_signed(low)} to {_signed(high)})"
+    if low > 0:
+        return _better(v, rival, after, numbers, fault)
+    if high < 0:
+        return f"Worse than {rival} {after}: {numbers}.{failed}"
+    return f"No edge over {rival} was found {after}: {numbers}.{failed}"
+
+
+def _better(v: Verdict, rival: str, after: str, numbers: str, fault: str | None) -> str:
+    """The interval lies above 0: either all other conditions hold, or name those that do not."""
     trials = "1 trial" if v.n_trials == 1 else f"{v.n_trials} trials"
     deflated = f"the deflated Sharpe is {_percent(v.dsr)} after {trials}"
     if v.edge:
-        return f"An edge over {rival} was found {after}: {numbers}; {deflated}."
-    if low > 0:
         return (
-            f"No edge over {rival} was established {after}: {numbers}, but {deflated} and more than "
-            "95 % is needed."
+            f"An edge over {rival} was found {after}: {numbers}; {deflated}; the look-ahead audit "
+            "passed."
         )
-    if high < 0:
-        return f"Worse than {rival} {after}: {numbers}."
-    return f"No edge over {rival} was found {after}: {numbers}."
+    why = [] if v.dsr > LEVEL else [f"{deflated} and more than 95 % is needed"]
+    if v.audit_passed is not True:
+        ran = v.audit_passed is False
+        why.append("the look-ahead audit failed" if ran else "no look-ahead audit was run")
+    if fault is not None:
+        why.append(f"the ledger that counts the trials is damaged ({fault})")
+    return f"No edge over {rival} was established {after}: {numbers}, but {', and '.join(why)}."
 
 
 def _rival(sample: Sample) -> Sample:

@@ -7,7 +7,8 @@ What is exact and what is not
 -----------------------------
 Without costs, gaps and short cash the returns are those of the loop but for rounding. Trading costs
 are taken off at first order: turnover is measured as if earlier costs had not been paid, an error of
-the order of cost × turnover × return per session. Borrow, interest and financing are charged on the
+the order of cost × turnover × return per session. A position that is not traded (`trade`) is brought
+back to its weight for free instead of drifting. Borrow, interest and financing are charged on the
 last close as in the loop. An order without a bar is filled at the carried price, so a panel with gaps
 is refused unless `carried` allows it. Nothing here charges least commissions or impact.
 """
@@ -76,6 +77,7 @@ def in_returns_space(
     fill: Fill = "open",
     carried: bool = False,
     max_gross: float = 1.0,
+    trade: pd.DataFrame | None = None,
 ) -> ReturnsSpace:
     """Price a book that is brought to its weights after every decision, one decision per session.
 
@@ -87,13 +89,15 @@ def in_returns_space(
         Take missing bars as unchanged prices instead of refusing them.
     max_gross : float
         As in `Costs`.
+    trade : DataFrame of bool, optional
+        As in `backtest`; where it is false no turnover is charged.
 
     Raises
     ------
     ConfigError, NoDataError, NotEnoughDataError, SymbolNotFoundError
         As in `backtest`, and if a session lacks its decision or, unless `carried`, a bar.
     """
-    orders = prepare(panel, weights, Costs(max_gross=max_gross), fill)
+    orders = prepare(panel, weights, Costs(max_gross=max_gross), fill, trade=trade)
     if len(weights) < len(orders.sessions):
         raise ConfigError(
             f"There are {len(weights)} decisions for {len(orders.sessions)} sessions. The "
@@ -112,11 +116,14 @@ def in_returns_space(
     held[1:] /= 1 + (target[:-1] * (inside[:-1] - 1)).sum(axis=1, keepdims=True)
     before = np.einsum("ds,ds->d", held, gap - 1)
     drifted = held * gap / (1 + before)[:, None]
+    moved = np.abs(target - drifted)
+    if trade is not None:
+        moved *= trade.to_numpy(dtype=bool)[: len(orders.sessions)]
     return ReturnsSpace(
         orders.sessions,
         before,
         np.einsum("ds,ds->d", target, inside - 1),
-        np.abs(target - drifted).sum(axis=1),
+        moved.sum(axis=1),
         np.maximum(held, 0).sum(axis=1),
         np.maximum(-held, 0).sum(axis=1),
     )

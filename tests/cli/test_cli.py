@@ -28,6 +28,8 @@ COMMANDS = [
     ["evaluate"],
     ["audit"],
     ["report"],
+    ["sweep"],
+    ["trials"],
     ["data"],
     ["data", "import"],
     ["data", "list"],

@@ -21,6 +21,7 @@ from quantseq.pipeline.auditing import audit_run, badge, describe_audit
 from quantseq.pipeline.backtesting import BacktestOutcome, describe
 from quantseq.trading.audit import cut_points, future_corruption, prefix_invariance
 from quantseq.trading.holding import held_moments
+from quantseq.trading.trials import Trial
 
 TINY = Depth("tiny", cuts=2, window=2, draws=2, worlds=1)
 
@@ -39,7 +40,7 @@ def audited(run: BacktestOutcome, panel: Panel, evaluation: Evaluation | None = 
         for number in range(len(models))
     ]
     forecasts = {**found.forecasts, OURS: Forecasts.concatenate(parts)}
-    weights = config.make_policy().weights(held_moments(forecasts[OURS], config.fill))
+    weights = config.trial.make_policy().weights(held_moments(forecasts[OURS], config.fill))
     return replace(asked, evaluation=replace(found, forecasts=forecasts), weights=weights)
 
 
@@ -100,18 +101,18 @@ def test_a_sigma_that_includes_the_return_it_is_for_is_caught(
 def test_weights_moved_by_one_are_caught(
     honest: Audited, small_panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true = RunConfig.make_policy
+    true = Trial.make_policy
 
     class Early:
         name = "early"
 
-        def __init__(self, config: RunConfig) -> None:
-            self.policy = true(config)
+        def __init__(self, trial: Trial) -> None:
+            self.policy = true(trial)
 
         def weights(self, moments: pd.DataFrame) -> pd.DataFrame:
             return self.policy.weights(moments).shift(-1).ffill()
 
-    monkeypatch.setattr(RunConfig, "make_policy", lambda config: Early(config))
+    monkeypatch.setattr(Trial, "make_policy", lambda trial: Early(trial))
     run = replace(honest, weights=honest.weights.shift(-1).ffill())
     found = prefix_invariance(run, small_panel, run.cuts, known=run.known)
     assert not found.passed

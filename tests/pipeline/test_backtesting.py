@@ -26,9 +26,13 @@ from quantseq.pipeline.backtesting import (
     to_json,
 )
 from quantseq.pipeline.manifest import _free
+from quantseq.report.render import write_report
 from quantseq.trading.backtest import buy_and_hold
-from quantseq.trading.ledger import read
+from quantseq.trading.deflation import expected_best_sharpe, min_track_record, psr
+from quantseq.trading.ledger import check_returns, kept_heads, read
+from quantseq.trading.overfitting import spa
 from quantseq.trading.performance import METRICS
+from quantseq.trading.policy import POLICIES
 from quantseq.trading.rivals import RIVALS
 
 SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
@@ -280,3 +284,49 @@ def test_each_fold_refits_everything(small_run: BacktestOutcome, small_panel: Pa
     models = FitFold(replace(SMALL_FORECASTER))(past, fold, 7)
     assert models["har-pooled-t"].trained_until == fold.train_end
     assert models["seq2seq"].trained_until == fold.validation_end
+
+
+def test_whether_it_is_luck_can_be_recomputed_from_the_run_folder(
+    small_run: BacktestOutcome,
+) -> None:
+    found, equity = small_run.run.result["verdict"], small_run.run.equity
+    names = [f"policy:{name}" for name in POLICIES if name != "kelly"]
+    rules = [f"rival:{name}" for name in RIVALS if name not in ("buy_and_hold", "random_entry")]
+    assert found["spa_over"] == ["strategy_net", *names, *rules]
+    tried, net = equity[found["spa_over"]].to_numpy(), equity["strategy_net"]
+    held = equity["buy_and_hold"].to_numpy()
+    assert spa(tried, held, seed=7) == pytest.approx(found["spa_p"], abs=1e-12)
+    best = expected_best_sharpe(found["n_trials"], found["trial_sd"])
+    assert psr(net, benchmark_sharpe=best) == pytest.approx(found["dsr"], rel=1e-12)
+    assert found["min_track_record"] == min_track_record(net)
+    assert [one["n"] for one in found["dsr_curve"]] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    assert found["audit_passed"] is small_run.run.result["audit"]["passed"]
+    assert not found["edge"]
+    lines = describe(small_run)
+    assert any(line.startswith("Luck: PSR ") and "over 12 rules" in line for line in lines)
+    assert any(line.startswith("Break-even cost: ") for line in lines)
+
+
+def test_the_ledger_names_the_returns_and_a_run_keeps_its_head(small_run: BacktestOutcome) -> None:
+    reports = small_run.folder.parent
+    (entry,) = read(reports / "ledger.jsonl").entries
+    assert check_returns(reports, entry) == "kept"
+    assert entry["label"] == small_run.run.manifest["title"]
+    assert kept_heads(reports) == {small_run.folder.name: entry["hash"]}
+
+
+@pytest.mark.slow
+def test_a_ledger_that_was_cut_is_told_and_rendering_again_changes_nothing(
+    model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
+) -> None:
+    places = Places(gates.parent.parent, tmp_path)
+    first = backtest(small_panel, model=model, places=places)
+    before = first.report.read_bytes()
+    places.ledger.unlink()
+    second = backtest(small_panel, model=model, places=places)
+    told = second.run.result["verdict"]["ledger"]
+    assert f"that {first.folder.name} saw" in told
+    assert "is gone" in told
+    assert second.verdict.n_trials == 1
+    write_report(first.folder)
+    assert first.report.read_bytes() == before  # N and spread are frozen in the run

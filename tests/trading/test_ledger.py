@@ -12,8 +12,17 @@ import numpy as np
 import pytest
 
 from quantseq.errors import ConfigError, CorruptFileError, StorageError
-from quantseq.files import lock
-from quantseq.trading.ledger import FIRST, Ledger, append, read, returns_hash
+from quantseq.files import lock, write_json
+from quantseq.trading.ledger import (
+    FIRST,
+    Ledger,
+    append,
+    append_all,
+    check_returns,
+    kept_heads,
+    read,
+    returns_hash,
+)
 
 
 def entry(k: int, **more) -> dict:
@@ -175,3 +184,73 @@ def test_bad_entries_and_places_are_named(path, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         append(tmp_path / "file" / "ledger.jsonl", entry(1))
+
+
+def test_a_batch_is_one_chain_and_all_or_nothing(path):
+    first = append(path, entry(0))
+    rest = append_all(path, [entry(k) for k in (1, 2, 3)])
+    found = read(path)
+    assert found.verify() is None
+    assert [first, *rest] == list(found.entries)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="lacks"):
+        append_all(path, [entry(4), {"sharpe": 1}])
+    assert path.read_bytes() == before
+
+
+def keep(reports: Path, name: str, head: str) -> None:
+    write_json(reports / name / "result.json", {"verdict": {"dsr": 0.5, "ledger_head": head}})
+
+
+def test_a_result_misses_the_line_it_saw(path):
+    reports = path.parent
+    lines = fill(path)
+    for name, line in (("run-1", 2), ("run-2", 4)):
+        keep(reports, name, json.loads(lines[line])["hash"])
+    (reports / "other").mkdir()
+    (reports / "other" / "result.json").write_bytes(b"\xff no json")
+    heads = kept_heads(reports)
+    assert list(heads) == ["run-1", "run-2"]
+    assert read(path).verify(heads) is None
+    path.write_text("".join(lines[:4]), encoding="utf-8")
+    assert read(path).verify() is None
+    assert "that run-2 saw as the last is gone" in (read(path).verify(heads) or "")
+    path.unlink()
+    fault = read(path).verify(heads)
+    assert fault is not None
+    assert "that run-1 saw (and 1 more results saw) as the last is gone" in fault
+    fill(path, 2)  # a new file hides nothing
+    assert "is gone" in (read(path).verify(heads) or "")
+
+
+def test_a_result_that_saw_an_empty_ledger_misses_nothing(path):
+    keep(path.parent, "run", FIRST)
+    fill(path, 1)
+    assert read(path).verify(kept_heads(path.parent)) is None
+
+
+def test_every_line_says_whether_it_counts(path):
+    fill(path, 2)
+    append(path, entry(1))
+    append(path, entry(3, kind="placebo"))
+    append(path, {"returns_sha256": None, "sharpe": None})
+    found = read(path)
+    assert found.standing() == ("yes", "yes", "no: line 2 again", "no: placebo", "no: no returns")
+    assert found.n_trials() == 2
+
+
+def test_kept_returns_are_checked_against_their_hash(path):
+    import pandas as pd
+
+    reports, values = path.parent, np.array([0.01, -0.02])
+    (reports / "run").mkdir(parents=True)
+    pd.DataFrame({"net": values}).to_parquet(reports / "run" / "x.parquet")
+    line = {"returns_sha256": returns_hash(values), "returns_file": "run/x.parquet#net"}
+    assert check_returns(reports, line) == "kept"
+    assert check_returns(reports, {**line, "returns_file": "run/x.parquet#gross"}) == "changed"
+    assert check_returns(reports, {**line, "returns_file": "run/y.parquet#net"}) == "missing"
+    assert check_returns(reports, {"returns_sha256": "0"}) == "missing"
+    pd.DataFrame({"net": values * 1.01}).to_parquet(reports / "run" / "x.parquet")
+    assert check_returns(reports, line) == "changed"
+    (reports / "run" / "x.parquet").write_bytes(b"PAR1 no more")
+    assert check_returns(reports, line) == "changed"

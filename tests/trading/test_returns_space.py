@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.trading.backtest import backtest
 from quantseq.trading.costs import Costs
+from quantseq.trading.policy import changed
 from quantseq.trading.returns_space import in_returns_space
 
 quick = settings(deadline=None, max_examples=25)
@@ -73,3 +74,22 @@ def test_what_it_cannot_do_is_refused(make_panel, random_weights):
     with pytest.raises(NotEnoughDataError, match="bars are missing"):
         in_returns_space(holes, weights)
     assert np.isfinite(in_returns_space(holes, weights, carried=True).returns()).all()
+
+
+@quick
+@given(seed=st.integers(0, 10**6), fill=st.sampled_from(["open", "close"]))
+def test_what_is_not_traded_pays_nothing_and_stays_close_to_the_loop(
+    make_panel, random_weights, seed, fill
+):
+    panel = make_panel(seed, 60)
+    weights = random_weights(panel, seed, long_only=False) * 0.9
+    weights = weights.iloc[::10].reindex(weights.index, method="ffill")
+    costs, trade = Costs(cost_bps=10, borrow_bps=0), changed(weights)
+    space = in_returns_space(panel, weights, fill=fill, trade=trade)
+    exact = backtest(panel, weights, costs=costs, fill=fill, trade=trade)
+    still = ~trade.to_numpy()[: len(space.turnover)].any(axis=1)
+    assert (space.turnover[still] == 0).all()
+    assert (space.turnover[~still] > 0).all()
+    daily = in_returns_space(panel, weights, fill=fill)
+    assert (space.turnover <= daily.turnover + 1e-15).all()
+    assert np.corrcoef(space.returns(costs), exact.returns_net)[0, 1] > 0.95

@@ -1,0 +1,161 @@
+"""The commands about many trials as a user meets them: results, files, errors in one line, Ctrl-C."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from quantseq.cli import app
+from quantseq.market.bars import Panel
+from quantseq.market.store import Store
+from quantseq.trading import ledger
+from tests.cli.test_cli import quantseq, until
+
+SMALL = """
+seed = 7
+num_paths = 20
+[forecaster]
+members = 1
+epochs = 1
+horizon = 3
+[walk_forward]
+test_size = 150
+validation_size = 120
+min_train = 500
+"""
+GRID = ("--policies", "sign,vol_target,probability", "--thresholds", "0.5,0.52")
+
+
+@pytest.fixture(scope="module")
+def home(
+    small_panel: Panel, gates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, ...]:
+    """Options of a folder with two stocks, a passed gate, and a small configuration."""
+    root = tmp_path_factory.mktemp("home")
+    for bars in small_panel.values():
+        Store(root / "data").write(bars)
+    target = root / "data" / "models" / "gates"
+    target.mkdir(parents=True)
+    for record in gates.iterdir():
+        (target / record.name).write_bytes(record.read_bytes())
+    (root / "small.toml").write_text(SMALL)
+    return (
+        *("--data-dir", str(root / "data"), "--config", str(root / "small.toml")),
+        *("--jobs", "1"),
+    )
+
+
+@pytest.mark.slow
+def test_a_sweep_and_its_trials(home: tuple[str, ...], tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    words = ("sweep", "IBM", "MSFT", *GRID, "--costs-bps", "0,5", *home, "--reports-dir", reports)
+    result = quantseq(*words, "--json", tmp_path / "s.json")
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    found = json.loads((tmp_path / "s.json").read_text())
+    folder = Path(found["folder"])
+    assert {path.name for path in folder.iterdir()} == {
+        *("manifest.json", "result.json", "points.csv", "best.toml", "points"),
+    }
+    assert len(found["sweep"]["points"]) == 2 * (1 + 3 + 2)
+    assert len((folder / "points.csv").read_text().splitlines()) == 13
+    assert found["manifest"]["run_id"] == folder.name
+    lines = result.stdout.splitlines()
+    assert found["sweep"]["sentence"] in lines
+    assert found["verdict"]["sentence"] in lines
+    assert any(line.startswith("at 5 bps") for line in lines)
+    again = quantseq(*words)
+    assert again.returncode == 0
+    assert "is finished; its result stands" in again.stderr
+    assert again.stdout == result.stdout
+
+    listed = quantseq("trials", "--reports-dir", reports, "--json", tmp_path / "t.json")
+    assert listed.returncode == 0, listed.stderr
+    assert "sign, 5 bps, horizon 3" in listed.stdout
+    assert listed.stdout.splitlines()[-1].endswith("The chain is intact.")
+    ledgers = json.loads((tmp_path / "t.json").read_text())
+    assert ledgers["n_trials"] == found["verdict"]["n_trials"]
+    path = reports / "ledger.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    damaged = quantseq("trials", "--reports-dir", reports, "--quiet")
+    assert damaged.returncode == 7
+    assert damaged.stderr.startswith("error: ")
+    assert f"the line that {folder.name} saw as the last is gone" in damaged.stderr
+
+    alone = quantseq(
+        *("backtest", "IBM", "MSFT", *home[:2], "--config", folder / "best.toml", "--quiet"),
+        *("--reports-dir", reports, "--jobs", 1, "--json", tmp_path / "b.json"),
+    )
+    assert alone.returncode == 0, alone.stderr
+    run = json.loads((tmp_path / "b.json").read_text())
+    assert run["metrics"]["strategy"]["sharpe"] == found["metrics"]["strategy"]["sharpe"]
+    assert not run["verdict"]["edge"]
+    assert "is gone" in run["verdict"]["ledger"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_scored(home: tuple[str, ...], tmp_path: Path) -> None:
+    values = ",".join(f"{0.01 + k / 1000:.3f}" for k in range(400))
+    words = [
+        *("sweep", "IBM", "MSFT", "--policies", "kelly", "--vary", f"kelly.fraction={values}"),
+        *("--costs-bps", "0,5,10", *home, "--reports-dir", str(tmp_path)),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quantseq", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    until(process, lambda: len(list(tmp_path.glob("*/points/[!.]*.parquet"))) > 32)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "the same command goes on from there" in err.splitlines()[-1]
+    record = ledger.read(tmp_path / "ledger.jsonl")
+    assert len(record.entries) >= 32
+    assert {ledger.check_returns(tmp_path, one) for one in record.entries} == {"kept"}
+    assert not list(tmp_path.glob("*/result.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), ["No symbols were named"]),
+        (("IBM", "--policies", "kely"), ["kely", "did you mean 'kelly'"]),
+        (("IBM", "--policies", ","), ["different values of 'policies'"]),
+        (("IBM", "--thresholds", "0.2"), ["'threshold'", "0.2"]),
+        (("IBM", "--thresholds", "x"), ["'threshold'", "'x'"]),
+        (("IBM", "--policies", "sign", "--thresholds", "0.6"), ["'probability' is varied"]),
+        (("IBM", "--vary", "kelly=3"), ["--vary must look like", "kelly=3"]),
+        (("IBM", "--vary", "kelly.fracton=0.5"), ["fracton", "fraction"]),
+        (("IBM", "--costs-bps", "0,-5"), ["'cost_bps'", "-5"]),
+        (("IBM", "--costs-bps", "cheap"), ["--costs-bps", "cheap"]),
+        (("IBM", "--horizons", "0"), ["--horizons must be whole numbers"]),
+        (("IBM", "--horizons", "2.5"), ["--horizons must be whole numbers"]),
+        (("IBM", "--model", "nowhere"), ["nowhere"]),
+        (("IBM", "--horizons", "3", "--model", "nowhere"), ["--horizons was settled"]),
+        (("NOPE",), ["NOPE"]),
+    ],
+)
+def test_errors_are_one_line_and_come_before_any_work(
+    words: tuple[str, ...], expected: list[str], tmp_path: Path
+) -> None:
+    places = ("--data-dir", tmp_path / "data", "--reports-dir", tmp_path / "reports")
+    result = CliRunner().invoke(app, ["sweep", *map(str, (*words, *places))])
+    assert result.exit_code in range(2, 100), result.output
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    for word in expected:
+        assert word in result.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_an_empty_ledger_is_no_error(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["trials", "--reports-dir", str(tmp_path)])
+    assert result.exit_code == 0
+    assert result.stdout == "0 distinct trials in 0 lines. The chain is intact.\n"
