@@ -19,7 +19,14 @@ from quantseq.trading import ledger
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.attribution import attribute
 from quantseq.trading.holding import GapLoss
-from quantseq.trading.luck import Verdict, metric_intervals, psr, sharpe_per_session, verdict
+from quantseq.trading.luck import (
+    Verdict,
+    metric_intervals,
+    psr,
+    sharpe_per_session,
+    spread_of_trials,
+    verdict,
+)
 from quantseq.trading.performance import summarise
 from quantseq.trading.rivals import Contest
 
@@ -84,6 +91,7 @@ def judge(
             **asdict(judged),
             "interval": list(judged.interval),
             "psr": psr(net),
+            "trial_sd": spread_of_trials(record.trial_sharpes()),
             "ledger": record.verify() or "intact",
             "ledger_head": record.head,
         },
@@ -181,6 +189,7 @@ def forecast_frame(evaluation: Evaluation) -> pd.DataFrame:
         if rival != OURS:
             frame[f"log_score:{rival}"] = found.log_score.ravel()
             frame[f"crps:{rival}"] = found.crps.ravel()
+            frame[f"pit:{rival}"] = found.pit.ravel()
     return frame
 
 
