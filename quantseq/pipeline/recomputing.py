@@ -69,6 +69,9 @@ class Scored(Protocol):
     def calibration(self, model: str) -> Mapping[str, float] | None:
         """Coverages, PIT distance and number of rows, one step ahead."""
 
+    def room(self, model: str, score: str, step: int) -> float:
+        """Tolerance of a mean, and of a mean difference to the run's model."""
+
 
 class FromForecasts:
     """Scores in the forecasts of a run folder, row by row."""
@@ -107,6 +110,10 @@ class FromForecasts:
         values = self.pits.get(model)
         return None if values is None or not len(values) else _calibration(values)
 
+    def room(self, model: str, score: str, step: int) -> float:
+        """See `Scored`."""
+        return PRECISE
+
 
 class FromPage:
     """Scores in a page: daily averages and counts of the PIT."""
@@ -115,7 +122,7 @@ class FromPage:
 
     def __init__(self, data: Embedded) -> None:
         self.model = model_of(data.result)
-        self.scores, self.pits = data.scores, data.pits
+        self.scores, self.pits, self.grids = data.scores, data.pits, data.grids
 
     def _series(self, name: str) -> Floats | None:
         return self.scores[name].to_numpy(dtype=np.float64) if name in self.scores else None
@@ -148,6 +155,12 @@ class FromPage:
         if counts is None or not counts.sum():
             return None
         return _calibration((np.repeat(np.arange(SLICES), counts.astype(np.int64)) + 0.5) / SLICES)
+
+    def room(self, model: str, score: str, step: int) -> float:
+        """A running sum is kept to half a step of its grid; twice that where days weigh unlike."""
+        names = (f"{score}:{step}", f"{score}:{step}:{model}")
+        steps = sum(1 / self.grids[name] for name in names if name in self.grids)
+        return PRECISE + steps / max(len(self.scores), 1)
 
 
 def _calibration(values: Floats) -> dict[str, float]:
@@ -284,9 +297,8 @@ def _rivals(run: Run, tolerance: float) -> Iterator[Figure]:
 
 def _forecast(run: Run, scored: Scored) -> Iterator[Figure]:
     found = run.result.get("forecast") or {}
-    near = PRECISE if scored.precise else 2e-5
     for model, stored in (found.get("models") or {}).items():
-        yield from _model(f"forecast.models.{model}", model, stored, scored, near)
+        yield from _model(f"forecast.models.{model}", model, stored, scored)
     if scored.precise:
         for model, steps in (found.get("by_step") or {}).items():
             for step, stored in enumerate(steps, start=1):
@@ -294,12 +306,14 @@ def _forecast(run: Run, scored: Scored) -> Iterator[Figure]:
                     value = scored.mean(model, score, step)
                     if value is not None:
                         label = f"forecast.by_step.{model}.{step}.{score}"
-                        yield Figure(label, stored.get(score), value, near)
+                        yield Figure(label, stored.get(score), value)
     own, base = (scored.mean(name, "log_score", 1) for name in (model_of(run.result), REFERENCE))
     if "skill_nats" in found and own is not None and base is not None:
-        yield Figure("forecast.skill_nats", found["skill_nats"], base - own, near)
+        room = scored.room(REFERENCE, "log_score", 1)
+        yield Figure("forecast.skill_nats", found["skill_nats"], base - own, room)
     for test in found.get("tests") or []:
-        again = scored.test(str(test["rival"]), str(test["score"]), int(test["step"]))
+        case = str(test["rival"]), str(test["score"]), int(test["step"])
+        again = scored.test(*case)
         if again is None:
             continue
         label = f"forecast.tests.{test['rival']}.{test['score']}.{test['step']}"
@@ -309,16 +323,16 @@ def _forecast(run: Run, scored: Scored) -> Iterator[Figure]:
         yield Figure(f"{label}.n_days", test.get("n_days"), again.n_days)
         if "mean_difference" in test:
             value = test["mean_difference"]
-            yield Figure(f"{label}.mean_difference", value, again.mean_difference, near)
+            yield Figure(
+                f"{label}.mean_difference", value, again.mean_difference, scored.room(*case)
+            )
 
 
-def _model(
-    label: str, model: str, stored: Mapping[str, Any], scored: Scored, near: float
-) -> Iterator[Figure]:
+def _model(label: str, model: str, stored: Mapping[str, Any], scored: Scored) -> Iterator[Figure]:
     for score in ("log_score", "crps"):
         value = scored.mean(model, score, 1)
         if value is not None and score in stored:
-            yield Figure(f"{label}.{score}", stored[score], value, near)
+            yield Figure(f"{label}.{score}", stored[score], value, scored.room(model, score, 1))
     again = scored.calibration(model)
     for name, value in (again or {}).items():
         if name in stored:

@@ -10,7 +10,7 @@ Embedded, most needed first, as far as `BUDGET` reaches; what is left out is nam
 - every daily column but the closes: net and gross returns, buy-and-hold's, every rival's, costs,
   turnover, exposure;
 - log score and CRPS one step ahead, averaged over symbols per day: the model's, and its differences to
-  every rival's; the PIT values one step ahead of every model, as counts in 10,000 slices;
+  every rival's; the PIT values one step ahead of every model, as counts in 4,000 slices;
 - the weights;
 - the differences of scores at the later steps.
 
@@ -36,14 +36,14 @@ from quantseq.report.run import RETURNS, Run
 OPEN, CLOSE = '<script type="application/json" id="data">', "</script>"
 """Around the data in the page."""
 
-BUDGET = 84_000
-"""Bytes of packed numbers: about 112 kB in the page. Daily columns are embedded whatever their size."""
+BUDGET = 88_000
+"""Bytes of packed numbers: about 117 kB in the page. Daily columns are embedded whatever their size."""
 
-SLICES = 10_000
+SLICES = 4_000
 """Of the PIT; every band's ends lie between two of them."""
 
 SCORES = ("log_score", "crps")
-_DIGITS = {"cost": 9, "turnover": 6, "gross_exposure": 5}
+_DIGITS = {"cost": 8, "turnover": 5, "gross_exposure": 4}
 _FINE = 2**30
 
 
@@ -101,11 +101,22 @@ def model_of(result: Mapping[str, Any]) -> str:
 
 def rounded(run: Run) -> Run:
     """The run with its daily columns and weights on the grids of the page."""
-    equity = run.equity.assign(
-        **{name: on_grid(run.equity[name], _per(name, run.equity[name])) for name in _daily(run)}
-    )
+    moved = {name: _rounded(name, run.equity[name]) for name in _daily(run)}
+    equity = run.equity.assign(**moved)
     weights = run.weights.assign(weight=on_grid(run.weights["weight"], 10**4))
     return replace(run, equity=equity, weights=weights)
+
+
+def _rounded(name: str, values: Any) -> Floats:
+    """Returns with their running sum kept, so that small errors do not add up over years."""
+    per = _per(name, values)
+    if _is_return(name):
+        return np.maximum(with_carry(values, per), -1.0)
+    return on_grid(values, per)
+
+
+def _is_return(name: str) -> bool:
+    return name in RETURNS or name.startswith("rival:")
 
 
 def _daily(run: Run) -> list[str]:
@@ -119,13 +130,13 @@ def _daily(run: Run) -> list[str]:
 
 
 def _per(name: str, values: Any) -> int:
-    """Returns to five digits of their deviation, at least 1e-7; rivals' to four, at least 1e-6."""
+    """Returns to five digits of their deviation, at least 1e-7; rivals' to three, at least 1e-5."""
     own = name in (*RETURNS, "rival:buy_and_hold")
-    if not own and not name.startswith("rival:"):
+    if not _is_return(name):
         return int(10 ** _DIGITS.get(name, 6))
     known = np.asarray(values, dtype=np.float64)
     spread = float(np.std(known[np.isfinite(known)])) if np.isfinite(known).any() else 0.0
-    least, digits = (7, 5) if own else (6, 4)
+    least, digits = (7, 5) if own else (5, 3)
     more = digits - int(np.floor(np.log10(spread))) - 1 if spread > 0 else least
     return int(10 ** min(max(least, more), 12))
 
@@ -140,18 +151,32 @@ def daily_scores(run: Run) -> pd.DataFrame:
         ``SCORE:STEP:RIVAL``, the rival's less the model's.
     """
     frame = run.forecasts
-    columns: dict[str, pd.Series[float]] = {}
     if not {"pit", *SCORES} <= set(frame):
-        return pd.DataFrame(columns)
-    for step, rows in frame.loc[frame["pit"].notna()].groupby("step", sort=True):
-        days = rows["cutoff"]
-        columns[f"n:{step}"] = days.groupby(days).size().astype(np.float64)
-        for score in SCORES:
-            columns[f"{score}:{step}"] = rows[score].groupby(days).mean()
-            for rival in _rivals(frame, score):
-                difference = rows[f"{score}:{rival}"] - rows[score]
-                columns[f"{score}:{step}:{rival}"] = difference.groupby(days).mean()
-    return pd.DataFrame(columns)
+        return pd.DataFrame()
+    known = frame["pit"].notna().to_numpy()
+    day, days = pd.factorize(frame["cutoff"].to_numpy()[known], sort=True)
+    step, steps = pd.factorize(frame["step"].to_numpy()[known], sort=True)
+    cell, shape = step * len(days) + day, (len(steps), len(days))
+    rows = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+
+    def mean(values: Floats) -> Floats:
+        with np.errstate(invalid="ignore"):
+            sums = np.bincount(cell, values, minlength=shape[0] * shape[1]).reshape(shape)
+            return np.asarray(sums / rows)
+
+    found = {"n": rows}
+    for score in SCORES:
+        own = frame[score].to_numpy(dtype=np.float64)[known]
+        found[score] = mean(own)
+        for rival in _rivals(frame, score):
+            theirs = frame[f"{score}:{rival}"].to_numpy(dtype=np.float64)[known]
+            found[f"{score}::{rival}"] = mean(theirs - own)
+    columns = {}
+    for place, number in enumerate(steps):
+        for name, table in found.items():
+            score, _, rival = name.partition("::")
+            columns[f"{score}:{number}" + (f":{rival}" if rival else "")] = table[place]
+    return pd.DataFrame(columns, pd.DatetimeIndex(days, name="cutoff"))
 
 
 def _rivals(frame: pd.DataFrame, score: str) -> list[str]:
@@ -215,8 +240,8 @@ def packed(data: Embedded) -> bytes:
 
 
 def _optional(data: Embedded) -> Iterator[tuple[str, list[Column]]]:
-    yield "scores one step ahead", _score_columns(data.scores, first=True)
     yield "PIT", [Column(f"pit {name}", counts, 1) for name, counts in data.pits.items()]
+    yield "scores one step ahead", _score_columns(data.scores, first=True)
     yield "weights", _weight_columns(data.weights)
     yield "scores of later steps", _score_columns(data.scores, first=False)
 
@@ -245,7 +270,7 @@ def _score_columns(scores: pd.DataFrame, *, first: bool) -> list[Column]:
         spread = (
             float(np.nanstd(values)) if np.isfinite(values).all(where=~np.isnan(values)) else 0.0
         )
-        fine = 6 if name.count(":") < 2 else 5 if first else 4
+        fine = 6 if name.count(":") < 2 else 4 if first else 3
         per = 2 ** int(np.clip(np.ceil(fine - np.log2(spread)), 0, 30)) if spread > 0 else _FINE
         per = 1 if name[0] == "n" else per
         columns.append(Column(f"score {name}", with_carry(values, per), per))

@@ -24,7 +24,7 @@ from quantseq.report.run import MANIFEST, RESULT, Run
 from quantseq.trading.performance import METRICS, wealth
 
 INDEX = "index.html"
-NAMES = ("cagr", "volatility", "sharpe", "max_drawdown")
+NAMES = ("sharpe", "cagr", "max_drawdown")
 WIDTH, HEIGHT, POINTS = 120, 28, 60
 
 
@@ -128,10 +128,10 @@ def _verdict(run: Run) -> dict[str, Any]:
 
 
 def _table(found: Sequence[Listed]) -> Sheet:
-    headers = ["run", "what", "verdict", *(METRICS[name].label for name in NAMES)]
-    headers += ["Sharpe less buy-and-hold's, 95 %", "DSR", "audit", "out of sample", "growth"]
+    headers = ["run", "what", "growth", "verdict", *(METRICS[name].label for name in NAMES)]
+    headers += ["Sharpe less buy-and-hold's, 95\u00a0%", "DSR", "audit", "out of sample"]
     rows = [_row(one.folder, one.run) for one in found if one.run is not None]
-    table = Table(headers, rows, align="tww" + "n" * 6 + "trt", style="dense")
+    table = Table(headers, rows, align="twtt" + "n" * len(NAMES) + "rntr", style="dense")
     return Sheet(
         "Every run in this folder",
         "Figures of the strategy net of costs. Growth: the strategy, and buy-and-hold in grey.",
@@ -144,23 +144,22 @@ def _row(folder: Path, run: Run) -> list[Any]:
     low, high = ends(verdict.get("interval"))
     margin = words.number(verdict.get("sharpe_difference"), sign=True)
     if low is not None and high is not None:
-        margin += f" ({words.number(low, sign=True)} to {words.number(high, sign=True)})"
+        margin += f"\n({words.number(low, sign=True)} to {words.number(high, sign=True)})"
     manifest = run.manifest
     name = str(manifest["run_id"])
     page = folder / REPORT
     # The name of the folder is quoted for the address and escaped for the page.
     link = Markup('<a href="{}">{}</a>').format(f"{quote(folder.name)}/{REPORT}", name)
-    spark = sparkline(run)
     return [
         link if page.is_file() else f"{name}, no page",
         f"{manifest['title']}; {words.plural(len(run.symbols), 'symbol')}",
+        sparkline(run),
         "Edge" if verdict.get("edge") is True else "No edge" if verdict else words.DASH,
         *(figure(one, own.get(one)) for one in NAMES),
         margin,
         words.percent(verdict.get("dsr")),
-        str(manifest.get("audit") or words.DASH),
+        str(manifest.get("audit") or words.DASH).split(":")[0],
         f"{words.date(manifest['test_start'])} to\n{words.date(manifest['test_end'])}",
-        spark,
     ]
 
 

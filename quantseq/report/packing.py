@@ -6,7 +6,8 @@ A column lies on a grid of 1/`per`: an integer over `per` is its value, exactly 
 machine. Each column is written as it is, as differences from row to row, or as differences to the
 first column, whichever is smallest, or not at all if an earlier one is the same; then zigzag, then
 one plane per byte, lowest first, because the high bytes of neighbours are alike. A column too large
-for its grid is kept as float64. The pack is SHA-256 (32 bytes) + zlib(JSON head + NUL + planes).
+for its grid is kept as float64. The pack is SHA-256 (32 bytes) + zlib(JSON head + NUL + planes), with
+a code of its own for every plane.
 """
 
 import hashlib
@@ -65,26 +66,24 @@ def with_carry(values: Any, per: int) -> Floats:
 
 def pack(head: Mapping[str, Any], columns: Sequence[Column]) -> bytes:
     """Any JSON values and some columns, as bytes; the same input gives the same bytes."""
-    described, planes = [], []
+    described: list[dict[str, Any]] = []
+    planes: list[bytes] = []
     first: Integers | None = None
     seen: dict[tuple[int, bytes], str] = {}
     for column in columns:
         entry, body, first = _encode(column, first)
         twin = seen.setdefault((column.per, column.values.tobytes()), column.name)
         if twin != column.name:
-            entry, body = (
-                {"name": column.name, "rows": 0, "bytes": 0, "as": "same", "of": twin},
-                b"",
-            )
+            entry, body = {"name": column.name, "as": "same", "of": twin}, []
         described.append(entry)
-        planes.append(body)
+        planes += body
     text = json.dumps(
         {"head": head, "columns": described},
         ensure_ascii=False,
         allow_nan=False,
         separators=(",", ":"),
     )
-    body = zlib.compress(text.encode() + b"\0" + b"".join(planes), _LEVEL)
+    body = _squeeze([text.encode() + b"\0", *planes])
     return hashlib.sha256(body).digest() + body
 
 
@@ -130,11 +129,11 @@ def _too_large(values: Floats, per: int) -> bool:
 
 def _encode(
     column: Column, first: Integers | None
-) -> tuple[dict[str, Any], bytes, Integers | None]:
+) -> tuple[dict[str, Any], list[bytes], Integers | None]:
     values = np.asarray(column.values, dtype=np.float64)
     entry: dict[str, Any] = {"name": column.name, "rows": len(values)}
     if _too_large(values, column.per):
-        return entry | {"bytes": 8, "as": "float"}, values.astype("<f8").tobytes(), first
+        return entry | {"bytes": 8, "as": "float"}, [values.astype("<f8").tobytes()], first
     unknown = np.isnan(values)
     numbers = np.rint(np.where(unknown, 0.0, values) * column.per).astype(np.int64)
     if unknown.any():
@@ -144,9 +143,8 @@ def _encode(
     if first is not None and len(first) == len(numbers):
         choices["less first"] = numbers - first
     bodies = {kind: _planes(one) for kind, one in choices.items()}
-    kind = min(bodies, key=lambda name: len(zlib.compress(bodies[name], _LEVEL)))
-    width = len(bodies[kind]) // max(len(numbers), 1)
-    entry |= {"bytes": width, "as": kind, "per": column.per}
+    kind = min(bodies, key=lambda name: len(_squeeze(bodies[name])))
+    entry |= {"bytes": len(bodies[kind]), "as": kind, "per": column.per}
     return entry, bodies[kind], numbers if first is None else first
 
 
@@ -167,11 +165,17 @@ def _decode(
     return values, numbers if first is None else first
 
 
-def _planes(numbers: Integers) -> bytes:
+def _squeeze(parts: Sequence[bytes]) -> bytes:
+    squeezer = zlib.compressobj(_LEVEL, strategy=zlib.Z_FILTERED)
+    body = [squeezer.compress(part) + squeezer.flush(zlib.Z_FULL_FLUSH) for part in parts]
+    return b"".join([*body, squeezer.flush()])
+
+
+def _planes(numbers: Integers) -> list[bytes]:
     zigzag = ((numbers << 1) ^ (numbers >> 63)).astype("<u8")
     planes = zigzag.view(np.uint8).reshape(-1, 8).T
     width = 1 + max((k for k in range(8) if planes[k].any()), default=0)
-    return planes[:width].tobytes()
+    return [plane.tobytes() for plane in planes[:width]]
 
 
 def _from_planes(body: bytes, rows: int, width: int) -> Integers:

@@ -79,12 +79,12 @@ def render(run: Run) -> str:
     """
     exact = embedded.rounded(run)
     html = fill(assemble(exact))
-    data = embedded.unpacked(embedded.packed(embedded.gather(exact)))
-    shown, again = printed(html), _texts(data.as_run())
+    data = embedded.gather(exact)
+    shown, again = printed(html), _texts(embedded.unpacked(embedded.packed(data)).as_run())
     recorded = {
         name: text for name in {**again, **shown} if again.get(name) != (text := shown.get(name))
     }
-    return embedded.insert(html, replace(embedded.gather(exact), recorded=recorded))
+    return embedded.insert(html, replace(data, recorded=recorded))
 
 
 def fill(page: Page, template: str = "report.html.j2") -> str:

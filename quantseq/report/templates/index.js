@@ -19,11 +19,11 @@
   });
   const value = (row, column) => {
     const text = row.cells[column].textContent.trim();
-    const number = parseFloat(text.replace("\u2212", "-").replace(/,/g, ""));
-    return Number.isFinite(number) && /^[+\u2212-]?[\d.,]+(?!\d*-)/.test(text) && !/^\d{4}-/.test(text) && !/^\d{8}-/.test(text) ? number : text;
+    const number = /^[+\u2212]?[\d.,]+(?![\d-])/.exec(text); // no date, no run id
+    return number ? parseFloat(number[0].replace("\u2212", "-").replace(/,/g, "")) : text;
   };
   [...table.tHead.rows[0].cells].forEach((head, column, heads) => {
-    if (column === heads.length - 1) return;
+    if (head.textContent === "growth") return;
     const button = document.createElement("button");
     button.type = "button";
     button.className = "sort";
