@@ -1,6 +1,6 @@
 """What a backtest came to: scores, tests, verdict and tables, gathered into a `Run`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,14 +19,7 @@ from quantseq.trading import ledger
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.attribution import attribute
 from quantseq.trading.holding import GapLoss
-from quantseq.trading.luck import (
-    Verdict,
-    metric_intervals,
-    psr,
-    sharpe_per_session,
-    spread_of_trials,
-    verdict,
-)
+from quantseq.trading.luck import Verdict, metric_intervals, psr, sharpe_per_session, verdict
 from quantseq.trading.performance import summarise
 from quantseq.trading.rivals import Contest
 
@@ -91,7 +84,7 @@ def judge(
             **asdict(judged),
             "interval": list(judged.interval),
             "psr": psr(net),
-            "trial_sd": spread_of_trials(record.trial_sharpes()),
+            "trial_sd": _spread(record.trial_sharpes()),
             "ledger": record.verify() or "intact",
             "ledger_head": record.head,
         },
@@ -128,6 +121,12 @@ def judge(
         _equity_frame(panel, traded),
     )
     return run, judged
+
+
+def _spread(sharpes: Sequence[float]) -> float | None:
+    """Sample deviation of the trials' Sharpe ratios as `deflated_sharpe` takes it; None where unknown."""
+    known = np.asarray(sharpes)[np.isfinite(sharpes)]
+    return float(np.std(known, ddof=1)) if len(known) > 1 and np.ptp(known) > 0 else None
 
 
 def _rival(contest: Contest, held: Any, periods: int) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def pack(head: Mapping[str, Any], columns: Sequence[Column]) -> bytes:
         allow_nan=False,
         separators=(",", ":"),
     )
-    body = _squeeze([text.encode() + b"\0", *planes])
-    return hashlib.sha256(body).digest() + body
+    squeezed = _squeeze([text.encode() + b"\0", *planes])
+    return hashlib.sha256(squeezed).digest() + squeezed
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Floats]]:

@@ -246,19 +246,14 @@ def deflated_sharpe(
     Bailey & López de Prado (2014), "The Deflated Sharpe Ratio".
     """
     values = checked(returns)
-    known = np.isfinite(np.asarray(trial_sharpes, dtype=np.float64))
-    count = max(int(known.sum()), 1) if n_trials is None else n_trials
-    if len(values) < 3:
-        return math.nan
-    spread = spread_of_trials(trial_sharpes) or 1 / math.sqrt(len(values) - 1)
-    return psr(values, benchmark_sharpe=expected_best_sharpe(count, spread))
-
-
-def spread_of_trials(trial_sharpes: Sequence[float]) -> float:
-    """Sample deviation (ddof 1) of the trials' Sharpe ratios, NaN left out; 0 where unknown."""
     known = np.asarray(trial_sharpes, dtype=np.float64)
     known = known[np.isfinite(known)]
-    return float(np.std(known, ddof=1)) if len(known) > 1 and np.ptp(known) > 0 else 0.0
+    count = max(len(known), 1) if n_trials is None else n_trials
+    if len(values) < 3:
+        return math.nan
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 and np.ptp(known) > 0 else 0.0
+    spread = spread or 1 / math.sqrt(len(values) - 1)
+    return psr(values, benchmark_sharpe=expected_best_sharpe(count, spread))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ COMMANDS = [
     ["backtest"],
     ["evaluate"],
     ["report"],
+    ["verify"],
+    ["compare"],
     ["data"],
     ["data", "import"],
     ["data", "list"],
