@@ -2,24 +2,22 @@
 
 Owns which figure follows from which series, and how far rounding may take the two apart. Uses the same
 one definition of each figure as the backtest did, and reads nothing from the disk. What follows from
-neither is named in `UNCHECKED`.
+neither is named by `not_recomputed`.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from quantseq.evaluation.significance import TestResult, diebold_mariano
-from quantseq.forecast.scores import COVERAGES, coverage, kolmogorov_distance
-from quantseq.market.bars import Floats
 from quantseq.pipeline.results import REFERENCE
+from quantseq.pipeline.scored import PRECISE, Scored
 from quantseq.report import words
-from quantseq.report.embedded import SLICES, Embedded, model_of, pit_values
+from quantseq.report.embedded import SLICES, model_of
 from quantseq.report.run import Run
 from quantseq.trading.attribution import ACCOUNT
 from quantseq.trading.costs import MOST_BPS
@@ -27,12 +25,8 @@ from quantseq.trading.luck import LEVEL, expected_best_sharpe, metric_intervals,
 from quantseq.trading.measures import METRICS
 from quantseq.trading.performance import summarise
 
-UNCHECKED = (
-    "the range of random entries, turnover and costs of the rivals, and the gap at the fill: they need "
-    "prices that the run does not hold"
-)
-PRECISE = 1e-9
-"""Tolerance, relative above 1, where nothing was rounded."""
+RECORDS = ("gate", "folds", "data_findings")
+"""Parts of a result that say how it came about, and follow from no series of the run."""
 
 
 @dataclass(frozen=True)
@@ -55,119 +49,6 @@ class Figure:
         return abs(one - other) <= self.tolerance * max(1.0, abs(other))
 
 
-class Scored(Protocol):
-    """Scores of forecasts, from wherever they are kept; None for what is not kept."""
-
-    precise: bool
-
-    def mean(self, model: str, score: str, step: int) -> float | None:
-        """Mean over all rows with an outcome."""
-
-    def test(self, rival: str, score: str, step: int) -> TestResult | None:
-        """Diebold-Mariano of the run's model against a rival."""
-
-    def calibration(self, model: str) -> Mapping[str, float] | None:
-        """Coverages, PIT distance and number of rows, one step ahead."""
-
-    def room(self, model: str, score: str, step: int) -> float:
-        """Tolerance of a mean, and of a mean difference to the run's model."""
-
-
-class FromForecasts:
-    """Scores in the forecasts of a run folder, row by row."""
-
-    precise = True
-
-    def __init__(self, run: Run) -> None:
-        self.model = model_of(run.result)
-        self.frame = run.forecasts
-        self.pits = pit_values(run)
-
-    def _rows(self, step: int) -> pd.DataFrame:
-        known = (self.frame["step"] == step) & self.frame["pit"].notna()
-        return self.frame.loc[known]
-
-    def _column(self, model: str, score: str) -> str | None:
-        name = score if model == self.model else f"{score}:{model}"
-        return name if name in self.frame and "pit" in self.frame else None
-
-    def mean(self, model: str, score: str, step: int) -> float | None:
-        """See `Scored`."""
-        name = self._column(model, score)
-        return None if name is None else float(self._rows(step)[name].to_numpy().mean())
-
-    def test(self, rival: str, score: str, step: int) -> TestResult | None:
-        """See `Scored`."""
-        own, other = self._column(self.model, score), self._column(rival, score)
-        if own is None or other is None:
-            return None
-        rows = self.frame.loc[self.frame["step"] == step]
-        dates = rows["cutoff"].to_numpy().astype("datetime64[D]")
-        return diebold_mariano(rows[own].to_numpy(), rows[other].to_numpy(), dates, step=step)
-
-    def calibration(self, model: str) -> Mapping[str, float] | None:
-        """See `Scored`."""
-        values = self.pits.get(model)
-        return None if values is None or not len(values) else _calibration(values)
-
-    def room(self, model: str, score: str, step: int) -> float:
-        """See `Scored`."""
-        return PRECISE
-
-
-class FromPage:
-    """Scores in a page: daily averages and counts of the PIT."""
-
-    precise = False
-
-    def __init__(self, data: Embedded) -> None:
-        self.model = model_of(data.result)
-        self.scores, self.pits, self.grids = data.scores, data.pits, data.grids
-
-    def _series(self, name: str) -> Floats | None:
-        return self.scores[name].to_numpy(dtype=np.float64) if name in self.scores else None
-
-    def mean(self, model: str, score: str, step: int) -> float | None:
-        """See `Scored`."""
-        rows, own = self._series(f"n:{step}"), self._series(f"{score}:{step}")
-        if rows is None or own is None:
-            return None
-        daily = own
-        if model != self.model:
-            more = self._series(f"{score}:{step}:{model}")
-            if more is None:
-                return None
-            daily = own + more
-        known = np.isfinite(daily)
-        return float((rows[known] * daily[known]).sum() / rows[known].sum())
-
-    def test(self, rival: str, score: str, step: int) -> TestResult | None:
-        """See `Scored`."""
-        more = self._series(f"{score}:{step}:{rival}")
-        if more is None:
-            return None
-        dates = pd.DatetimeIndex(self.scores.index).to_numpy().astype("datetime64[D]")
-        return diebold_mariano(-more, np.zeros(len(more)), dates, step=step)
-
-    def calibration(self, model: str) -> Mapping[str, float] | None:
-        """See `Scored`."""
-        counts = self.pits.get(model)
-        if counts is None or not counts.sum():
-            return None
-        return _calibration((np.repeat(np.arange(SLICES), counts.astype(np.int64)) + 0.5) / SLICES)
-
-    def room(self, model: str, score: str, step: int) -> float:
-        """A running sum is kept to half a step of its grid; twice that where days weigh unlike."""
-        names = (f"{score}:{step}", f"{score}:{step}:{model}")
-        steps = sum(1 / self.grids[name] for name in names if name in self.grids)
-        return PRECISE + steps / max(len(self.scores), 1)
-
-
-def _calibration(values: Floats) -> dict[str, float]:
-    shares = {f"coverage_{level}": coverage(values, level / 100) for level in COVERAGES}
-    return {**shares, "pit_ks": kolmogorov_distance(values), "n": float(len(values))}
-
-
 def figures(run: Run, scored: Scored) -> list[Figure]:
     """Every figure of the run's result that follows from its series.
 
@@ -183,6 +64,30 @@ def figures(run: Run, scored: Scored) -> list[Figure]:
     found += _rivals(run, PRECISE if scored.precise else 2e-3)
     found += [*_forecast(run, scored), *_attribution(run, loose), *_costs(run)]
     return found
+
+
+def not_recomputed(run: Run, found: Sequence[Figure]) -> list[str]:
+    """Parts of the result that hold numbers of which none was recomputed."""
+    parts: dict[str, Any] = {}
+    for key, value in run.result.items():
+        if key in ("verdict", "forecast") and isinstance(value, Mapping):
+            parts |= {f"{key}.{name}": one for name, one in value.items()}
+        elif key not in RECORDS:
+            parts[key] = value
+    known = tuple(f"{one.name}." for one in found)
+    return [
+        name
+        for name, value in parts.items()
+        if _holds_numbers(value) and not any(one.startswith(f"{name}.") for one in known)
+    ]
+
+
+def _holds_numbers(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_numbers, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_numbers, value))
+    return words.known(value) is not None
 
 
 def _money(run: Run, loose: float) -> Iterator[Figure]:
@@ -370,4 +275,4 @@ def _costs(run: Run) -> Iterator[Figure]:
     left = float(np.log1p(free - 1e-4 * level * turnover).sum())
     slope = float((1e-4 * turnover).sum())
     if slope > 0:
-        yield Figure("break_even_bps, to first order", level, level + left / slope, 0.05)
+        yield Figure("break_even_bps.first_order", level, level + left / slope, 0.05)

@@ -16,7 +16,8 @@ import pandas as pd
 
 from quantseq.errors import RunError
 from quantseq.files import sha256_bytes, sha256_file
-from quantseq.pipeline.recomputing import UNCHECKED, Figure, FromForecasts, FromPage, figures
+from quantseq.pipeline.recomputing import Figure, figures, not_recomputed
+from quantseq.pipeline.scored import FromForecasts, FromPage
 from quantseq.report import embedded
 from quantseq.report.embedded import Embedded, read_embedded, without_data
 from quantseq.report.printed import printed
@@ -130,7 +131,7 @@ def _verify_page(path: Path) -> Verification:
     data, result = read_embedded(html), Verification(str(path))
     run = data.as_run()
     _compare_texts(result, html, data, expected(data))
-    _compare_figures(result, figures(run, FromPage(data)))
+    _compare_figures(result, run, figures(run, FromPage(data)))
     kept = len(data.recorded)
     result.notes.append(
         f"{kept} of the printed texts need closes or single forecasts, which a page does not hold: they "
@@ -138,7 +139,6 @@ def _verify_page(path: Path) -> Verification:
     )
     if data.left_out:
         result.notes.append(f"Too large to be embedded: {', '.join(data.left_out)}.")
-    result.notes.append(f"Not recomputed: {UNCHECKED}.")
     return result
 
 
@@ -158,13 +158,20 @@ def _compare_texts(
         result.differences.append(Difference("page", what, "as it was rendered"))
 
 
-def _compare_figures(result: Verification, found: list[Figure]) -> None:
+def _compare_figures(result: Verification, run: Run, found: list[Figure]) -> None:
     wrong = [
         Difference(one.name, one.stored, one.recomputed, one.tolerance)
         for one in found
         if not one.agrees
     ]
     result.count("figures", len(found), wrong)
+    left = not_recomputed(run, found)
+    if run.result.get("rivals"):
+        left.append("turnover, costs and random range of the rivals")
+    if left:
+        result.notes.append(
+            f"Not recomputed, for want of prices or of what was tried: {', '.join(left)}."
+        )
 
 
 def _verify_folder(folder: Path) -> Verification:
@@ -180,7 +187,8 @@ def _verify_folder(folder: Path) -> Verification:
             Difference("run folder", " ".join(str(error).split()), "readable")
         )
         return result
-    _compare_figures(result, [*figures(run, FromForecasts(run)), *_counts(run)])
+    found = [*figures(run, FromForecasts(run)), *_counts(run), *_trials(folder, run)]
+    _compare_figures(result, run, found)
     rows, wrong = _forecast_rows(run)
     result.count("forecast rows", rows, wrong)
     _check_ledger(result, folder, run)
@@ -192,7 +200,6 @@ def _verify_folder(folder: Path) -> Verification:
         result.count("embedded tables", 3, list(_embedded(data, run)))
     else:
         result.notes.append(f"There is no {REPORT}: `quantseq report {folder}` renders it.")
-    result.notes.append(f"Not recomputed: {UNCHECKED}.")
     return result
 
 
@@ -221,6 +228,24 @@ def _counts(run: Run) -> Iterator[Figure]:
             number = fold.get("fold", place)
             if fold.get("n_test") is not None and number in rows.index:
                 yield Figure(f"folds.{number}.n_test", fold["n_test"], int(rows[number]))
+
+
+def _trials(folder: Path, run: Run) -> Iterator[Figure]:
+    """How many trials the ledger counted up to the line at which the run froze them, and their spread."""
+    stored = run.result.get("verdict") or {}
+    book = ledger.read(folder.absolute().parent / LEDGER)
+    heads = [one.get("hash") for one in book.entries]
+    if stored.get("ledger_head") not in heads:
+        return
+    seen = ledger.Ledger(book.entries[: heads.index(stored["ledger_head"]) + 1])
+    if "n_trials" in stored:
+        yield Figure("verdict.n_trials", stored["n_trials"], max(1, seen.n_trials()))
+    if "trial_sd" in stored:
+        sharpes = np.array(seen.trial_sharpes())
+        spread = (
+            float(np.std(sharpes, ddof=1)) if len(sharpes) > 1 and np.ptp(sharpes) > 0 else None
+        )
+        yield Figure("verdict.trial_sd", stored["trial_sd"] or None, spread)
 
 
 def _forecast_rows(run: Run) -> tuple[int, list[Difference]]:

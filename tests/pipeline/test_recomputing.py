@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from quantseq.pipeline.backtesting import BacktestOutcome
-from quantseq.pipeline.recomputing import Figure, FromForecasts, FromPage, figures
+from quantseq.pipeline.recomputing import Figure, figures
+from quantseq.pipeline.scored import FromForecasts, FromPage
 from quantseq.report.embedded import Embedded, gather, packed, rounded, unpacked
 from quantseq.report.run import Run
 

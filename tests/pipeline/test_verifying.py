@@ -17,7 +17,7 @@ from quantseq.files import sha256_file
 from quantseq.pipeline import verifying
 from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.verifying import Verification, verify
-from quantseq.report.embedded import OPEN, read_embedded, without_data
+from quantseq.report.embedded import OPEN, insert, read_embedded, without_data
 from quantseq.report.render import expected, render
 from quantseq.report.run import FILES, SUMS, Run
 
@@ -56,6 +56,10 @@ def test_a_clean_run_passes(folder: Path) -> None:
     assert found.checked["figures"] > 250
     assert found.checked["printed texts"] > 1000
     assert found.checked["ledger lines"] == 1
+    (note,) = found.notes
+    assert "overnight_gap" in note
+    assert "metrics" not in note
+    assert "verdict.dsr" not in note
     assert json.dumps(found.to_json())
 
 
@@ -185,6 +189,17 @@ def test_a_whole_forged_page_is_found_by_its_own_series(
     assert without_data(page) != without_data(forged)
 
 
+def test_series_that_are_changed_in_the_page_are_found(page: str, tmp_path: Path) -> None:
+    data = read_embedded(page)
+    equity = data.equity.copy()
+    equity.loc[100, "strategy_net"] += 0.005
+    path = tmp_path / "report.html"
+    path.write_text(insert(without_data(page), replace(data, equity=equity)), encoding="utf-8")
+    found = verify(path)
+    assert "metrics.strategy.total_return" in names(found)
+    assert "returns / Months and years" in names(found)
+
+
 def test_a_page_of_another_run_is_found(folder: Path, page: str) -> None:
     run = Run.load(folder)
     other = replace(run, equity=run.equity.assign(cost=run.equity["cost"] * 2))
@@ -203,6 +218,12 @@ def test_the_ledger_must_know_the_run(folder: Path) -> None:
     found = verify(folder)
     assert found.passed
     assert any("There is no ledger.jsonl" in note for note in found.notes)
+
+
+def test_trials_that_the_ledger_does_not_know_are_found(folder: Path) -> None:
+    path = folder / "result.json"
+    path.write_text(path.read_text().replace('"n_trials": 1', '"n_trials": 4'))
+    assert "verdict.n_trials" in names(verify(folder))
 
 
 def test_missing_sums_and_a_missing_page_are_told(folder: Path) -> None:
