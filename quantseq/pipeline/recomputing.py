@@ -166,10 +166,10 @@ def _track_record(net: "pd.Series[float]") -> float | None:
     from scipy.special import ndtri
 
     sharpe = METRICS["sharpe"](net, periods=1)
-    if not sharpe > 0:
-        return None
-    reached = float(ndtri(psr(net)))
-    return 1 + (len(net) - 1) * (float(ndtri(LEVEL)) / reached) ** 2
+    moved = net.to_numpy() - net.mean()
+    spread = 1 - np.mean(moved**3) / np.mean(moved**2) ** 1.5 * sharpe
+    spread += (np.mean(moved**4) / np.mean(moved**2) ** 2 - 1) / 4 * sharpe**2
+    return 1 + float(spread * (ndtri(LEVEL) / sharpe) ** 2) if sharpe > 0 and spread > 0 else None
 
 
 def _sentence(text: str, again: Any) -> Iterator[Figure]:

@@ -12,6 +12,7 @@ Embedded, most needed first, as far as `BUDGET` reaches; what is left out is nam
 - log score and CRPS one step ahead, averaged over symbols per day: the model's, and its differences to
   every rival's; the PIT values one step ahead of every model, as counts in 4,000 slices;
 - the weights;
+- net returns of other policies (columns ``policy:NAME``), on a coarse grid with their running sum kept;
 - the differences of scores at the later steps.
 
 Texts that need more than this (closes, single forecasts) are kept as they were printed.
@@ -43,6 +44,7 @@ SLICES = 4_000
 """Of the PIT; every band's ends lie between two of them."""
 
 SCORES = ("log_score", "crps")
+POLICY = "policy:"
 _DIGITS = {"cost": 8, "turnover": 5, "gross_exposure": 4}
 _FINE = 2**30
 
@@ -124,7 +126,7 @@ def _daily(run: Run) -> list[str]:
         str(name)
         for name in run.equity
         if name != "session"
-        and not str(name).startswith("close:")
+        and not str(name).startswith(("close:", POLICY))
         and pd.api.types.is_numeric_dtype(run.equity[name])
     ]
 
@@ -197,7 +199,8 @@ def pit_values(run: Run) -> dict[str, Floats]:
 
 def gather(run: Run) -> Embedded:
     """What a page about this run embeds, not yet packed: the run's own numbers, on no grid."""
-    whole = run.equity[["session", *_daily(run)]]
+    policies = [str(name) for name in run.equity if str(name).startswith(POLICY)]
+    whole = run.equity[["session", *_daily(run), *policies]]
     pits = {name: _counts(values) for name, values in pit_values(run).items()}
     manifest, result = (json.loads(to_json(part)) for part in (run.manifest, run.result))
     return Embedded(manifest, result, whole, run.weights, daily_scores(run), {}, pits, ())
@@ -210,7 +213,7 @@ def _counts(values: Floats) -> Floats:
 
 def packed(data: Embedded) -> bytes:
     """As bytes, without what does not fit; see the module docstring for the order."""
-    names = [str(name) for name in data.equity if name != "session"]
+    names = [str(n) for n in data.equity if n != "session" and not str(n).startswith(POLICY)]
     columns = [
         Column(f"equity {name}", data.equity[name].to_numpy(), _per(name, data.equity[name]))
         for name in names
@@ -243,6 +246,7 @@ def _optional(data: Embedded) -> Iterator[tuple[str, list[Column]]]:
     yield "PIT", [Column(f"pit {name}", counts, 1) for name, counts in data.pits.items()]
     yield "scores one step ahead", _score_columns(data.scores, first=True)
     yield "weights", _weight_columns(data.weights)
+    yield "other policies", _policy_columns(data.equity)
     yield "scores of later steps", _score_columns(data.scores, first=False)
 
 
@@ -260,6 +264,21 @@ def _weight_columns(weights: pd.DataFrame) -> list[Column]:
     return [_day_column("decision", table.index), *values]
 
 
+def _policy_columns(equity: pd.DataFrame) -> list[Column]:
+    names = [str(name) for name in equity if str(name).startswith(POLICY)]
+    columns = []
+    for name in names:
+        values = equity[name].to_numpy(dtype=np.float64)
+        per = _coarse(float(np.nanstd(values)) if len(values) else 0.0, 5)
+        columns.append(Column(f"equity {name}", np.maximum(with_carry(values, per), -1.0), per))
+    return columns
+
+
+def _coarse(spread: float, bits: int) -> int:
+    """A grid of about 2 to the power of `bits` steps in a deviation."""
+    return 2 ** int(np.clip(np.ceil(bits - np.log2(spread)), 0, 30)) if spread > 0 else _FINE
+
+
 def _score_columns(scores: pd.DataFrame, *, first: bool) -> list[Column]:
     """The first step's scores whole, the later steps' as differences only, on a coarser grid."""
     columns = [_day_column("cutoff", scores.index)] if first and len(scores) else []
@@ -271,8 +290,7 @@ def _score_columns(scores: pd.DataFrame, *, first: bool) -> list[Column]:
             float(np.nanstd(values)) if np.isfinite(values).all(where=~np.isnan(values)) else 0.0
         )
         fine = 6 if name.count(":") < 2 else 4 if first else 3
-        per = 2 ** int(np.clip(np.ceil(fine - np.log2(spread)), 0, 30)) if spread > 0 else _FINE
-        per = 1 if name[0] == "n" else per
+        per = 1 if name[0] == "n" else _coarse(spread, fine)
         columns.append(Column(f"score {name}", with_carry(values, per), per))
     return columns
 

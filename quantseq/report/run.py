@@ -197,8 +197,7 @@ class Run:
             for name in FRAMES:
                 with atomic_path(temporary / f"{name}.parquet") as path:
                     getattr(self, name).to_parquet(path, compression="zstd", index=False)
-            lines = (f"{sha256_file(temporary / name)}  {name}\n" for name in FILES)
-            write_text(temporary / SUMS, "".join(lines))
+            sign(temporary)
         return Path(folder)
 
     @property
@@ -231,6 +230,12 @@ class Run:
                 f"equity.parquet: {name} holds {error}, not numbers. {_REMEDY}"
             ) from error
         return pd.Series(values, index=index, name=name)
+
+
+def sign(folder: Path) -> None:
+    """Write the checksums of a run folder anew, after one of its files was rewritten."""
+    lines = (f"{sha256_file(folder / name)}  {name}\n" for name in FILES)
+    write_text(folder / SUMS, "".join(lines))
 
 
 def _check_mapping(

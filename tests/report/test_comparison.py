@@ -44,14 +44,13 @@ def test_the_page_says_what_was_compared(run: Run) -> None:
     assert texts[f"{tests} / a against b / step 1"] == "−2.5*"
     assert texts["settings / Settings that differ / seed / b"] == "1"
     assert texts["growth / text"] == "Every session of every run is in."
-    assert "<script" not in page
     assert "http" not in page
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_foreign_text_is_shown_never_run(run: Run) -> None:
     page = render_comparison(comparison(run, (EVIL, "b")))
-    assert "<script" not in page
+    assert EVIL not in page
     assert page.count("&lt;script&gt;") > 5
 
 

@@ -155,3 +155,12 @@ def test_a_run_without_scores_weights_or_benchmark_is_embedded(run: Run) -> None
     assert printed(page) == expected(data)
     assert data.weights.empty
     assert data.equity["buy_and_hold"].isna().all()
+
+
+def test_other_policies_are_embedded_with_their_sums(run: Run) -> None:
+    net = run.equity["strategy_net"]
+    rich = replace(run, equity=run.equity.assign(**{"policy:sign": net * 1.5}))
+    found = unpacked(packed(gather(rounded(rich)))).equity["policy:sign"]
+    step = 1.5 * net.std() / 32
+    assert np.abs(found - net * 1.5).max() <= step
+    assert found.sum() == pytest.approx(1.5 * net.sum(), abs=step)
