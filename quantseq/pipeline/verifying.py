@@ -237,7 +237,8 @@ def _trials(folder: Path, run: Run) -> Iterator[Figure]:
     heads = [one.get("hash") for one in book.entries]
     if stored.get("ledger_head") not in heads:
         return
-    seen = ledger.Ledger(book.entries[: heads.index(stored["ledger_head"]) + 1])
+    last = heads.index(stored["ledger_head"]) + 1
+    seen = ledger.Ledger(book.entries[:last], book.lines[:last])
     if "n_trials" in stored:
         yield Figure("verdict.n_trials", stored["n_trials"], max(1, seen.n_trials()))
     if "trial_sd" in stored:
@@ -245,6 +246,8 @@ def _trials(folder: Path, run: Run) -> Iterator[Figure]:
         spread = (
             float(np.std(sharpes, ddof=1)) if len(sharpes) > 1 and np.ptp(sharpes) > 0 else None
         )
+        if spread is None and stored["trial_sd"]:  # frozen as the deviation of a Sharpe ratio of 0
+            spread = 1 / float(np.sqrt(max(len(run.equity) - 1, 1)))
         yield Figure("verdict.trial_sd", stored["trial_sd"] or None, spread)
 
 
