@@ -1,4 +1,4 @@
-"""Commands about runs: demo, backtest and report."""
+"""Commands that make runs: demo and backtest."""
 
 from datetime import datetime
 from pathlib import Path
@@ -170,18 +170,6 @@ def _not_with_model(**given: object) -> None:
                 f"--{name.replace('_', '-')} was settled when the model was trained. "
                 "Leave it out, or leave --model out to refit per fold."
             )
-
-
-def report(
-    run: Annotated[Path, typer.Argument(help="Run folder that a backtest wrote.")],
-    quiet: Quiet = False,
-) -> None:
-    """Render a run's report again from its folder."""
-    from quantseq.report.render import write_report
-
-    path = write_report(run)
-    if not quiet:
-        typer.echo(f"Report: {path}")
 
 
 def _tell(outcome: "BacktestOutcome", json: Path | None, *, quiet: bool) -> None:

@@ -215,6 +215,7 @@ def forecast_frame(evaluation: Evaluation) -> pd.DataFrame:
         if rival != OURS:
             frame[f"log_score:{rival}"] = found.log_score.ravel()
             frame[f"crps:{rival}"] = found.crps.ravel()
+            frame[f"pit:{rival}"] = found.pit.ravel()
     return frame
 
 

@@ -10,7 +10,9 @@ stands in ``templates/report.css``, which is the only place with colours.
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -100,6 +102,19 @@ def _figure(draw: Drawing, size: Size, ink: Ink, *, pad: float) -> Figure:
     return figure
 
 
+_drawing = ContextVar("drawing", default=True)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Leave inline pictures empty: for whoever needs the texts of a page only."""
+    token = _drawing.set(False)
+    try:
+        yield
+    finally:
+        _drawing.reset(token)
+
+
 def svg(draw: Drawing, size: Size, *, prefix: str, title: str, description: str) -> Markup:
     """Draw once as an inline SVG: themed, deterministic, and without anything from outside.
 
@@ -114,6 +129,8 @@ def svg(draw: Drawing, size: Size, *, prefix: str, title: str, description: str)
     title, description : str
         What a screen reader says; escaped here.
     """
+    if not _drawing.get():
+        return Markup("<svg></svg>")
     body = _svg_body(draw, size, THEMED, prefix, pad=3)
     for field in fields(Ink):
         body = body.replace(getattr(THEMED, field.name), f"var(--{field.name})")

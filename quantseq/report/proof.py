@@ -141,7 +141,7 @@ def manifest(run: Run) -> Section:
         blocks.append(Missing("This run did not record its data."))
     config = source.get("config")
     if config:
-        rows = [[name, value] for name, value in _flat(config)]
+        rows = [[name, value] for name, value in flat(config)]
         blocks.append(Sheet("Configuration", "", Table(["setting", "value"], rows, align="tw")))
     else:
         blocks.append(Missing("This run did not record its configuration."))
@@ -176,12 +176,12 @@ def _pairs(value: Any) -> str:
     return _text(value)
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as dotted names."""
     rows: list[tuple[str, str]] = []
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
-            rows += _flat(value, f"{prefix}{name}.")
+            rows += flat(value, f"{prefix}{name}.")
         elif isinstance(value, (list, tuple)):
             rows.append((f"{prefix}{name}", ", ".join(map(str, value)) or words.DASH))
         else:

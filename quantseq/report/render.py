@@ -5,6 +5,7 @@ gives the same bytes. Knows no figure.
 """
 
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,16 +13,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from quantseq.files import write_text
-from quantseq.report import doubt, money, overview, proof, skill
-from quantseq.report.ink import stylesheet
+from quantseq.report import doubt, embedded, money, overview, proof, skill
+from quantseq.report.embedded import Embedded
+from quantseq.report.ink import stylesheet, undrawn
 from quantseq.report.page import Page
+from quantseq.report.printed import printed
 from quantseq.report.run import Run
 
 REPORT = "report.html"
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("quantseq.report"),
         autoescape=True,
@@ -30,7 +33,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["dated"] = _dated
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _dated(text: str) -> Markup:
@@ -62,6 +65,8 @@ def assemble(run: Run) -> Page:
 def render(run: Run) -> str:
     """The page as HTML: everything inline, nothing loaded from anywhere, readable without scripts.
 
+    It is made from the numbers that it embeds (see `embedded`).
+
     Parameters
     ----------
     run : Run
@@ -72,9 +77,37 @@ def render(run: Run) -> str:
     str
         The same text for the same run.
     """
+    exact = embedded.rounded(run)
+    html = fill(assemble(exact))
+    data = embedded.gather(exact)
+    shown, again = printed(html), _texts(embedded.unpacked(embedded.packed(data)).as_run())
+    recorded = {
+        name: text for name in {**again, **shown} if again.get(name) != (text := shown.get(name))
+    }
+    return embedded.insert(html, replace(data, recorded=recorded))
+
+
+def fill(page: Page, template: str = "report.html.j2") -> str:
+    """A page as HTML, by one of the templates of the house."""
     # The style sheet is ours and holds no markup; everything else is escaped by the template.
     style = Markup(stylesheet())  # noqa: S704
-    return _template().render(page=assemble(run), style=style)
+    return _template(template).render(page=page, style=style)
+
+
+def expected(data: Embedded) -> dict[str, str]:
+    """What a page with these data must print, by name (see `printed`): computed, else as recorded."""
+    texts = {**_texts(data.as_run()), **data.recorded}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def expected_of(run: Run) -> dict[str, str]:
+    """What the page of this run must print, by name, computed from the whole run."""
+    return _texts(embedded.rounded(run))
+
+
+def _texts(run: Run) -> dict[str, str]:
+    with undrawn():
+        return printed(fill(assemble(run)))
 
 
 def write_report(folder: Path) -> Path:

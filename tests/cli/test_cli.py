@@ -30,6 +30,8 @@ COMMANDS = [
     ["report"],
     ["sweep"],
     ["trials"],
+    ["verify"],
+    ["compare"],
     ["data"],
     ["data", "import"],
     ["data", "list"],

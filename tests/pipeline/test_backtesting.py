@@ -45,6 +45,7 @@ def test_the_run_folder_is_complete(small_run: BacktestOutcome) -> None:
         "forecasts.parquet",
         "weights.parquet",
         "equity.parquet",
+        "SHA256SUMS",
         "report.html",
     }
     assert small_run.report.read_text().startswith("<!doctype html>") or (

@@ -16,6 +16,7 @@ from quantseq.report.ink import (
     stylesheet,
     svg,
     svg_file,
+    undrawn,
     write_picture,
 )
 
@@ -140,3 +141,13 @@ def test_a_picture_that_stands_alone_is_a_document_in_daylight(tmp_path: Path) -
     assert "var(--" not in text
     assert not any(sentinel in text for sentinel in vars(THEMED).values())
     assert daylight().accent in text
+
+
+def test_undrawn_pictures_are_empty_until_the_end_of_the_block() -> None:
+    def picture() -> str:
+        return svg(_draw, (300, 200), prefix="x", title="t", description="d")
+
+    before = picture()
+    with undrawn():
+        assert picture() == "<svg></svg>"
+    assert picture() == before
