@@ -13,7 +13,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from quantseq.market.bars import Dates, Floats
 from quantseq.report.axes import percent_text, plain_text, plot
-from quantseq.report.ink import Drawing, Ink, png
+from quantseq.report.ink import Ink, png
+from quantseq.report.numbers import Plotted, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Fan:
     realised: Floats | None = None
 
 
-def whisker(low: float, middle: float, high: float, *, unit: str) -> Drawing:
+def whisker(low: float, middle: float, high: float, *, unit: str) -> Plotted:
     """An interval with its estimate, against zero."""
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -73,10 +74,10 @@ def whisker(low: float, middle: float, high: float, *, unit: str) -> Drawing:
         axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
         axes.set_xlabel(unit, color=ink.muted)
 
-    return draw
+    return Plotted(draw, lambda: columns({"low": low, "estimate": middle, "high": high}, [unit]))
 
 
-def coverage(levels: Sequence[float], held: Sequence[float]) -> Drawing:
+def coverage(levels: Sequence[float], held: Sequence[float]) -> Plotted:
     """How often each central band held, as bars, against how often it should, as ticks."""
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -99,10 +100,10 @@ def coverage(levels: Sequence[float], held: Sequence[float]) -> Drawing:
         axes.set_ylim(0, 1.04)
         axes.set_yticks([0, 0.5, 1], [percent_text(tick) for tick in (0, 0.5, 1)])
 
-    return draw
+    return Plotted(draw, lambda: columns({"promised": list(levels), "held": list(held)}))
 
 
-def pit_histogram(shares: Floats, *, low: float, high: float) -> Drawing:
+def pit_histogram(shares: Floats, *, low: float, high: float) -> Plotted:
     """Share of outcomes in equal slices of the forecast's own probability, 1 where calibrated.
 
     Parameters
@@ -135,10 +136,12 @@ def pit_histogram(shares: Floats, *, low: float, high: float) -> Drawing:
         axes.set_yticks([0, 0.5, 1, 1.5], ["0", "0.5", "1", "1.5"])
         axes.set_xlabel("forecast probability of a lower return", color=ink.muted)
 
-    return draw
+    starts = np.arange(len(shares)) / len(shares)
+    table = {"from": starts, "share": shares, "low": low, "high": high}
+    return Plotted(draw, lambda: columns(table))
 
 
-def histogram(edges: Floats, counts: Floats, rival: Floats | None) -> Drawing:
+def histogram(edges: Floats, counts: Floats, rival: Floats | None) -> Plotted:
     """Days by return: bars, losses in the loss colour, and the benchmark as an outline."""
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -156,10 +159,11 @@ def histogram(edges: Floats, counts: Floats, rival: Floats | None) -> Drawing:
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_ylabel("days", color=ink.muted)
 
-    return draw
+    bars = {"from": edges[:-1], "to": edges[1:], "days": counts, "rival_days": rival}
+    return Plotted(draw, lambda: columns(bars))
 
 
-def fan(forecast: Fan, *, title: str = "") -> Drawing:
+def fan(forecast: Fan, *, title: str = "") -> Plotted:
     """History, nested quantile bands from the cutoff on, their median, and what happened."""
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -197,7 +201,8 @@ def fan(forecast: Fan, *, title: str = "") -> Drawing:
         if title:
             axes.set_title(title, loc="left", color=ink.ink, fontweight="bold")
 
-    return draw
+    bands = {f"q{100 * p:02g}": forecast.prices[:, i] for i, p in enumerate(forecast.levels)}
+    return Plotted(draw, lambda: columns({**bands, "realised": forecast.realised}, forecast.labels))
 
 
 def fan_chart_png(

@@ -26,7 +26,8 @@ from quantseq.report.axes import (
     plot,
     thin,
 )
-from quantseq.report.ink import Drawing, Ink
+from quantseq.report.ink import Ink
+from quantseq.report.numbers import Plotted, by_date
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ def curves(
     boundaries: Sequence[np.datetime64] = (),
     dot: tuple[np.datetime64, float] | None = None,
     top: float | None = None,
-) -> Drawing:
+) -> Plotted:
     """Series over time on one axis, with their last values written at their ends.
 
     Parameters
@@ -116,10 +117,11 @@ def curves(
             [(line.values[-1], end(line.values[-1]), getattr(ink, line.role)) for line in lines],
         )
 
-    return draw
+    looks = [f"{line.role}{' dash' if line.dashed else ''}" for line in lines]
+    return Plotted(draw, lambda: by_date(looks, _series(lines)))
 
 
-def strips(names: Sequence[str], lines: Sequence[Line]) -> Drawing:
+def strips(names: Sequence[str], lines: Sequence[Line]) -> Plotted:
     """One thin band per name over a shared time axis: above the line long, below it short."""
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -145,4 +147,8 @@ def strips(names: Sequence[str], lines: Sequence[Line]) -> Drawing:
             axes.spines["bottom"].set_visible(False)
         date_axis(grid[-1], figure, lines[0].dates)
 
-    return draw
+    return Plotted(draw, lambda: by_date(names, _series(lines)))
+
+
+def _series(lines: Sequence[Line]) -> list[tuple[Dates, Floats]]:
+    return [(line.dates, line.values) for line in lines]

@@ -79,7 +79,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture with its title, its reading in words, its legend and its numbers."""
+    """A picture with its title, its reading in words, its legend and its numbers.
+
+    `draw` and `size` are what the pictures were made from, for files outside of the page.
+    """
 
     key: str
     title: str
@@ -87,6 +90,8 @@ class Chart:
     pictures: Sequence[Markup]
     table: Table | None = None
     legend: Sequence[Key] = ()
+    draw: Drawing | None = None
+    size: Size = FULL[0]
 
     kind: ClassVar[str] = "chart"
 
@@ -199,7 +204,7 @@ class Badge:
 
 @dataclass(frozen=True)
 class Header:
-    """What the page is about, and the answer."""
+    """What the page is about, and the answer; `kind` is the command that made it."""
 
     title: str
     run_id: str
@@ -210,14 +215,16 @@ class Header:
     edge: bool = False
     answer: str = ""
     sentence: str = ""
+    kind: str = "backtest"
 
 
 @dataclass(frozen=True)
 class Page:
-    """The whole page."""
+    """The whole page; `footer` says what it is not, and where it came from."""
 
     header: Header
     sections: Sequence[Section] = field(default_factory=tuple)
+    footer: str = ""
 
 
 def chart(
@@ -251,7 +258,7 @@ def chart(
         svg(draw, size, prefix=f"{key}{rank}", title=title, description=reading)
         for rank, size in enumerate(sizes)
     ]
-    return Chart(key, title, reading, pictures, table, legend)
+    return Chart(key, title, reading, pictures, table, legend, draw, sizes[0])
 
 
 def thinned(rows: Sequence[Sequence[str]], most: int = MAX_ROWS) -> Sequence[Sequence[str]]:

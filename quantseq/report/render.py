@@ -56,6 +56,8 @@ def assemble(run: Run) -> Page:
             proof.notes(run),
             proof.manifest(run),
         ],
+        "Backtests are simulations on past prices and no advice. Made by quantseq from the run folder "
+        f"{run.manifest['run_id']}; the same folder gives the same page.",
     )
 
 
@@ -72,9 +74,14 @@ def render(run: Run) -> str:
     str
         The same text for the same run.
     """
+    return fill(assemble(run))
+
+
+def fill(page: Page) -> str:
+    """Any page of the house as HTML, in the one template that all of them share."""
     # The style sheet is ours and holds no markup; everything else is escaped by the template.
     style = Markup(stylesheet())  # noqa: S704
-    return _template().render(page=assemble(run), style=style)
+    return _template().render(page=page, style=style)
 
 
 def write_report(folder: Path) -> Path:
