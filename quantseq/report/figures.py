@@ -4,18 +4,30 @@ Owns how a chart leaves its page. Draws nothing itself and computes nothing.
 """
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from quantseq.files import make_folder, write_bytes, write_text
-from quantseq.report.ink import png, svg_file
+from quantseq.report.axes import LINE_HEIGHT
+from quantseq.report.ink import Drawing, Ink, Size, png, svg_file
 from quantseq.report.numbers import Plotted
-from quantseq.report.page import Block, Cell, Chart, Page, Row, Table
+from quantseq.report.page import Block, Cell, Chart, Key, Page, Row, Table
+
+KEY_WIDTH = 210
+"""About what one key of a legend takes, in CSS pixels."""
+
+TITLE_LETTER = 8
+"""About the width of a bold letter, in CSS pixels."""
 
 _LINES = ("line", "dash")
 _NUMBER = re.compile(r"([+−]?)(<?)([\d,]*\.?\d+)(?:\u00a0?(%|bps|×|s|sessions|points))?(?: \*)?")
@@ -77,15 +89,12 @@ class Figure:
 
     def svg(self) -> str:
         """An SVG document on the light ground."""
-        assert self.chart.draw is not None, "figures_of keeps only charts that can be drawn"
-        return svg_file(
-            self.chart.draw, self.chart.size, title=self.title, description=self.reading
-        )
+        draw, size = _alone(self.chart)
+        return svg_file(draw, size, title=self.title, description=self.reading)
 
     def png(self) -> bytes:
         """A PNG on the light ground, two pixels per CSS pixel."""
-        assert self.chart.draw is not None, "figures_of keeps only charts that can be drawn"
-        return png(self.chart.draw, self.chart.size)
+        return png(*_alone(self.chart))
 
     def save(self, folder: Path) -> list[Path]:
         """Write ``KEY.svg`` and ``KEY.png``.
@@ -129,7 +138,43 @@ def _charts(blocks: Sequence[Block]) -> Iterator[Chart]:
         if isinstance(block, Chart):
             yield block
         elif isinstance(block, Row):
-            yield from _charts(block.blocks)
+            for chart in _charts(block.blocks):
+                yield chart if chart.legend else replace(chart, legend=block.legend)
+
+
+def _alone(chart: Chart) -> tuple[Drawing, Size]:
+    """The drawing under its title and above its legend, which are text on the page, and its size."""
+    draw, (width, height) = chart.draw, chart.size
+    assert draw is not None, "figures_of keeps only charts that can be drawn"
+    per_row = max(width // KEY_WIDTH, 1)
+
+    def whole(figure: MatplotlibFigure, ink: Ink) -> None:
+        draw(figure, ink)
+        title = textwrap.fill(chart.title, width // TITLE_LETTER)
+        figure.suptitle(title, x=0.01, ha="left", color=ink.ink, fontweight="bold", fontsize=12)
+        if chart.legend:
+            figure.legend(
+                [_handle(key, ink) for key in chart.legend],
+                [key.text for key in chart.legend],
+                loc="outside lower left",
+                ncols=per_row,
+                frameon=False,
+                labelcolor=ink.muted,
+            )
+
+    lines = -(-len(chart.title) // (width // TITLE_LETTER)) - (-len(chart.legend) // per_row)
+    return whole, (width, height + LINE_HEIGHT * (lines + 1))
+
+
+def _handle(key: Key, ink: Ink) -> Artist:
+    """What a key of the page's legend looks like in a picture."""
+    colour = getattr(ink, key.role)
+    if key.shape == "box":
+        return Patch(color=colour, alpha=0.6, linewidth=0)
+    if key.shape == "dot":
+        return Line2D([], [], color=colour, marker="o", linestyle="")
+    dashes = {"dash": (4, 2), "dots": (1, 3)}.get(key.shape)
+    return Line2D([], [], color=colour, dashes=dashes or (None, None))
 
 
 def _read_back(table: Table) -> pd.DataFrame:

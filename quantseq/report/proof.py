@@ -124,7 +124,11 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> Block:
 
 def manifest(run: Run) -> Section:
     """Everything needed to run it again and get the same."""
-    source = run.manifest
+    return manifest_of(run.manifest)
+
+
+def manifest_of(source: Mapping[str, Any]) -> Section:
+    """The same from the content of any ``manifest.json``; only ``run_id`` must be there."""
     facts = [
         ("Run", str(source["run_id"])),
         ("Created", _text(source.get("created"))),
@@ -141,7 +145,7 @@ def manifest(run: Run) -> Section:
         blocks.append(Missing("This run did not record its data."))
     config = source.get("config")
     if config:
-        rows = [[name, value] for name, value in _flat(config)]
+        rows = [[name, value] for name, value in settings(config)]
         blocks.append(Sheet("Configuration", "", Table(["setting", "value"], rows, align="tw")))
     else:
         blocks.append(Missing("This run did not record its configuration."))
@@ -176,12 +180,12 @@ def _pairs(value: Any) -> str:
     return _text(value)
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as dotted names."""
     rows: list[tuple[str, str]] = []
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
-            rows += _flat(value, f"{prefix}{name}.")
+            rows += settings(value, f"{prefix}{name}.")
         elif isinstance(value, (list, tuple)):
             rows.append((f"{prefix}{name}", ", ".join(map(str, value)) or words.DASH))
         else:

@@ -84,6 +84,19 @@ def fill(page: Page) -> str:
     return _template().render(page=page, style=style)
 
 
+def write_page(page: Page, folder: Path) -> Path:
+    """Write any page of the house as ``report.html``.
+
+    Raises
+    ------
+    StorageError
+        If the folder is not writable.
+    """
+    path = Path(folder) / REPORT
+    write_text(path, fill(page))
+    return path
+
+
 def write_report(folder: Path) -> Path:
     """Render the run in `folder` into its ``report.html``.
 

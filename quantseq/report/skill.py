@@ -5,7 +5,7 @@ room; here they are only shown.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,15 @@ def forecast(run: Run) -> Section:
     main = str(tests[0].get("model")) if tests else next(iter(models), "")
     blocks: list[Block] = []
     blocks.append(
-        _scores(models, main) if models else Missing("This run stored no forecast scores.")
+        score_sheet(models, main) if models else Missing("This run stored no forecast scores.")
     )
-    blocks.append(_tests(tests) if tests else Missing("This run stored no tests against rivals."))
+    blocks.append(
+        test_sheet(tests) if tests else Missing("This run stored no tests against rivals.")
+    )
     calibration = [
-        part for part in (_coverage(models.get(main)), _pit(run.forecasts)) if part is not None
+        part
+        for part in (coverage_chart(models.get(main)), pit_chart(run.forecasts))
+        if part is not None
     ]
     if calibration:
         blocks.append(Row("pair", calibration))
@@ -88,7 +92,9 @@ def _lead(run: Run, found: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _scores(models: Mapping[str, Any], main: str) -> Block:
+def score_sheet(models: Mapping[str, Any], main: str) -> Block:
+    """Every model's scores of the next step, best first, `main` standing out."""
+
     def order(name: str) -> float:
         score = words.known(models[name].get("log_score"))
         return np.inf if score is None else score
@@ -133,8 +139,11 @@ def _scaled(value: Any, factor: float) -> float | None:
     return None if finite is None else factor * finite
 
 
-def _tests(tests: list[Mapping[str, Any]]) -> Block:
-    """One line per rival and score, one column per step; all numbers behind it."""
+def test_sheet(tests: list[Mapping[str, Any]]) -> Block:
+    """One line per rival and score, one column per step; all numbers behind it.
+
+    A step that is no number is the sum of all steps.
+    """
     lines: dict[tuple[str, str], dict[str, Cell]] = {}
     rows, won, lost = [], 0, 0
     models = list(dict.fromkeys(str(test.get("model", words.DASH)) for test in tests))
@@ -143,7 +152,8 @@ def _tests(tests: list[Mapping[str, Any]]) -> Block:
         if len(models) > 1:
             name = f"{test.get('model', words.DASH)} {name}"
         score = SCORES.get(str(test.get("score")), str(test.get("score") or words.DASH))
-        step = words.count(test.get("step"))
+        ahead = test.get("step")
+        step = "all" if isinstance(ahead, str) else words.count(ahead)
         t, p = words.known(test.get("t")), words.known(test.get("p"))
         clear = t is not None and p is not None and p < SIGNIFICANT
         better, worse = clear and (t or 0) < 0, clear and (t or 0) > 0
@@ -155,7 +165,7 @@ def _tests(tests: list[Mapping[str, Any]]) -> Block:
         rows.append([name, score, step, shown, chance, words.count(test.get("n_days"))])
     steps = list(dict.fromkeys(step for line in lines.values() for step in line))
     table = Table(
-        ["", "score", *(f"step {step}" for step in steps)],
+        ["", "score", *("all steps" if step == "all" else f"step {step}" for step in steps)],
         [
             [*names, *(line.get(step, Cell(words.DASH)) for step in steps)]
             for names, line in lines.items()
@@ -172,7 +182,8 @@ def _tests(tests: list[Mapping[str, Any]]) -> Block:
     )
 
 
-def _coverage(scores: Mapping[str, Any] | None) -> Chart | None:
+def coverage_chart(scores: Mapping[str, Any] | None) -> Chart | None:
+    """How often each central band held; None without coverages."""
     held = [
         (level / 100, value)
         for level in COVERAGES
@@ -207,7 +218,8 @@ def _coverage(scores: Mapping[str, Any] | None) -> Chart | None:
     )
 
 
-def _pit(forecasts: pd.DataFrame) -> Chart | None:
+def pit_chart(forecasts: pd.DataFrame) -> Chart | None:
+    """Histogram of the next step's column ``pit``; None with less than two outcomes per slice."""
     if "pit" not in forecasts:
         return None
     values = forecasts.loc[forecasts["step"] == 1, "pit"].to_numpy(dtype=np.float64)
@@ -249,19 +261,34 @@ def _gallery(run: Run) -> Block:
     """The forecasts with the lowest, the middle and the highest CRPS, averaged over their steps."""
     ranked = _ranked(run)
     columns = _fan_columns(run)
-    places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
     fans = []
-    for name, place in places.items() if len(ranked) >= len(places) else ():
+    for name, place in picks(len(ranked)).items():
         symbol, cutoff = ranked.index[place]
         fan = _fan(run, str(symbol), cutoff, columns)
-        fans.append(_fan_chart(name, fan, float(ranked.iloc[place])))
+        fans.append(fan_chart(name, fan, float(ranked.iloc[place])))
+    return gallery(fans, len(ranked))
+
+
+def picks(count: int) -> dict[str, int]:
+    """Which of `count` forecasts, ranked from the lowest CRPS, a gallery shows; none of fewer than 3.
+
+    Examples
+    --------
+    >>> picks(9), picks(2)
+    ({'best': 0, 'median': 4, 'worst': 8}, {})
+    """
+    return {"best": 0, "median": count // 2, "worst": count - 1} if count >= 3 else {}
+
+
+def gallery(fans: Sequence[Chart], of: int) -> Block:
+    """Forecasts picked by rule, side by side; `of` is how many there were to pick from."""
     if not fans:
         return Missing("No forecast has cumulative quantiles, CRPS and outcome, so none is drawn.")
     return Row(
         "trio",
         fans,
         "Three forecasts, picked by rule",
-        f"Lowest, middle and highest mean CRPS over the steps, of {words.count(len(ranked))} forecasts.",
+        f"Lowest, middle and highest mean CRPS over the steps, of {words.count(of)} forecasts.",
         (
             Key("neutral", "line", "adjusted close"),
             Key("accent", "box", "forecast bands and median"),
@@ -310,7 +337,8 @@ def _fan(run: Run, symbol: str, cutoff: Any, columns: list[str]) -> charts.Fan:
     )
 
 
-def _fan_chart(name: str, fan: charts.Fan, crps: float) -> Chart:
+def fan_chart(name: str, fan: charts.Fan, crps: float) -> Chart:
+    """One forecast of a gallery: `name` says why it was picked, `crps` is the mean over its steps."""
     assert fan.realised is not None, "only forecasts with outcomes are ranked"
     low, high, middle = fan.prices[:, 0], fan.prices[:, -1], fan.prices[:, len(fan.levels) // 2]
     inside = int(((fan.realised >= low) & (fan.realised <= high)).sum())

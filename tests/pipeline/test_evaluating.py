@@ -45,7 +45,11 @@ def outcome(small_panel: Panel, places: Places) -> EvaluationOutcome:
 
 
 def test_the_documented_keys_are_there(outcome: EvaluationOutcome) -> None:
-    found = {"folder": "", **json.loads((outcome.folder / "evaluation.json").read_text())}
+    found = {
+        "folder": "",
+        "report": "",
+        **json.loads((outcome.folder / "evaluation.json").read_text()),
+    }
     text = (ROOT / "docs/json.md").read_text(encoding="utf-8").split("## `evaluate`")[1]
     table = text.split("\n## ")[0]
     for cell in re.findall(r"^\| (`.*?`) \|", table, re.M):
@@ -103,8 +107,8 @@ def test_the_table_of_scores_holds_every_row(outcome: EvaluationOutcome) -> None
     mean = outcome.result["models"]["garch-t"]["log_score"]
     assert first["log_score:garch-t"].mean() == pytest.approx(mean, rel=1e-5)
     assert frame["log_score:bootstrap"].isna().all()
-    assert {path.suffix for path in outcome.figures} == {".svg", ".png"}
-    assert all(path.exists() for path in outcome.figures)
+    assert {path.suffix for path in outcome.pictures} == {".svg", ".png"}
+    assert all(path.exists() for path in outcome.pictures)
 
 
 def test_what_is_printed_names_every_model_and_the_verdict(outcome: EvaluationOutcome) -> None:
