@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from quantseq.errors import CorruptFileError, RunError
 from quantseq.files import atomic_folder, atomic_path, read_json, write_json
+from quantseq.notebook import card
 
 SCHEMA = 1
 """Version of the folder's layout; a folder with a higher one needs a newer quantseq."""
@@ -177,6 +178,21 @@ class Run:
                     getattr(self, name).to_parquet(path, compression="zstd", index=False)
         return Path(folder)
 
+    def card(self, note: str = "") -> str:
+        """Verdict and figures as a notebook shows them; `note` stands below."""
+        metrics = self.result.get("metrics") or {}
+        columns = {name: metrics.get(name) or {} for name in ("strategy", "buy_and_hold")}
+        rows = [
+            [key, *(_shown(column.get(key)) for column in columns.values())]
+            for key in columns["strategy"]
+        ]
+        sentence = str((self.result.get("verdict") or {}).get("sentence") or "")
+        return card(str(self.manifest["title"]), sentence, ["", *columns], rows, note)
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks."""
+        return self.card(f"run {self.manifest['run_id']}")
+
     @property
     def symbols(self) -> list[str]:
         """The universe, in the order of the manifest."""
@@ -207,6 +223,10 @@ class Run:
                 f"equity.parquet: {name} holds {error}, not numbers. {_REMEDY}"
             ) from error
         return pd.Series(values, index=index, name=name)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, (int, float)) and np.isfinite(value) else "—"
 
 
 def _check_mapping(

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from quantseq.errors import CorruptFileError, RunError
 from quantseq.files import read_json
-from quantseq.report import calibration, proof, standings, words
+from quantseq.report import proof, standings, track_record, words
 from quantseq.report.overview import ends
 from quantseq.report.page import (
     Badge,
@@ -27,7 +27,6 @@ from quantseq.report.page import (
     Sheet,
     Table,
 )
-from quantseq.report.render import write_page
 
 RESULT, SCORES = "evaluation.json", "scores.parquet"
 TERMS = (
@@ -96,9 +95,9 @@ def assemble(result: Mapping[str, Any], scores: pd.DataFrame) -> Page:
             standings.cards(models, main, reference),
             standings.verdict(own, reference, tests),
             standings.scores(models, main),
-            calibration.calibration(own, scores, [main, reference, *calibration.DRAWN]),
-            calibration.over_time(models, main, reference),
-            calibration.gallery(result.get("gallery") or []),
+            track_record.calibration(own, scores, [main, reference, *track_record.DRAWN]),
+            track_record.over_time(models, main, reference),
+            track_record.gallery(result.get("gallery") or []),
             _folds(result),
             _null(result, own, reference),
             Section("definitions", "Definitions", blocks=[Facts(TERMS)]),
@@ -128,19 +127,6 @@ def load(folder: Path) -> Page:
             f"{str(folder)!r} holds no evaluation that can be shown: {error!r:.200}. Name a folder that "
             "`quantseq evaluate` wrote, or evaluate again."
         ) from error
-
-
-def write_score_page(folder: Path) -> Path:
-    """Render the evaluation in `folder` into its ``report.html``.
-
-    Raises
-    ------
-    RunError
-        If the folder is incomplete or damaged.
-    StorageError
-        If it is not writable.
-    """
-    return write_page(load(folder), folder)
 
 
 def _told(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

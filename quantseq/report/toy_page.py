@@ -31,7 +31,6 @@ from quantseq.report.page import (
     chart,
     thinned,
 )
-from quantseq.report.render import write_page
 from quantseq.report.toy_charts import accuracy_by_length, attention_map, loss_curve
 
 SAMPLES = "samples.json"
@@ -110,19 +109,6 @@ def load(folder: Path) -> Page:
             f"{str(folder)!r} holds no toy task that can be shown: {error!r:.200}. Name a folder that "
             "`quantseq train --task copy` wrote, or train again."
         ) from error
-
-
-def write_toy_page(folder: Path) -> Path:
-    """Render a toy's model folder into its ``report.html``.
-
-    Raises
-    ------
-    RunError
-        If the folder is no toy's, incomplete or damaged.
-    StorageError
-        If it is not writable.
-    """
-    return write_page(load(folder), folder)
 
 
 def token(number: int) -> str:
