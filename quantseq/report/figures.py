@@ -111,7 +111,8 @@ def reliability(pits: Mapping[str, Floats]) -> Drawing:
             )
         reach = 100 * max(0.02, 1.3 * max(np.abs(gap).max() for gap in gaps.values()))
         axes.set_ylim(-reach, reach)
-        axes.legend(loc="upper right", ncols=len(gaps), frameon=False, labelcolor=ink.muted)
+        if len(gaps) > 1:
+            axes.legend(loc="upper right", ncols=len(gaps), frameon=False, labelcolor=ink.muted)
         axes.set_xlim(0, 1)
         axes.set_xlabel("forecast probability of a lower return", color=ink.muted)
         axes.set_ylabel("observed less forecast, points", color=ink.muted)
