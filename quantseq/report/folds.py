@@ -13,6 +13,8 @@ from quantseq.report.page import Missing, Sheet, Table
 from quantseq.report.run import Run
 from quantseq.trading.performance import METRICS
 
+SPANS = ("train", "validation", "test")
+WINDOWS = {"purge": "purge, sessions", "n_train": "train windows", "n_test": "test windows"}
 SHOWN = ("total_return", "sharpe")
 """Figures of each test block, the strategy's and the benchmark's."""
 
@@ -23,28 +25,27 @@ def fold_sheet(run: Run) -> Sheet | Missing:
     if not entries:
         return Missing("This run stored no folds.")
     net, rival = run.daily("strategy_net"), run.daily("buy_and_hold")
-    rows = []
-    for place, fold in enumerate(entries):
-        rows.append(
-            [
-                str(fold.get("fold", place)),
-                *(_span(fold, part) for part in ("train", "validation", "test")),
-                words.count(fold.get("purge")),
-                words.count(fold.get("n_train")),
-                words.count(fold.get("n_test")),
-                words.percent(fold.get("survived"), 0),
-                *(_figure(name, one, fold, run) for name in SHOWN for one in (net, rival)),
-            ]
-        )
-    headers = ["fold", "train", "validation", "test", "purge, sessions", "train windows"]
-    headers += ["test windows", "network kept", "net return", "buy-and-hold"]
-    headers += ["Sharpe ratio", "buy-and-hold's"]
-    known = [any(row[place] != words.DASH for row in rows) for place in range(len(headers))]
-    table = Table(
-        [head for head, some in zip(headers, known, strict=True) if some],
-        [[cell for cell, some in zip(row, known, strict=True) if some] for row in rows],
-        align="trrr" + "n" * sum(known[4:]),
-        style="dense",
+    spans = [
+        [str(fold.get("fold", place)), *(_span(fold, part) for part in SPANS)]
+        for place, fold in enumerate(entries)
+    ]
+    came = [
+        [
+            words.percent(fold.get("survived"), 0),
+            *(_figure(name, one, fold, run) for name in SHOWN for one in (net, rival)),
+        ]
+        for fold in entries
+    ]
+    windows = [[words.count(fold.get(key)) for key in WINDOWS] for fold in entries]
+    table = _known(
+        [*SPANS, "network kept", "net return", "buy-and-hold", "Sharpe ratio", "buy-and-hold's"],
+        [[*span, *figures] for span, figures in zip(spans, came, strict=True)],
+        align="trrr",
+    )
+    more = _known(
+        list(WINDOWS.values()),
+        [[span[0], *counts] for span, counts in zip(spans, windows, strict=True)],
+        caption="Purge and windows",
     )
     both = [(_sharpe(net, fold, run), _sharpe(rival, fold, run)) for fold in entries]
     pairs = [(own, other) for own, other in both if own is not None and other is not None]
@@ -56,6 +57,26 @@ def fold_sheet(run: Run) -> Sheet | Missing:
         "(volatility, bins, network) has seen its training and validation span only; the purge keeps "
         "training targets out of the next span.",
         table,
+        more if len(more.headers) > 1 else None,
+    )
+
+
+def _known(
+    headers: list[str], rows: list[list[str]], *, align: str = "t", caption: str = ""
+) -> Table:
+    """A table by fold, without the columns of which nothing is known."""
+    names = ["fold", *headers]
+    kept = [
+        place
+        for place in range(len(names))
+        if place < len(align) or any(row[place] != words.DASH for row in rows)
+    ]
+    return Table(
+        [names[place] for place in kept],
+        [[row[place] for place in kept] for row in rows],
+        caption,
+        align=align + "n" * (len(kept) - len(align)),
+        style="dense",
     )
 
 

@@ -352,5 +352,5 @@ def _fan_chart(name: str, fan: charts.Fan, crps: float) -> Chart:
         f"{words.number(1e4 * crps, 1)}{words.SPACE}bps.",
         charts.fan(fan),
         sizes=THIRD,
-        table=Table(["step", *edges, "realised"], rows, "Quantiles of the adjusted close"),
+        table=Table(["step", *edges, "realised"], rows, f"Quantiles of the adjusted close, {name}"),
     )

@@ -35,9 +35,9 @@ key = (e) => {
 rank = (a, b) => typeof a !== typeof b ? (typeof a === "number" ? -1 : 1) : a < b ? -1 : +(a > b);
 for (const table of all("table")) {
   const body = table.tBodies[0], heads = all("thead th", table);
-  heads.forEach((th, i) => {
-    const label = th.textContent;
-    if (!label || body.rows.length < 2) return;
+  heads.forEach((th) => {
+    const label = th.textContent, i = th.cellIndex;
+    if (body.rows.length < 2) return;
     th.textContent = "";
     button(th, label, () => {
       const down = th.ariaSort === "ascending";
