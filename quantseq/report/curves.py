@@ -13,17 +13,16 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from quantseq.market.bars import Dates, Floats
 from quantseq.report.axes import (
-    MAX_POINTS,
     date_axis,
     day_numbers,
     dress,
     end_labels,
     ground,
     log_axis,
-    narrow,
     percent_text,
     plain_text,
     plot,
+    points,
     thin,
 )
 from quantseq.report.ink import Ink
@@ -53,6 +52,14 @@ class Line:
     filled: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Ribbon:
+    """A tinted band between two lines over the same dates."""
+
+    low: Line
+    high: Line
+
+
 def curves(
     lines: Sequence[Line],
     *,
@@ -62,6 +69,8 @@ def curves(
     boundaries: Sequence[np.datetime64] = (),
     dot: tuple[np.datetime64, float] | None = None,
     top: float | None = None,
+    ribbon: Ribbon | None = None,
+    level: float | None = None,
 ) -> Plotted:
     """Series over time on one axis, with their last values written at their ends.
 
@@ -79,13 +88,24 @@ def curves(
         One point to mark in the loss colour.
     top : float, optional
         Upper end of the axis.
+    ribbon : Ribbon, optional
+        Tinted behind the lines.
+    level : float, optional
+        A horizontal line to compare with.
     """
 
     def draw(figure: Figure, ink: Ink) -> None:
         axes = plot(figure, ink)
-        limit = MAX_POINTS // 2 if narrow(figure) else MAX_POINTS
+        limit = points(figure)
         for mark in day_numbers(np.array(boundaries, dtype="datetime64[D]")):
             axes.axvline(mark, color=ink.muted, linewidth=0.7, dashes=(1, 3))
+        if ribbon is not None:
+            keep = np.linspace(0, len(ribbon.low.dates) - 1, 60).astype(np.int64)
+            where = day_numbers(ribbon.low.dates[keep])
+            edges = ribbon.low.values[keep], ribbon.high.values[keep]
+            axes.fill_between(where, *edges, color=ink.neutral, alpha=0.16, linewidth=0)
+        if level is not None:
+            axes.axhline(level, color=ink.muted, linewidth=1.0)
         for rank, line in enumerate(lines):
             keep = thin(line.values, limit)
             where, what = day_numbers(line.dates[keep]), line.values[keep]
@@ -130,7 +150,7 @@ def strips(names: Sequence[str], lines: Sequence[Line]) -> Plotted:
         least = min(float(line.values.min(initial=0)) for line in lines)
         for axes, name, line in zip(grid, names, lines, strict=True):
             dress(axes, ink, grid="x")
-            keep = thin(line.values, MAX_POINTS // (5 if narrow(figure) else 3))
+            keep = thin(line.values, points(figure) // 2)
             where, what = day_numbers(line.dates[keep]), line.values[keep]
             for part, colour in (
                 (np.maximum(what, 0), ink.accent),

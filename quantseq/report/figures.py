@@ -74,11 +74,13 @@ class Figure:
         """The numbers behind it: all of them, unrounded, where the drawing carries them.
 
         Otherwise the page's own table, read back: percent and basis points as fractions, the dash
-        as NaN. Series over time have the date as index and their legend as columns.
+        as NaN. Series over time have the date as index and their names as columns.
         """
         if not isinstance(self.chart.draw, Plotted):
             return _read_back(self.chart.table) if self.chart.table else pd.DataFrame()
-        frame = self.chart.draw.numbers()
+        frame, live = self.chart.draw.numbers(), self.chart.live
+        if live is not None and len(live.names) == len(frame.columns):
+            return frame.set_axis(list(live.names), axis="columns")
         names = [key for key in self.chart.legend if key.shape in _LINES]
         if frame.index.name != "date" or not names:
             return frame

@@ -44,15 +44,36 @@ TERMS = (
         "distance is the largest gap to the uniform distribution (Kolmogorov-Smirnov).",
     ),
     (
+        "SPA p",
+        "Chance, if no rule tried beats buy-and-hold, of a best one as good as this: Hansen's consistent "
+        "test of superior predictive ability (2005), by stationary bootstrap.",
+    ),
+    (
+        "Reliability",
+        "Share of outcomes below each forecast quantile, less the quantile's level; 0 if calibrated.",
+    ),
+    (
+        "Profit by confidence",
+        "Simple return of following the sign of P(up) − ½ for one session, before costs, grouped by "
+        "|P(up) − ½|. Whiskers are twice the error, clustered by day (Bartlett HAC).",
+    ),
+    (
         "Diebold-Mariano",
         "Test of equal mean score on per-date averages over symbols, Bartlett HAC variance, "
-        "Harvey-Leybourne-Newbold correction. Negative t: the first model is better.",
+        "Harvey-Leybourne-Newbold correction. A negative difference: the first model is better.",
     ),
     (
         "Network kept",
         "Weight of the network's distribution against the reference's, chosen on validation.",
     ),
 )
+
+
+def evidence(run: Run) -> Section:
+    """Definitions, notes and manifest: the last section of the page."""
+    parts = [definitions(run), notes(run), manifest(run)]
+    blocks = [block for part in parts for block in part.blocks]
+    return Section("definitions", "Definitions and manifest", parts[0].lead, blocks)
 
 
 def definitions(run: Run) -> Section:
@@ -77,7 +98,7 @@ def definitions(run: Run) -> Section:
         f"{words.DASH} stands for undefined or unknown, never for 0.",
         [
             Sheet("Figures", "Nothing is trimmed.", Table(headers, rows, align="twtntw")),
-            Facts(TERMS),
+            Facts(TERMS, "Terms"),
         ],
     )
 
@@ -85,7 +106,7 @@ def definitions(run: Run) -> Section:
 def notes(run: Run) -> Section:
     """What the health check found in the prices, and what the run itself has to say."""
     said = [str(note) for note in run.result.get("notes") or []]
-    blocks: list[Block] = [Notes(said) if said else Missing("This run left no notes.")]
+    blocks: list[Block] = [Notes(said, "Notes") if said else Missing("This run left no notes.")]
     found = run.result.get("data_findings")
     if found:
         blocks.append(_findings(found))
@@ -137,7 +158,7 @@ def manifest_of(source: Mapping[str, Any]) -> Section:
         ("Seeds", _pairs(source.get("seeds"))),
         ("Versions", _pairs(source.get("versions"))),
     ]
-    blocks: list[Block] = [Facts(facts)]
+    blocks: list[Block] = [Facts(facts, "Manifest")]
     data = source.get("data")
     if data:
         blocks.append(_data(data))

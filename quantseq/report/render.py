@@ -12,8 +12,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from quantseq.files import write_text
-from quantseq.report import doubt, money, overview, proof, skill
-from quantseq.report.ink import stylesheet
+from quantseq.report import (
+    conditions,
+    doubt,
+    growth,
+    money,
+    overview,
+    proof,
+    risk,
+    skill,
+    tradable,
+    trades,
+    words,
+)
+from quantseq.report.ink import pagescript, stylesheet
 from quantseq.report.page import Page
 from quantseq.report.run import Run
 
@@ -34,8 +46,9 @@ def _template() -> Template:
 
 
 def _dated(text: str) -> Markup:
-    """Escaped prose in which ISO dates are marked, so that no line breaks inside one."""
-    marked = re.sub(r"\b\d{4}-\d{2}-\d{2}\b", r"<time>\g<0></time>", str(escape(text)))
+    """Escaped prose in which no line breaks inside an ISO date or before a percent sign."""
+    whole = str(escape(words.tidy(text)))
+    marked = re.sub(r"\b\d{4}-\d{2}-\d{2}\b", r"<time>\g<0></time>", whole)
     return Markup(marked)  # noqa: S704  (escaped first; only digits and hyphens are wrapped)
 
 
@@ -45,16 +58,15 @@ def assemble(run: Run) -> Page:
         overview.header(run),
         [
             overview.cards(run),
-            overview.growth(run),
+            growth.growth(run),
             doubt.luck(run),
-            doubt.tradable(run),
+            tradable.tradable(run),
             skill.forecast(run),
             money.returns(run),
-            money.folds(run),
-            money.risk(run),
-            proof.definitions(run),
-            proof.notes(run),
-            proof.manifest(run),
+            risk.risk(run),
+            trades.trades(run),
+            conditions.conditions(run),
+            proof.evidence(run),
         ],
         "Backtests are simulations on past prices and no advice. Made by quantseq from the run folder "
         f"{run.manifest['run_id']}; the same folder gives the same page.",
@@ -79,9 +91,9 @@ def render(run: Run) -> str:
 
 def fill(page: Page) -> str:
     """Any page of the house as HTML, in the one template that all of them share."""
-    # The style sheet is ours and holds no markup; everything else is escaped by the template.
-    style = Markup(stylesheet())  # noqa: S704
-    return _template().render(page=page, style=style)
+    # Style sheet and script are ours and hold no markup; everything else is escaped by the template.
+    style, script = Markup(stylesheet()), Markup(pagescript())  # noqa: S704
+    return _template().render(page=page, style=style, script=script)
 
 
 def write_page(page: Page, folder: Path) -> Path:

@@ -48,7 +48,8 @@ def reliability(pits: Mapping[str, Floats]) -> Plotted:
         axes.yaxis.set_major_formatter(plain_text)
         axes.set_xlabel("forecast probability of a lower return", color=ink.muted)
         axes.set_ylabel("observed less forecast, points", color=ink.muted)
-        _named(figure, axes, ink)
+        if len(gaps) > 1:
+            _named(figure, axes, ink)
 
     return Plotted(draw, lambda: columns({"probability": LEVELS, **gaps}))
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.report import charts, words
+from quantseq.report.calibration import confidence, reliability
 from quantseq.report.overview import days, floats
 from quantseq.report.page import (
     HALF,
@@ -31,6 +32,9 @@ from quantseq.report.run import Run
 
 COVERAGES = (50, 80, 90, 95)
 SCORES = {"log_score": "log score", "crps": "CRPS"}
+UNITS = {"log_score": (1.0, 4, ", nats"), "crps": (1e4, 2, ", bps")}
+"""What a stored difference is multiplied by, its digits, and its unit."""
+
 PIT_SLICES = 20
 HISTORY = 40
 """Sessions up to the cutoff in a fan chart."""
@@ -66,6 +70,15 @@ def forecast(run: Run) -> Section:
     if len(calibration) < 2:
         blocks.append(
             Missing("This run lacks coverage or PIT values, so not all of calibration shows.")
+        )
+    further = [
+        part for part in (reliability(run.forecasts), confidence(run.forecasts)) if part is not None
+    ]
+    if further:
+        blocks.append(Row("pair", further))
+    if not any(part.key == "confidence" for part in further):
+        blocks.append(
+            Missing("No forecast calls a direction, so there is no confidence to sort profits by.")
         )
     blocks.append(_gallery(run))
     return Section("forecast", "Did the forecast earn it?", _lead(run, found), blocks)
@@ -151,18 +164,20 @@ def test_sheet(tests: list[Mapping[str, Any]]) -> Block:
         name = f"against {test.get('rival', words.DASH)}"
         if len(models) > 1:
             name = f"{test.get('model', words.DASH)} {name}"
-        score = SCORES.get(str(test.get("score")), str(test.get("score") or words.DASH))
-        ahead = test.get("step")
+        kind, ahead = str(test.get("score")), test.get("step")
+        score = SCORES.get(kind, str(test.get("score") or words.DASH))
         step = "all" if isinstance(ahead, str) else words.count(ahead)
         t, p = words.known(test.get("t")), words.known(test.get("p"))
         clear = t is not None and p is not None and p < SIGNIFICANT
         better, worse = clear and (t or 0) < 0, clear and (t or 0) > 0
         won, lost = won + better, lost + worse
         tone = "up3" if better else "down3" if worse else ""
-        shown = words.number(t, 2, sign=True)
-        lines.setdefault((name, score), {})[step] = Cell(f"{shown} *" if clear else shown, tone)
+        factor, digits, unit = UNITS.get(kind, (1.0, 4, ""))
+        gap = words.number(_scaled(test.get("mean_difference"), factor), digits, sign=True)
         chance = words.DASH if p is None else words.p_value(p)
-        rows.append([name, score, step, shown, chance, words.count(test.get("n_days"))])
+        lines.setdefault((name, f"{score}{unit}"), {})[step] = Cell(f"{gap}\np {chance}", tone)
+        shown = words.number(t, 2, sign=True)
+        rows.append([name, score, step, gap, shown, chance, words.count(test.get("n_days"))])
     steps = list(dict.fromkeys(step for line in lines.values() for step in line))
     table = Table(
         ["", "score", *("all steps" if step == "all" else f"step {step}" for step in steps)],
@@ -170,15 +185,21 @@ def test_sheet(tests: list[Mapping[str, Any]]) -> Block:
             [*names, *(line.get(step, Cell(words.DASH)) for step in steps)]
             for names, line in lines.items()
         ],
-        align="tt" + "n" * len(steps),
+        align="tt" + "l" * len(steps),
         style="heat",
     )
     return Sheet(
-        f"Is {words.listing(models)} better by more than noise? Diebold-Mariano t",
-        f"Of {words.plural(len(tests), 'comparison')}, {won} clearly better, {lost} clearly worse, "
-        f"{len(tests) - won - lost} undecided. A negative t favours it, * marks p below 5 %.",
+        f"Is {words.listing(models)} better by more than noise? Score difference and p",
+        f"Of {words.plural(len(tests), 'comparison')}, {won} clearly better (blue), {lost} clearly worse "
+        f"(orange), {len(tests) - won - lost} undecided at 5{words.SPACE}%. A negative difference "
+        "favours it; p by Diebold and Mariano.",
         table,
-        Table(["", "score", "step", "t", "p", "days"], rows, "All tests with p", "ttnnnn"),
+        Table(
+            ["", "score", "step", "difference", "t", "p", "days"],
+            rows,
+            "All tests with t",
+            "ttnnnnn",
+        ),
     )
 
 
@@ -358,5 +379,5 @@ def fan_chart(name: str, fan: charts.Fan, crps: float) -> Chart:
         f"{words.number(1e4 * crps, 1)}{words.SPACE}bps.",
         charts.fan(fan),
         sizes=THIRD,
-        table=Table(["step", *edges, "realised"], rows, "Quantiles of the adjusted close"),
+        table=Table(["step", *edges, "realised"], rows, f"Quantiles of the adjusted close, {name}"),
     )
