@@ -135,7 +135,8 @@ def _told(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     kept = {
         name: value for name, value in config.items() if name not in ("costs", "fill", "policy")
     }
-    return {**manifest, "config": kept, "seeds": {"run": config.get("seed")}}
+    seeds = {"run": config["seed"]} if "seed" in config else None
+    return {**manifest, "config": kept, "seeds": seeds}
 
 
 def _header(
@@ -144,13 +145,14 @@ def _header(
     manifest, own = result["manifest"], (result.get("models") or {}).get(main) or {}
     symbols = [str(symbol) for symbol in manifest.get("symbols") or []]
     low, high = ends(own.get("skill_interval"))
-    better = low is not None and low > 0
-    worse = high is not None and high < 0
-    if low is None or main == reference:
+    measured = low is not None and high is not None and reference not in ("", main)
+    better = measured and low is not None and low > 0
+    if not measured:
         answer = "Scored"
     elif better:
         answer = "Better than its reference"
     else:
+        worse = high is not None and high < 0
         answer = (
             "Worse than its reference" if worse else "Not shown to be better than its reference"
         )

@@ -53,7 +53,7 @@ def sentence(
         )
     low, high = ends(own.get("skill_interval"))
     gain = words.known(own.get("skill_nats"))
-    if gain is not None and low is not None and high is not None and main != reference:
+    if None not in (gain, low, high) and reference not in ("", main):
         parts.append(
             f"Its skill over its own reference, {reference}, is {milli(gain)} thousandths of a nat a day, "
             f"95{words.SPACE}% interval {milli(low)} to {milli(high)}."
@@ -159,7 +159,7 @@ def verdict(own: Mapping[str, Any], reference: str, tests: Sequence[Mapping[str,
     ]
     low, high = ends(own.get("skill_interval"))
     gain = words.known(own.get("skill_nats"))
-    if low is not None and high is not None and gain is not None:
+    if low is not None and high is not None and gain is not None and reference:
         blocks.append(_skill(low, gain, high, reference))
     blocks.append(skill.test_sheet(list(tests)))
     return Section("verdict", title, "", blocks)
