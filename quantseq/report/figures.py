@@ -23,8 +23,8 @@ from quantseq.report.ink import Drawing, Ink, Size, png, svg_file
 from quantseq.report.numbers import Plotted
 from quantseq.report.page import Block, Cell, Chart, Key, Page, Row, Table
 
-KEY_WIDTH = 210
-"""About what one key of a legend takes, in CSS pixels."""
+KEY_WIDTH, KEY_LETTER = 50, 7
+"""About the width of a legend's line and gap, and of one of its letters, in CSS pixels."""
 
 TITLE_LETTER = 8
 """About the width of a bold letter, in CSS pixels."""
@@ -148,7 +148,8 @@ def _alone(chart: Chart) -> tuple[Drawing, Size]:
     """The drawing under its title and above its legend, which are text on the page, and its size."""
     draw, (width, height) = chart.draw, chart.size
     assert draw is not None, "figures_of keeps only charts that can be drawn"
-    per_row = max(width // KEY_WIDTH, 1)
+    longest = max((len(key.text) for key in chart.legend), default=0)
+    per_row = max(width // (KEY_WIDTH + KEY_LETTER * longest), 1)
 
     def whole(figure: MatplotlibFigure, ink: Ink) -> None:
         draw(figure, ink)

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
+from matplotlib.figure import Figure as MatplotlibFigure
 
 from quantseq.report import figures as room
 from quantseq.report.curves import Line, curves
 from quantseq.report.figures import Figure, export_figures, figures_of
+from quantseq.report.ink import daylight
 from quantseq.report.page import Header, Key, Page, Row, Section, Table, chart
 from quantseq.report.pages import figures
 from quantseq.report.run import Run
@@ -76,6 +79,19 @@ def test_a_picture_stands_alone_with_title_and_legend(tmp_path: Path) -> None:
     assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     again = figure.save(tmp_path / "again")
     assert [path.read_bytes() for path in again] == [svg.read_bytes(), png.read_bytes()]
+
+
+@pytest.mark.parametrize("letters", [3, 40, 70])
+def test_no_legend_is_wider_than_its_picture(letters: int) -> None:
+    chart = made(legend=[Key("accent", "line", "m" * letters), *KEYS[1:]]).chart
+    draw, size = room._alone(chart)
+    with rc_context({"font.size": 11.0}):
+        figure = MatplotlibFigure((size[0] / 72, size[1] / 72), dpi=72, layout="constrained")
+        draw(figure, daylight())
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= size[0]
 
 
 def test_a_row_lends_its_legend_and_every_chart_is_written(tmp_path: Path) -> None:
