@@ -21,7 +21,7 @@ from quantseq.report.ink import Ink
 MAX_POINTS = 600
 """A line that is no history keeps at most this many points, peaks and troughs among them."""
 
-DENSITY = 0.42
+DENSITY = 0.38
 """Points of a daily line per pixel of the figure's width; peaks and troughs are among them."""
 
 LINE_HEIGHT = 15

@@ -83,15 +83,17 @@ def _facts(run: Run, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
             ),
         ),
         (
-            "Chance that no rule tried beats buy-and-hold (SPA p)",
+            "Test that nothing tried beats buy-and-hold (SPA)",
             "not stored for this run"
             if words.known(spa) is None
-            else f"{words.p_value(spa)}, Hansen's test over everything tried on these sessions",
+            else f"p {words.p_value(spa)}, by Hansen over everything tried on these sessions",
         ),
         (
             "Sessions needed for a PSR of 95 %",
             (
-                words.DASH
+                "not stored for this run"
+                if "min_track_record" not in verdict
+                else "no number would do: the Sharpe ratio is not above 0"
                 if needed is None
                 else f"{words.count(np.ceil(needed))} at this Sharpe ratio; "
                 f"this run has {words.count(len(run.equity))}"

@@ -45,8 +45,8 @@ TERMS = (
     ),
     (
         "SPA p",
-        "Chance, if no rule tried beats buy-and-hold, of a best one as good as this: Hansen's consistent "
-        "test of superior predictive ability (2005), by stationary bootstrap.",
+        "If nothing tried truly beat buy-and-hold, how often the best of it would look as good as it does: "
+        "Hansen's consistent test of superior predictive ability (2005), by stationary bootstrap.",
     ),
     (
         "Reliability",

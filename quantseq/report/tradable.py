@@ -266,5 +266,5 @@ def _gross_and_net(gross: "pd.Series[float]", net: "pd.Series[float]") -> Chart:
             Key("neutral", "dash", "before costs"),
             Key("muted", "scale", "log scale" if log else "linear scale"),
         ],
-        live=Live(["after costs", "before costs"], lines, digits=3, log=log or None),
+        live=Live(["after costs", "before costs"], lines, digits=3, log=log or None, fine=False),
     )
