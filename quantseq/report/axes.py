@@ -5,6 +5,7 @@ Owns tick positions and texts. Does not know what is drawn on them.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
@@ -70,6 +71,17 @@ def percent_text(value: float, _: Any = None) -> str:
 def plain_text(value: float, _: Any = None) -> str:
     """Axis text for a number, with a true minus sign."""
     return f"{value:,.6g}".replace("-", "−")
+
+
+def wrapped(name: str, width: int = 16) -> str:
+    """A name in lines short enough to stand beside a chart.
+
+    Examples
+    --------
+    >>> wrapped("AAPL"), wrapped("a name of some length").splitlines()
+    ('AAPL', ['a name of some', 'length'])
+    """
+    return "\n".join(wrap(name, width)) or name
 
 
 def day_numbers(dates: Dates) -> Floats:

@@ -156,7 +156,7 @@ def _tests(tests: list[Mapping[str, Any]]) -> Block:
         if len(models) > 1:
             name = f"{test.get('model', words.DASH)} {name}"
         kind = str(test.get("score"))
-        score = SCORES.get(kind, str(test.get("score") or words.DASH))
+        score = SCORES.get(kind, words.text(test.get("score")))
         step = words.count(test.get("step"))
         t, p = words.known(test.get("t")), words.known(test.get("p"))
         clear = t is not None and p is not None and p < SIGNIFICANT

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,30 @@ def test_the_page_works_where_storage_is_closed(browser: Any, address: str) -> N
     tab.get_by_text("dark", exact=True).click()
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
     assert errors == []
+    tab.context.close()
+
+
+def test_hostile_text_appears_as_text_and_never_runs(
+    browser: Any, run: Run, tmp_path: Path
+) -> None:
+    evil = "</script><script>window.taken = 1</script><img src=x onerror='window.taken = 2'>"
+    hostile = replace(
+        run,
+        manifest={**run.manifest, "title": evil, "config": {"policy": {"name": evil}}},
+        weights=run.weights.replace({"symbol": {"IBM": evil}}),
+    )
+    path = tmp_path / "hostile.html"
+    path.write_text(render(hostile), encoding="utf-8")
+    tab = browser.new_context().new_page()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(path.as_uri())
+    over(tab, "equity", 0.5)
+    assert tab.locator("h1").inner_text() == evil
+    assert any(part.startswith(evil) for part in readout(tab, "positions"))
+    assert tab.get_by_role("cell", name=evil).count() >= 1
+    assert tab.evaluate("window.taken") is None
+    assert asked == [path.as_uri()]
     tab.context.close()
 
 
