@@ -170,7 +170,7 @@ def test_a_brush_zooms_every_chart_and_a_button_shows_all_again(
 ) -> None:
     tab = open_page()
     before = tab.locator("#drawdown .wide .still").bounding_box()
-    over(tab, "equity", 0.2)
+    over(tab, "equity", 0.3)
     tab.mouse.down()
     over(tab, "equity", 0.5)
     assert tab.locator("#equity .wide .cursor rect").bounding_box()["width"] > 100
@@ -178,9 +178,12 @@ def test_a_brush_zooms_every_chart_and_a_button_shows_all_again(
     for key in ("equity", "drawdown", "positions", "rolling-sharpe"):
         assert tab.locator(f"#{key} .wide .still").is_hidden()
         assert tab.locator(f"#{key} .wide .now path").count() > 2
+    frame = tab.locator("#equity .wide svg").bounding_box()
+    for mark in tab.locator("#equity .wide .now path[stroke-dasharray='1 3']").all():
+        assert frame["x"] < mark.bounding_box()["x"] < frame["x"] + frame["width"]
     over(tab, "drawdown", 0.0)
     first = date.fromisoformat(readout(tab, "equity")[0])
-    assert abs(first - date(2009, 3, 2)) < timedelta(days=10)
+    assert abs(first - date(2009, 9, 1)) < timedelta(days=10)
     over(tab, "drawdown", 1.0)
     last = date.fromisoformat(readout(tab, "equity")[0])
     assert abs(last - date(2010, 8, 31)) < timedelta(days=10)
