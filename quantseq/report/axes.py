@@ -5,6 +5,7 @@ Owns tick positions and texts. Does not know what is drawn on them.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from quantseq.report.ink import Ink
 MAX_POINTS = 600
 """A line that is no history keeps at most this many points, peaks and troughs among them."""
 
-DENSITY = 0.42
+DENSITY = 0.38
 """Points of a daily line per pixel of the figure's width; peaks and troughs are among them."""
 
 LINE_HEIGHT = 15
@@ -70,6 +71,17 @@ def percent_text(value: float, _: Any = None) -> str:
 def plain_text(value: float, _: Any = None) -> str:
     """Axis text for a number, with a true minus sign."""
     return f"{value:,.6g}".replace("-", "−")
+
+
+def wrapped(name: str, width: int = 16) -> str:
+    """A name in lines short enough to stand beside a chart.
+
+    Examples
+    --------
+    >>> wrapped("AAPL"), wrapped("a name of some length").splitlines()
+    ('AAPL', ['a name of some', 'length'])
+    """
+    return "\n".join(wrap(name, width)) or name
 
 
 def day_numbers(dates: Dates) -> Floats:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from quantseq.evaluation.conviction import profit_by_confidence
 from quantseq.report import profiles, score_charts, words
+from quantseq.report.axes import plain_text
 from quantseq.report.overview import days, floats
 from quantseq.report.page import HALF, Chart, Key, Table, chart
 
@@ -86,7 +87,7 @@ def confidence(forecasts: pd.DataFrame) -> Chart | None:
         profiles.bars(
             names,
             1e4 * means,
-            show=lambda value: words.number(value, 0, sign=True),
+            show=plain_text,
             across="tenth of forecasts, surest last",
             up="bps a session",
             errors=2e4 * errors,

@@ -83,10 +83,10 @@ def coverage(levels: Sequence[float], held: Sequence[float]) -> Plotted:
     def draw(figure: Figure, ink: Ink) -> None:
         axes = plot(figure, ink, grid=None)
         where = np.arange(len(levels)).astype(np.float64)
-        blocks(axes, where - 0.28, where + 0.28, np.array(held), ink.accent)
+        blocks(axes, where - 0.38, where + 0.38, np.array(held), ink.accent)
         axes.set_xlim(-0.5, len(levels) - 0.5)
         for at, (level, value) in enumerate(zip(levels, held, strict=True)):
-            axes.plot([at - 0.4, at + 0.4], [level, level], color=ink.ink, linewidth=2.0)
+            axes.plot([at - 0.44, at + 0.44], [level, level], color=ink.ink, linewidth=2.0)
             axes.annotate(
                 f"{100 * value:.1f}\u00a0%",
                 (at, min(value, level)),

@@ -24,6 +24,7 @@ from quantseq.report.axes import (
     plot,
     points,
     thin,
+    wrapped,
 )
 from quantseq.report.ink import Ink
 from quantseq.report.numbers import Plotted, by_date
@@ -162,8 +163,8 @@ def strips(names: Sequence[str], lines: Sequence[Line]) -> Plotted:
                     )
             axes.axhline(0, color=ink.line, linewidth=0.8)
             axes.set_ylim(1.05 * most * np.sign(least), 1.05 * most)
-            axes.set_yticks([0.0, most], ["", percent_text(most)])
-            axes.set_ylabel(name, rotation=0, ha="right", va="center", color=ink.ink)
+            axes.set_yticks([0.0, most], ["", percent_text(float(f"{most:.2g}"))])
+            axes.set_ylabel(wrapped(name), rotation=0, ha="right", va="center", color=ink.ink)
             axes.spines["bottom"].set_visible(False)
         date_axis(grid[-1], figure, lines[0].dates)
 

@@ -83,21 +83,23 @@ def _facts(run: Run, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
             ),
         ),
         (
-            "Chance that no rule tried beats buy-and-hold (SPA p)",
+            "Test that nothing tried beats buy-and-hold (SPA)",
             "not stored for this run"
             if words.known(spa) is None
-            else f"{words.p_value(spa)}, Hansen's test over everything tried on these sessions",
+            else f"p {words.p_value(spa)}, by Hansen over everything tried on these sessions",
         ),
         (
             "Sessions needed for a PSR of 95 %",
             (
-                words.DASH
+                "not stored for this run"
+                if "min_track_record" not in verdict
+                else "no number would do: the Sharpe ratio is not above 0"
                 if needed is None
                 else f"{words.count(np.ceil(needed))} at this Sharpe ratio; "
                 f"this run has {words.count(len(run.equity))}"
             ),
         ),
-        ("Ledger", str(verdict.get("ledger") or words.DASH)),
+        ("Ledger", words.text(verdict.get("ledger"))),
         (
             "Seeds",
             f"{', '.join(found) or words.DASH}; how much a seed matters is not known from one run",
@@ -186,7 +188,7 @@ def _placebos(run: Run) -> Chart | None:
     found = [one for one in stored if all(words.known(one.get(k)) is not None for k in RANGE)]
     if not found or own is None:
         return None
-    names = [str(one.get("name") or words.DASH) for one in found]
+    names = [words.text(one.get("name")) for one in found]
     table = np.array([[one[k] for k in RANGE] for one in found], dtype=np.float64)
     rank = words.known(audit(run).get("rank"))
     beaten = "" if rank is None else f" It beats {words.percent(rank)} of all placebos."
@@ -216,7 +218,7 @@ def _checks(run: Run) -> Block:
         return Missing("This run was not audited for look-ahead.")
     rows: list[list[str | Cell]] = [
         [
-            str(one.get("name") or words.DASH),
+            words.text(one.get("name")),
             Cell("passed" if one.get("passed") else "failed", "" if one.get("passed") else "loss"),
             str(one.get("reading") or ""),
         ]

@@ -190,7 +190,9 @@ def _drawdown(net: "pd.Series[float]", rival: "pd.Series[float] | None") -> Bloc
             "Drawdown at the end of each month",
         ),
         legend=legend + ([Key("loss", "dot", "deepest point")] if dot else []),
-        live=Live(["strategy", "buy-and-hold"][: len(lines)], lines, "percent", 1, top=0.0),
+        live=Live(
+            ["strategy", "buy-and-hold"][: len(lines)], lines, "percent", 1, top=0.0, fine=False
+        ),
     )
 
 
@@ -206,8 +208,8 @@ def _exposure(exposure: "pd.Series[float]") -> Block:
         sizes=((900, 170), (340, 170)),
         table=Table(
             ["session", "gross exposure"],
-            thinned(month_rows({"gross": exposure}, words.percent)),
-            "Sum of absolute positions over equity at the end of each month",
+            thinned(month_rows({"gross": exposure}, words.percent), 60),
+            "Sum of absolute positions over equity at ends of months",
         ),
         legend=[Key("accent", "line", "gross exposure at the close")],
         live=Live(["gross exposure"], [line], "percent", 1, fine=False),
@@ -255,5 +257,5 @@ def _positions(run: Run) -> Block:
             "Target weights by symbol",
         ),
         legend=legend,
-        live=Live(shown, lines, "percent", 1, panels=True, fine=False),
+        live=Live(shown, lines, "percent", 0, panels=True, fine=False),
     )

@@ -83,6 +83,8 @@ _DEFAULTS = (
     ("font-size:11px;", ""),
     (";fill:var(--muted)", ""),
     ('style="fill:none;stroke:var(--line);stroke-width:0.7"', 'class="g"'),
+    ('style="text-anchor:middle"', 'class="m"'),
+    ('style="text-anchor:end"', 'class="e"'),
 )
 """What the style sheet says of every chart, and so need not be said in each."""
 
@@ -150,6 +152,7 @@ def svg(
         body = body.replace(getattr(THEMED, field.name), f"var(--{field.name})")
     for long, short in _DEFAULTS:
         body = body.replace(long, short)
+    body = re.sub(r' clip-path="[^"]*"(?= class="g")', "", body)
     noted = f' data-boxes="{places}"' if boxes else ""
     body = f'<g class="still">{body}</g>' if boxes else body
     head = (

@@ -21,6 +21,8 @@ from quantseq.report.curves import Line
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 GAP = "!"
+WHOLE_WEEK = "CCCCG"
+"""Four steps of one day and one of three."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +63,8 @@ class Live:
 
     @property
     def days(self) -> str:
-        """The dates, packed."""
-        return packed(day_numbers(self.lines[0].dates))
+        """The dates, packed; a week without a holiday is ``*``."""
+        return packed(day_numbers(self.lines[0].dates)).replace(WHOLE_WEEK, "*")
 
     @property
     def data(self) -> Markup:

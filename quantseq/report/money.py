@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.report import charts, profiles, words
+from quantseq.report.axes import percent_text
 from quantseq.report.overview import RIVAL, figure, floats
 from quantseq.report.page import (
     HALF,
@@ -105,9 +106,7 @@ def _years(net: "pd.Series[float]", rival: "pd.Series[float] | None") -> Chart:
         "Years",
         f"{up} of {words.plural(len(years), 'calendar year')} ended higher; the first and the last may "
         "be in part.",
-        profiles.bars(
-            years, whole, show=lambda value: words.percent(value, 0, sign=True), rival=other
-        ),
+        profiles.bars(years, whole, show=percent_text, rival=other),
         sizes=HALF,
         table=Table(
             ["year", "strategy"] + ([] if other is None else ["buy-and-hold"]),

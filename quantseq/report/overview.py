@@ -126,7 +126,9 @@ def _badges(run: Run) -> list[Badge]:
 
 def _audit_badge(run: Run) -> Badge:
     found = audit(run)
-    failed = [str(one.get("name")) for one in entries(found, "checks") if not one.get("passed")]
+    failed = [
+        words.text(one.get("name")) for one in entries(found, "checks") if not one.get("passed")
+    ]
     if found.get("passed") is True:
         return Badge(f"look-ahead audit passed: {len(entries(found, 'checks'))} checks", "good")
     if found:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from quantseq.market.bars import Floats
-from quantseq.report.axes import blocks, narrow, plain_text, plot
+from quantseq.report.axes import blocks, narrow, plain_text, plot, wrapped
 from quantseq.report.ink import Drawing, Ink
 
 Text = Callable[[float], str]
@@ -149,7 +149,7 @@ def ranges(
             color=ink.accent,
             fontweight="bold",
         )
-        axes.set_yticks(where, list(names))
+        axes.set_yticks(where, [wrapped(name) for name in names])
         axes.tick_params(axis="y", labelcolor=ink.ink)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain_text(value)))

@@ -45,8 +45,8 @@ TERMS = (
     ),
     (
         "SPA p",
-        "Chance, if no rule tried beats buy-and-hold, of a best one as good as this: Hansen's consistent "
-        "test of superior predictive ability (2005), by stationary bootstrap.",
+        "If nothing tried truly beat buy-and-hold, how often the best of it would look as good as it does: "
+        "Hansen's consistent test of superior predictive ability (2005), by stationary bootstrap.",
     ),
     (
         "Reliability",
@@ -132,7 +132,7 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> Block:
                 ", ".join(names[:6]) + more,
                 words.count(sum(int(one.get("count") or 0) for one in several)),
                 str(first)[:10] or words.DASH,
-                _text(several[0].get("message")),
+                words.text(several[0].get("message")),
             ]
         )
     return Sheet(
@@ -152,9 +152,9 @@ def manifest_of(source: Mapping[str, Any]) -> Section:
     """The same from the content of any ``manifest.json``; only ``run_id`` must be there."""
     facts = [
         ("Run", str(source["run_id"])),
-        ("Created", _text(source.get("created"))),
-        ("Command", _text(source.get("command"))),
-        ("Git commit", _text(source.get("git_commit"))),
+        ("Created", words.text(source.get("created"))),
+        ("Command", words.text(source.get("command"))),
+        ("Git commit", words.text(source.get("git_commit"))),
         ("Seeds", _pairs(source.get("seeds"))),
         ("Versions", _pairs(source.get("versions"))),
     ]
@@ -180,25 +180,21 @@ def _data(data: Mapping[str, Any]) -> Block:
         rows.append(
             [
                 str(symbol),
-                _text(known.get("source")),
+                words.text(known.get("source")),
                 words.date(known.get("first")),
                 words.date(known.get("last")),
                 words.count(known.get("rows")),
-                _text(known.get("sha256")),
+                words.text(known.get("sha256")),
             ]
         )
     headers = ["symbol", "source", "first", "last", "bars", "SHA-256"]
     return Sheet("Data", "Prices that the run read.", Table(headers, rows, align="ttttnh"))
 
 
-def _text(value: Any) -> str:
-    return words.DASH if value is None or value == "" else str(value)
-
-
 def _pairs(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {item}" for name, item in value.items()) or words.DASH
-    return _text(value)
+    return words.text(value)
 
 
 def settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -210,5 +206,5 @@ def settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
         elif isinstance(value, (list, tuple)):
             rows.append((f"{prefix}{name}", ", ".join(map(str, value)) or words.DASH))
         else:
-            rows.append((f"{prefix}{name}", _text(value)))
+            rows.append((f"{prefix}{name}", words.text(value)))
     return rows

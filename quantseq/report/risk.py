@@ -130,8 +130,8 @@ def _rolled(
         sizes=((900, 200), (340, 190)),
         table=Table(
             ["session", *rolled],
-            thinned(month_rows(rolled, end)),
-            f"{label} at the end of each month",
+            thinned(month_rows(rolled, end), 60),
+            f"{label} at ends of months",
         ),
         legend=[STRATEGY] + ([] if other is None else [RIVAL]),
         live=Live(list(rolled), lines, unit, 2 if unit == "number" else 1, fine=False),

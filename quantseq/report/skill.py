@@ -165,7 +165,7 @@ def test_sheet(tests: list[Mapping[str, Any]]) -> Block:
         if len(models) > 1:
             name = f"{test.get('model', words.DASH)} {name}"
         kind, ahead = str(test.get("score")), test.get("step")
-        score = SCORES.get(kind, str(test.get("score") or words.DASH))
+        score = SCORES.get(kind, words.text(test.get("score")))
         step = "all" if isinstance(ahead, str) else words.count(ahead)
         t, p = words.known(test.get("t")), words.known(test.get("p"))
         clear = t is not None and p is not None and p < SIGNIFICANT

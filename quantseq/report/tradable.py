@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.report import profiles, words
+from quantseq.report.axes import percent_text
 from quantseq.report.curves import Line, curves
 from quantseq.report.live import Live
 from quantseq.report.overview import audit, days, ends, entries, figure, floats, month_rows
@@ -76,6 +77,7 @@ def _sweep(run: Run, net: "pd.Series[float]") -> Chart | None:
         return None
     level = words.known(run.result.get("break_even_bps"))
     most = max(20.0, 2 * charged, 0.0 if level is None else 1.25 * min(level, 200.0))
+    drawn = level is not None and level <= most
     asked = np.unique([*(bps for bps in LEVELS if bps <= most), charged, most])
     cagr, sharpe = METRICS["cagr"], METRICS["sharpe"]
     priced = [at_cost(net, turnover, charged_bps=charged, cost_bps=bps) for bps in asked]
@@ -102,14 +104,15 @@ def _sweep(run: Run, net: "pd.Series[float]") -> Chart | None:
             asked,
             found,
             across="cost in bps of every trade",
-            show=lambda value: words.percent(value, 0),
-            mark=None if level is None else profiles.Mark(level, f"break-even {words.bps(level)}"),
+            show=percent_text,
+            mark=profiles.Mark(level or 0.0, f"break-even {words.bps(level)}") if drawn else None,
             level=0.0,
             dots=True,
         ),
         sizes=HALF,
         table=Table(["cost", "CAGR", "Sharpe ratio"], rows, "Priced again at each cost"),
-        legend=[Key("accent", "line", "CAGR, net"), Key("loss", "dash", "break-even cost")],
+        legend=[Key("accent", "line", "CAGR, net")]
+        + ([Key("loss", "dash", "break-even cost")] if drawn else []),
     )
 
 
@@ -134,7 +137,6 @@ def _decay(run: Run) -> Chart | None:
             where,
             what,
             across="sessions of delay",
-            show=lambda value: words.number(value, 1, sign=True),
             level=0.0,
             ticks=where.tolist(),
             dots=True,
@@ -164,7 +166,7 @@ def _rivals(run: Run) -> list[Block]:
         known = _mapping(one)
         figures = _mapping(known.get("metrics"))
         turnover = words.number(known.get("turnover"), 1)
-        label = str(known.get("label") or words.DASH)
+        label = words.text(known.get("label"))
         rows.append([label, *(figure(name, figures.get(name)) for name in names), turnover])
         rules.append([label, str(known.get("formula") or ""), str(known.get("source") or "")])
     turned = run.daily("turnover")
@@ -266,5 +268,5 @@ def _gross_and_net(gross: "pd.Series[float]", net: "pd.Series[float]") -> Chart:
             Key("neutral", "dash", "before costs"),
             Key("muted", "scale", "log scale" if log else "linear scale"),
         ],
-        live=Live(["after costs", "before costs"], lines, digits=3, log=log or None),
+        live=Live(["after costs", "before costs"], lines, digits=3, log=log or None, fine=False),
     )

@@ -69,8 +69,8 @@ def _summary(table: pd.DataFrame) -> Sheet:
         ["Longest, sessions", words.count(table["sessions"].max())],
         ["Trading costs of all", words.percent(-table["cost"].sum(), 2, sign=True)],
     ]
-    sides = table["side"].value_counts()
-    split = ", ".join(f"{words.count(sides[name])} {name}" for name in sides.index)
+    sides = table["side"].map(words.text).value_counts()
+    split = ", ".join(f"{words.count(number)} {name}" for name, number in sides.items())
     return Sheet(
         "In figures",
         f"{split}. A profit factor above 1 means that the won brought more than the lost took.",
@@ -113,8 +113,8 @@ def _extremes(table: pd.DataFrame) -> Sheet:
     shown = ranked if few else pd.concat([ranked.head(ENDS), ranked.tail(ENDS)])
     rows = [
         [
-            str(row.symbol),
-            str(row.side),
+            words.text(row.symbol),
+            words.text(row.side),
             words.date(row.entered),
             words.date(row.left) if isinstance(row.left, str) else "open",
             words.count(row.sessions),

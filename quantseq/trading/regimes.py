@@ -67,7 +67,7 @@ def regimes(benchmark: "pd.Series[float]") -> list[Regime]:
             "middle third": (volatility > low) & (volatility <= high),
             "highest third": volatility > high,
         },
-        f"Against its {TREND}-session mean": {"above": trend > 0, "below": trend <= 0},
+        f"Against {TREND}-session mean": {"above": trend > 0, "below": trend <= 0},
         "Below its high": {
             f"by less than {-100 * DEEP:.0f} %": depth > DEEP,
             f"by {-100 * DEEP:.0f} % or more": depth <= DEEP,

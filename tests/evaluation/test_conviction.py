@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from quantseq.evaluation.conviction import profit_by_confidence
+from quantseq.evaluation.significance import by_date
 
 RNG = np.random.default_rng(0)
 DATES = np.repeat(np.datetime64("2010-01-04") + np.arange(500), 4)
@@ -10,12 +11,12 @@ NOISE = RNG.normal(0, 0.01, len(DATES))
 
 
 def test_each_group_holds_its_share_of_the_forecasts_in_order_of_confidence():
-    found = profit_by_confidence(PROB, np.where(PROB > 0.5, 0.01, -0.01), DATES)
-    assert len(found) == 10
-    up = (PROB > 0.5)[np.argsort(np.abs(PROB - 0.5), kind="stable")]
-    for group, part in zip(found, np.array_split(up, 10), strict=True):
-        earned = np.where(part, np.expm1(0.01), -np.expm1(-0.01))
-        assert earned.min() - 1e-12 <= group.value <= earned.max() + 1e-12
+    sure = np.abs(PROB - 0.5)
+    found = profit_by_confidence(PROB, np.log1p(np.sign(PROB - 0.5) * sure), DATES)
+    order = np.argsort(sure, kind="stable")
+    for group, part in zip(found, np.array_split(order, 10), strict=True):
+        rows = np.sort(part)
+        assert group.value == pytest.approx(by_date(sure[rows], DATES[rows]).mean(), rel=1e-12)
 
 
 def test_confidence_that_knows_is_seen_to_earn():

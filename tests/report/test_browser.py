@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def test_a_brush_zooms_every_chart_and_a_button_shows_all_again(
 ) -> None:
     tab = open_page()
     before = tab.locator("#drawdown .wide .still").bounding_box()
-    over(tab, "equity", 0.2)
+    over(tab, "equity", 0.3)
     tab.mouse.down()
     over(tab, "equity", 0.5)
     assert tab.locator("#equity .wide .cursor rect").bounding_box()["width"] > 100
@@ -177,9 +178,12 @@ def test_a_brush_zooms_every_chart_and_a_button_shows_all_again(
     for key in ("equity", "drawdown", "positions", "rolling-sharpe"):
         assert tab.locator(f"#{key} .wide .still").is_hidden()
         assert tab.locator(f"#{key} .wide .now path").count() > 2
+    frame = tab.locator("#equity .wide svg").bounding_box()
+    for mark in tab.locator("#equity .wide .now path[stroke-dasharray='1 3']").all():
+        assert frame["x"] < mark.bounding_box()["x"] < frame["x"] + frame["width"]
     over(tab, "drawdown", 0.0)
     first = date.fromisoformat(readout(tab, "equity")[0])
-    assert abs(first - date(2009, 3, 2)) < timedelta(days=10)
+    assert abs(first - date(2009, 9, 1)) < timedelta(days=10)
     over(tab, "drawdown", 1.0)
     last = date.fromisoformat(readout(tab, "equity")[0])
     assert abs(last - date(2010, 8, 31)) < timedelta(days=10)
@@ -344,6 +348,30 @@ def test_the_page_works_where_storage_is_closed(browser: Any, address: str) -> N
     tab.get_by_text("dark", exact=True).click()
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
     assert errors == []
+    tab.context.close()
+
+
+def test_hostile_text_appears_as_text_and_never_runs(
+    browser: Any, run: Run, tmp_path: Path
+) -> None:
+    evil = "</script><script>window.taken = 1</script><img src=x onerror='window.taken = 2'>"
+    hostile = replace(
+        run,
+        manifest={**run.manifest, "title": evil, "config": {"policy": {"name": evil}}},
+        weights=run.weights.replace({"symbol": {"IBM": evil}}),
+    )
+    path = tmp_path / "hostile.html"
+    path.write_text(render(hostile), encoding="utf-8")
+    tab = browser.new_context().new_page()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(path.as_uri())
+    over(tab, "equity", 0.5)
+    assert tab.locator("h1").inner_text() == evil
+    assert any(part.startswith(evil) for part in readout(tab, "positions"))
+    assert tab.get_by_role("cell", name=evil).count() >= 1
+    assert tab.evaluate("window.taken") is None
+    assert asked == [path.as_uri()]
     tab.context.close()
 
 

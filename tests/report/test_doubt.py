@@ -58,12 +58,13 @@ def test_trials_and_ledger_are_shown(with_result: Callable[..., Run]) -> None:
 
 def test_spa_and_the_track_record_needed_are_shown(with_result: Callable[..., Run]) -> None:
     facts = _facts(with_result(verdict={"spa_p": 0.0312, "min_track_record": 900.2}))
-    assert facts["Chance that no rule tried beats buy-and-hold (SPA p)"].startswith("0.031, ")
+    assert facts["Test that nothing tried beats buy-and-hold (SPA)"].startswith("p 0.031, ")
     needed = facts["Sessions needed for a PSR of 95 %"]
     assert needed == "901 at this Sharpe ratio; this run has 1,258"
     never = _facts(with_result(verdict={"min_track_record": None}))
-    assert never["Sessions needed for a PSR of 95 %"] == words.DASH
-    assert "not stored" in never["Chance that no rule tried beats buy-and-hold (SPA p)"]
+    assert never["Sessions needed for a PSR of 95 %"].startswith("no number would do")
+    assert "not stored" in never["Test that nothing tried beats buy-and-hold (SPA)"]
+    assert "not stored" in _facts(with_result(verdict={}))["Sessions needed for a PSR of 95 %"]
 
 
 def test_the_deflated_sharpe_is_marked_at_the_ledgers_trials(

@@ -69,4 +69,7 @@ def test_names_cannot_end_the_script() -> None:
 def test_dates_are_days_since_1970() -> None:
     made = Live(["a"], [Line(DATES, np.zeros(4))], marks=DATES[[1]])
     assert unpacked(made.days) == [14613.0, 14614.0, 14615.0, 14616.0]
+    week = np.array(["2010-01-04", "2010-01-05", "2010-01-06", "2010-01-07", "2010-01-08"])
+    dates = np.concatenate([week, ["2010-01-11"]]).astype("datetime64[D]")
+    assert Live(["a"], [Line(dates, np.zeros(6))]).days.endswith("*")
     assert json.loads(made.data)["marks"] == [14614]

@@ -209,7 +209,14 @@ def test_foreign_text_is_shown_never_run(run: Run) -> None:
     result = {
         **run.result,
         "verdict": {"sentence": EVIL, "ledger": EVIL},
-        "metrics": {"strategy": {EVIL: 1.0}},
+        "metrics": {"strategy": {EVIL: 1.0, "sharpe": 0.5}},
+        "audit": {
+            "passed": False,
+            "checks": [{"name": EVIL, "passed": False, "reading": EVIL}],
+            "placebos": [{"name": EVIL, "low": -1.0, "sharpe": 0.0, "high": 1.0, "n": 3}],
+        },
+        "trades": {name: [EVIL] for name in ("symbol", "side", "entered", "left")}
+        | {name: [1.0] for name in ("sessions", "invested", "profit", "cost")},
         "forecast": {"models": {EVIL: {"log_score": 1.0, "coverage_90": 0.9}}, "tests": tests},
         "folds": [{"fold": EVIL, "test_start": "2009-01-02"}],
         "notes": [EVIL],
@@ -224,7 +231,7 @@ def test_foreign_text_is_shown_never_run(run: Run) -> None:
     )
     page = render(hostile)
     assert EVIL not in page
-    assert page.count("&lt;script&gt;") >= 20
+    assert page.count("&lt;script&gt;") >= 30
     _Outline(page)
 
 
@@ -248,6 +255,8 @@ def test_what_is_undefined_is_a_dash_and_never_zero_or_nan(
         gate=None,
         folds=[{"fold": 0, "test_start": None, "survived": None}],
         forecast={"models": {"seq2seq": dict.fromkeys(("log_score", "crps", "n"))}},
+        audit={"passed": None, "rank": float("nan"), "checks": [{"name": None}]},
+        trades={name: [None] for name in run.result["trades"]},
     )
     text = _shown(render(empty))
     assert not re.search(r"\b(nan|NaN|None|NaT|inf|null)\b", text)
