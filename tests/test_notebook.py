@@ -6,9 +6,9 @@ EVIL = "<script>alert('x')</script>"
 
 
 def test_everything_is_escaped() -> None:
-    text = card(EVIL, EVIL, [EVIL], [[EVIL]], EVIL)
+    text = card(EVIL, EVIL, [EVIL, EVIL], [[EVIL, EVIL]], EVIL)
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") == 5
+    assert text.count("&lt;script&gt;") == 7
 
 
 def test_long_tables_are_cut_and_say_so() -> None:
