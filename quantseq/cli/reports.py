@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from quantseq.cli.options import REPORTS, Json, Quiet, ReportsDir, save_json
+from quantseq.cli.options import REPORTS, Figures, Json, Quiet, ReportsDir, save_json
 from quantseq.errors import ConfigError, VerificationError
 
 MOST_LINES = 20
@@ -16,7 +16,10 @@ Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser
 
 def report(
     run: Annotated[
-        Path | None, typer.Argument(help="Run folder that a backtest wrote [the newest].")
+        Path | None,
+        typer.Argument(
+            help="Folder that backtest, evaluate or train --task copy wrote [the newest]."
+        ),
     ] = None,
     index: Annotated[
         bool, typer.Option("--index", help="Write index.html, a page of all runs, instead.")
@@ -24,23 +27,28 @@ def report(
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Also print the page into report.pdf, through Chromium.")
     ] = False,
+    figures: Figures = None,
     open_: Open = False,
     reports_dir: ReportsDir = REPORTS,
     quiet: Quiet = False,
 ) -> None:
-    """Render a run's report again from its folder, or the index of all runs."""
+    """Render the page of a folder again, of a run, an evaluation or a toy task, or the index of all runs."""
     from quantseq.pipeline.printing import print_pdf
+    from quantseq.report.figures import export_figures
     from quantseq.report.index import newest, write_index
-    from quantseq.report.render import write_report
+    from quantseq.report.pages import page_of, rewrite
 
     if index:
-        if run is not None or pdf:
+        if run is not None or pdf or figures is not None:
             raise ConfigError(
-                "--index is about all runs of --reports-dir. Leave the run and --pdf out."
+                "--index is about all runs of --reports-dir. Leave the run, --pdf and --figures out."
             )
         paths = [write_index(reports_dir)]
     else:
-        paths = [write_report(run or newest(reports_dir))]
+        folder = run or newest(reports_dir)
+        paths = [rewrite(folder)]
+        if figures is not None:
+            export_figures(page_of(folder), figures)
         if pdf:
             paths.append(print_pdf(paths[0]))
     if not quiet:

@@ -17,7 +17,7 @@ from quantseq.evaluation.significance import diebold_mariano
 from quantseq.forecast.scores import Scores
 from quantseq.report.comparison import Comparison
 from quantseq.report.embedded import SCORES, model_of
-from quantseq.report.proof import flat
+from quantseq.report.proof import settings
 from quantseq.report.run import Run
 from quantseq.trading.luck import verdict
 from quantseq.trading.performance import align, summarise
@@ -173,7 +173,7 @@ def _tests(rows: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
 def _settings(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
     """Settings that are not the same in all runs: by name, then by run."""
     told = {
-        name: dict(flat(run.manifest.get("config") or {}))
+        name: dict(settings(run.manifest.get("config") or {}))
         | {f"version of {k}": str(v) for k, v in (run.manifest.get("versions") or {}).items()}
         | {"model": model_of(run.result), "symbols": ", ".join(run.symbols)}
         for name, run in runs.items()

@@ -158,8 +158,9 @@ def _luck(run: Run, loose: float) -> Iterator[Figure]:
         need = min_track_record(net)
         value = stored["min_track_record"]
         yield Figure("verdict.min_track_record", value, need, max(1 / (need or 1), 10 * tolerance))
-    columns = [run.daily(name) for name in stored.get("spa_over") or []]
-    if columns and all(one is not None for one in columns):
+    over = list(stored.get("spa_over") or [])
+    columns = [one for name in over if (one := run.daily(name)) is not None]
+    if over and len(columns) == len(over):
         p = spa(np.column_stack(columns), held.to_numpy(), seed=_seed(run))
         yield Figure("verdict.spa_p", stored["spa_p"], p, tolerance if loose == 1 else SPA_ROOM)
     yield from _sentence(str(stored.get("sentence")), again)

@@ -33,6 +33,7 @@ from quantseq.files import (
     write_json,
     write_text,
 )
+from quantseq.notebook import card
 
 SCHEMA = 1
 """Version of the folder's layout; a folder with a higher one needs a newer quantseq."""
@@ -200,6 +201,21 @@ class Run:
             sign(temporary)
         return Path(folder)
 
+    def card(self, note: str = "") -> str:
+        """Verdict and figures as a notebook shows them; `note` stands below."""
+        metrics = self.result.get("metrics") or {}
+        columns = {name: metrics.get(name) or {} for name in ("strategy", "buy_and_hold")}
+        rows = [
+            [key, *(_shown(column.get(key)) for column in columns.values())]
+            for key in columns["strategy"]
+        ]
+        sentence = str((self.result.get("verdict") or {}).get("sentence") or "")
+        return card(str(self.manifest["title"]), sentence, ["", *columns], rows, note)
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks."""
+        return self.card(f"run {self.manifest['run_id']}")
+
     @property
     def symbols(self) -> list[str]:
         """The universe, in the order of the manifest."""
@@ -236,6 +252,10 @@ def sign(folder: Path) -> None:
     """Write the checksums of a run folder anew, after one of its files was rewritten."""
     lines = (f"{sha256_file(folder / name)}  {name}\n" for name in FILES)
     write_text(folder / SUMS, "".join(lines))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, (int, float)) and np.isfinite(value) else "—"
 
 
 def _check_mapping(

@@ -13,12 +13,14 @@ from markupsafe import Markup
 from scipy import stats
 
 from quantseq.market.bars import Bars, Panel
+from quantseq.report.page import Row, Section
 from quantseq.report.run import Run
 from quantseq.trading.attribution import attribute
 from quantseq.trading.backtest import Costs, backtest, break_even_bps, buy_and_hold
-from quantseq.trading.luck import metric_intervals, verdict
+from quantseq.trading.luck import deflated_sharpe, metric_intervals, verdict
 from quantseq.trading.performance import summarise
 from quantseq.trading.rivals import run_rivals
+from quantseq.trading.trips import round_trips
 
 SAMPLE = Path(__file__).parents[2] / "quantseq" / "market" / "sample"
 SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
@@ -26,6 +28,35 @@ START, END = "2008-03-03", "2013-03-01"
 LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 HORIZON = 5
 NU = 5
+
+
+AUDIT = {
+    "passed": True,
+    "checks": [
+        {"name": "prefix invariance", "passed": True, "reading": "5 cut-points: every bit equal."},
+        {
+            "name": "future corruption",
+            "passed": True,
+            "reading": "9 rewritten futures moved nothing.",
+        },
+    ],
+    "lag_curve": [
+        {"delay": delay, "sharpe": sharpe}
+        for delay, sharpe in ((0, 0.91), (1, 0.84), (2, 0.8), (5, 0.62))
+    ],
+    "placebos": [
+        {"name": "random entry", "sharpe": 0.31, "n": 20, "low": -0.2, "high": 0.81},
+        {"name": "permuted returns", "sharpe": 0.05, "n": 20, "low": -0.6, "high": 0.63},
+    ],
+    "rank": 0.93,
+}
+
+
+def _trades(held: Any) -> dict[str, list[Any]]:
+    table = round_trips(held)
+    columns = {name: table[name].dt.strftime("%Y-%m-%d") for name in ("entered", "left")}
+    table = table.assign(**columns).astype(object)
+    return {name: [None if pd.isna(v) else v for v in table[name]] for name in table}
 
 
 def sample_panel() -> Panel:
@@ -42,6 +73,7 @@ def _forecasts(log_returns: pd.DataFrame, sigma: pd.DataFrame) -> pd.DataFrame:
     for symbol in log_returns:
         for step in range(1, HORIZON + 1):
             scale = sigma[symbol].to_numpy()
+            drift = 0.05 * np.sign(log_returns[symbol].rolling(20).mean().fillna(0.0).to_numpy())
             realised = log_returns[symbol].shift(-step).to_numpy()
             standard = realised / scale * np.sqrt(NU / (NU - 2))
             columns = {
@@ -60,8 +92,8 @@ def _forecasts(log_returns: pd.DataFrame, sigma: pd.DataFrame) -> pd.DataFrame:
                         "step": step,
                         "fold": 0,
                         "sigma": scale,
-                        "mean": 0.0,
-                        "prob_up": 0.5,
+                        "mean": drift * scale,
+                        "prob_up": stats.t.cdf(drift * np.abs(scale / 0.02), NU),
                         **columns,
                         "realised": realised,
                         "pit": stats.t.cdf(standard, NU),
@@ -102,6 +134,7 @@ def _scores(forecasts: pd.DataFrame) -> dict[str, Any]:
             "score": score,
             "step": step,
             "t": t / step,
+            "mean_difference": t / step / (1000 if score == "log_score" else 1e6),
             "p": min(1.0, p * 4**step),
             "n_days": 1259 - step,
         }
@@ -176,6 +209,13 @@ def build_run() -> Run:
             "interval": list(judged.interval),
             "dsr": judged.dsr,
             "n_trials": judged.n_trials,
+            "spa_p": 0.412,
+            "min_track_record": 1834.2,
+            "trial_sd": 0.0123,
+            "dsr_curve": [
+                {"n": n, "dsr": deflated_sharpe(net, n_trials=n)}
+                for n in (1, 2, 5, 10, 50, 200, 1000)
+            ],
         },
         "metrics": {
             "strategy": summarise(net, benchmark=other),
@@ -197,6 +237,8 @@ def build_run() -> Run:
             }
             for name, one in run_rivals(panel, decided, costs=costs, draws=3).items()
         },
+        "trades": _trades(held),
+        "audit": AUDIT,
         "attribution": attribute(held).reset_index().to_dict("records"),
         "notes": ["The universe was chosen in 2013 by surviving: both sides profit from that."],
     }
@@ -254,6 +296,20 @@ def with_result(run: Run) -> Callable[..., Run]:
         return replace(run, result={**run.result, **entries})
 
     return change
+
+
+@pytest.fixture(scope="session")
+def find() -> Callable[[Section, str], Any]:
+    """The chart of a key, or the sheet of a title, wherever it stands in a section."""
+
+    def search(section: Section, name: str) -> Any:
+        for block in section.blocks:
+            for part in block.blocks if isinstance(block, Row) else [block]:
+                if name in (getattr(part, "key", None), getattr(part, "title", None)):
+                    return part
+        raise AssertionError(f"{name} is not in {section.id}")
+
+    return search
 
 
 @pytest.fixture

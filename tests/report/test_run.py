@@ -173,3 +173,12 @@ def test_the_year_is_as_configured(run: Run) -> None:
     assert run.periods == 252
     config = {"costs": {"periods": 365}}
     assert replace(run, manifest={**run.manifest, "config": config}).periods == 365
+
+
+def test_a_notebook_shows_verdict_and_figures_escaped(run: Run) -> None:
+    loud = replace(run, manifest={**run.manifest, "title": "<script>alert(1)</script>"})
+    text = loud._repr_html_()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert f"{run.result['metrics']['strategy']['sharpe']:,.4g}" in text
+    assert "nan" not in replace(run, result={})._repr_html_()
