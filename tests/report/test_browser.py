@@ -159,6 +159,16 @@ def test_the_crosshair_stands_at_one_date_in_all_charts_and_reads_their_values(
     assert tab.locator(".cursor path").count() == 0
 
 
+def test_a_tap_leaves_the_values_standing(open_page: Callable[..., Any]) -> None:
+    tab = open_page(360, has_touch=True)
+    pad = tab.locator("#equity .narrow")
+    pad.scroll_into_view_if_needed()
+    place = pad.bounding_box()
+    tab.touchscreen.tap(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    assert len(readout(tab, "equity")) == 5
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_a_figure_without_value_reads_as_a_dash(open_page: Callable[..., Any]) -> None:
     tab = open_page()
     over(tab, "rolling-sharpe", 0.02)
