@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 from markupsafe import Markup
 
-from quantseq.market.bars import Floats
 from quantseq.report.axes import day_numbers
 from quantseq.report.curves import Line
 
@@ -46,7 +45,8 @@ class Live:
     top : float, optional
         Upper end of the axis.
     fine : bool
-        Whether values keep a digit more than is shown, because zooming in shows small moves.
+        Whether values keep a digit more than is shown, because zooming in shows small moves; dashed
+        lines never do.
     panels : bool
         Whether each line has axes of its own, as steps.
     """
@@ -82,7 +82,7 @@ class Live:
                     "role": line.role,
                     "dash": line.dashed,
                     "fill": line.filled,
-                    "scale": (scale := self._scale(line.values)),
+                    "scale": (scale := self._scale(line)),
                     "values": packed(scale * line.values),
                 }
                 for name, line in zip(self.names, self.lines, strict=True)
@@ -91,10 +91,11 @@ class Live:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return Markup(text.replace("<", "\\u003c"))  # noqa: S704  (JSON without any tag)
 
-    def _scale(self, values: Floats) -> int:
+    def _scale(self, line: Line) -> int:
         """Whole numbers per unit: as many digits as are shown, or one more, within 28 bits."""
-        most = float(np.nanmax(np.abs(values), initial=0.0))
-        scale = 10 ** (self.digits + 2 * (self.unit == "percent") + self.fine)
+        most = float(np.nanmax(np.abs(line.values), initial=0.0))
+        fine = self.fine and not line.dashed
+        scale = 10 ** (self.digits + 2 * (self.unit == "percent") + fine)
         while scale > 1 and most * scale > 2**28:
             scale //= 10
         return int(scale)

@@ -94,7 +94,7 @@ def definitions(run: Run) -> Section:
         "definitions",
         "Definitions",
         f"r are simple returns per session, A = {run.periods} sessions per year, W the wealth (1 before the first "
-        "session), b the benchmark's returns, f the risk-free rate per session. "
+        "session), b the benchmark's returns, f the risk-free rate per session, which is 0 on this page. "
         f"{words.DASH} stands for undefined or unknown, never for 0.",
         [
             Sheet("Figures", "Nothing is trimmed.", Table(headers, rows, align="twtntw")),
@@ -155,6 +155,7 @@ def manifest_of(source: Mapping[str, Any]) -> Section:
         ("Created", words.text(source.get("created"))),
         ("Command", words.text(source.get("command"))),
         ("Git commit", words.text(source.get("git_commit"))),
+        ("Ledger at this run", words.text((run.result.get("verdict") or {}).get("ledger_head"))),
         ("Seeds", _pairs(source.get("seeds"))),
         ("Versions", _pairs(source.get("versions"))),
     ]

@@ -1,6 +1,8 @@
 """A realistic run: four real stocks, a volatility rule, EWMA forecasts, the real engine."""
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +16,7 @@ from scipy import stats
 
 from quantseq.market.bars import Bars, Panel
 from quantseq.report.page import Row, Section
+from quantseq.report.render import render
 from quantseq.report.run import Run
 from quantseq.trading.attribution import attribute
 from quantseq.trading.backtest import Costs, backtest, break_even_bps, buy_and_hold
@@ -28,6 +31,8 @@ START, END = "2008-03-03", "2013-03-01"
 LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 HORIZON = 5
 NU = 5
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARTEFACTS = os.environ.get("QUANTSEQ_ARTEFACTS")
 
 
 AUDIT = {
@@ -209,6 +214,7 @@ def build_run() -> Run:
             "interval": list(judged.interval),
             "dsr": judged.dsr,
             "n_trials": judged.n_trials,
+            "ledger_head": "5ca1ab1e" * 8,
             "spa_p": 0.412,
             "min_track_record": 1834.2,
             "trial_sd": 0.0123,
@@ -316,3 +322,65 @@ def find() -> Callable[[Section, str], Any]:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts without their pictures, for what does not depend on them."""
     monkeypatch.setattr("quantseq.report.page.svg", lambda *_, **__: Markup("<svg></svg>"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, one per module, skipped with the reason where it is missing."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync.sync_playwright() as play:
+        launched = play.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def address(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of the test's run as a file."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render(run), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """A tab with the page, which must not complain or ask for anything until it is closed."""
+    said: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def make(width: int = 1440, height: int = 1000, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(10_000)
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(address)
+        return tab
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert set(asked) <= {address}
+
+
+@pytest.fixture(scope="session")
+def keep() -> Callable[[str], Path | None]:
+    """Where an artefact goes: into ``$QUANTSEQ_ARTEFACTS``, or nowhere if that is not set."""
+
+    def place(name: str) -> Path | None:
+        if not ARTEFACTS:
+            return None
+        folder = Path(ARTEFACTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    return place

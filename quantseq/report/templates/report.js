@@ -125,14 +125,15 @@ function control(c, svg, title) {
   pad.role = "group";
   pad.ariaLabel = title + ": arrow keys read values, plus and minus zoom, 0 shows all";
   pad.onpointermove = (e) => point(day(e), brush);
-  pad.onpointerdown = (e) => { brush = e.button ? null : day(e); };
+  pad.onpointerdown = (e) => { point(day(e)); brush = e.button ? null : at; };
   pad.onpointerup = (e) => {
     const ends = sorted(brush, day(e)), [a, b] = span(c);
     if (brush !== null && ends[1] - ends[0] > (b - a) / 50) zoom(ends);
     brush = null;
     point(at);
   };
-  pad.onpointerleave = pad.onpointercancel = away;
+  pad.onpointercancel = away;
+  pad.onpointerleave = (e) => { if (e.pointerType === "mouse") away(); };
   pad.ondblclick = () => zoom(null);
   pad.onkeydown = (e) => {
     const [a, b] = span(c), k = e.key, mid = at ?? (a + b) / 2, i = near(c, at ?? b);
