@@ -145,17 +145,25 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> Block:
 
 def manifest(run: Run) -> Section:
     """Everything needed to run it again and get the same."""
-    return manifest_of(run.manifest)
+    head = words.text((run.result.get("verdict") or {}).get("ledger_head"))
+    return manifest_of(run.manifest, [("Ledger at this run", head)])
 
 
-def manifest_of(source: Mapping[str, Any]) -> Section:
-    """The same from the content of any ``manifest.json``; only ``run_id`` must be there."""
+def manifest_of(source: Mapping[str, Any], more: Sequence[tuple[str, str]] = ()) -> Section:
+    """The same from the content of any ``manifest.json``; only ``run_id`` must be there.
+
+    Parameters
+    ----------
+    source : Mapping
+    more : sequence of (str, str)
+        Facts that stand elsewhere.
+    """
     facts = [
         ("Run", str(source["run_id"])),
         ("Created", words.text(source.get("created"))),
         ("Command", words.text(source.get("command"))),
         ("Git commit", words.text(source.get("git_commit"))),
-        ("Ledger at this run", words.text((run.result.get("verdict") or {}).get("ledger_head"))),
+        *more,
         ("Seeds", _pairs(source.get("seeds"))),
         ("Versions", _pairs(source.get("versions"))),
     ]
