@@ -62,9 +62,10 @@ def figures(run: Run, scored: Scored) -> list[Figure]:
         Where the scores of its forecasts are.
     """
     loose = 1.0 if scored.precise else 2e-4 / PRECISE
-    found = [*_money(run, loose), *_luck(run, loose)]
-    found += _rivals(run, PRECISE if scored.precise else 2e-3)
-    found += [*_forecast(run, scored), *_attribution(run, loose), *_costs(run)]
+    with np.errstate(over="ignore", invalid="ignore"):  # of damaged numbers, which then differ
+        found = [*_money(run, loose), *_luck(run, loose)]
+        found += _rivals(run, PRECISE if scored.precise else 2e-3)
+        found += [*_forecast(run, scored), *_attribution(run, loose), *_costs(run)]
     return found
 
 
@@ -125,10 +126,6 @@ def _seed(run: Run) -> int:
     return seed if isinstance(seed, int) else 0
 
 
-SPA_ROOM = 0.02
-"""For the p of a page alone, whose policies are embedded coarsely."""
-
-
 def _luck(run: Run, loose: float) -> Iterator[Figure]:
     stored = run.result.get("verdict") or {}
     net, held = run.daily("strategy_net"), run.daily("buy_and_hold")
@@ -148,9 +145,9 @@ def _luck(run: Run, loose: float) -> Iterator[Figure]:
     if isinstance(trials, int) and "trial_sd" in stored:
         dsr = _deflated(net, trials, spread)
         yield Figure("verdict.dsr", stored.get("dsr"), dsr, tolerance)
-        for point in stored.get("dsr_curve") or []:
+        for place, point in enumerate(stored.get("dsr_curve") or []):
             value = _deflated(net, point["n"], spread)
-            yield Figure(f"verdict.dsr_curve.{point['n']}", point["dsr"], value, tolerance)
+            yield Figure(f"verdict.dsr_curve.{place}.dsr", point["dsr"], value, tolerance)
         allowed = low > 0 and dsr > LEVEL
         if stored.get("edge") or not allowed:  # an audit may refuse what these two allow
             yield Figure("verdict.edge", stored.get("edge"), allowed)
@@ -160,9 +157,9 @@ def _luck(run: Run, loose: float) -> Iterator[Figure]:
         yield Figure("verdict.min_track_record", value, need, max(1 / (need or 1), 10 * tolerance))
     over = list(stored.get("spa_over") or [])
     columns = [one for name in over if (one := run.daily(name)) is not None]
-    if over and len(columns) == len(over):
+    if over and len(columns) == len(over) and loose == 1:  # a page has the policies coarsely
         p = spa(np.column_stack(columns), held.to_numpy(), seed=_seed(run))
-        yield Figure("verdict.spa_p", stored["spa_p"], p, tolerance if loose == 1 else SPA_ROOM)
+        yield Figure("verdict.spa_p", stored["spa_p"], p, tolerance)
     yield from _sentence(str(stored.get("sentence")), again)
 
 

@@ -269,14 +269,18 @@ def _policy_columns(equity: pd.DataFrame) -> list[Column]:
     columns = []
     for name in names:
         values = equity[name].to_numpy(dtype=np.float64)
-        per = _coarse(float(np.nanstd(values)) if len(values) else 0.0, 5)
-        columns.append(Column(f"equity {name}", np.maximum(with_carry(values, per), -1.0), per))
+        with np.errstate(over="ignore", invalid="ignore"):  # of damaged numbers
+            per = _coarse(float(np.nanstd(values)) if len(values) else 0.0, 5)
+            rounded_values = np.maximum(with_carry(values, per), -1.0)
+        columns.append(Column(f"equity {name}", rounded_values, per))
     return columns
 
 
 def _coarse(spread: float, bits: int) -> int:
     """A grid of about 2 to the power of `bits` steps in a deviation."""
-    return 2 ** int(np.clip(np.ceil(bits - np.log2(spread)), 0, 30)) if spread > 0 else _FINE
+    return (
+        2 ** int(np.clip(np.ceil(bits - np.log2(spread)), 0, 30)) if 0 < spread < np.inf else _FINE
+    )
 
 
 def _score_columns(scores: pd.DataFrame, *, first: bool) -> list[Column]:

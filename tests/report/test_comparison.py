@@ -44,7 +44,8 @@ def test_the_page_says_what_was_compared(run: Run) -> None:
     assert texts[f"{tests} / a against b / step 1"] == "−2.5*"
     assert texts["settings / Settings that differ / seed / b"] == "1"
     assert texts["growth / text"] == "Every session of every run is in."
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
 
 
 @pytest.mark.usefixtures("undrawn")

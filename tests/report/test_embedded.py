@@ -92,7 +92,7 @@ def test_every_text_follows_from_the_data_but_those_about_single_forecasts(
     assert printed(page) == expected(data)
     assert data.recorded
     for name in data.recorded:
-        assert name.startswith("forecast / "), name
+        assert name.startswith(("forecast / ", "regimes / ")), name
         assert not name.startswith("forecast / Where outcomes fell in the forecast / 0."), name
 
 

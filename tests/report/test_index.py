@@ -62,7 +62,8 @@ def test_foreign_text_is_shown_never_run(reports: Path) -> None:
     page = render_index(listed(reports))
     assert EVIL not in page
     assert "&lt;script&gt;" in page
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
 
 
 def test_a_sparkline_shows_both_and_fits_its_box(run: Run) -> None:
