@@ -15,10 +15,7 @@ import pandas as pd
 from quantseq.market.bars import Dates, Floats
 from quantseq.trading.costs import TRADING, Costs, Liquidity, order_costs
 from quantseq.trading.limits import afford, cap_by_volume, sale_waits, whole
-from quantseq.trading.orders import Flags, Orders
-
-DUST = 1e-12
-"""Orders below this share of equity are rounding, not trades."""
+from quantseq.trading.orders import DUST, Flags, Orders
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from quantseq.market.bars import Floats
 from quantseq.trading.costs import Costs, Liquidity, order_costs
-from quantseq.trading.orders import Flags, Orders
+from quantseq.trading.orders import DUST, Flags, Orders
 
 ALMOST = 1e-9
 """A position within this share of a whole one is whole: rounding must not sell a share."""
@@ -92,7 +92,9 @@ def sale_waits(orders: Orders, k: int, held: Floats, base: float, rest: Floats) 
     if orders.waiting is None:
         return False
     with np.errstate(invalid="ignore"):  # NaN where no order waits
-        return bool((held * orders.fill_at[k] > orders.waiting[k] * base).any())
+        over = held * orders.fill_at[k] - orders.waiting[k] * base
+    # What rounding left of a position is no sale, and a lapsed one is being closed right now.
+    return bool(((over > DUST * base) & ~orders.lapsed[k]).any())
 
 
 def _share(notional: Floats, available: float, costs: Costs, here: Liquidity | None) -> float:

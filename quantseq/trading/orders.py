@@ -16,6 +16,9 @@ from quantseq.errors import NoDataError
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.trading.costs import LIQUIDITY, Costs, Liquidity
 
+DUST = 1e-12
+"""Orders below this share of equity are rounding, not trades."""
+
 LAPSE = 20
 """Sessions in a row without a bar after which a position is liquidated."""
 
