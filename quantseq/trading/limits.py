@@ -85,16 +85,20 @@ def afford(
     return float(_fee(np.abs(order * price), costs, here).sum()), missing
 
 
-def sale_waits(orders: Orders, k: int, held: Floats, base: float, rest: Floats) -> bool:
-    """Whether a sale that would bring cash still waits at session `k`, for a bar or for volume."""
+def sale_waits(
+    orders: Orders, k: int, held: Floats, base: float, rest: Floats, closed: Flags
+) -> bool:
+    """Whether a sale that would bring cash still waits at session `k`, for a bar or for volume.
+
+    Orders of symbols that were `closed` for want of bars wait no more.
+    """
     if (rest < 0).any():
         return True
     if orders.waiting is None:
         return False
     with np.errstate(invalid="ignore"):  # NaN where no order waits
         over = held * orders.fill_at[k] - orders.waiting[k] * base
-    # What rounding left of a position is no sale, and a lapsed one is being closed right now.
-    return bool(((over > DUST * base) & ~orders.lapsed[k]).any())
+    return bool(((over > DUST * base) & ~closed).any())  # rounding is no sale
 
 
 def _share(notional: Floats, available: float, costs: Costs, here: Liquidity | None) -> float:

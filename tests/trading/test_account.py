@@ -183,8 +183,8 @@ def compare(panel, weights, costs, fill, mask):
             continue
         equity, spent, counts = slow(panel, weights, costs, fill, trade)
         assert {name: getattr(result, name) for name in counts} == counts
-        np.testing.assert_allclose(result.equity, equity, rtol=1e-10)
-        np.testing.assert_allclose(result.costs, spent, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(result.equity, equity, rtol=1e-9)  # roots are found
+        np.testing.assert_allclose(result.costs, spent, rtol=1e-6, atol=1e-10)
 
 
 def random_mask(weights, seed, share=0.7):
@@ -195,6 +195,7 @@ def random_mask(weights, seed, share=0.7):
 @quick
 @cases
 @example(seed=579, long_only=True, fill="open", missing=0.0, bps=300.0, rate=0.0)
+@example(seed=252, long_only=False, fill="open", missing=0.0, bps=300.0, rate=0.0)
 def test_the_loop_equals_the_slow_reference(
     make_panel, random_weights, seed, long_only, fill, missing, bps, rate
 ):
