@@ -9,6 +9,7 @@ import typer
 from quantseq.cli.options import (
     DATA,
     REPORTS,
+    AllowBadData,
     DataDir,
     End,
     Jobs,
@@ -95,6 +96,7 @@ def evaluate(
     seed: Annotated[
         int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
     ] = None,
+    allow_bad_data: AllowBadData = False,
     jobs: Jobs = 2,
     data_dir: DataDir = DATA,
     reports_dir: ReportsDir = REPORTS,
@@ -153,6 +155,7 @@ def evaluate(
         out=out,
         figures=figures,
         jobs=jobs,
+        allow_bad_data=allow_bad_data,
         command=command(),
         progress=progress_of(quiet),
     )

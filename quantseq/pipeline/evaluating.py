@@ -25,6 +25,7 @@ from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.notebook import card
 from quantseq.pipeline.data import describe_data
+from quantseq.pipeline.health import usable
 from quantseq.pipeline.manifest import new_manifest
 from quantseq.pipeline.results import OURS, REFERENCE
 from quantseq.pipeline.training import pass_gate
@@ -129,6 +130,7 @@ def evaluate(
     out: Path | None = None,
     figures: Path | None = None,
     jobs: int = 1,
+    allow_bad_data: bool = False,
     command: str = "",
     progress: Progress = SILENT,
 ) -> EvaluationOutcome:
@@ -155,6 +157,8 @@ def evaluate(
         Folder of the figures as SVG and PNG; by default that of the result.
     jobs : int
         Processes; the numbers are the same for every choice.
+    allow_bad_data : bool
+        Keep symbols with errors in their prices; they are left out and named otherwise.
     command : str
         For the record.
     progress : Progress
@@ -173,11 +177,10 @@ def evaluate(
     if null is not None and null not in KINDS:
         raise ConfigError(f"A null run must be one of {', '.join(KINDS)}. Got {null!r}.")
     ensure_writable(where.reports if out is None else out)
-    if figures is not None:
-        ensure_writable(figures)
+    ensure_writable(figures or out or where.reports)
     forecaster = chosen.forecaster
-    if split is not None and split.test_until is not None:
-        panel = panel.until(split.test_until)
+    last = None if split is None else split.test_until
+    panel, left_out = usable(panel, until=last, allow_bad_data=allow_bad_data)
     folds = _folds(panel, chosen, split)
     gate = pass_gate(forecaster, where, seed=chosen.seed, progress=progress)
     rules = Rules(forecaster.horizon, chosen.num_paths, chosen.seed)
@@ -220,13 +223,13 @@ def evaluate(
         "tests": tests,
         "verdict": verdicts(tests, own_reference=REFERENCE),
         "survived": [one.get("shrinkage", {}).get("weight") for one in contest.details[OURS]],
-        "details": {name: contest.details[name] for name in names},
+        "details": contest.details,
         "null": None
         if lost is None or empty is None
         else judge_null(lost.kind, empty.grades[OURS], empty.grades.get(TRUTH), seed=chosen.seed),
         "gate": asdict(gate),
         "gallery": _gallery(panel, contest.grades[OURS]),
-        "notes": _notes(panel, contest),
+        "notes": left_out + _notes(panel, contest),
     }
     folder = out or where.reports / f"evaluation-{manifest['run_id']}"
     write_json(folder / "evaluation.json", result)
