@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from quantseq.pipeline.study import study_copy
     from quantseq.pipeline.toys import train_copy
     from quantseq.pipeline.training import train_price
+    from quantseq.report.pages import figures
     from quantseq.trading.costs import Costs
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ _HOMES = {
     "demo": "pipeline.demo",
     "evaluate": "evaluation.walkforward",
     "fetch": "pipeline.data",
+    "figures": "report.pages",
     "load_forecaster": "forecast.model_folder",
     "outlook": "pipeline.forecasting",
     "read_panel": "market.tables",
@@ -85,6 +87,7 @@ __all__ = [
     "demo",
     "evaluate",
     "fetch",
+    "figures",
     "load_forecaster",
     "outlook",
     "read_panel",

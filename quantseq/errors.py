@@ -22,6 +22,7 @@
     │   └── GateError                      the architecture has not mastered the copy task
     ├── LeakageError                   6   the future would reach the past
     ├── RunError                       7   a run folder is incomplete or damaged
+    │   └── VerificationError          71  what is printed is not what the data give
     └── BatchError                     8   parts of a batch failed, and not all for the same reason
 
 A class without a code of its own has its parent's. A batch whose failures are all of one class leaves
@@ -137,6 +138,12 @@ class RunError(QuantseqError):
     """A run folder is incomplete or damaged."""
 
     exit_code = 7
+
+
+class VerificationError(RunError):
+    """A printed figure, a file or a page is not what the data give."""
+
+    exit_code = 71
 
 
 class BatchError(QuantseqError):

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "quantseq"
 ORDER = [
     {"errors"},
-    {"files", "progress"},
+    {"files", "notebook", "progress"},
     {"market", "seq2seq"},
     {"forecast"},
     {"evaluation"},

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import audits, evaluation, fetching, models, runs, stored, sweeps, toys
+from quantseq.cli import audits, evaluation, fetching, models, reports, runs, stored, sweeps, toys
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -95,7 +95,21 @@ _add(
     "quantseq audit reports/20260101-120000-abc123",
     "quantseq audit reports/20260101-120000-abc123 --panel prices.parquet --json audit.json",
 )
-_add(runs.report, "quantseq report reports/20260101-120000-abc123")
+_add(
+    reports.report,
+    "quantseq report --open",
+    "quantseq report reports/20260101-120000-abc123 --pdf",
+    "quantseq report --index",
+)
+_add(
+    reports.verify,
+    "quantseq verify reports/20260101-120000-abc123",
+    "quantseq verify report.html --json differences.json",
+)
+_add(
+    reports.compare,
+    "quantseq compare reports/20260101-120000-abc123 reports/20260102-120000-def456 --open",
+)
 
 data = typer.Typer(
     help="Look after the stored prices.", no_args_is_help=True, rich_markup_mode=None

@@ -9,6 +9,7 @@ import typer
 from quantseq.cli.options import (
     DATA,
     REPORTS,
+    AllowBadData,
     DataDir,
     End,
     Jobs,
@@ -88,9 +89,14 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the result; default: one in REPORTS_DIR.")
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the figures as SVG and PNG; default: that of the result."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
     ] = None,
+    allow_bad_data: AllowBadData = False,
     jobs: Jobs = 2,
     data_dir: DataDir = DATA,
     reports_dir: ReportsDir = REPORTS,
@@ -147,7 +153,9 @@ def evaluate(
         null=null,
         places=places,
         out=out,
+        figures=figures,
         jobs=jobs,
+        allow_bad_data=allow_bad_data,
         command=command(),
         progress=progress_of(quiet),
     )
@@ -155,4 +163,7 @@ def evaluate(
     for line in lines if not quiet else outcome.result["verdict"]:
         typer.echo(line)
     typer.echo(f"Result: {outcome.folder}")
-    save_json(json, {"folder": str(outcome.folder), **outcome.result})
+    typer.echo(f"Report: {outcome.report}")
+    save_json(
+        json, {"folder": str(outcome.folder), "report": str(outcome.report), **outcome.result}
+    )

@@ -53,6 +53,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")] = (
         False
     ),
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="For toys: folder of the figures as SVG and PNG; default: the model's."),
+    ] = None,
     allow_bad_data: AllowBadData = False,
     seed: Seed = 0,
     jobs: Jobs = 2,
@@ -63,7 +67,7 @@ def train(
     """Train the model: on prices after the copy gate, or on a toy task that validates the machine.
 
     A toy task prints loss and three samples, teacher-forced and free-running, before batch 0, 1000,
-    2000, ..., then how well fresh and longer sequences are answered; its charts lie beside the model.
+    2000, ..., then how well fresh and longer sequences are answered; its page and charts lie beside the model.
     """
     from quantseq.pipeline import toys, training
     from quantseq.seq2seq.toys import TOYS
@@ -89,6 +93,7 @@ def train(
             batches=batches,
             toy=toy,
             resume=resume,
+            figures=figures,
             progress=progress,
         )
         lines = toys.describe(metrics)
@@ -96,7 +101,7 @@ def train(
         from quantseq.forecast.networks import ForecasterConfig
         from quantseq.pipeline.data import resolve_panel
 
-        _only_for("copy, reverse or sort", preset=preset, batches=batches)
+        _only_for("copy, reverse or sort", preset=preset, batches=batches, figures=figures)
         wanted = symbol_list(more, symbols)
         prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
         metrics = training.train_price(
@@ -118,6 +123,8 @@ def train(
         for line in lines:
             typer.echo(line)
         typer.echo(f"{'Model' if toy is None else 'Model and charts'}: {folder}")
+        if metrics.report is not None:
+            typer.echo(f"Report: {metrics.report}")
 
 
 def _only_for(task: str, **given: object) -> None:

@@ -38,6 +38,11 @@ AllowBadData = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no tables.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 
+Figures = Annotated[
+    Path | None,
+    typer.Option("--figures", help="Also write every figure as SVG and PNG into this folder."),
+]
+
 DATA, REPORTS = Path("data"), Path("reports")
 
 

@@ -1,4 +1,4 @@
-"""Commands about runs: demo, backtest and report."""
+"""Commands that make runs: demo and backtest."""
 
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from quantseq.cli.options import (
     AllowBadData,
     DataDir,
     End,
+    Figures,
     Jobs,
     Json,
     PanelFile,
@@ -28,6 +29,7 @@ from quantseq.cli.options import (
     symbol_list,
 )
 from quantseq.errors import ConfigError
+from quantseq.files import ensure_writable
 
 if TYPE_CHECKING:
     from quantseq.pipeline.backtesting import BacktestOutcome
@@ -100,6 +102,7 @@ def backtest(
     purge: Annotated[
         int | None, typer.Option(min=0, help="Sessions between the blocks [the horizon].")
     ] = None,
+    figures: Figures = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
     ] = None,
@@ -115,7 +118,11 @@ def backtest(
     from quantseq.pipeline.backtesting import backtest as run_backtest
     from quantseq.pipeline.data import need_symbols, resolve_panel
     from quantseq.pipeline.options import resolve_config
+    from quantseq.report.figures import export_figures
+    from quantseq.report.pages import page_of
 
+    if figures is not None:
+        ensure_writable(figures)
     wanted, places = symbol_list(symbols), places_at(data_dir, reports_dir)
     need_symbols(wanted, panel)
     fitted = None
@@ -159,6 +166,8 @@ def backtest(
         command=command(),
         progress=progress_of(quiet),
     )
+    if figures is not None:
+        export_figures(page_of(outcome.folder), figures)
     _tell(outcome, json, quiet=quiet)
 
 
@@ -170,18 +179,6 @@ def _not_with_model(**given: object) -> None:
                 f"--{name.replace('_', '-')} was settled when the model was trained. "
                 "Leave it out, or leave --model out to refit per fold."
             )
-
-
-def report(
-    run: Annotated[Path, typer.Argument(help="Run folder that a backtest wrote.")],
-    quiet: Quiet = False,
-) -> None:
-    """Render a run's report again from its folder."""
-    from quantseq.report.render import write_report
-
-    path = write_report(run)
-    if not quiet:
-        typer.echo(f"Report: {path}")
 
 
 def _tell(outcome: "BacktestOutcome", json: Path | None, *, quiet: bool) -> None:

@@ -52,12 +52,15 @@ class Entrant:
         JSON values that decide its numbers besides code, data, fold and seed.
     heavy : bool
         Its fit makes good use of several processes by itself.
+    fans : bool
+        Keep the quantiles that its forecasts are drawn from, see `Grades.fan`.
     """
 
     name: str
     fit: Fit
     key: Mapping[str, Any] = field(default_factory=dict)
     heavy: bool = False
+    fans: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def _part_name(panel: Panel, fold: Fold, entrant: Entrant, rules: Rules) -> str:
         "code": code_fingerprint(),
         "data": panel.sha256,
         "fold": fold.describe(),
-        "entrant": [entrant.name, dict(entrant.key)],
+        "entrant": [entrant.name, dict(entrant.key), entrant.fans],
         "rules": vars(rules),
     }
     return f"{entrant.name}-{fingerprint(key)[:24]}.parquet"
@@ -239,7 +242,7 @@ def _one_task(
         found = []
         for number, fold, path in group:
             graded = [
-                grade_cutoffs(panel, model, cutoffs, naive, **vars(rules))
+                grade_cutoffs(panel, model, cutoffs, naive, fans=entrant.fans, **vars(rules))
                 for cutoffs in chunks_of(panel, fold)
             ]
             found.append((number, _keep(graded, told, path)))
@@ -256,7 +259,7 @@ def _with_all_jobs(
         get_reusable_executor().shutdown()  # idle workers would keep the memory of the fit
     for number, fold, path in group:
         work = (
-            delayed(_one_chunk)(panel, model, cutoffs, naive, rules)
+            delayed(_one_chunk)(panel, model, cutoffs, naive, rules, entrant.fans)
             for cutoffs in chunks_of(panel, fold)
         )
         with _single_threads():
@@ -265,7 +268,12 @@ def _with_all_jobs(
 
 
 def _one_chunk(
-    panel: Panel, model: Forecaster, cutoffs: Dates, naive: Mapping[str, float], rules: Rules
+    panel: Panel,
+    model: Forecaster,
+    cutoffs: Dates,
+    naive: Mapping[str, float],
+    rules: Rules,
+    fans: bool,
 ) -> Grades:
     with threadpool_limits(1):
-        return grade_cutoffs(panel, model, cutoffs, naive, **vars(rules))
+        return grade_cutoffs(panel, model, cutoffs, naive, fans=fans, **vars(rules))

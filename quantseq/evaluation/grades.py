@@ -49,6 +49,9 @@ class Grades:
     error : (M, H) distance of the median, over the mean |return| of the symbol's training block
     mean, prob_up : (M, H) expected log return, and probability that it is positive
     crps_cumulative : (M, 1) CRPS of the sum of all H steps, from paths, fair in their number
+    fan : (M, H·Q) float32 or None
+        Quantiles at `QUANTILE_LEVELS` of the return from the cutoff to each step, in a row; kept only
+        where a forecast is to be drawn later.
     """
 
     symbols: NDArray[np.object_]
@@ -63,6 +66,7 @@ class Grades:
     mean: Floats
     prob_up: Floats
     crps_cumulative: Floats
+    fan: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -79,13 +83,15 @@ class Grades:
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Grades":
         """Some rows."""
-        return Grades(*(getattr(self, one.name)[rows] for one in fields(self)))
+        columns = {one.name: getattr(self, one.name) for one in fields(self)}
+        known = {name: column for name, column in columns.items() if column is not None}
+        return Grades(**{name: column[rows] for name, column in known.items()})
 
     @staticmethod
     def concatenate(parts: Sequence["Grades"]) -> "Grades":
         """Rows of several parts, one after the other."""
-        names = [one.name for one in fields(Grades)]
-        return Grades(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+        names = [one.name for one in fields(Grades) if getattr(parts[0], one.name) is not None]
+        return Grades(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
     def save(self, path: Path) -> None:
         """Write as Parquet, atomically."""
@@ -95,6 +101,8 @@ class Grades:
         }
         for one in fields(self)[2:]:
             matrix = getattr(self, one.name)
+            if matrix is None:
+                continue
             columns |= {f"{one.name}:{i}": pa.array(matrix[:, i]) for i in range(matrix.shape[1])}
         with atomic_path(path) as temporary:
             pq.write_table(pa.table(columns), temporary, compression="zstd")
@@ -111,15 +119,15 @@ class Grades:
         try:
             table = pq.read_table(path)
             found = {name: table[name].to_numpy() for name in table.column_names}
-            width = sum(name.startswith("realised:") for name in found)
-            stacks = {
-                one.name: np.column_stack([found[f"{one.name}:{i}"] for i in range(width)])
-                for one in fields(cls)[2:-1]
-            }
+            stacks = {}
+            for one in fields(cls)[2:]:
+                width = sum(name.startswith(f"{one.name}:") for name in found)
+                if width or one.name != "fan":
+                    several = [found[f"{one.name}:{i}"] for i in range(max(width, 1))]
+                    stacks[one.name] = np.column_stack(several)
             return cls(
                 symbols=found["symbols"].astype(object),
                 cutoffs=found["cutoffs"].astype("datetime64[D]"),
-                crps_cumulative=found["crps_cumulative:0"][:, None],
                 **stacks,
             )
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
@@ -128,7 +136,9 @@ class Grades:
             ) from error
 
 
-def grade(forecasts: Forecasts, realised: Floats, naive: Mapping[str, float]) -> Grades:
+def grade(
+    forecasts: Forecasts, realised: Floats, naive: Mapping[str, float], *, fans: bool = False
+) -> Grades:
     """Score forecasts, with their paths, against what happened.
 
     Parameters
@@ -138,6 +148,8 @@ def grade(forecasts: Forecasts, realised: Floats, naive: Mapping[str, float]) ->
         NaN where unknown.
     naive : mapping of symbol to float
         Mean absolute training return, what a random walk of prices errs by; "" for strangers.
+    fans : bool
+        Keep `Grades.fan`; needs paths.
     """
     scores, quantiles = score(forecasts, realised), forecasts.quantile(QUANTILE_LEVELS)
     losses = [
@@ -150,6 +162,10 @@ def grade(forecasts: Forecasts, realised: Floats, naive: Mapping[str, float]) ->
     if forecasts.paths is not None and known.any():
         sums = forecasts.paths[known].sum(axis=2, dtype=np.float64)
         cumulative[known] = sample_crps(sums, realised[known].sum(axis=1))
+    fan = None
+    if fans:
+        moved = forecasts.cumulative_quantile(QUANTILE_LEVELS)
+        fan = moved.reshape(len(forecasts), -1).astype(np.float32)
     return Grades(
         forecasts.symbols,
         forecasts.cutoffs,
@@ -163,6 +179,7 @@ def grade(forecasts: Forecasts, realised: Floats, naive: Mapping[str, float]) ->
         forecasts.mean,
         forecasts.prob_up,
         cumulative[:, None],
+        fan,
     )
 
 
@@ -194,9 +211,10 @@ def grade_cutoffs(
     horizon: int,
     num_paths: int,
     seed: int,
+    fans: bool = False,
 ) -> Grades:
     """Forecast every symbol at some cutoffs, grade, and forget the forecasts."""
     found = model.predict(panel, cutoffs, horizon=horizon, num_paths=num_paths, seed=seed)
     order = np.argsort(found.cutoffs, kind="stable")  # symbols stay in the panel's order
     ordered = found[order]
-    return grade(ordered, realised_returns(panel, ordered), naive)
+    return grade(ordered, realised_returns(panel, ordered), naive, fans=fans)

@@ -154,6 +154,7 @@ class Seq2SeqForecaster:
             num_bins=chosen.num_bins,
             volatility=chosen.volatility,
         )
+        chosen = replace(chosen, num_bins=task.tokenizer.num_bins)
         table = task.table(panel)
         training = table.rows_between(panel.sessions[0], train_until)
         stopping, choosing = table.halves(panel.sessions, validate_from, purge=chosen.horizon)

@@ -18,6 +18,7 @@ from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.density import RISK_LEVELS, SIMPLE_BOUND, TokenDensity
 from quantseq.forecast.distributions import Distribution, concatenate
 from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.notebook import MOST, card
 
 QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 MIN_HISTORY = 168
@@ -264,6 +265,26 @@ class Forecasts:
             summed = self.cumulative_quantile(levels)
             columns |= {f"cum_q{n}": summed[..., i].ravel() for i, n in enumerate(names)}
         return pd.DataFrame(columns)
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks: the next step's moments and quantiles, one line per row."""
+        few = self[np.arange(min(len(self), MOST))]
+        levels = (0.05, 0.5, 0.95)
+        numbers = np.column_stack(
+            [few.std[:, 0], few.prob_up[:, 0], few.quantile(levels)[:, 0]]
+        ).tolist()
+        rows = [
+            [str(symbol), str(cutoff), *(f"{100 * value:.2f} %" for value in values)]
+            for symbol, cutoff, values in zip(few.symbols, few.cutoffs, numbers, strict=True)
+        ]
+        left = len(self) - len(few)
+        return card(
+            f"{self.model}: {len(self):,} forecasts of {self.horizon} steps",
+            f"Log return of the next step; the model has seen nothing after {self.trained_until}.",
+            ["symbol", "cutoff", "std", "P(up)", *(f"{100 * level:g} %" for level in levels)],
+            rows,
+            f"{left:,} more forecasts are not shown." if left else "",
+        )
 
     def _token_prob_max(self) -> Floats:
         """Probability of the likeliest token, (M, H); NaN for a model without tokens."""

@@ -44,6 +44,9 @@ from quantseq.seq2seq.training import StepReport, TrainConfig, TrainingHistory, 
 AVERAGE_OVER = 8192
 """Training windows whose mean answer stands for that of an average day."""
 
+ANSWERED = 256
+"""Windows answered at once outside of training: more are no faster and take more memory."""
+
 MIN_EPOCH_STEPS = 40
 """Batches per epoch that a small panel reaches by using more of its windows."""
 
@@ -176,7 +179,9 @@ def fit_networks(
     # Few windows: use more of them per epoch, so that an epoch stays worth validating.
     enough = len(training) // (config.batch_size * MIN_EPOCH_STEPS)
     stride = min(max(enough, 1), config.stride)
-    validation = [table.batch(stopping[i : i + 1024]) for i in range(0, len(stopping), 1024)]
+    validation = [
+        table.batch(stopping[i : i + ANSWERED]) for i in range(0, len(stopping), ANSWERED)
+    ]
     sources = [
         WindowSource(table, training, config.batch_size, stride, seed * 1000 + member)
         for member in range(config.members)
@@ -245,8 +250,8 @@ def average_answer(network: Seq2Seq, table: WindowTable, rows: NDArray[np.intp])
     network.eval()
     chosen = rows[:: -(-len(rows) // AVERAGE_OVER)]
     total = np.zeros(network.config.vocab_size - FIRST_ID)
-    for start in range(0, len(chosen), 1024):
-        answers = network(table.batch(chosen[start : start + 1024]))[..., FIRST_ID:]
+    for start in range(0, len(chosen), ANSWERED):
+        answers = network(table.batch(chosen[start : start + ANSWERED]))[..., FIRST_ID:]
         total += torch.softmax(answers, dim=-1).double().sum(dim=(0, 1)).numpy()
     network.train(was_training)
     return np.asarray(total / total.mean())

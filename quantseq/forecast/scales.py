@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
-from scipy import signal
 
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecast.har import HarModel
 from quantseq.forecast.volatility import (
-    RISKMETRICS_DECAY,
     VARIANCE_FLOOR,
     SymbolFeatures,
+    backcast,
     ewma_of_returns,
+    gjr_variances,
 )
 from quantseq.market.bars import Floats
 
@@ -197,10 +197,8 @@ class GjrGarch:
         if symbol not in self.parameters:
             return Ewma(self.horizon).scale(symbol, one)
         omega, alpha, gamma, beta, start = self.parameters[symbol]
-        returns = one.returns[1:]
-        news = omega + (alpha + gamma * (returns < 0)) * returns**2
         variance = np.full((len(one.returns), self.horizon), np.nan)
-        variance[1:, 0] = signal.lfilter([1.0], [1.0, -beta], news, zi=[beta * start])[0]
+        variance[1:, 0] = gjr_variances(one.returns[1:], omega, alpha, gamma, beta, start)[1:]
         for step in range(1, self.horizon):
             variance[:, step] = omega + (alpha + gamma / 2 + beta) * variance[:, step - 1]
         return np.asarray(np.sqrt(np.maximum(variance, VARIANCE_FLOOR)))
@@ -232,10 +230,7 @@ def _fit_gjr(returns: Floats) -> Floats | None:
     stable = alpha + gamma / 2 + beta < 1 and np.isfinite([omega, alpha, gamma, beta]).all()
     if result.convergence_flag or not stable:
         return None
-    early = returns[:75] ** 2  # the backcast of arch: what stands before the first return
-    weights = RISKMETRICS_DECAY ** np.arange(len(early))
-    backcast = float(early @ weights / weights.sum())
-    start = omega * unit**2 + (alpha + gamma / 2 + beta) * backcast
+    start = omega * unit**2 + (alpha + gamma / 2 + beta) * backcast(returns)
     return np.array([omega * unit**2, alpha, gamma, beta, start])
 
 

@@ -18,6 +18,8 @@ References
 .. [2] Corsi, F. (2009). A simple approximate long-memory model of realized volatility. Journal of
    Financial Econometrics 7(2).
 .. [3] J.P. Morgan/Reuters (1996). RiskMetrics technical document, 4th edition.
+.. [4] Glosten, L., Jagannathan, R. and Runkle, D. (1993). On the relation between the expected value
+   and the volatility of the nominal excess return on stocks. Journal of Finance 48(5).
 """
 
 from collections.abc import Mapping
@@ -26,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import signal
 
 from quantseq.errors import BarsError
 from quantseq.market.bars import Bars, Dates, Floats, Panel
@@ -35,6 +38,10 @@ LONG_WINDOW = 120
 
 WINDOWS = (1, 5, 22, LONG_WINDOW)
 RISKMETRICS_DECAY = 0.94
+
+BACKCAST = 75
+"""Squared residuals whose weighted mean stands before the first session, as in ``arch``."""
+
 VARIANCE_FLOOR = 1e-8
 """Smallest daily variance: a scale of 0.01 % a day."""
 
@@ -124,6 +131,36 @@ def ewma_of_returns(returns: Floats, decay: float = RISKMETRICS_DECAY) -> Floats
         average = ewma(squares, decay, float(squares[0]))
         scale[1:] = np.sqrt(np.maximum(average, VARIANCE_FLOOR))
     return scale
+
+
+def backcast(residuals: Floats) -> float:
+    """Weighted mean of the first `BACKCAST` squared residuals (n,): a variance for before them."""
+    early = residuals[:BACKCAST]
+    weights = RISKMETRICS_DECAY ** np.arange(len(early))
+    return float(early**2 @ (weights / weights.sum()))
+
+
+def gjr_variances(
+    residuals: Floats, omega: float, alpha: float, gamma: float, beta: float, start: float
+) -> Floats:
+    """Variance of each session by the recursion of GJR-GARCH(1,1,1) [4]_: (n + 1,).
+
+    Parameters
+    ----------
+    residuals : (n,) float64
+    omega, alpha, gamma, beta : float
+        ``σ²ₜ₊₁ = ω + (α + γ·[εₜ < 0])·εₜ² + β·σ²ₜ``; GARCH(1,1) where γ = 0.
+    start : float
+        Variance of the first session.
+
+    Returns
+    -------
+    (n + 1,) float64
+        Index i is known at the close of session i − 1; the last is that of the session to come.
+    """
+    news = omega + (alpha + gamma * (residuals < 0)) * residuals**2
+    later, _ = signal.lfilter([1.0], [1.0, -beta], news, zi=[beta * start])
+    return np.concatenate([[start], later])
 
 
 def rolling_mean(values: Floats, window: int) -> Floats:

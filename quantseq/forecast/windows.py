@@ -21,7 +21,7 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.forecasts import MIN_HISTORY
 from quantseq.forecast.inputs import STREAMS, inputs
 from quantseq.forecast.reference import Reference
-from quantseq.forecast.tokenizer import Ids, ReturnTokenizer, StreamBins
+from quantseq.forecast.tokenizer import Ids, Origin, ReturnTokenizer, StreamBins
 from quantseq.forecast.volatility import (
     LONG_WINDOW,
     aligned_returns,
@@ -167,6 +167,8 @@ class PriceTask:
     def fit(cls, panel: Panel, *, horizon: int, num_bins: int, volatility: str = "har") -> Self:
         """Fit reference and bins on a training block: everything in `panel` is used.
 
+        Too many bins are merged, see `ReturnTokenizer.fit`.
+
         Raises
         ------
         NotEnoughDataError
@@ -187,14 +189,7 @@ class PriceTask:
         streams = np.concatenate([one.streams for one in told])
         conditions = np.concatenate([one.conditions for one in told])
         returns = np.concatenate([one.returns[1:] for one in data.values()])
-        tokenizer = ReturnTokenizer(
-            num_bins,
-            fitted_from=str(panel.sessions[0]),
-            fitted_until=str(panel.sessions[-1]),
-            symbols=panel.symbols,
-            data_hash=panel.sha256,
-            zero_share=float(np.mean(returns == 0)),
-        )
+        tokenizer = ReturnTokenizer.fit(returns, num_bins=num_bins, origin=Origin.of(panel))
         return cls(
             reference,
             tokenizer,

@@ -31,6 +31,8 @@ from quantseq.pipeline.manifest import new_manifest
 from quantseq.pipeline.results import OURS, Traded, judge
 from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
+from quantseq.report.figures import Figure
+from quantseq.report.pages import figures
 from quantseq.report.render import write_report
 from quantseq.report.run import Run
 from quantseq.trading.account import BacktestResult
@@ -125,6 +127,14 @@ class BacktestOutcome:
     def report(self) -> Path:
         """The HTML file."""
         return self.folder / "report.html"
+
+    def figures(self) -> dict[str, Figure]:
+        """Every figure of the page by key, with its numbers as ``.frame``."""
+        return figures(self.run)
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks."""
+        return self.run.card(str(self.report))
 
 
 def backtest(

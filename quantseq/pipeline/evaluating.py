@@ -1,7 +1,7 @@
 """Our forecaster against every rival, under one protocol: fit, forecast, grade, test, say it in words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,20 @@ from quantseq.evaluation.walkforward import Fold, fold_between
 from quantseq.files import atomic_path, ensure_writable, write_json
 from quantseq.forecast.baselines.registry import choose_rivals
 from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import Forecaster
+from quantseq.forecast.forecasts import QUANTILE_LEVELS, Forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
+from quantseq.notebook import card
 from quantseq.pipeline.data import describe_data
+from quantseq.pipeline.health import usable
 from quantseq.pipeline.manifest import new_manifest
 from quantseq.pipeline.results import OURS, REFERENCE
 from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
-from quantseq.report.figures import draw_figures
+from quantseq.report import score_page
+from quantseq.report.figures import Figure, export_figures, figures_of
+from quantseq.report.render import write_page
+from quantseq.report.skill import HISTORY, LEAST_HISTORY, picks
 from quantseq.seq2seq.training import set_threads
 
 DIRECTION = {
@@ -74,18 +79,44 @@ class EvaluationOutcome:
     Attributes
     ----------
     folder : Path
-        Where ``evaluation.json``, ``scores.parquet`` and the figures lie.
+        Where ``evaluation.json``, ``scores.parquet`` and the page lie.
     result : mapping
         Everything of ``evaluation.json``; see ``docs/json.md``.
     contest : Contest
         Grades and details per model.
-    figures : tuple of Path
+    report : Path
+        The page.
+    pictures : tuple of Path
+        Its figures as SVG and PNG.
     """
 
     folder: Path
     result: Mapping[str, Any]
     contest: Contest
-    figures: tuple[Path, ...]
+    report: Path
+    pictures: tuple[Path, ...]
+
+    def figures(self) -> dict[str, Figure]:
+        """Every figure of the page by key, with its numbers as ``.frame``; read from the folder."""
+        return figures_of(score_page.load(self.folder))
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks."""
+        facts, models = self.result["verdict"], self.result["models"]
+        rows = [
+            [
+                name,
+                _number(one["log_score"], 4),
+                _number(one["crps"], 2, 1e4),
+                _number(one["coverage_90"], 1, 100, " %"),
+                _number(one["skill_nats"], 4),
+            ]
+            for name, one in models.items()
+        ]
+        heads = ["model", "log score, nats", "CRPS, bps", "90 % band held", "skill, nats"]
+        return card(
+            self.result["manifest"]["title"], "; ".join(facts[:3]), heads, rows, str(self.report)
+        )
 
 
 def evaluate(
@@ -97,7 +128,9 @@ def evaluate(
     null: str | None = None,
     places: Places | None = None,
     out: Path | None = None,
+    figures: Path | None = None,
     jobs: int = 1,
+    allow_bad_data: bool = False,
     command: str = "",
     progress: Progress = SILENT,
 ) -> EvaluationOutcome:
@@ -120,8 +153,12 @@ def evaluate(
     places : Places, optional
     out : Path, optional
         Folder of the result; by default one under the reports.
+    figures : Path, optional
+        Folder of the figures as SVG and PNG; by default that of the result.
     jobs : int
         Processes; the numbers are the same for every choice.
+    allow_bad_data : bool
+        Keep symbols with errors in their prices; they are left out and named otherwise.
     command : str
         For the record.
     progress : Progress
@@ -140,16 +177,17 @@ def evaluate(
     if null is not None and null not in KINDS:
         raise ConfigError(f"A null run must be one of {', '.join(KINDS)}. Got {null!r}.")
     ensure_writable(where.reports if out is None else out)
+    ensure_writable(figures or out or where.reports)
     forecaster = chosen.forecaster
-    if split is not None and split.test_until is not None:
-        panel = panel.until(split.test_until)
+    last = None if split is None else split.test_until
+    panel, left_out = usable(panel, until=last, allow_bad_data=allow_bad_data)
     folds = _folds(panel, chosen, split)
     gate = pass_gate(forecaster, where, seed=chosen.seed, progress=progress)
     rules = Rules(forecaster.horizon, chosen.num_paths, chosen.seed)
-    ours = Entrant(OURS, FitOurs(forecaster), asdict(forecaster), heavy=True)
+    ours = Entrant(OURS, FitOurs(forecaster), asdict(forecaster), heavy=True, fans=True)
     entrants = [ours, *(rival(name, rules.horizon) for name in names)]
     lost = None if null is None else make_null(null, panel, horizon=rules.horizon, seed=rules.seed)
-    blank = [ours]
+    blank = [replace(ours, fans=False)]
     if lost is not None and lost.truth is not None:
         blank.append(truth(lost.kind, lost.truth))
     total = len(folds) * (len(entrants) + (len(blank) if lost else 0))
@@ -179,23 +217,26 @@ def evaluate(
     tests = compare(contest.grades, OURS)
     result = {
         "manifest": manifest,
+        "reference": REFERENCE if REFERENCE in contest.grades else None,
         "folds": [fold.describe() for fold in folds],
         "models": describe_grades(contest.grades, REFERENCE, chosen.seed),
         "tests": tests,
         "verdict": verdicts(tests, own_reference=REFERENCE),
         "survived": [one.get("shrinkage", {}).get("weight") for one in contest.details[OURS]],
-        "details": {name: contest.details[name] for name in names},
+        "details": contest.details,
         "null": None
         if lost is None or empty is None
         else judge_null(lost.kind, empty.grades[OURS], empty.grades.get(TRUTH), seed=chosen.seed),
         "gate": asdict(gate),
-        "notes": _notes(panel, contest),
+        "gallery": _gallery(panel, contest.grades[OURS]),
+        "notes": left_out + _notes(panel, contest),
     }
     folder = out or where.reports / f"evaluation-{manifest['run_id']}"
     write_json(folder / "evaluation.json", result)
     _write_scores(folder / "scores.parquet", contest.grades)
-    figures = draw_figures(folder, contest.grades, OURS, REFERENCE)
-    return EvaluationOutcome(folder, result, contest, tuple(figures))
+    page = score_page.load(folder)
+    pictures = export_figures(page, figures or folder)
+    return EvaluationOutcome(folder, result, contest, write_page(page, folder), tuple(pictures))
 
 
 def _folds(panel: Panel, config: RunConfig, split: Split | None) -> list[Fold]:
@@ -226,6 +267,41 @@ def _notes(panel: Panel, contest: Contest) -> list[str]:
         if pooled:
             notes.append(f"{name} could not be fitted to {', '.join(pooled)}; pooled there.")
     return notes
+
+
+def _gallery(panel: Panel, ours: Grades) -> list[dict[str, Any]]:
+    """The best, the middle and the worst forecast by mean CRPS over the steps, as they are drawn."""
+    assert ours.fan is not None, "the network's own fans are kept"
+    crps, closes = ours.crps.mean(axis=1), {}
+    drawable = np.isfinite(crps) & np.isfinite(ours.fan).all(axis=1)
+    for symbol, bars in panel.items():
+        closes[symbol] = bars.adj_close
+        seen = np.searchsorted(bars.sessions, ours.cutoffs, "right")
+        drawable &= (ours.symbols != symbol) | (seen >= LEAST_HISTORY)
+    ranked = np.flatnonzero(drawable)[np.argsort(crps[drawable], kind="stable")]
+    found = []
+    for pick, place in picks(len(ranked)).items():
+        row = ranked[place]
+        symbol, cutoff = str(ours.symbols[row]), ours.cutoffs[row]
+        end = int(np.searchsorted(panel[symbol].sessions, cutoff, "right"))
+        past = slice(max(end - HISTORY, 0), end)
+        moved = ours.fan[row].reshape(ours.horizon, -1).astype(np.float64)
+        start = float(closes[symbol][end - 1])
+        found.append(
+            {
+                "pick": pick,
+                "of": len(ranked),
+                "symbol": symbol,
+                "cutoff": str(cutoff),
+                "crps": float(crps[row]),
+                "dates": [str(day) for day in panel[symbol].sessions[past]],
+                "closes": closes[symbol][past].tolist(),
+                "levels": list(QUANTILE_LEVELS),
+                "prices": (start * np.exp(moved)).tolist(),
+                "realised": (start * np.exp(np.cumsum(ours.realised[row]))).tolist(),
+            }
+        )
+    return found
 
 
 def _write_scores(path: Path, grades: Mapping[str, Grades]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from quantseq.config import Places
 from quantseq.errors import BarsError, CorruptFileError, NoDataError
 from quantseq.files import write_bytes
+from quantseq.forecast.windows import STALE
 from quantseq.market.bars import Bars, Panel
 from quantseq.market.catalogue import file_name
 from quantseq.market.findings import Finding
@@ -181,3 +182,45 @@ def draw_text(bars: Bars, *, width: int, height: int) -> Iterable[str]:
     from quantseq.report.candles import candle_lines
 
     return candle_lines(bars, width=width, height=height)
+
+
+def usable(
+    panel: Panel, *, until: Any = None, allow_bad_data: bool = False
+) -> tuple[Panel, list[str]]:
+    """The symbols that may be compared on, and a sentence about each that may not.
+
+    Left out, before anything is fitted: symbols without a bar up to `until`, symbols in whose prices the
+    health check finds errors, and prices that hardly ever move, which one model or another would be
+    right about for ever.
+
+    Parameters
+    ----------
+    panel : Panel
+    until : date, optional
+        Later bars are cut off first.
+    allow_bad_data : bool
+        Keep all but the first kind.
+
+    Raises
+    ------
+    BarsError
+        If nothing is left.
+    """
+    cut = panel if until is None else panel.until(until)
+    left_out = {name: f"it has no bar until {until}" for name in panel if name not in cut}
+    if not allow_bad_data:
+        for name in cut:
+            returns = cut[name].log_returns()[1:]
+            still = float(np.mean(returns == 0)) if len(returns) else 0.0
+            if still > STALE:
+                left_out[name] = f"its price stood still in {still:.0%} of the sessions"
+        broken = errors_only(findings(cut))
+        left_out |= {s: f"errors in its prices, {describe_errors({s: broken[s]})}" for s in broken}
+    kept = [name for name in cut if name not in left_out]
+    told = [f"{name} was left out: {why}." for name, why in left_out.items()]
+    if not kept:
+        raise BarsError(
+            f"Nothing is left to compare on. {' '.join(told)} Mend the prices (see `quantseq data check`), "
+            "or use them as they are with --allow-bad-data."
+        )
+    return (cut if len(kept) == len(cut) else cut.select(kept)), told

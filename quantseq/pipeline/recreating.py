@@ -40,7 +40,7 @@ from quantseq.pipeline.manifest import versions
 from quantseq.pipeline.results import forecast_frame, long_weights
 from quantseq.progress import SILENT, Progress
 from quantseq.report.render import write_report
-from quantseq.report.run import MANIFEST, RESULT, SCHEMA, Run
+from quantseq.report.run import MANIFEST, RESULT, SCHEMA, Run, sign
 from quantseq.trading.audit import Check, rewritten
 from quantseq.trading.backtest import buy_and_hold
 from quantseq.trading.holding import held_moments
@@ -137,6 +137,7 @@ def audit(
     manifest = {"schema": SCHEMA, **run.manifest, "audit": badge(found)}
     write_json(folder / RESULT, {**run.result, "audit": found})
     write_json(folder / MANIFEST, manifest)
+    sign(folder)
     write_report(folder)
     return AuditOutcome(folder, found)
 

@@ -31,6 +31,7 @@ from quantseq.trading.measures import Floats
 from quantseq.trading.overfitting import spa
 from quantseq.trading.performance import summarise
 from quantseq.trading.rivals import Contest
+from quantseq.trading.trips import round_trips
 
 OURS = "seq2seq"
 REFERENCE = "har-pooled-t"
@@ -143,6 +144,7 @@ def judge(
         "data_findings": as_rows(findings),
         "rivals": {name: _rival(one, held, periods) for name, one in traded.rivals.items()},
         "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
+        "trades": _trades(traded.strategy),
         "overnight_gap": asdict(traded.gap),
         "notes": _notes(panel, traded, evaluation),
     }
@@ -164,6 +166,17 @@ def _rival(contest: Contest, held: Any, periods: int) -> dict[str, Any]:
         "turnover": float(result.turnover.mean()) * periods,
         "costs": float(result.costs.mean()) * periods,
         "sharpe_range": None if contest.sharpe_range is None else list(contest.sharpe_range),
+    }
+
+
+def _trades(strategy: BacktestResult) -> dict[str, list[Any]]:
+    """Round trips by column, dates in ISO."""
+    table = round_trips(strategy)
+    for name in ("entered", "left"):
+        table[name] = table[name].dt.strftime("%Y-%m-%d")
+    return {
+        str(name): [None if value != value else value for value in column.tolist()]
+        for name, column in table.items()
     }
 
 
@@ -215,6 +228,7 @@ def forecast_frame(evaluation: Evaluation) -> pd.DataFrame:
         if rival != OURS:
             frame[f"log_score:{rival}"] = found.log_score.ravel()
             frame[f"crps:{rival}"] = found.crps.ravel()
+            frame[f"pit:{rival}"] = found.pit.ravel()
     return frame
 
 

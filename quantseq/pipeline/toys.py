@@ -1,22 +1,29 @@
 """The toy tasks as the commands do them: train, tell as it goes, and draw what came out."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from quantseq.files import read_json
+from quantseq.files import ensure_writable, write_json
+from quantseq.pipeline.outcomes import TrainingOutcome
 from quantseq.pipeline.step_bars import StepBars
 from quantseq.progress import SILENT, Progress
-from quantseq.report.ink import write_picture
-from quantseq.report.toy_charts import accuracy_by_length, attention_map, loss_curve
+from quantseq.report import toy_page
+from quantseq.report.figures import export_figures
+from quantseq.report.render import write_page
 from quantseq.seq2seq import copy_task
-from quantseq.seq2seq.copy_task import CopyResult, Milestone
-from quantseq.seq2seq.tokens import EOS, PAD
-from quantseq.seq2seq.toys import Toy
+from quantseq.seq2seq.copy_task import CopyResult, CopySource, Milestone
+from quantseq.seq2seq.gate import BAR, BAR_WITHOUT_ATTENTION
+from quantseq.seq2seq.mastery import free_running_ids
+from quantseq.seq2seq.tokens import EOS
+from quantseq.seq2seq.toys import EVALUATION, Toy
 from quantseq.seq2seq.training import set_threads
 
-SPECIAL = {PAD: "PAD", EOS: "EOS"}
+LENGTHS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16)
+"""Lengths of the fresh sequences that the page shows with their answers, one each."""
+
+FIRST_SAMPLE = 2000
+"""Their batches in the stream of fresh sequences come after this one; nothing else is measured there."""
 
 
 def train_copy(
@@ -27,8 +34,9 @@ def train_copy(
     batches: int | None = None,
     toy: Toy = "copy",
     resume: bool = False,
+    figures: Path | None = None,
     progress: Progress = SILENT,
-) -> dict[str, Any]:
+) -> TrainingOutcome:
     """Train on random sequences until they can be answered, measure it, and draw it.
 
     Parameters
@@ -36,8 +44,9 @@ def train_copy(
     preset : str
         One of `quantseq.seq2seq.copy_task.PRESETS`.
     out : Path
-        Model folder. ``metrics.json``, ``milestones.json``, the training state, and as SVG and PNG
-        ``loss``, ``accuracy`` (by length) and, with attention, ``attention`` lie in it too.
+        Model folder. ``metrics.json``, ``milestones.json``, ``samples.json``, the training state, the
+        page ``report.html``, and as SVG and PNG ``loss``, ``accuracy`` (by length) and, with
+        attention, ``attention`` lie in it too.
     seed : int
     batches : int, optional
         Training batches instead of the preset's.
@@ -45,12 +54,14 @@ def train_copy(
         What to answer a sequence with.
     resume : bool
         Go on from the last checkpoint in `out`, to the same bits.
+    figures : Path, optional
+        Folder of the pictures instead of `out`.
     progress : Progress
         Also told where training stands before batch 0, 1000, 2000, ..., once for each.
 
     Returns
     -------
-    dict
+    TrainingOutcome
         The content of ``metrics.json``; its keys stand in ``docs/json.md``.
 
     Raises
@@ -63,6 +74,8 @@ def train_copy(
         After Ctrl-C, with the state saved.
     """
     set_threads(1)
+    if figures is not None:
+        ensure_writable(figures)
 
     def tell(stone: Milestone) -> None:
         for line in milestone_lines(stone):
@@ -79,8 +92,12 @@ def train_copy(
             on_step=bars.only,
             on_milestone=tell,
         )
-    _draw(result)
-    return dict(result.metrics)
+    write_json(out / toy_page.SAMPLES, _samples(result))
+    for suffix in ("svg", "png"):  # of an older model
+        (out / f"attention.{suffix}").unlink(missing_ok=True)
+    page = toy_page.load(out)
+    export_figures(page, out if figures is None else figures)
+    return TrainingOutcome(result.metrics, out, write_page(page, out))
 
 
 def milestone_lines(stone: Milestone) -> list[str]:
@@ -102,7 +119,7 @@ def milestone_lines(stone: Milestone) -> list[str]:
 
 
 def _words(ids: list[int]) -> str:
-    return " ".join(SPECIAL.get(one, str(one)) for one in ids)
+    return " ".join(map(toy_page.token, ids))
 
 
 def describe(metrics: dict[str, Any]) -> list[str]:
@@ -124,52 +141,30 @@ def describe(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def _draw(result: CopyResult) -> None:
-    """Write the pictures of a training beside its model."""
-    metrics, out = result.metrics, result.folder
-    name = f"{metrics['task']} task, preset {metrics['preset']}, seed {metrics['seed']}"
-    counted = "padding left out" if metrics["loss_masked"] else "padding included"
-    write_picture(
-        out / "loss",
-        loss_curve(
-            result.history.steps,
-            result.history.losses,
-            stones={stone.batch: stone.loss for stone in result.milestones},
-            title=f"Loss by batch: {name}",
-            unit=f"nats per token, {counted}",
-        ),
-        (900, 420),
-        title=f"Loss by batch: {name}",
-        description=f"Teacher-forced minibatch loss in nats per token, {counted}, log scale; "
-        f"at the end {metrics['final_loss']:.4g}.",
-    )
-    trained, longer = (
-        {int(length): share for length, share in metrics[key].items()}
-        for key in ("exact_match_by_length", "longer_exact_match_by_length")
-    )
-    write_picture(
-        out / "accuracy",
-        accuracy_by_length(trained, longer, title=f"Exact match by length, free-running: {name}"),
-        (900, 420),
-        title=f"Exact match by length: {name}",
-        description="Per cent of fresh sequences answered exactly: "
-        + ", ".join(f"length {n} {100 * share:.1f}" for n, share in {**trained, **longer}.items()),
-    )
-    if result.model.config.attention == "none":
-        for suffix in ("svg", "png"):
-            (out / f"attention.{suffix}").unlink(missing_ok=True)
-        return
-    heat = read_json(out / "attention.json")
-    write_picture(
-        out / "attention",
-        attention_map(
-            [SPECIAL.get(one, str(one)) for one in heat["source"]],
-            [SPECIAL.get(one, str(one)) for one in heat["target"]],
-            np.array(heat["weights"]),
-            title=f"Where it looks, per cent: {name}",
-        ),
-        (560, 620),
-        title=f"Attention: {name}",
-        description="Share of attention that each answered token (row) pays to each token read "
-        "(column), teacher-forced, one fresh sequence.",
-    )
+def _samples(result: CopyResult) -> dict[str, Any]:
+    """What the page shows besides the training's own files: fresh answers, the bar, the settings."""
+    source = CopySource(toy=result.metrics["task"], seed=result.metrics["seed"], stream=EVALUATION)
+    found = []
+    for length in LENGTHS:
+        one = replace(source, length_from=length, length_to=length, batch_size=1).batch(
+            FIRST_SAMPLE + length
+        )
+        answered = free_running_ids(result.model, one)[:, 0].tolist()
+        end = answered.index(EOS) + 1 if EOS in answered else len(answered)
+        found.append(
+            {
+                "input": one.source[:, 0].tolist(),
+                "answer": one.target_out[:, 0].tolist(),
+                "answered": answered[:end],
+            }
+        )
+    preset = copy_task.PRESETS[result.metrics["preset"]]
+    training = {**asdict(preset.training), "steps": result.metrics["batches"]}
+    bar = BAR_WITHOUT_ATTENTION if result.model.config.attention == "none" else BAR
+    return {
+        "samples": found,
+        "fresh": copy_task.FRESH,
+        "bar": bar,
+        "note": preset.note,
+        "training": training,
+    }

@@ -17,6 +17,7 @@ from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.health import as_rows, findings, refuse_errors
 from quantseq.pipeline.manifest import versions
+from quantseq.pipeline.outcomes import TrainingOutcome
 from quantseq.pipeline.step_bars import StepBars
 from quantseq.progress import SILENT, Progress
 from quantseq.seq2seq.gate import GateRecord, ensure_gate
@@ -60,7 +61,7 @@ def train_price(
     resume: bool = False,
     allow_bad_data: bool = False,
     progress: Progress = SILENT,
-) -> dict[str, Any]:
+) -> TrainingOutcome:
     """Train the price model on a panel, after the copy gate, and save it.
 
     The last `VALIDATION_SHARE` of the calendar, a horizon after the training block, is held out for
@@ -88,7 +89,7 @@ def train_price(
 
     Returns
     -------
-    dict
+    TrainingOutcome
         The content of ``metrics.json``.
 
     Raises
@@ -152,7 +153,7 @@ def train_price(
     }
     save_forecaster(out, model, metrics=metrics)
     shutil.rmtree(state, ignore_errors=True)
-    return metrics
+    return TrainingOutcome(metrics, out)
 
 
 def _prepare_state(state: Path, identity: dict[str, Any], *, resume: bool) -> None:

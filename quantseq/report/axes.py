@@ -5,11 +5,14 @@ Owns tick positions and texts. Does not know what is drawn on them.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
@@ -17,7 +20,10 @@ from quantseq.market.bars import Dates, Floats
 from quantseq.report.ink import Ink
 
 MAX_POINTS = 600
-"""A daily line keeps at most this many points, peaks and troughs among them."""
+"""A line that is no history keeps at most this many points, peaks and troughs among them."""
+
+DENSITY = 0.38
+"""Points of a daily line per pixel of the figure's width; peaks and troughs are among them."""
 
 LINE_HEIGHT = 15
 """Of one text, in CSS pixels."""
@@ -30,6 +36,11 @@ NARROW = 420
 
 _RUNGS = ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 _CALENDAR = (*(("M", n) for n in (1, 3, 6)), *(("Y", n) for n in (1, 2, 5, 10, 25, 50)))
+
+
+def points(figure: Figure) -> int:
+    """How many points a daily line keeps in a figure of this width."""
+    return round(DENSITY * float(figure.get_size_inches()[0]) * 72)
 
 
 def thin(values: Floats, limit: int = MAX_POINTS) -> NDArray[np.int64]:
@@ -60,6 +71,17 @@ def percent_text(value: float, _: Any = None) -> str:
 def plain_text(value: float, _: Any = None) -> str:
     """Axis text for a number, with a true minus sign."""
     return f"{value:,.6g}".replace("-", "−")
+
+
+def wrapped(name: str, width: int = 16) -> str:
+    """A name in lines short enough to stand beside a chart.
+
+    Examples
+    --------
+    >>> wrapped("AAPL"), wrapped("a name of some length").splitlines()
+    ('AAPL', ['a name of some', 'length'])
+    """
+    return "\n".join(wrap(name, width)) or name
 
 
 def day_numbers(dates: Dates) -> Floats:
@@ -151,6 +173,18 @@ def ground(axes: Axes, where: Floats, what: Floats, colour: str, *, alpha: float
     where, what = where[~flat], what[~flat]
     across, up = np.concatenate([where, where[[-1, 0]]]), np.concatenate([what, [0.0, 0.0]])
     axes.fill(across, up, color=colour, alpha=alpha, linewidth=0)
+
+
+def blocks(
+    axes: Axes, left: Floats, right: Floats, up: Floats, colour: str, *, alpha: float = 0.85
+) -> None:
+    """Upright bars from 0 as one path, which is much shorter than a path each."""
+    corners = np.array([[left, 0 * up], [left, up], [right, up], [right, 0 * up], [left, 0 * up]])
+    codes = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY])
+    path = Path(corners.transpose(2, 0, 1).reshape(-1, 2), np.tile(codes, len(up)))
+    axes.add_patch(PathPatch(path, facecolor=colour, alpha=alpha, linewidth=0))
+    axes.update_datalim(path.vertices)
+    axes.autoscale_view()
 
 
 def end_labels(axes: Axes, figure: Figure, ends: Sequence[tuple[float, str, str]]) -> None:

@@ -1,11 +1,15 @@
 """Prices as candles with volume below: a picture, or lines of text for a terminal.
 
-Owns their shapes. Computes nothing but how many sessions share a candle, and names no colour.
+Owns what a candle looks like, here and wherever else one is drawn: filled where it closed below its
+open, hollow where it did not, so that the two differ without colour. Computes nothing but how many
+sessions share a candle, and names no colour.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -17,6 +21,60 @@ MOST = 320
 """Candles in a picture; longer histories put several sessions into one."""
 
 _LEVELS = " ▁▂▃▄▅▆▇█"
+_UNITS = ((1e9, "bn"), (1e6, "m"), (1e3, "k"))
+
+
+def draw_candles(
+    axes: Axes,
+    where: Floats,
+    bars: Mapping[str, Floats],
+    ink: Ink,
+    *,
+    width: float,
+    edge: float,
+    alpha: float = 1.0,
+) -> None:
+    """Wicks and bodies.
+
+    Parameters
+    ----------
+    where : (n,) float64
+        Places on the horizontal axis.
+    bars : mapping of str to (n,) float64
+        ``open, high, low, close``.
+    width, edge : float
+        Of a body on the horizontal axis, and of its outline and wicks in CSS pixels.
+    alpha : float
+        Opacity.
+    """
+    falls = bars["close"] < bars["open"]
+    low, high = (pick(bars["open"], bars["close"]) for pick in (np.minimum, np.maximum))
+    least = (float(bars["high"].max()) - float(bars["low"].min())) / 600
+    for part, colour, face in ((~falls, ink.accent, ink.surface), (falls, ink.loss, ink.loss)):
+        if not part.any():
+            continue
+        for bottom, top in ((bars["low"], low), (high, bars["high"])):
+            ends = bottom[part], top[part]
+            axes.vlines(where[part], *ends, color=colour, linewidth=edge, alpha=alpha)
+        axes.bar(
+            where[part],
+            np.maximum(high - low, least)[part],
+            width,
+            low[part],
+            facecolor=face,
+            edgecolor=colour,
+            linewidth=edge,
+            alpha=alpha,
+            zorder=3,
+        )
+
+
+def short_number(value: float, _: object = None) -> str:
+    """Axis text for large counts: 950, 12.5 m, 3 bn."""
+    for size, unit in _UNITS:
+        if abs(value) >= size:
+            return f"{value / size:.3g}\u00a0{unit}"
+    return f"{value:.3g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +117,6 @@ def _title(bars: Bars, sessions: int) -> str:
 def candles_png(bars: Bars, *, size: tuple[int, int] = (900, 520)) -> bytes:
     """Picture of a price history: candles above, volume below.
 
-    A filled candle closed below its open, a hollow one at or above it, so that the two differ without
-    colour.
-
     Parameters
     ----------
     bars : Bars
@@ -74,27 +129,15 @@ def candles_png(bars: Bars, *, size: tuple[int, int] = (900, 520)) -> bytes:
     def draw(figure: Figure, ink: Ink) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
         where = np.arange(len(shown.close), dtype=np.float64)
-        thick = 0.62 * size[0] / max(len(where), 12) * 0.9
+        edge = min(0.9, 0.186 * size[0] / max(len(where), 12))
+        draw_candles(upper, where, vars(shown), ink, width=0.66, edge=edge)
         falls = shown.close < shown.open
-        for mask, colour, filled in ((~falls, ink.accent, False), (falls, ink.loss, True)):
-            body_low = np.minimum(shown.open, shown.close)[mask]
-            body_high = np.maximum(shown.open, shown.close)[mask]
-            upper.vlines(where[mask], shown.low[mask], body_low, color=colour, linewidth=0.9)
-            upper.vlines(where[mask], body_high, shown.high[mask], color=colour, linewidth=0.9)
-            upper.bar(
-                where[mask],
-                np.maximum(body_high - body_low, (shown.high.max() - shown.low.min()) / 600),
-                bottom=body_low,
-                width=0.66,
-                color=colour if filled else ink.surface,
-                edgecolor=colour,
-                linewidth=min(0.9, thick / 3),
-            )
-            lower.bar(where[mask], shown.volume[mask], width=0.66, color=colour, alpha=0.7)
+        for part, colour in ((~falls, ink.accent), (falls, ink.loss)):
+            lower.bar(where[part], shown.volume[part], width=0.66, color=colour, alpha=0.7)
         for axes in (upper, lower):
             dress(axes, ink)
             axes.yaxis.set_major_formatter(FuncFormatter(plain_text))
-        lower.yaxis.set_major_formatter(FuncFormatter(_large_text))
+        lower.yaxis.set_major_formatter(FuncFormatter(short_number))
         upper.yaxis.set_major_locator(MaxNLocator(6))
         lower.yaxis.set_major_locator(MaxNLocator(2))
         ticks, texts = date_ticks(shown.dates[0], shown.dates[-1], 8)
@@ -104,14 +147,6 @@ def candles_png(bars: Bars, *, size: tuple[int, int] = (900, 520)) -> bytes:
         upper.set_title(_title(bars, shown.sessions), loc="left", color=ink.ink)
 
     return png(draw, size)
-
-
-def _large_text(value: float, _: object = None) -> str:
-    """Axis text for a count of shares: 60 M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.4g}\u00a0{letter}"
-    return f"{value:.4g}"
 
 
 def candle_lines(bars: Bars, *, width: int = 80, height: int = 20) -> list[str]:

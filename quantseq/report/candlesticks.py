@@ -1,7 +1,7 @@
 """Candlesticks: a history of bars, one sampled path, and the bands in which highs and lows lie.
 
-Owns the shapes of a candle and of its volume. Does not know how bars are sampled, and names no
-colour: a drawing takes its colours by role from an `Ink`.
+Owns where history, path and bands stand; what a candle looks like is told in `candles`. Does not know how
+bars are sampled, and names no colour: a drawing takes its colours by role from an `Ink`.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from quantseq.market.bars import Dates, Floats
 from quantseq.report.axes import dress, plain_text
+from quantseq.report.candles import draw_candles, short_number
 from quantseq.report.ink import Ink, png
 
 STEP_WIDTH = 2.4
 """Slots of history that one step of the forecast takes on the horizontal axis."""
-
-_UNITS = ((1e9, "bn"), (1e6, "m"), (1e3, "k"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +52,6 @@ class Outcome:
     levels: tuple[float, float, float]
 
 
-def short_number(value: float, _: object = None) -> str:
-    """Axis text for large counts: 950, 12.5 m, 3 bn."""
-    for size, unit in _UNITS:
-        if abs(value) >= size:
-            return f"{value / size:.3g}\u00a0{unit}"
-    return f"{value:.3g}"
-
-
 def candlestick_png(outcome: Outcome, *, size: tuple[int, int] = (900, 560)) -> bytes:
     """Picture of sampled bars: history, one path of candles, bands of highs and lows, volume.
 
@@ -81,8 +72,8 @@ def candlestick_png(outcome: Outcome, *, size: tuple[int, int] = (900, 560)) -> 
         past = np.arange(1 - len(outcome.dates), 1).astype(np.float64)
         ahead = STEP_WIDTH * (np.arange(steps).astype(np.float64) + 0.75)
         _bands(prices, outcome, ahead, ink)
-        _candles(prices, past, outcome.history, 0.62, ink, alpha=0.55)
-        _candles(prices, ahead, outcome.path, 0.9, ink, alpha=1.0)
+        draw_candles(prices, past, outcome.history, ink, width=0.62, edge=0.9, alpha=0.55)
+        draw_candles(prices, ahead, outcome.path, ink, width=0.9, edge=1.2)
         _volumes(volume, outcome, past, ahead, ink)
         for axes in (prices, volume):
             axes.axvline(0.5, color=ink.muted, linewidth=0.8, dashes=(1, 3))
@@ -110,7 +101,7 @@ def candlestick_png(outcome: Outcome, *, size: tuple[int, int] = (900, 560)) -> 
         first.set_horizontalalignment("left")
         last.set_horizontalalignment("right")
         volume.set_xlabel(
-            f"candles after the cutoff: the sampled path nearest to the medians; hollow where it falls · "
+            f"candles after the cutoff: the sampled path nearest to the medians; filled where it falls · "
             "dashed: median close\ntinted: median high up to its "
             f"{high} % quantile (blue), median low down to its {low} % quantile (red)",
             color=ink.muted,
@@ -141,39 +132,6 @@ def _bands(axes: Axes, outcome: Outcome, ahead: Floats, ink: Ink) -> None:
             color=colour,
             fontweight="bold",
             annotation_clip=False,
-        )
-
-
-def _candles(
-    axes: Axes, where: Floats, bars: Mapping[str, Floats], width: float, ink: Ink, *, alpha: float
-) -> None:
-    """Wicks and bodies: filled where the close is at or above the open, hollow where it is below."""
-    rise = bars["close"] >= bars["open"]
-    body_low = np.minimum(bars["open"], bars["close"])
-    body_high = np.maximum(bars["open"], bars["close"])
-    least = 0.001 * float(bars["high"].max() - bars["low"].min())
-    for part, colour, face in ((rise, ink.accent, ink.accent), (~rise, ink.loss, ink.surface)):
-        if not part.any():
-            continue
-        for ends in ((bars["low"], body_low), (body_high, bars["high"])):
-            axes.vlines(
-                where[part],
-                ends[0][part],
-                ends[1][part],
-                color=colour,
-                linewidth=1.3 * width,
-                alpha=alpha,
-            )
-        axes.bar(
-            where[part],
-            np.maximum(body_high - body_low, least)[part],
-            width,
-            body_low[part],
-            facecolor=face,
-            edgecolor=colour,
-            linewidth=1.2,
-            alpha=alpha,
-            zorder=3,
         )
 
 

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from quantseq.market.bars import Dates, Floats
-from quantseq.report.axes import percent_text, plain_text, plot
-from quantseq.report.ink import Drawing, Ink, png
+from quantseq.report.axes import blocks, percent_text, plain_text, plot
+from quantseq.report.ink import Ink, png
+from quantseq.report.numbers import Plotted, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Fan:
     realised: Floats | None = None
 
 
-def whisker(low: float, middle: float, high: float, *, unit: str) -> Drawing:
+def whisker(low: float, middle: float, high: float, *, unit: str) -> Plotted:
     """An interval with its estimate, against zero."""
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -73,18 +74,19 @@ def whisker(low: float, middle: float, high: float, *, unit: str) -> Drawing:
         axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
         axes.set_xlabel(unit, color=ink.muted)
 
-    return draw
+    return Plotted(draw, lambda: columns({"low": low, "estimate": middle, "high": high}, [unit]))
 
 
-def coverage(levels: Sequence[float], held: Sequence[float]) -> Drawing:
+def coverage(levels: Sequence[float], held: Sequence[float]) -> Plotted:
     """How often each central band held, as bars, against how often it should, as ticks."""
 
     def draw(figure: Figure, ink: Ink) -> None:
         axes = plot(figure, ink, grid=None)
-        where = np.arange(len(levels))
-        axes.bar(where, held, width=0.56, color=ink.accent, alpha=0.85)
+        where = np.arange(len(levels)).astype(np.float64)
+        blocks(axes, where - 0.38, where + 0.38, np.array(held), ink.accent)
+        axes.set_xlim(-0.5, len(levels) - 0.5)
         for at, (level, value) in enumerate(zip(levels, held, strict=True)):
-            axes.plot([at - 0.4, at + 0.4], [level, level], color=ink.ink, linewidth=2.0)
+            axes.plot([at - 0.44, at + 0.44], [level, level], color=ink.ink, linewidth=2.0)
             axes.annotate(
                 f"{100 * value:.1f}\u00a0%",
                 (at, min(value, level)),
@@ -99,10 +101,10 @@ def coverage(levels: Sequence[float], held: Sequence[float]) -> Drawing:
         axes.set_ylim(0, 1.04)
         axes.set_yticks([0, 0.5, 1], [percent_text(tick) for tick in (0, 0.5, 1)])
 
-    return draw
+    return Plotted(draw, lambda: columns({"promised": list(levels), "held": list(held)}))
 
 
-def pit_histogram(shares: Floats, *, low: float, high: float) -> Drawing:
+def pit_histogram(shares: Floats, *, low: float, high: float) -> Plotted:
     """Share of outcomes in equal slices of the forecast's own probability, 1 where calibrated.
 
     Parameters
@@ -120,14 +122,8 @@ def pit_histogram(shares: Floats, *, low: float, high: float) -> Drawing:
         inside = (shares >= low) & (shares <= high)
         for part, colour in ((inside, ink.accent), (~inside, ink.loss)):
             if part.any():
-                axes.bar(
-                    edges[:-1][part],
-                    shares[part],
-                    width=0.84 / len(shares),
-                    align="edge",
-                    color=colour,
-                    alpha=0.85,
-                )
+                left = edges[:-1][part]
+                blocks(axes, left, left + 0.84 / len(shares), shares[part], colour)
         axes.axhline(1, color=ink.ink, linewidth=1.2)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, max(1.6, float(shares.max()) * 1.08))
@@ -135,31 +131,36 @@ def pit_histogram(shares: Floats, *, low: float, high: float) -> Drawing:
         axes.set_yticks([0, 0.5, 1, 1.5], ["0", "0.5", "1", "1.5"])
         axes.set_xlabel("forecast probability of a lower return", color=ink.muted)
 
-    return draw
+    starts = np.arange(len(shares)) / len(shares)
+    table = {"from": starts, "share": shares, "low": low, "high": high}
+    return Plotted(draw, lambda: columns(table))
 
 
-def histogram(edges: Floats, counts: Floats, rival: Floats | None) -> Drawing:
-    """Days by return: bars, losses in the loss colour, and the benchmark as an outline."""
+def histogram(
+    edges: Floats, counts: Floats, rival: Floats | None, *, unit: str = "days"
+) -> Plotted:
+    """Days (or what `unit` says) by return: gains, losses, the bar around 0, a rival as outline."""
 
     def draw(figure: Figure, ink: Ink) -> None:
         axes = plot(figure, ink)
-        middle = (edges[:-1] + edges[1:]) / 2
-        for part, colour in ((middle >= 0, ink.accent), (middle < 0, ink.loss)):
-            axes.bar(
-                middle[part], counts[part], width=0.86 * np.diff(edges)[0], color=colour, alpha=0.85
-            )
+        middle, half = (edges[:-1] + edges[1:]) / 2, 0.43 * np.diff(edges)[0]
+        sides = np.where(np.abs(middle) < half, 0, np.sign(middle))
+        for side, colour in ((1, ink.accent), (0, ink.neutral), (-1, ink.loss)):
+            at = middle[sides == side]
+            blocks(axes, at - half, at + half, np.asarray(counts[sides == side]), colour)
         if rival is not None:
             axes.stairs(rival, edges, color=ink.neutral, linewidth=1.3)
         axes.set_xlim(edges[0], edges[-1])
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_formatter(FuncFormatter(percent_text))
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.set_ylabel("days", color=ink.muted)
+        axes.set_ylabel(unit, color=ink.muted)
 
-    return draw
+    bars = {"from": edges[:-1], "to": edges[1:], "days": counts, "rival_days": rival}
+    return Plotted(draw, lambda: columns(bars))
 
 
-def fan(forecast: Fan, *, title: str = "") -> Drawing:
+def fan(forecast: Fan, *, title: str = "") -> Plotted:
     """History, nested quantile bands from the cutoff on, their median, and what happened."""
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -197,7 +198,8 @@ def fan(forecast: Fan, *, title: str = "") -> Drawing:
         if title:
             axes.set_title(title, loc="left", color=ink.ink, fontweight="bold")
 
-    return draw
+    bands = {f"q{100 * p:02g}": forecast.prices[:, i] for i, p in enumerate(forecast.levels)}
+    return Plotted(draw, lambda: columns({**bands, "realised": forecast.realised}, forecast.labels))
 
 
 def fan_chart_png(

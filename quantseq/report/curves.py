@@ -13,20 +13,21 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from quantseq.market.bars import Dates, Floats
 from quantseq.report.axes import (
-    MAX_POINTS,
     date_axis,
     day_numbers,
     dress,
     end_labels,
     ground,
     log_axis,
-    narrow,
     percent_text,
     plain_text,
     plot,
+    points,
     thin,
+    wrapped,
 )
-from quantseq.report.ink import Drawing, Ink
+from quantseq.report.ink import Ink
+from quantseq.report.numbers import Plotted, by_date
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,14 @@ class Line:
     filled: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Ribbon:
+    """A tinted band between two lines over the same dates."""
+
+    low: Line
+    high: Line
+
+
 def curves(
     lines: Sequence[Line],
     *,
@@ -61,7 +70,9 @@ def curves(
     boundaries: Sequence[np.datetime64] = (),
     dot: tuple[np.datetime64, float] | None = None,
     top: float | None = None,
-) -> Drawing:
+    ribbon: Ribbon | None = None,
+    level: float | None = None,
+) -> Plotted:
     """Series over time on one axis, with their last values written at their ends.
 
     Parameters
@@ -78,13 +89,24 @@ def curves(
         One point to mark in the loss colour.
     top : float, optional
         Upper end of the axis.
+    ribbon : Ribbon, optional
+        Tinted behind the lines.
+    level : float, optional
+        A horizontal line to compare with.
     """
 
     def draw(figure: Figure, ink: Ink) -> None:
         axes = plot(figure, ink)
-        limit = MAX_POINTS // 2 if narrow(figure) else MAX_POINTS
+        limit = points(figure)
         for mark in day_numbers(np.array(boundaries, dtype="datetime64[D]")):
             axes.axvline(mark, color=ink.muted, linewidth=0.7, dashes=(1, 3))
+        if ribbon is not None:
+            keep = np.linspace(0, len(ribbon.low.dates) - 1, 60).astype(np.int64)
+            where = day_numbers(ribbon.low.dates[keep])
+            edges = ribbon.low.values[keep], ribbon.high.values[keep]
+            axes.fill_between(where, *edges, color=ink.neutral, alpha=0.16, linewidth=0)
+        if level is not None:
+            axes.axhline(level, color=ink.muted, linewidth=1.0)
         for rank, line in enumerate(lines):
             keep = thin(line.values, limit)
             where, what = day_numbers(line.dates[keep]), line.values[keep]
@@ -116,10 +138,11 @@ def curves(
             [(line.values[-1], end(line.values[-1]), getattr(ink, line.role)) for line in lines],
         )
 
-    return draw
+    looks = [f"{line.role}{' dash' if line.dashed else ''}" for line in lines]
+    return Plotted(draw, lambda: by_date(looks, _series(lines)))
 
 
-def strips(names: Sequence[str], lines: Sequence[Line]) -> Drawing:
+def strips(names: Sequence[str], lines: Sequence[Line]) -> Plotted:
     """One thin band per name over a shared time axis: above the line long, below it short."""
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -128,7 +151,7 @@ def strips(names: Sequence[str], lines: Sequence[Line]) -> Drawing:
         least = min(float(line.values.min(initial=0)) for line in lines)
         for axes, name, line in zip(grid, names, lines, strict=True):
             dress(axes, ink, grid="x")
-            keep = thin(line.values, MAX_POINTS // (5 if narrow(figure) else 3))
+            keep = thin(line.values, points(figure) // 2)
             where, what = day_numbers(line.dates[keep]), line.values[keep]
             for part, colour in (
                 (np.maximum(what, 0), ink.accent),
@@ -140,9 +163,13 @@ def strips(names: Sequence[str], lines: Sequence[Line]) -> Drawing:
                     )
             axes.axhline(0, color=ink.line, linewidth=0.8)
             axes.set_ylim(1.05 * most * np.sign(least), 1.05 * most)
-            axes.set_yticks([0.0, most], ["", percent_text(most)])
-            axes.set_ylabel(name, rotation=0, ha="right", va="center", color=ink.ink)
+            axes.set_yticks([0.0, most], ["", percent_text(float(f"{most:.2g}"))])
+            axes.set_ylabel(wrapped(name), rotation=0, ha="right", va="center", color=ink.ink)
             axes.spines["bottom"].set_visible(False)
         date_axis(grid[-1], figure, lines[0].dates)
 
-    return draw
+    return Plotted(draw, lambda: by_date(names, _series(lines)))
+
+
+def _series(lines: Sequence[Line]) -> list[tuple[Dates, Floats]]:
+    return [(line.dates, line.values) for line in lines]

@@ -1,20 +1,20 @@
-"""What a sceptic asks of the strategy: whether it is luck, and whether it is tradable.
+"""Whether the result is luck: the difference to the benchmark, what was tried, audit and folds.
 
-Owns the wording of these two sections. Every figure comes from the run or from the trading room.
+Owns the wording of this section. Every figure comes from the run or from the trading room.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from quantseq.report import charts, words
-from quantseq.report.curves import Line, curves
-from quantseq.report.overview import days, ends, figure, floats, month_rows
+from quantseq.report import charts, profiles, words
+from quantseq.report.folds import fold_sheet
+from quantseq.report.overview import audit, ends, entries
 from quantseq.report.page import (
     HALF,
     Block,
+    Cell,
     Chart,
     Facts,
     Key,
@@ -24,12 +24,15 @@ from quantseq.report.page import (
     Sheet,
     Table,
     chart,
-    thinned,
 )
 from quantseq.report.run import Run
-from quantseq.trading.attribution import ACCOUNT
 from quantseq.trading.luck import psr
-from quantseq.trading.performance import METRICS, wealth
+
+NEEDED = 0.95
+"""Deflated Sharpe ratio that an edge must exceed."""
+
+RANGE = ("low", "sharpe", "high")
+"""Ends and middle of a placebo's Sharpe ratios."""
 
 
 def luck(run: Run) -> Section:
@@ -42,29 +45,71 @@ def luck(run: Run) -> Section:
         blocks.append(Missing("This run stored no interval of the Sharpe difference."))
     else:
         blocks.append(_difference(low, middle, high))
-    net = run.daily("strategy_net")
-    trials = verdict.get("n_trials")
-    items = [
+    blocks.append(Facts(_facts(run, verdict)))
+    drawn = [part for part in (_deflated(verdict), _placebos(run)) if part is not None]
+    if drawn:
+        blocks.append(Row("pair", drawn))
+    if not any(part.key == "deflated" for part in drawn):
+        blocks.append(Missing("This run stored no curve of the deflated Sharpe against trials."))
+    if not any(part.key == "placebos" for part in drawn):
+        blocks.append(Missing("This run stored no placebos to compare with."))
+    blocks.append(_checks(run))
+    blocks.append(fold_sheet(run))
+    return Section("luck", "Is it luck?", "", blocks)
+
+
+def _facts(run: Run, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
+    net, trials = run.daily("strategy_net"), verdict.get("n_trials")
+    spread = words.known(verdict.get("trial_sd"))
+    spa, needed = verdict.get("spa_p"), words.known(verdict.get("min_track_record"))
+    seeds = run.manifest.get("seeds")
+    found = [str(value) for value in (seeds if isinstance(seeds, Mapping) else {}).values()]
+    return [
         (
             "Probability that the true Sharpe is above 0 (PSR)",
             words.percent(verdict.get("psr", None if net is None else psr(net))),
         ),
         (
             "The same, discounted for all trials (DSR)",
-            f"{words.percent(verdict.get('dsr'))}; an edge needs more than 95{words.SPACE}%",
+            f"{words.percent(verdict.get('dsr'))}; an edge needs more than {words.percent(NEEDED, 0)}",
         ),
         (
             "Trials counted",
-            f"{words.count(trials)}, from the ledger of every backtest in this folder",
+            f"{words.count(trials)}, from the ledger of every backtest in this folder"
+            + (
+                ""
+                if spread is None
+                else f"; their Sharpe ratios per session scatter by {words.number(spread, 4)}"
+            ),
         ),
-        ("Ledger", str(verdict.get("ledger") or words.DASH)),
+        (
+            "Test that nothing tried beats buy-and-hold (SPA)",
+            "not stored for this run"
+            if words.known(spa) is None
+            else f"p {words.p_value(spa)}, by Hansen over everything tried on these sessions",
+        ),
+        (
+            "Sessions needed for a PSR of 95 %",
+            (
+                "not stored for this run"
+                if "min_track_record" not in verdict
+                else "no number would do: the Sharpe ratio is not above 0"
+                if needed is None
+                else f"{words.count(np.ceil(needed))} at this Sharpe ratio; "
+                f"this run has {words.count(len(run.equity))}"
+            ),
+        ),
+        ("Ledger", words.text(verdict.get("ledger"))),
+        (
+            "Seeds",
+            f"{', '.join(found) or words.DASH}; how much a seed matters is not known from one run",
+        ),
         (
             "Rule",
-            "an edge is claimed only if the whole interval lies above 0 and the DSR exceeds 95 %",
+            "an edge is claimed only if the whole interval lies above 0, the DSR exceeds 95 % and the "
+            "look-ahead audit passes",
         ),
     ]
-    blocks.append(Facts(items))
-    return Section("luck", "Is it luck?", "", blocks)
 
 
 def _difference(low: float, middle: float, high: float) -> Block:
@@ -89,141 +134,101 @@ def _difference(low: float, middle: float, high: float) -> Block:
     )
 
 
-def tradable(run: Run) -> Section:
-    """What costs left of it."""
-    net, gross = run.daily("strategy_net"), run.daily("strategy_gross")
-    if net is None or gross is None:
-        return Section(
-            "costs",
-            "Is it tradable?",
-            blocks=[Missing("This run stored no returns before costs.")],
+def _deflated(verdict: Mapping[str, Any]) -> Chart | None:
+    points = [
+        (n, value)
+        for one in entries(verdict, "dsr_curve")
+        if (n := words.known(one.get("n"))) is not None
+        and n >= 1
+        and (value := words.known(one.get("dsr"))) is not None
+    ]
+    if len(points) < 2:
+        return None
+    where, what = (np.array(column) for column in zip(*sorted(points), strict=True))
+    trials, now = words.known(verdict.get("n_trials")), words.known(verdict.get("dsr"))
+    passing = where[what > NEEDED]
+    reading = (
+        "Not even as the only trial would it exceed 95 %."
+        if not len(passing)
+        else f"It would exceed 95 % with up to {words.plural(int(passing.max()), 'trial')}."
+    )
+    if trials is not None:
+        reading = (
+            f"After the {words.plural(int(trials), 'trial')} in the ledger {words.percent(now)} are "
+            f"left. {reading}"
         )
-    names = ("cagr", "volatility", "sharpe", "total_return")
-    before, after = (
-        [METRICS[name](series, periods=run.periods) for name in names] for series in (gross, net)
-    )
-    rows = [
-        [METRICS[name].label, figure(name, b), figure(name, a), figure(name, a - b)]
-        for name, b, a in zip(names, before, after, strict=True)
-    ]
-    rows[1][3] = words.percent(after[1] - before[1], sign=True)
-    figures = Sheet(
-        "Before and after costs",
-        _cost_reading(run),
-        Table(["", "before", "after", "change"], rows, style="dense"),
-    )
-    blocks: list[Block] = [Row("pair", [figures, _gross_and_net(gross, net)])]
-    return Section("costs", "Is it tradable?", "", [*blocks, *_rivals(run), *_sources(run)])
-
-
-def _rivals(run: Run) -> list[Block]:
-    """Rules that need no forecast, over the same sessions at the same costs."""
-    rivals = run.result.get("rivals")
-    if not isinstance(rivals, Mapping) or not rivals:
-        return []
-    names = ("cagr", "volatility", "sharpe", "max_drawdown")
-    own = {"label": "Strategy", "metrics": (run.result.get("metrics") or {}).get("strategy")}
-    rows, rules = [], []
-    for one in (own, *rivals.values()):
-        known = _mapping(one)
-        figures = _mapping(known.get("metrics"))
-        turnover = words.number(known.get("turnover"), 1)
-        label = str(known.get("label") or words.DASH)
-        rows.append([label, *(figure(name, figures.get(name)) for name in names), turnover])
-        rules.append([label, str(known.get("formula") or ""), str(known.get("source") or "")])
-    turned = run.daily("turnover")
-    rows[0][-1] = words.number(None if turned is None else turned.mean() * run.periods, 1)
-    low, high = ends(_mapping(rivals.get("random_entry")).get("sharpe_range"))
-    reading = "The same sessions, symbols, costs and fills, without any forecast."
-    if low is not None and high is not None:
-        reading += (
-            f" Nine in ten random entries had a Sharpe ratio between {words.number(low, sign=True)} "
-            f"and {words.number(high, sign=True)}."
-        )
-    headers = ["", *(METRICS[name].label for name in names), "turnover a year"]
-    table = Table(headers, rows, style="dense", strong=frozenset({0}))
-    more = Table(
-        ["rule", "formula", "source"], rules[1:], "The rules and where they come from", "tww"
-    )
-    return [Sheet("Against simple rules", reading, table, more)]
-
-
-def _amounts(part: Mapping[str, Any]) -> list[float]:
-    return [words.known(value) or 0.0 for value in part.values()]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _sources(run: Run) -> list[Block]:
-    """Profit by symbol, side and cost."""
-    parts = run.result.get("attribution")
-    if (
-        not isinstance(parts, list)
-        or not parts
-        or not all(isinstance(one, Mapping) for one in parts)
-    ):
-        return []
-    parts = [one for one in parts if one.get("symbol") != ACCOUNT or any(_amounts(one))]
-    kinds = [
-        name
-        for name in parts[0]
-        if name in ("symbol", "long", "short", "total") or any(one.get(name) for one in parts)
-    ]
-    rows = [
-        [str(one.get("symbol")), *(words.percent(one.get(k), 2, sign=True) for k in kinds[1:])]
-        for one in parts
-    ]
-    sums = [sum(words.known(one.get(kind)) or 0.0 for one in parts) for kind in kinds[1:]]
-    rows.append(["all", *(words.percent(value, 2, sign=True) for value in sums)])
-    headers = ["", *(kind.replace("_", " ") for kind in kinds[1:])]
-    reading = "In percent of the starting equity; the parts sum to the total return."
-    table = Table(headers, rows, style="dense", strong=frozenset({len(rows) - 1}))
-    return [Sheet("Where the profit came from", reading, table)]
-
-
-def _cost_reading(run: Run) -> str:
-    parts = []
-    turnover, cost = run.daily("turnover"), run.daily("cost")
-    if turnover is not None:
-        yearly = turnover.mean() * run.periods
-        parts.append(f"Buys and sales came to {words.number(yearly, 1)} × equity a year")
-    if cost is not None:
-        yearly = cost.mean() * run.periods
-        parts.append(f"costs took {words.percent(yearly, 2)} of equity a year")
-    text = ", ".join(parts) + ". " if parts else ""
-    charged = words.bps(run.manifest.get("cost_bps"))
-    level = words.known(run.result.get("break_even_bps"))
-    if level is None:
-        return (
-            f"{text}{charged} of every trade charged; no break-even cost was stored for this run."
-        )
-    return (
-        f"{text}{charged} of every trade charged; above {words.bps(level)} the strategy would have "
-        "earned less than cash."
-    )
-
-
-def _gross_and_net(gross: "pd.Series[float]", net: "pd.Series[float]") -> Chart:
-    before, after = (pd.Series(wealth(series), series.index) for series in (gross, net))
-    lost = 1 - after.iloc[-1] / before.iloc[-1] if before.iloc[-1] else np.nan
-    log = bool((before > 0).all() and (after > 0).all())
-    lines = [
-        Line(days(after.index), floats(after)),
-        Line(days(before.index), floats(before), "neutral", dashed=True),
-    ]
     return chart(
-        "netting",
-        f"Growth of 1.00 before and after costs{', log scale' if log else ''}",
-        f"Of {words.number(before.iloc[-1])} before costs, {words.number(after.iloc[-1])} were left; "
-        f"costs took {words.percent(lost, 2)} of the final value.",
-        curves(lines, log=log, end=words.number),
+        "deflated",
+        "Deflated Sharpe against the number of trials",
+        reading,
+        profiles.profile(
+            where,
+            what,
+            across="trials",
+            show=lambda value: words.percent(value, 0),
+            mark=None if trials is None else profiles.Mark(trials, f"N = {trials:.0f}"),
+            level=NEEDED,
+            top=1.02,
+            log=True,
+            ticks=[tick for tick in (1, 10, 100, 1000, 10_000) if where[0] <= tick <= where[-1]],
+        ),
         sizes=HALF,
         table=Table(
-            ["session", "before", "after"],
-            thinned(month_rows({"before": before, "after": after}, words.number), 60),
-            "Value of 1.00",
+            ["trials", "DSR"],
+            [[words.count(n), words.percent(value)] for n, value in zip(where, what, strict=True)],
+            "Deflated Sharpe ratio if so many trials had been made",
         ),
-        legend=[Key("accent", "line", "after costs"), Key("neutral", "dash", "before costs")],
+        legend=[Key("accent", "line", "DSR"), Key("ink", "line", "needed for an edge")],
+    )
+
+
+def _placebos(run: Run) -> Chart | None:
+    own = words.known(((run.result.get("metrics") or {}).get("strategy") or {}).get("sharpe"))
+    stored = entries(audit(run), "placebos")
+    found = [one for one in stored if all(words.known(one.get(k)) is not None for k in RANGE)]
+    if not found or own is None:
+        return None
+    names = [words.text(one.get("name")) for one in found]
+    table = np.array([[one[k] for k in RANGE] for one in found], dtype=np.float64)
+    rank = words.known(audit(run).get("rank"))
+    beaten = "" if rank is None else f" It beats {words.percent(rank)} of all placebos."
+    rows: list[list[str]] = []
+    for name, values, one in zip(names, table.tolist(), found, strict=True):
+        shown = [words.number(value, sign=True) for value in values]
+        rows.append([name, *shown, words.count(one.get("n"))])
+    return chart(
+        "placebos",
+        "Sharpe ratio beside placebos without any forecast",
+        f"The strategy's Sharpe ratio is {words.number(own, sign=True)}.{beaten}",
+        profiles.ranges(
+            names,
+            *table.T,
+            mark=profiles.Mark(own, f"strategy {words.number(own, sign=True)}"),
+            unit="Sharpe ratio a year, net of costs",
+        ),
+        sizes=((440, 130 + 30 * len(found)), (340, 130 + 30 * len(found))),
+        table=Table(["", "low", "middle", "high", "runs"], rows, "Sharpe ratios of placebos"),
+        legend=[Key("accent", "line", "strategy"), Key("neutral", "box", "range of placebos")],
+    )
+
+
+def _checks(run: Run) -> Block:
+    checks = entries(audit(run), "checks")
+    if not checks:
+        return Missing("This run was not audited for look-ahead.")
+    rows: list[list[str | Cell]] = [
+        [
+            words.text(one.get("name")),
+            Cell("passed" if one.get("passed") else "failed", "" if one.get("passed") else "loss"),
+            str(one.get("reading") or ""),
+        ]
+        for one in checks
+    ]
+    failed = sum(not one.get("passed") for one in checks)
+    return Sheet(
+        "Look-ahead audit",
+        f"All {len(checks)} checks passed: nothing that was decided knew what came after."
+        if not failed
+        else f"{words.plural(failed, 'check')} of {len(checks)} failed: the result may not be claimed.",
+        Table(["check", "result", "reading"], rows, align="ttw"),
     )

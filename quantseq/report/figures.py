@@ -1,149 +1,197 @@
-"""Figures of an evaluation: calibration, and scores by step and by year, each as SVG and PNG.
+"""Every chart of a page as a figure of its own: pictures that stand alone, numbers as a pandas table.
 
-Owns which models are drawn and how; computes no score. The files stand alone, outside of any page.
+Owns how a chart leaves its page. Draws nothing itself and computes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from quantseq.evaluation.grades import Grades
-from quantseq.market.bars import Floats
-from quantseq.report.axes import end_labels, plain_text, plot
-from quantseq.report.charts import pit_histogram
-from quantseq.report.ink import Drawing, Ink, write_picture
+from quantseq.files import make_folder, write_bytes, write_text
+from quantseq.report.axes import LINE_HEIGHT
+from quantseq.report.ink import Drawing, Ink, Size, png, svg_file
+from quantseq.report.numbers import Plotted
+from quantseq.report.page import Block, Cell, Chart, Key, Page, Row, Table
 
-SIZE = (720, 400)
-SLICES = 20
-DRAWN = ("gjr-garch-skewt", "har-range-t", "ewma-t")
-"""Rivals with a density that are drawn beside the model and its reference, where they took part."""
+KEY_WIDTH, KEY_LETTER = 50, 7
+"""About the width of a legend's line and gap, and of one of its letters, in CSS pixels."""
+
+TITLE_LETTER = 8
+"""About the width of a bold letter, in CSS pixels."""
+
+_LINES = ("line", "dash")
+_NUMBER = re.compile(r"([+−]?)(<?)([\d,]*\.?\d+)(?:\u00a0?(%|bps|×|s|sessions|points))?(?: \*)?")
+_SCALE = {"%": 0.01, "bps": 1e-4}
 
 
-def draw_figures(
-    folder: Path, grades: Mapping[str, Grades], model: str, reference: str
-) -> list[Path]:
-    """Write ``pit``, ``reliability``, ``score_by_step`` and ``score_by_year`` as SVG and PNG.
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """One chart outside of its page.
 
     Parameters
     ----------
-    folder : Path
-    grades : mapping by model
-    model, reference : str
-        Drawn in the accent colour, and what scores are drawn relative to, where it took part.
+    chart : Chart
+        The chart; it must know what it was drawn from.
+
+    Examples
+    --------
+    In a notebook, a figure as the last line of a cell shows itself; its numbers are a table::
+
+        outcome = quantseq.backtest(panel)
+        outcome.figures()["drawdown"]
+        outcome.figures()["drawdown"].frame.loc["2008":].min()
+    """
+
+    chart: Chart
+
+    @property
+    def key(self) -> str:
+        """Its name in the page and of its files."""
+        return self.chart.key
+
+    @property
+    def title(self) -> str:
+        """Heading."""
+        return self.chart.title
+
+    @property
+    def reading(self) -> str:
+        """What it shows, in one line."""
+        return self.chart.reading
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The numbers behind it: all of them, unrounded, where the drawing carries them.
+
+        Otherwise the page's own table, read back: percent and basis points as fractions, the dash
+        as NaN. Series over time have the date as index and their names as columns.
+        """
+        if not isinstance(self.chart.draw, Plotted):
+            return _read_back(self.chart.table) if self.chart.table else pd.DataFrame()
+        frame, live = self.chart.draw.numbers(), self.chart.live
+        if live is not None and len(live.names) == len(frame.columns):
+            return frame.set_axis(list(live.names), axis="columns")
+        names = [key for key in self.chart.legend if key.shape in _LINES]
+        if frame.index.name != "date" or not names:
+            return frame
+        if len(names) == len(frame.columns):
+            return frame.set_axis([key.text for key in names], axis="columns")
+        looks = {f"{k.role}{' dash' if k.shape == 'dash' else ''}": k.text for k in names}
+        return frame.rename(columns=looks)
+
+    def svg(self) -> str:
+        """An SVG document on the light ground."""
+        draw, size = _alone(self.chart)
+        return svg_file(draw, size, title=self.title, description=self.reading)
+
+    def png(self) -> bytes:
+        """A PNG on the light ground, two pixels per CSS pixel."""
+        return png(*_alone(self.chart))
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``KEY.svg`` and ``KEY.png``.
+
+        Raises
+        ------
+        StorageError
+            If the folder is not writable.
+        """
+        make_folder(folder)
+        paths = [folder / f"{self.key}.{suffix}" for suffix in ("svg", "png")]
+        write_text(paths[0], self.svg())
+        write_bytes(paths[1], self.png())
+        return paths
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks."""
+        head = f"<b>{escape(self.title)}</b><br>{escape(self.reading)}"
+        return f"<figure><figcaption>{head}</figcaption>{self.svg()}</figure>"
+
+
+def figures_of(page: Page) -> dict[str, Figure]:
+    """Every chart of a page by its key, in the order of the page."""
+    charts = [chart for section in page.sections for chart in _charts(section.blocks)]
+    return {chart.key: Figure(chart) for chart in charts if chart.draw is not None}
+
+
+def export_figures(page: Page, folder: Path) -> list[Path]:
+    """Write every chart of a page as SVG and PNG, named by its key.
 
     Returns
     -------
     list of Path
+        In the order of the page, SVG before PNG.
     """
-    known = np.isfinite(grades[model].pit[:, 0])
-    if not known.any():
-        return []
-    shown = [name for name in (model, reference, *DRAWN) if name in grades]
-    drawings = {
-        "pit": (
-            _pit(grades[model].pit[known, 0]),
-            "Where outcomes fell inside the next-day forecasts: 1 everywhere if calibrated",
-        ),
-        "reliability": (
-            reliability({name: grades[name].pit[known, 0] for name in shown[:3]}),
-            "Share of outcomes below each forecast quantile less its level, next day",
-        ),
-    }
-    if reference in grades:
-        base, others = grades[reference].log_score, [n for n in shown if n != reference]
-        extra = {name: 1000 * (grades[name].log_score - base) for name in others}
-        steps = {name: np.nanmean(values, axis=0) for name, values in extra.items()}
-        years = grades[model].cutoffs.astype("datetime64[Y]").astype(int) + 1970
-        names = [int(year) for year in np.unique(years[known])]
-        by_year = {
-            name: np.array([np.nanmean(values[years == year, 0]) for year in names])
-            for name, values in extra.items()
-        }
-        unit = f"log score less that of {reference}, 1/1000 nat"
-        numbers = list(range(1, grades[model].horizon + 1))
-        drawings["score_by_step"] = (
-            score_lines(numbers, steps, across="steps ahead", up=unit),
-            f"Mean {unit}, by step; lower is better",
-        )
-        drawings["score_by_year"] = (
-            score_lines(names, by_year, across="year of the cutoff", up=unit),
-            f"Mean {unit}, next day, by year; lower is better",
-        )
-    written = []
-    for name, (drawing, text) in drawings.items():
-        write_picture(folder / name, drawing, SIZE, title=text, description=text)
-        written += [folder / f"{name}.svg", folder / f"{name}.png"]
-    return written
+    return [path for figure in figures_of(page).values() for path in figure.save(folder)]
 
 
-def _pit(pit: Floats) -> Drawing:
-    """Histogram with the band of 95 % of slices if outcomes were independent."""
-    counts = np.histogram(pit, bins=SLICES, range=(0, 1))[0]
-    expected = len(pit) / SLICES
-    width = 1.96 * np.sqrt((1 - 1 / SLICES) / expected)
-    return pit_histogram(counts / expected, low=1 - width, high=1 + width)
+def _charts(blocks: Sequence[Block]) -> Iterator[Chart]:
+    for block in blocks:
+        if isinstance(block, Chart):
+            yield block
+        elif isinstance(block, Row):
+            for chart in _charts(block.blocks):
+                yield chart if chart.legend else replace(chart, legend=block.legend)
 
 
-def reliability(pits: Mapping[str, Floats]) -> Drawing:
-    """Observed less nominal share below each level, one line per model, the first in accent."""
+def _alone(chart: Chart) -> tuple[Drawing, Size]:
+    """The drawing under its title and above its legend, which are text on the page, and its size."""
+    draw, (width, height) = chart.draw, chart.size
+    assert draw is not None, "figures_of keeps only charts that can be drawn"
+    longest = max((len(key.text) for key in chart.legend), default=0)
+    per_row = max(width // (KEY_WIDTH + KEY_LETTER * longest), 1)
 
-    def draw(figure: Figure, ink: Ink) -> None:
-        levels = np.linspace(0, 1, 101)
-        gaps = {
-            name: np.searchsorted(np.sort(pit), levels, "right") / len(pit) - levels
-            for name, pit in pits.items()
-        }
-        axes = plot(figure, ink)
-        axes.axhline(0, color=ink.ink, linewidth=1.0)
-        for rank, (name, gap) in enumerate(gaps.items()):
-            colour, dashes = _look(rank, ink)
-            axes.plot(
-                levels,
-                100 * gap,
-                label=name,
-                color=colour,
-                dashes=dashes,
-                linewidth=1.7,
-                zorder=4 - rank,
+    def whole(figure: MatplotlibFigure, ink: Ink) -> None:
+        draw(figure, ink)
+        title = textwrap.fill(chart.title, width // TITLE_LETTER)
+        figure.suptitle(title, x=0.01, ha="left", color=ink.ink, fontweight="bold", fontsize=12)
+        if chart.legend:
+            figure.legend(
+                [_handle(key, ink) for key in chart.legend],
+                [key.text for key in chart.legend],
+                loc="outside lower left",
+                ncols=per_row,
+                frameon=False,
+                labelcolor=ink.muted,
             )
-        reach = 100 * max(0.02, 1.3 * max(np.abs(gap).max() for gap in gaps.values()))
-        axes.set_ylim(-reach, reach)
-        axes.legend(loc="upper right", ncols=len(gaps), frameon=False, labelcolor=ink.muted)
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("forecast probability of a lower return", color=ink.muted)
-        axes.set_ylabel("observed less forecast, points", color=ink.muted)
 
-    return draw
+    lines = -(-len(chart.title) // (width // TITLE_LETTER)) - (-len(chart.legend) // per_row)
+    return whole, (width, height + LINE_HEIGHT * (lines + 1))
 
 
-def score_lines(
-    where: Sequence[int], series: Mapping[str, Floats], *, across: str, up: str
-) -> Drawing:
-    """Scores over steps or years, one line per model, the first in accent."""
-
-    def draw(figure: Figure, ink: Ink) -> None:
-        axes = plot(figure, ink)
-        axes.axhline(0, color=ink.ink, linewidth=1.0)
-        ends = []
-        for rank, (name, values) in enumerate(series.items()):
-            colour, dashes = _look(rank, ink)
-            axes.plot(where, values, "o-", color=colour, dashes=dashes, linewidth=1.7, markersize=4)
-            ends.append((float(values[-1]), f"{name} {plain_text(round(values[-1], 1))}", colour))
-        axes.set_xticks(list(where), [str(one) for one in where])
-        axes.set_xlim(min(where) - 0.15, max(where) + 0.15)
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(across, color=ink.muted)
-        axes.set_ylabel(up, color=ink.muted)
-        end_labels(axes, figure, ends)
-
-    return draw
+def _handle(key: Key, ink: Ink) -> Artist:
+    """What a key of the page's legend looks like in a picture."""
+    colour = getattr(ink, key.role)
+    if key.shape == "box":
+        return Patch(color=colour, alpha=0.6, linewidth=0)
+    if key.shape == "dot":
+        return Line2D([], [], color=colour, marker="o", linestyle="")
+    dashes = {"dash": (4, 2), "dots": (1, 3)}.get(key.shape)
+    return Line2D([], [], color=colour, dashes=dashes or (None, None))
 
 
-def _look(rank: int, ink: Ink) -> tuple[str, tuple[float | None, float | None]]:
-    """Colour and dashes: the model in accent, the others neutral and told apart by their dashes."""
-    if rank == 0:
-        return ink.accent, (None, None)
-    return ink.neutral, ((None, None), (5, 2), (2, 2), (1, 1))[(rank - 1) % 4]
+def _read_back(table: Table) -> pd.DataFrame:
+    """A table of the page with its printed numbers as numbers; other cells stay text."""
+    rows = [[_value(cell) for cell in row] for row in table.rows]
+    return pd.DataFrame(rows, columns=pd.Index(list(table.headers)))
+
+
+def _value(cell: str | Cell) -> float | str:
+    text = str(cell)
+    if text == "—":
+        return np.nan
+    found = _NUMBER.fullmatch(text)
+    if not found or found[2]:
+        return text
+    sign = -1.0 if found[1] == "−" else 1.0
+    return sign * float(found[3].replace(",", "")) * _SCALE.get(found[4], 1.0)

@@ -1,6 +1,6 @@
-"""What the strategy earned, taken apart: months, folds, risk.
+"""What the strategy earned, taken apart: months, years and days.
 
-Owns the wording of these sections. Every figure comes from the run or from the trading room.
+Owns the wording of this section. Every figure comes from the run or from the trading room.
 """
 
 from typing import Any
@@ -8,15 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantseq.report import charts, words
-from quantseq.report.overview import (
-    RIVAL,
-    STRATEGY,
-    ends,
-    figure,
-    floats,
-    metrics,
-)
+from quantseq.report import charts, profiles, words
+from quantseq.report.axes import percent_text
+from quantseq.report.overview import RIVAL, figure, floats
 from quantseq.report.page import (
     HALF,
     Block,
@@ -31,7 +25,7 @@ from quantseq.report.page import (
     chart,
 )
 from quantseq.report.run import Run
-from quantseq.trading.performance import METRICS, drawdown_table, monthly_table
+from quantseq.trading.performance import METRICS, monthly_table
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 HEAT = (0.005, 0.02, 0.04, 0.08)
@@ -46,13 +40,14 @@ BARS = 31
 
 
 def returns(run: Run) -> Section:
-    """Months and years."""
+    """Months, years and days."""
     net, rival = run.daily("strategy_net"), run.daily("buy_and_hold")
     if net is None:
         return Section(
             "returns", "Returns", blocks=[Missing("The strategy's returns are all empty.")]
         )
-    return Section("returns", "Returns", "", [_months(net, rival)])
+    pair = Row("pair", [_years(net, rival), _distribution(net, rival)])
+    return Section("returns", "Returns", "", [_months(net, rival), pair])
 
 
 def _tone(value: float) -> str:
@@ -93,6 +88,36 @@ def _months(net: "pd.Series[float]", rival: "pd.Series[float] | None") -> Block:
     )
 
 
+def _years(net: "pd.Series[float]", rival: "pd.Series[float] | None") -> Chart:
+    table = monthly_table(net)
+    years, whole = [str(year) for year in table.index], floats(table["year"])
+    other = None if rival is None else floats(monthly_table(rival)["year"])
+    up = int((whole > 0).sum())
+    rows = [
+        [
+            year,
+            words.percent(whole[place], sign=True),
+            *([] if other is None else [words.percent(other[place], sign=True)]),
+        ]
+        for place, year in enumerate(years)
+    ]
+    return chart(
+        "years",
+        "Years",
+        f"{up} of {words.plural(len(years), 'calendar year')} ended higher; the first and the last may "
+        "be in part.",
+        profiles.bars(years, whole, show=percent_text, rival=other),
+        sizes=HALF,
+        table=Table(
+            ["year", "strategy"] + ([] if other is None else ["buy-and-hold"]),
+            rows,
+            "Return by calendar year, net of costs",
+        ),
+        legend=[Key("accent", "box", "strategy, gains"), Key("loss", "box", "strategy, losses")]
+        + ([] if other is None else [RIVAL]),
+    )
+
+
 def _bare(value: Any) -> str:
     finite = words.known(value)
     return words.DASH if finite is None else words.number(100 * finite, 1, sign=True)
@@ -126,137 +151,10 @@ def _distribution(net: "pd.Series[float]", rival: "pd.Series[float] | None") -> 
             rows,
             "Days by return",
         ),
-        legend=[Key("accent", "box", "strategy, gains"), Key("loss", "box", "strategy, losses")]
+        legend=[
+            Key("accent", "box", "gains"),
+            Key("loss", "box", "losses"),
+            Key("neutral", "box", "around 0"),
+        ]
         + ([] if rival is None else [RIVAL]),
-    )
-
-
-def folds(run: Run) -> Section:
-    """Who was trained on what, and tested where."""
-    entries = run.result.get("folds") or []
-    if not entries:
-        return Section("folds", "Folds", blocks=[Missing("This run stored no folds.")])
-    net, rival = run.daily("strategy_net"), run.daily("buy_and_hold")
-    rows = []
-    for place, fold in enumerate(entries):
-        rows.append(
-            [
-                str(fold.get("fold", place)),
-                *(_span(fold, part) for part in ("train", "validation", "test")),
-                words.count(fold.get("purge")),
-                words.count(fold.get("n_train")),
-                words.count(fold.get("n_test")),
-                words.percent(fold.get("survived"), 0),
-                *(_earned(series, fold) for series in (net, rival)),
-                words.number(fold.get("seconds"), 0),
-            ]
-        )
-    headers = ["fold", "train", "validation", "test", "purge, sessions", "train windows"]
-    headers += ["test windows", "network kept", "net return", "buy-and-hold", "time, s"]
-    known = [any(row[place] != words.DASH for row in rows) for place in range(len(headers))]
-    table = Table(
-        [head for head, some in zip(headers, known, strict=True) if some],
-        [[cell for cell, some in zip(row, known, strict=True) if some] for row in rows],
-        align="trrr" + "n" * sum(known[4:]),
-        style="dense",
-    )
-    return Section(
-        "folds",
-        "Folds",
-        "Whatever is fitted (volatility, bins, network) has seen its training and validation span "
-        "only. The purge is the gap that keeps training targets out of the next span.",
-        [
-            Sheet(
-                "Walk-forward",
-                f"{words.plural(len(entries), 'fold')}, tested one after the other.",
-                table,
-            )
-        ],
-    )
-
-
-def _span(fold: Any, part: str) -> str:
-    return f"{words.date(fold.get(f'{part}_start'))} to\n{words.date(fold.get(f'{part}_end'))}"
-
-
-def _earned(series: "pd.Series[float] | None", fold: Any) -> str:
-    if series is None or not fold.get("test_start") or not fold.get("test_end"):
-        return words.DASH
-    part = series.loc[str(fold["test_start"]) : str(fold["test_end"])]
-    return figure("total_return", METRICS["total_return"](part))
-
-
-def risk(run: Run) -> Section:
-    """The deepest falls, the distribution of days, and every figure beside the benchmark's."""
-    net = run.daily("strategy_net")
-    own, rival = metrics(run, "strategy"), metrics(run, "buy_and_hold")
-    blocks: list[Block] = []
-    if net is not None:
-        pair: list[Chart | Sheet] = [_falls(net), _distribution(net, run.daily("buy_and_hold"))]
-        blocks.append(Row("pair", pair))
-    if own:
-        names = [name for name in METRICS if name in own] + [
-            name for name in own if name not in METRICS
-        ]
-        intervals = run.result.get("intervals") or {}
-        rows = [
-            [
-                METRICS[name].label if name in METRICS else name,
-                figure(name, own[name]),
-                _interval(name, intervals.get(name)),
-                figure(name, rival.get(name)),
-            ]
-            for name in names
-        ]
-        blocks.append(
-            Sheet(
-                "Every figure",
-                f"{STRATEGY.text[0].upper()}{STRATEGY.text[1:]}, with its 95 % interval where one was computed.",
-                Table(["", "strategy", "95 % interval", "buy-and-hold"], rows),
-            )
-        )
-    if not blocks:
-        return Section(
-            "risk", "Risk", blocks=[Missing("This run stored neither returns nor figures.")]
-        )
-    return Section("risk", "Risk", "", blocks)
-
-
-def _interval(name: str, interval: Any) -> str:
-    low, high = ends(interval)
-    if low is None or high is None:
-        return words.DASH
-    return f"{figure(name, low)} to {figure(name, high)}"
-
-
-def _falls(net: "pd.Series[float]") -> Sheet:
-    table = drawdown_table(net, worst=10)
-    rows = [
-        [
-            str(rank),
-            words.percent(fall.depth),
-            words.date(fall.start),
-            words.date(fall.valley),
-            "ongoing" if fall.ongoing else words.date(fall.recovery),
-            words.count(fall.sessions),
-        ]
-        for rank, fall in enumerate(table.itertuples(), start=1)
-    ]
-    ongoing = int(table["ongoing"].sum())
-    reading = (
-        "There was no session below an earlier high."
-        if table.empty
-        else "The last value is an all-time high."
-        if not ongoing
-        else "One of them is still ongoing: the old high has not been reached again."
-    )
-    return Sheet(
-        "Worst drawdowns",
-        reading,
-        Table(
-            ["", "depth", "from", "lowest", "recovered", "sessions"],
-            rows,
-            align="tntttn",
-            style="dense",
-        ),
     )

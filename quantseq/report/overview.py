@@ -1,7 +1,7 @@
-"""What is read first: the header with its verdict, the headline figures, and how money grew.
+"""What is read first: the header with its verdict, and the headline figures.
 
-Owns the wording and choice of these three. Every figure comes from the run or from the registry of
-the trading room.
+Owns the wording and choice of these two, and how a figure of the registry is spelled anywhere in the page.
+Every figure comes from the run or from the registry of the trading room.
 """
 
 from collections.abc import Mapping
@@ -12,24 +12,9 @@ import pandas as pd
 
 from quantseq.market.bars import Dates, Floats
 from quantseq.report import words
-from quantseq.report.axes import percent_text
-from quantseq.report.curves import Line, curves, strips
-from quantseq.report.page import (
-    Badge,
-    Block,
-    Card,
-    Cards,
-    Header,
-    Interval,
-    Key,
-    Missing,
-    Section,
-    Table,
-    chart,
-    thinned,
-)
+from quantseq.report.page import Badge, Block, Card, Cards, Header, Interval, Key, Missing, Section
 from quantseq.report.run import Run
-from quantseq.trading.performance import METRICS, drawdown_table, drawdowns, wealth
+from quantseq.trading.performance import METRICS
 
 HEADLINES = (
     "cagr",
@@ -45,8 +30,6 @@ HEADLINES = (
 
 STRATEGY = Key("accent", "line", "strategy, net of costs")
 RIVAL = Key("neutral", "line", "buy-and-hold")
-MAX_STRIPS = 8
-"""Positions are drawn for at most this many symbols; the table has all."""
 
 _UNSIGNED = ("volatility", "hit_rate", "psr", "dsr")
 _DAILY = ("var_95", "es_95", "best_day", "worst_day")
@@ -74,6 +57,19 @@ def metrics(run: Run, who: str) -> Mapping[str, Any]:
     """The stored figures of ``strategy`` or ``buy_and_hold``; empty if there are none."""
     found: Mapping[str, Any] = (run.result.get("metrics") or {}).get(who) or {}
     return found
+
+
+def audit(run: Run) -> Mapping[str, Any]:
+    """What the look-ahead audit found; empty if the run was not audited."""
+    found = run.result.get("audit")
+    return found if isinstance(found, Mapping) else {}
+
+
+def entries(found: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """A stored list of objects, without whatever else stands in it."""
+    listed = found.get(name)
+    several = listed if isinstance(listed, (list, tuple)) else []
+    return [one for one in several if isinstance(one, Mapping)]
 
 
 def header(run: Run) -> Header:
@@ -124,7 +120,20 @@ def _badges(run: Run) -> list[Badge]:
         badges.append(Badge(f"copy gate passed: {score} exact, {bar} needed", "good"))
     elif gate:
         badges.append(Badge("copy gate not passed", "warn"))
+    badges.append(_audit_badge(run))
     return badges
+
+
+def _audit_badge(run: Run) -> Badge:
+    found = audit(run)
+    failed = [
+        words.text(one.get("name")) for one in entries(found, "checks") if not one.get("passed")
+    ]
+    if found.get("passed") is True:
+        return Badge(f"look-ahead audit passed: {len(entries(found, 'checks'))} checks", "good")
+    if found:
+        return Badge(f"look-ahead audit failed: {', '.join(failed) or words.DASH}", "warn")
+    return Badge("not audited for look-ahead", "warn")
 
 
 def cards(run: Run) -> Section:
@@ -174,22 +183,6 @@ def _bar(
     return Interval(place[0], place[1], place[2], None if rival is None else place[3])
 
 
-def growth(run: Run) -> Section:
-    """Equity, drawdown, exposure and positions over time."""
-    net, rival = run.daily("strategy_net"), run.daily("buy_and_hold")
-    if net is None:
-        return Section(
-            "growth", "Growth", blocks=[Missing("The strategy's returns are all empty.")]
-        )
-    blocks: list[Block] = [_equity(run, net, rival), _drawdown(net, rival)]
-    exposure = run.daily("gross_exposure")
-    blocks.append(
-        Missing("This run stored no gross exposure.") if exposure is None else _exposure(exposure)
-    )
-    blocks.append(_positions(run))
-    return Section("growth", "Growth", "", blocks)
-
-
 def days(index: Any) -> Dates:
     """Sessions as plain dates."""
     dates: Dates = pd.DatetimeIndex(index).to_numpy().astype("datetime64[D]")
@@ -212,159 +205,3 @@ def month_rows(columns: Mapping[str, "pd.Series[float] | None"], show: Any) -> l
         [words.date(at), *(show(value) for value in row)]
         for at, row in zip(last.index, last.to_numpy(), strict=True)
     ]
-
-
-def fold_starts(run: Run) -> Dates:
-    """First test session of every fold but the first, as far as known."""
-    starts = [fold.get("test_start") for fold in run.result.get("folds") or []]
-    return np.array([str(start)[:10] for start in starts if start][1:], dtype="datetime64[D]")
-
-
-def _equity(run: Run, net: "pd.Series[float]", rival: "pd.Series[float] | None") -> Block:
-    own = pd.Series(wealth(net), net.index)
-    other = None if rival is None else pd.Series(wealth(rival), rival.index)
-    cagr = figure("cagr", METRICS["cagr"](net, periods=run.periods))
-    reading = f"1.00 became {words.number(own.iloc[-1])} net of costs, {cagr} a year"
-    if other is None or rival is None:
-        reading += "; this run stored no benchmark."
-    else:
-        reading += (
-            f"; buy-and-hold became {words.number(other.iloc[-1])}, "
-            f"{figure('cagr', METRICS['cagr'](rival, periods=run.periods))} a year."
-        )
-    both = [own] if other is None else [own, other]
-    log = all((path > 0).all() for path in both)
-    lines = [
-        _line(path, "neutral" if rank else "accent", first=1.0) for rank, path in enumerate(both)
-    ]
-    marks = [mark for mark in fold_starts(run) if lines[0].dates[0] <= mark <= lines[0].dates[-1]]
-    legend = [STRATEGY] + ([] if other is None else [RIVAL])
-    legend += [Key("muted", "dots", "a new fold: everything refitted")] if marks else []
-    columns = {"strategy": own, "buy-and-hold": other}
-    return chart(
-        "equity",
-        f"Growth of 1.00{', log scale' if log else ''}",
-        reading,
-        curves(lines, log=log, end=words.number, boundaries=marks),
-        table=Table(
-            ["session", *(name for name, path in columns.items() if path is not None)],
-            thinned(month_rows(columns, words.number)),
-            "Value of 1.00 at the end of each month",
-        ),
-        legend=legend,
-    )
-
-
-def _line(path: "pd.Series[float]", role: str, *, first: float, filled: bool = False) -> Line:
-    """A path with its value before the first session."""
-    dates = days(path.index)
-    return Line(
-        np.concatenate([dates[:1] - 1, dates]),
-        np.concatenate([[first], path.to_numpy()]),
-        role,
-        filled=filled,
-    )
-
-
-def _drawdown(net: "pd.Series[float]", rival: "pd.Series[float] | None") -> Block:
-    own = pd.Series(drawdowns(net), net.index)
-    other = None if rival is None else pd.Series(drawdowns(rival), rival.index)
-    worst = drawdown_table(net, worst=1)
-    dot = None
-    if worst.empty:
-        reading = "The strategy was never below an earlier high."
-    else:
-        fall = worst.iloc[0]
-        dot = (days([fall["valley"]])[0], float(fall["depth"]))
-        end = (
-            "not yet back at the high"
-            if fall["ongoing"]
-            else f"back on {words.date(fall['recovery'])}"
-        )
-        reading = (
-            f"The deepest fall, {words.percent(fall['depth'])}, ran from {words.date(fall['start'])} to "
-            f"{words.date(fall['valley'])}; {end}, {words.plural(int(fall['sessions']), 'session')} "
-            "below the old high."
-        )
-    lines = [_line(own, "accent", first=0.0, filled=True)]
-    legend = [STRATEGY]
-    if other is not None:
-        lines.append(_line(other, "neutral", first=0.0))
-        legend.append(RIVAL)
-    columns = {"strategy": own, "buy-and-hold": other}
-    return chart(
-        "drawdown",
-        "Drawdown from the highest value so far",
-        reading,
-        curves(lines, axis=percent_text, end=words.percent, dot=dot, top=0.0),
-        sizes=((900, 210), (340, 190)),
-        table=Table(
-            ["session", *(name for name, path in columns.items() if path is not None)],
-            thinned(month_rows(columns, words.percent)),
-            "Drawdown at the end of each month",
-        ),
-        legend=legend + ([Key("loss", "dot", "deepest point")] if dot else []),
-    )
-
-
-def _exposure(exposure: "pd.Series[float]") -> Block:
-    line = Line(days(exposure.index), floats(exposure), filled=True)
-    mean, most = exposure.mean(), exposure.max()
-    return chart(
-        "exposure",
-        "Capital at work",
-        f"On average {words.percent(mean, 0)} of equity was in positions, at most "
-        f"{words.percent(most, 0)}; the rest was cash.",
-        curves([line], axis=percent_text, end=lambda value: words.percent(value, 0)),
-        sizes=((900, 170), (340, 170)),
-        table=Table(
-            ["session", "gross exposure"],
-            thinned(month_rows({"gross": exposure}, words.percent)),
-            "Sum of absolute positions over equity at the end of each month",
-        ),
-        legend=[Key("accent", "line", "gross exposure at the close")],
-    )
-
-
-def _positions(run: Run) -> Block:
-    if run.weights.empty:
-        return Missing("This run decided no weights, so there are no positions to show.")
-    table = run.weights.pivot_table("weight", "decision", "symbol", aggfunc="last").fillna(0.0)
-    found = [str(symbol) for symbol in table]
-    order = [s for s in run.symbols if s in found] + [s for s in found if s not in run.symbols]
-    size = table[order].abs().mean()
-    shown = [s for s in order if s in set(size.sort_values(kind="stable").index[-MAX_STRIPS:])]
-    lines = [Line(days(table.index), floats(table[symbol])) for symbol in shown]
-    held = (table[order] != 0).mean()
-    rows = [
-        [
-            symbol,
-            words.percent(table[symbol].mean(), sign=True),
-            words.percent(table[symbol].min(), sign=True),
-            words.percent(table[symbol].max(), sign=True),
-            words.percent(held[symbol], 0),
-        ]
-        for symbol in order
-    ]
-    biggest = str(size.idxmax())
-    rest = (
-        f" The {len(shown)} largest of {len(order)} are drawn." if len(order) > len(shown) else ""
-    )
-    short = bool((table < 0).any().any())
-    legend = [Key("accent", "box", "long")] + (
-        [Key("loss", "box", "short, below the line")] if short else []
-    )
-    return chart(
-        "positions",
-        "Positions, as decided at each close",
-        f"{biggest} was the largest on average, {words.percent(size[biggest])} of equity; "
-        f"the average symbol was held after {words.percent(held.mean(), 0)} of the decisions.{rest}",
-        strips(shown, lines),
-        sizes=((900, 34 + 44 * len(shown)), (340, 34 + 40 * len(shown))),
-        table=Table(
-            ["symbol", "mean weight", "smallest", "largest", "held after decisions"],
-            rows,
-            "Target weights by symbol",
-        ),
-        legend=legend,
-    )

@@ -11,6 +11,7 @@ from typing import ClassVar
 from markupsafe import Markup
 
 from quantseq.report.ink import Drawing, Size, svg
+from quantseq.report.live import Live
 
 FULL: tuple[Size, Size] = ((900, 300), (340, 240))
 """Wide and narrow size of a picture over the whole width; the page shows the one that fits."""
@@ -46,11 +47,13 @@ class Table:
         What the table shows, unless a heading says it.
     align : str
         One letter per column: ``t`` text, ``w`` text that wraps, ``r`` a range of dates in two
-        lines, ``h`` a hash, ``n`` number. By default text, then numbers.
+        lines, ``h`` a hash, ``n`` number, ``l`` a number over its p. By default text, then numbers.
     style : str
         CSS class of the table.
     strong : frozenset of int
-        Rows that stand out: the model in question, the total.
+        Rows that stand out: the model in question.
+    totals : sequence of sequences of str or Cell
+        Rows below the others, which sorting leaves there.
     """
 
     headers: Sequence[str]
@@ -59,13 +62,14 @@ class Table:
     align: str = ""
     style: str = ""
     strong: frozenset[int] = frozenset()
+    totals: Sequence[Sequence[str | Cell]] = ()
 
     @property
     def classes(self) -> list[str]:
         """CSS class of each column."""
         letters = self.align or "t" + "n" * (len(self.headers) - 1)
-        names = {"t": "text", "w": "text wrap", "r": "text range", "h": "text hash", "n": ""}
-        return [names[letter] for letter in letters]
+        names = {"t": "text", "w": "text wrap", "r": "text range", "h": "text hash", "l": "two"}
+        return [names.get(letter, "") for letter in letters]
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture with its title, its reading in words, its legend and its numbers."""
+    """A picture with its title, its reading in words, its legend and its numbers.
+
+    `draw` and `size` are what the pictures were made from, for files outside of the page.
+    """
 
     key: str
     title: str
@@ -87,6 +94,9 @@ class Chart:
     pictures: Sequence[Markup]
     table: Table | None = None
     legend: Sequence[Key] = ()
+    live: Live | None = None
+    draw: Drawing | None = None
+    size: Size = FULL[0]
 
     kind: ClassVar[str] = "chart"
 
@@ -118,18 +128,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Facts:
-    """Terms and what they are."""
+    """Terms and what they are, under a heading if given."""
 
     items: Sequence[tuple[str, str]]
+    title: str = ""
 
     kind: ClassVar[str] = "facts"
 
 
 @dataclass(frozen=True)
 class Notes:
-    """Sentences in a list."""
+    """Sentences in a list, under a heading if given."""
 
     items: Sequence[str]
+    title: str = ""
 
     kind: ClassVar[str] = "notes"
 
@@ -199,7 +211,7 @@ class Badge:
 
 @dataclass(frozen=True)
 class Header:
-    """What the page is about, and the answer."""
+    """What the page is about, and the answer; `kind` is the command that made it."""
 
     title: str
     run_id: str
@@ -210,14 +222,16 @@ class Header:
     edge: bool = False
     answer: str = ""
     sentence: str = ""
+    kind: str = "backtest"
 
 
 @dataclass(frozen=True)
 class Page:
-    """The whole page."""
+    """The whole page; `footer` says what it is not, and where it came from."""
 
     header: Header
     sections: Sequence[Section] = field(default_factory=tuple)
+    footer: str = ""
 
 
 def chart(
@@ -229,6 +243,7 @@ def chart(
     sizes: Sequence[Size] = FULL,
     table: Table | None = None,
     legend: Sequence[Key] = (),
+    live: Live | None = None,
 ) -> Chart:
     """Draw once per size; every id inside starts with `key`.
 
@@ -246,12 +261,21 @@ def chart(
         The numbers behind it.
     legend : sequence of Key
         Explained above the picture.
+    live : Live, optional
+        Daily values of a chart over time, for crosshair and zoom.
     """
     pictures = [
-        svg(draw, size, prefix=f"{key}{rank}", title=title, description=reading)
+        svg(
+            draw,
+            size,
+            prefix=f"{key}{rank}",
+            title=title,
+            description=reading,
+            boxes=live is not None,
+        )
         for rank, size in enumerate(sizes)
     ]
-    return Chart(key, title, reading, pictures, table, legend)
+    return Chart(key, title, reading, pictures, table, legend, live, draw, sizes[0])
 
 
 def thinned(rows: Sequence[Sequence[str]], most: int = MAX_ROWS) -> Sequence[Sequence[str]]:

@@ -44,15 +44,36 @@ TERMS = (
         "distance is the largest gap to the uniform distribution (Kolmogorov-Smirnov).",
     ),
     (
+        "SPA p",
+        "If nothing tried truly beat buy-and-hold, how often the best of it would look as good as it does: "
+        "Hansen's consistent test of superior predictive ability (2005), by stationary bootstrap.",
+    ),
+    (
+        "Reliability",
+        "Share of outcomes below each forecast quantile, less the quantile's level; 0 if calibrated.",
+    ),
+    (
+        "Profit by confidence",
+        "Simple return of following the sign of P(up) − ½ for one session, before costs, grouped by "
+        "|P(up) − ½|. Whiskers are twice the error, clustered by day (Bartlett HAC).",
+    ),
+    (
         "Diebold-Mariano",
         "Test of equal mean score on per-date averages over symbols, Bartlett HAC variance, "
-        "Harvey-Leybourne-Newbold correction. Negative t: the first model is better.",
+        "Harvey-Leybourne-Newbold correction. A negative difference: the first model is better.",
     ),
     (
         "Network kept",
         "Weight of the network's distribution against the reference's, chosen on validation.",
     ),
 )
+
+
+def evidence(run: Run) -> Section:
+    """Definitions, notes and manifest: the last section of the page."""
+    parts = [definitions(run), notes(run), manifest(run)]
+    blocks = [block for part in parts for block in part.blocks]
+    return Section("definitions", "Definitions and manifest", parts[0].lead, blocks)
 
 
 def definitions(run: Run) -> Section:
@@ -73,11 +94,11 @@ def definitions(run: Run) -> Section:
         "definitions",
         "Definitions",
         f"r are simple returns per session, A = {run.periods} sessions per year, W the wealth (1 before the first "
-        "session), b the benchmark's returns, f the risk-free rate per session. "
+        "session), b the benchmark's returns, f the risk-free rate per session, which is 0 on this page. "
         f"{words.DASH} stands for undefined or unknown, never for 0.",
         [
             Sheet("Figures", "Nothing is trimmed.", Table(headers, rows, align="twtntw")),
-            Facts(TERMS),
+            Facts(TERMS, "Terms"),
         ],
     )
 
@@ -85,7 +106,7 @@ def definitions(run: Run) -> Section:
 def notes(run: Run) -> Section:
     """What the health check found in the prices, and what the run itself has to say."""
     said = [str(note) for note in run.result.get("notes") or []]
-    blocks: list[Block] = [Notes(said) if said else Missing("This run left no notes.")]
+    blocks: list[Block] = [Notes(said, "Notes") if said else Missing("This run left no notes.")]
     found = run.result.get("data_findings")
     if found:
         blocks.append(_findings(found))
@@ -111,7 +132,7 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> Block:
                 ", ".join(names[:6]) + more,
                 words.count(sum(int(one.get("count") or 0) for one in several)),
                 str(first)[:10] or words.DASH,
-                _text(several[0].get("message")),
+                words.text(several[0].get("message")),
             ]
         )
     return Sheet(
@@ -124,16 +145,29 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> Block:
 
 def manifest(run: Run) -> Section:
     """Everything needed to run it again and get the same."""
-    source = run.manifest
+    head = words.text((run.result.get("verdict") or {}).get("ledger_head"))
+    return manifest_of(run.manifest, [("Ledger at this run", head)])
+
+
+def manifest_of(source: Mapping[str, Any], more: Sequence[tuple[str, str]] = ()) -> Section:
+    """The same from the content of any ``manifest.json``; only ``run_id`` must be there.
+
+    Parameters
+    ----------
+    source : Mapping
+    more : sequence of (str, str)
+        Facts that stand elsewhere.
+    """
     facts = [
         ("Run", str(source["run_id"])),
-        ("Created", _text(source.get("created"))),
-        ("Command", _text(source.get("command"))),
-        ("Git commit", _text(source.get("git_commit"))),
+        ("Created", words.text(source.get("created"))),
+        ("Command", words.text(source.get("command"))),
+        ("Git commit", words.text(source.get("git_commit"))),
+        *more,
         ("Seeds", _pairs(source.get("seeds"))),
         ("Versions", _pairs(source.get("versions"))),
     ]
-    blocks: list[Block] = [Facts(facts)]
+    blocks: list[Block] = [Facts(facts, "Manifest")]
     data = source.get("data")
     if data:
         blocks.append(_data(data))
@@ -141,7 +175,7 @@ def manifest(run: Run) -> Section:
         blocks.append(Missing("This run did not record its data."))
     config = source.get("config")
     if config:
-        rows = [[name, value] for name, value in _flat(config)]
+        rows = [[name, value] for name, value in settings(config)]
         blocks.append(Sheet("Configuration", "", Table(["setting", "value"], rows, align="tw")))
     else:
         blocks.append(Missing("This run did not record its configuration."))
@@ -155,35 +189,31 @@ def _data(data: Mapping[str, Any]) -> Block:
         rows.append(
             [
                 str(symbol),
-                _text(known.get("source")),
+                words.text(known.get("source")),
                 words.date(known.get("first")),
                 words.date(known.get("last")),
                 words.count(known.get("rows")),
-                _text(known.get("sha256")),
+                words.text(known.get("sha256")),
             ]
         )
     headers = ["symbol", "source", "first", "last", "bars", "SHA-256"]
     return Sheet("Data", "Prices that the run read.", Table(headers, rows, align="ttttnh"))
 
 
-def _text(value: Any) -> str:
-    return words.DASH if value is None or value == "" else str(value)
-
-
 def _pairs(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {item}" for name, item in value.items()) or words.DASH
-    return _text(value)
+    return words.text(value)
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as dotted names."""
     rows: list[tuple[str, str]] = []
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
-            rows += _flat(value, f"{prefix}{name}.")
+            rows += settings(value, f"{prefix}{name}.")
         elif isinstance(value, (list, tuple)):
             rows.append((f"{prefix}{name}", ", ".join(map(str, value)) or words.DASH))
         else:
-            rows.append((f"{prefix}{name}", _text(value)))
+            rows.append((f"{prefix}{name}", words.text(value)))
     return rows

@@ -11,10 +11,11 @@ nothing of charts or pages, and computes nothing.
     ├─ forecasts.parquet  one row per symbol, cutoff and step
     ├─ weights.parquet    one row per decision date and symbol
     ├─ equity.parquet     one row per session
+    ├─ SHA256SUMS         of the five files above, as `sha256sum --check` reads it
     └─ report.html        the page (see `quantseq.report.render`)
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +25,15 @@ import pandas as pd
 import pyarrow as pa
 
 from quantseq.errors import CorruptFileError, RunError
-from quantseq.files import atomic_folder, atomic_path, read_json, write_json
+from quantseq.files import (
+    atomic_folder,
+    atomic_path,
+    read_json,
+    sha256_file,
+    write_json,
+    write_text,
+)
+from quantseq.notebook import card
 
 SCHEMA = 1
 """Version of the folder's layout; a folder with a higher one needs a newer quantseq."""
@@ -34,12 +43,16 @@ YEAR = 252
 
 MANIFEST = "manifest.json"
 RESULT = "result.json"
+SUMS = "SHA256SUMS"
 FRAMES: Mapping[str, Mapping[str, str]] = {
     "forecasts": {"symbol": "text", "cutoff": "date", "step": "number"},
     "weights": {"decision": "date", "symbol": "text", "weight": "number"},
     "equity": {"session": "date", "strategy_net": "number"},
 }
 """The Parquet files and the columns without which each of them means nothing."""
+
+FILES = (MANIFEST, RESULT, *(f"{name}.parquet" for name in FRAMES))
+"""What a run folder must hold."""
 
 RETURNS = ("strategy_net", "strategy_gross", "buy_and_hold")
 """Columns of daily simple returns; the last two may be absent or empty."""
@@ -135,8 +148,14 @@ class Run:
             )
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, *, frames: Collection[str] = tuple(FRAMES)) -> Self:
         """Read a run folder.
+
+        Parameters
+        ----------
+        folder : Path
+        frames : collection of str
+            Which of `FRAMES` to read; the others are left empty.
 
         Raises
         ------
@@ -150,16 +169,20 @@ class Run:
                 f"{str(folder)!r} is not a run folder. Name a folder that `quantseq backtest` "
                 "wrote, for example one under reports/."
             )
-        names = [MANIFEST, RESULT, *(f"{name}.parquet" for name in FRAMES)]
-        missing = [name for name in names if not (folder / name).is_file()]
+        missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
             raise RunError(f"{str(folder)!r} lacks {', '.join(missing)}. {_REMEDY}")
         try:
             manifest, result = read_json(folder / MANIFEST), read_json(folder / RESULT)
         except CorruptFileError as error:
             raise RunError(str(error)) from error
-        frames = {name: _read_frame(folder / f"{name}.parquet") for name in FRAMES}
-        return cls(manifest, result, **frames)
+        read = {
+            name: _read_frame(folder / f"{name}.parquet")
+            if name in frames
+            else pd.DataFrame(columns=list(columns))
+            for name, columns in FRAMES.items()
+        }
+        return cls(manifest, result, **read)
 
     def save(self, folder: Path) -> Path:
         """Write the folder in one move: an older run of that name is replaced, or kept whole.
@@ -175,7 +198,23 @@ class Run:
             for name in FRAMES:
                 with atomic_path(temporary / f"{name}.parquet") as path:
                     getattr(self, name).to_parquet(path, compression="zstd", index=False)
+            sign(temporary)
         return Path(folder)
+
+    def card(self, note: str = "") -> str:
+        """Verdict and figures as a notebook shows them; `note` stands below."""
+        metrics = self.result.get("metrics") or {}
+        columns = {name: metrics.get(name) or {} for name in ("strategy", "buy_and_hold")}
+        rows = [
+            [key, *(_shown(column.get(key)) for column in columns.values())]
+            for key in columns["strategy"]
+        ]
+        sentence = str((self.result.get("verdict") or {}).get("sentence") or "")
+        return card(str(self.manifest["title"]), sentence, ["", *columns], rows, note)
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks."""
+        return self.card(f"run {self.manifest['run_id']}")
 
     @property
     def symbols(self) -> list[str]:
@@ -207,6 +246,16 @@ class Run:
                 f"equity.parquet: {name} holds {error}, not numbers. {_REMEDY}"
             ) from error
         return pd.Series(values, index=index, name=name)
+
+
+def sign(folder: Path) -> None:
+    """Write the checksums of a run folder anew, after one of its files was rewritten."""
+    lines = (f"{sha256_file(folder / name)}  {name}\n" for name in FILES)
+    write_text(folder / SUMS, "".join(lines))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, (int, float)) and np.isfinite(value) else "—"
 
 
 def _check_mapping(

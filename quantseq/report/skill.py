@@ -5,13 +5,14 @@ room; here they are only shown.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from quantseq.report import charts, words
+from quantseq.report.calibration import confidence, reliability
 from quantseq.report.overview import days, floats
 from quantseq.report.page import (
     HALF,
@@ -31,6 +32,9 @@ from quantseq.report.run import Run
 
 COVERAGES = (50, 80, 90, 95)
 SCORES = {"log_score": "log score", "crps": "CRPS"}
+UNITS = {"log_score": (1.0, 4, ", nats"), "crps": (1e4, 2, ", bps")}
+"""What a stored difference is multiplied by, its digits, and its unit."""
+
 PIT_SLICES = 20
 HISTORY = 40
 """Sessions up to the cutoff in a fan chart."""
@@ -51,17 +55,30 @@ def forecast(run: Run) -> Section:
     main = str(tests[0].get("model")) if tests else next(iter(models), "")
     blocks: list[Block] = []
     blocks.append(
-        _scores(models, main) if models else Missing("This run stored no forecast scores.")
+        score_sheet(models, main) if models else Missing("This run stored no forecast scores.")
     )
-    blocks.append(_tests(tests) if tests else Missing("This run stored no tests against rivals."))
+    blocks.append(
+        test_sheet(tests) if tests else Missing("This run stored no tests against rivals.")
+    )
     calibration = [
-        part for part in (_coverage(models.get(main)), _pit(run.forecasts)) if part is not None
+        part
+        for part in (coverage_chart(models.get(main)), pit_chart(run.forecasts))
+        if part is not None
     ]
     if calibration:
         blocks.append(Row("pair", calibration))
     if len(calibration) < 2:
         blocks.append(
             Missing("This run lacks coverage or PIT values, so not all of calibration shows.")
+        )
+    further = [
+        part for part in (reliability(run.forecasts), confidence(run.forecasts)) if part is not None
+    ]
+    if further:
+        blocks.append(Row("pair", further))
+    if not any(part.key == "confidence" for part in further):
+        blocks.append(
+            Missing("No forecast calls a direction, so there is no confidence to sort profits by.")
         )
     blocks.append(_gallery(run))
     return Section("forecast", "Did the forecast earn it?", _lead(run, found), blocks)
@@ -88,7 +105,9 @@ def _lead(run: Run, found: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _scores(models: Mapping[str, Any], main: str) -> Block:
+def score_sheet(models: Mapping[str, Any], main: str) -> Block:
+    """Every model's scores of the next step, best first, `main` standing out."""
+
     def order(name: str) -> float:
         score = words.known(models[name].get("log_score"))
         return np.inf if score is None else score
@@ -133,8 +152,11 @@ def _scaled(value: Any, factor: float) -> float | None:
     return None if finite is None else factor * finite
 
 
-def _tests(tests: list[Mapping[str, Any]]) -> Block:
-    """One line per rival and score, one column per step; all numbers behind it."""
+def test_sheet(tests: list[Mapping[str, Any]]) -> Block:
+    """One line per rival and score, one column per step; all numbers behind it.
+
+    A step that is no number is the sum of all steps.
+    """
     lines: dict[tuple[str, str], dict[str, Cell]] = {}
     rows, won, lost = [], 0, 0
     models = list(dict.fromkeys(str(test.get("model", words.DASH)) for test in tests))
@@ -142,37 +164,47 @@ def _tests(tests: list[Mapping[str, Any]]) -> Block:
         name = f"against {test.get('rival', words.DASH)}"
         if len(models) > 1:
             name = f"{test.get('model', words.DASH)} {name}"
-        score = SCORES.get(str(test.get("score")), str(test.get("score") or words.DASH))
-        step = words.count(test.get("step"))
+        kind, ahead = str(test.get("score")), test.get("step")
+        score = SCORES.get(kind, words.text(test.get("score")))
+        step = "all" if isinstance(ahead, str) else words.count(ahead)
         t, p = words.known(test.get("t")), words.known(test.get("p"))
         clear = t is not None and p is not None and p < SIGNIFICANT
         better, worse = clear and (t or 0) < 0, clear and (t or 0) > 0
         won, lost = won + better, lost + worse
         tone = "up3" if better else "down3" if worse else ""
-        shown = words.number(t, 2, sign=True)
-        lines.setdefault((name, score), {})[step] = Cell(f"{shown} *" if clear else shown, tone)
+        factor, digits, unit = UNITS.get(kind, (1.0, 4, ""))
+        gap = words.number(_scaled(test.get("mean_difference"), factor), digits, sign=True)
         chance = words.DASH if p is None else words.p_value(p)
-        rows.append([name, score, step, shown, chance, words.count(test.get("n_days"))])
+        lines.setdefault((name, f"{score}{unit}"), {})[step] = Cell(f"{gap}\np {chance}", tone)
+        shown = words.number(t, 2, sign=True)
+        rows.append([name, score, step, gap, shown, chance, words.count(test.get("n_days"))])
     steps = list(dict.fromkeys(step for line in lines.values() for step in line))
     table = Table(
-        ["", "score", *(f"step {step}" for step in steps)],
+        ["", "score", *("all steps" if step == "all" else f"step {step}" for step in steps)],
         [
             [*names, *(line.get(step, Cell(words.DASH)) for step in steps)]
             for names, line in lines.items()
         ],
-        align="tt" + "n" * len(steps),
+        align="tt" + "l" * len(steps),
         style="heat",
     )
     return Sheet(
-        f"Is {words.listing(models)} better by more than noise? Diebold-Mariano t",
-        f"Of {words.plural(len(tests), 'comparison')}, {won} clearly better, {lost} clearly worse, "
-        f"{len(tests) - won - lost} undecided. A negative t favours it, * marks p below 5 %.",
+        f"Is {words.listing(models)} better by more than noise? Score difference and p",
+        f"Of {words.plural(len(tests), 'comparison')}, {won} clearly better (blue), {lost} clearly worse "
+        f"(orange), {len(tests) - won - lost} undecided at 5{words.SPACE}%. A negative difference "
+        "favours it; p by Diebold and Mariano.",
         table,
-        Table(["", "score", "step", "t", "p", "days"], rows, "All tests with p", "ttnnnn"),
+        Table(
+            ["", "score", "step", "difference", "t", "p", "days"],
+            rows,
+            "All tests with t",
+            "ttnnnnn",
+        ),
     )
 
 
-def _coverage(scores: Mapping[str, Any] | None) -> Chart | None:
+def coverage_chart(scores: Mapping[str, Any] | None) -> Chart | None:
+    """How often each central band held; None without coverages."""
     held = [
         (level / 100, value)
         for level in COVERAGES
@@ -207,7 +239,8 @@ def _coverage(scores: Mapping[str, Any] | None) -> Chart | None:
     )
 
 
-def _pit(forecasts: pd.DataFrame) -> Chart | None:
+def pit_chart(forecasts: pd.DataFrame) -> Chart | None:
+    """Histogram of the next step's column ``pit``; None with less than two outcomes per slice."""
     if "pit" not in forecasts:
         return None
     values = forecasts.loc[forecasts["step"] == 1, "pit"].to_numpy(dtype=np.float64)
@@ -249,19 +282,34 @@ def _gallery(run: Run) -> Block:
     """The forecasts with the lowest, the middle and the highest CRPS, averaged over their steps."""
     ranked = _ranked(run)
     columns = _fan_columns(run)
-    places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
     fans = []
-    for name, place in places.items() if len(ranked) >= len(places) else ():
+    for name, place in picks(len(ranked)).items():
         symbol, cutoff = ranked.index[place]
         fan = _fan(run, str(symbol), cutoff, columns)
-        fans.append(_fan_chart(name, fan, float(ranked.iloc[place])))
+        fans.append(fan_chart(name, fan, float(ranked.iloc[place])))
+    return gallery(fans, len(ranked))
+
+
+def picks(count: int) -> dict[str, int]:
+    """Which of `count` forecasts, ranked from the lowest CRPS, a gallery shows; none of fewer than 3.
+
+    Examples
+    --------
+    >>> picks(9), picks(2)
+    ({'best': 0, 'median': 4, 'worst': 8}, {})
+    """
+    return {"best": 0, "median": count // 2, "worst": count - 1} if count >= 3 else {}
+
+
+def gallery(fans: Sequence[Chart], of: int) -> Block:
+    """Forecasts picked by rule, side by side; `of` is how many there were to pick from."""
     if not fans:
         return Missing("No forecast has cumulative quantiles, CRPS and outcome, so none is drawn.")
     return Row(
         "trio",
         fans,
         "Three forecasts, picked by rule",
-        f"Lowest, middle and highest mean CRPS over the steps, of {words.count(len(ranked))} forecasts.",
+        f"Lowest, middle and highest mean CRPS over the steps, of {words.count(of)} forecasts.",
         (
             Key("neutral", "line", "adjusted close"),
             Key("accent", "box", "forecast bands and median"),
@@ -310,7 +358,8 @@ def _fan(run: Run, symbol: str, cutoff: Any, columns: list[str]) -> charts.Fan:
     )
 
 
-def _fan_chart(name: str, fan: charts.Fan, crps: float) -> Chart:
+def fan_chart(name: str, fan: charts.Fan, crps: float) -> Chart:
+    """One forecast of a gallery: `name` says why it was picked, `crps` is the mean over its steps."""
     assert fan.realised is not None, "only forecasts with outcomes are ranked"
     low, high, middle = fan.prices[:, 0], fan.prices[:, -1], fan.prices[:, len(fan.levels) // 2]
     inside = int(((fan.realised >= low) & (fan.realised <= high)).sum())
@@ -330,5 +379,5 @@ def _fan_chart(name: str, fan: charts.Fan, crps: float) -> Chart:
         f"{words.number(1e4 * crps, 1)}{words.SPACE}bps.",
         charts.fan(fan),
         sizes=THIRD,
-        table=Table(["step", *edges, "realised"], rows, "Quantiles of the adjusted close"),
+        table=Table(["step", *edges, "realised"], rows, f"Quantiles of the adjusted close, {name}"),
     )

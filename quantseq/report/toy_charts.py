@@ -18,12 +18,14 @@ from quantseq.report.axes import (
     MAX_POINTS,
     dress,
     log_axis,
+    narrow,
     percent_text,
     plain_text,
     plot,
     thin,
 )
 from quantseq.report.ink import Drawing, Ink
+from quantseq.report.numbers import Plotted, columns
 
 LEAST_LOSS = 1e-7
 """A lower loss is drawn here: single precision knows no difference."""
@@ -37,9 +39,8 @@ def loss_curve(
     losses: Sequence[float],
     *,
     stones: Mapping[int, float],
-    title: str,
     unit: str,
-) -> Drawing:
+) -> Plotted:
     """Minibatch loss by batch on a log scale, its running median, and the loss on fresh sequences.
 
     Parameters
@@ -48,8 +49,8 @@ def loss_curve(
         Batch number and minibatch loss, equally long.
     stones : mapping of int to float
         Loss on fresh sequences by number of batches seen; may be empty.
-    title, unit : str
-        Heading, and what the loss counts.
+    unit : str
+        What the loss counts.
     """
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -92,21 +93,20 @@ def loss_curve(
         log_axis(axes)
         axes.set_xlabel("batch", color=ink.muted)
         axes.set_ylabel(unit, color=ink.muted)
-        axes.set_title(title, loc="left", color=ink.ink, fontweight="bold", pad=12)
         axes.legend(frameon=False, labelcolor=ink.muted, loc="upper right")
 
-    return draw
+    table = {"batch": list(steps), "loss": list(losses)}
+    fresh = [stones.get(step) for step in steps] if stones else None
+    return Plotted(draw, lambda: columns({**table, "fresh_sequences": fresh}))
 
 
-def accuracy_by_length(
-    trained: Mapping[int, float], longer: Mapping[int, float], *, title: str
-) -> Drawing:
+def accuracy_by_length(trained: Mapping[int, float], longer: Mapping[int, float]) -> Plotted:
     """Share of sequences answered exactly by length: trained lengths filled, longer ones hatched."""
 
     def draw(figure: Figure, ink: Ink) -> None:
         axes = plot(figure, ink)
         shares = {**trained, **longer}
-        where = np.arange(len(shares))
+        where, small = np.arange(len(shares)), narrow(figure)
         border = len(trained)
         axes.bar(where[:border], list(trained.values()), width=0.7, color=ink.accent)
         axes.bar(
@@ -119,7 +119,7 @@ def accuracy_by_length(
             linewidth=1.2,
         )
         for at, value in zip(where, shares.values(), strict=True):
-            text = f"{100 * value:.0f}" if value in (0, 1) else f"{100 * value:.1f}"
+            text = f"{100 * value:.0f}" if small or value in (0, 1) else f"{100 * value:.1f}"
             axes.annotate(
                 text,
                 (at, value),
@@ -128,6 +128,7 @@ def accuracy_by_length(
                 ha="center",
                 color=ink.accent if at < border else ink.loss,
                 fontweight="bold",
+                fontsize=8 if small else 10,
             )
         for first, last, text, colour in (
             (0, border, "trained lengths", ink.accent),
@@ -148,14 +149,16 @@ def accuracy_by_length(
         axes.set_ylim(0, 1.24)
         axes.set_yticks([0, 0.5, 1], [percent_text(tick) for tick in (0, 0.5, 1)])
         axes.set_xlabel("length of the sequence", color=ink.muted)
-        axes.set_title(title, loc="left", color=ink.ink, fontweight="bold", pad=12)
 
-    return draw
+    lengths = [*trained, *longer]
+    told = [length in trained for length in lengths]
+    match = [*trained.values(), *longer.values()]
+    return Plotted(
+        draw, lambda: columns({"length": lengths, "trained": told, "exact_match": match})
+    )
 
 
-def attention_map(
-    source: Sequence[str], target: Sequence[str], weights: Floats, *, title: str
-) -> Drawing:
+def attention_map(source: Sequence[str], target: Sequence[str], weights: Floats) -> Plotted:
     """Where the decoder looks: one row per answered token, one column per source step.
 
     Parameters
@@ -164,8 +167,6 @@ def attention_map(
         Names of the S tokens read and of the T tokens answered.
     weights : (T, S) float64
         Attention, each row adding up to 1.
-    title : str
-        Heading.
     """
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -201,9 +202,9 @@ def attention_map(
         axes.tick_params(labelcolor=ink.ink)
         axes.set_xlabel("read", color=ink.muted)
         axes.set_ylabel("answered", color=ink.muted)
-        axes.set_title(title, loc="left", color=ink.ink, fontweight="bold", pad=12)
 
-    return draw
+    table = {f"{place}: {name}": weights[:, place] for place, name in enumerate(source)}
+    return Plotted(draw, lambda: columns(table, list(target)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,6 +56,17 @@ def percent(value: Any, digits: int = 1, *, sign: bool = False) -> str:
     return DASH if finite is None else f"{number(100 * finite, digits, sign=sign)}{SPACE}%"
 
 
+def text(value: Any) -> str:
+    """Anything as it stands; what is missing or empty as a dash.
+
+    Examples
+    --------
+    >>> text("a"), text(None), text("")
+    ('a', '—', '—')
+    """
+    return DASH if value is None or value == "" else str(value)
+
+
 def count(value: Any) -> str:
     """A whole number with grouped thousands."""
     return number(value, 0)

@@ -2,6 +2,9 @@
 
 Owns the flat views, clipping and the optimiser's state. Does not know losses or schedules.
 
+The arithmetic is torch's own fused kernel, called without `torch.optim` around it: the first optimiser of
+a process imports torch's compiler, a second and 75 MB that nothing here uses. The tests hold it to torch's.
+
 A small model has two dozen weight tensors, and an optimiser that visits each spends more time between
 them than on them. Here every parameter is a view of one vector, first those that weight decay pulls,
 then the rest (biases and the attention score, which it leaves alone).
@@ -17,6 +20,19 @@ Optimiser = Literal["adam", "adamw"]
 OPTIMISERS: tuple[Optimiser, ...] = ("adam", "adamw")
 
 
+_STATE = ("step", "exp_avg", "exp_avg_sq")
+"""What a group carries from step to step, by torch's names."""
+
+
+class _Group:
+    """Weights that decay alike, with their gradient and moments."""
+
+    def __init__(self, weights: Tensor, gradient: Tensor, decay: float) -> None:
+        self.weights, self.gradient, self.decay = weights, gradient, decay
+        self.exp_avg, self.exp_avg_sq = torch.zeros_like(weights), torch.zeros_like(weights)
+        self.step = torch.zeros((), dtype=torch.float32, device=weights.device)
+
+
 class FlatOptimiser:
     """Adam or AdamW over a flattened model. Use as a context: weights are unflattened at the end.
 
@@ -26,13 +42,11 @@ class FlatOptimiser:
         Its parameters become views of `weights` until the context ends.
     kind : 'adam' | 'adamw'
         Whether weight decay enters the gradient or the weights.
-    learning_rate, weight_decay : float
+    weight_decay : float
         As usual; biases are not decayed.
     """
 
-    def __init__(
-        self, model: nn.Module, kind: Optimiser, *, learning_rate: float, weight_decay: float
-    ) -> None:
+    def __init__(self, model: nn.Module, kind: Optimiser, *, weight_decay: float) -> None:
         named = list(model.named_parameters())
         decayed = [value for name, value in named if _decays(name)]
         others = [value for name, value in named if not _decays(name)]
@@ -47,13 +61,11 @@ class FlatOptimiser:
             value.data = self.weights[start:stop].view_as(value)
             value.grad = self.gradient[start:stop].view_as(value)
             start = stop
-        groups = []
-        for first, last, decay in ((0, border, weight_decay), (border, total, 0.0)):
-            part = nn.Parameter(self.weights[first:last])
-            part.grad = self.gradient[first:last]
-            groups.append({"params": [part], "weight_decay": decay})
-        maker = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
-        self.optimiser = maker(groups, lr=learning_rate, fused=True)
+        self._kernel = torch._fused_adam_ if kind == "adam" else torch._fused_adamw_
+        self._groups = [
+            _Group(self.weights[first:last], self.gradient[first:last], decay)
+            for first, last, decay in ((0, border, weight_decay), (border, total, 0.0))
+        ]
 
     def __enter__(self) -> "FlatOptimiser":
         return self
@@ -77,29 +89,37 @@ class FlatOptimiser:
         if clip_norm is not None:
             norm = torch.linalg.vector_norm(self.gradient)
             self.gradient.mul_((clip_norm / (norm + 1e-6)).clamp(max=1.0))
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
-        self.optimiser.step()
+        for group in self._groups:
+            group.step += 1
+            self._kernel(
+                [group.weights],
+                [group.gradient],
+                [group.exp_avg],
+                [group.exp_avg_sq],
+                [],
+                [group.step],
+                amsgrad=False,
+                lr=learning_rate,
+                beta1=0.9,
+                beta2=0.999,
+                weight_decay=group.decay,
+                eps=1e-8,
+                maximize=False,
+            )
 
     def state(self) -> dict[str, Tensor]:
         """Weights and moments by name, for `load`."""
         tensors = {"weights": self.weights}
-        for index, group in enumerate(self.optimiser.param_groups):
-            for name, value in self.optimiser.state[group["params"][0]].items():
-                tensors[f"{name}.{index}"] = value
+        for index, group in enumerate(self._groups):
+            tensors |= {f"{name}.{index}": getattr(group, name) for name in _STATE}
         return tensors
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what `state` gave."""
         self.weights.copy_(tensors["weights"])
-        for index, group in enumerate(self.optimiser.param_groups):
-            moments = {
-                name.removesuffix(f".{index}"): value.to(self.weights.device, copy=True)
-                for name, value in tensors.items()
-                if name.endswith(f".{index}")
-            }
-            if moments:
-                self.optimiser.state[group["params"][0]] = moments
+        for index, group in enumerate(self._groups):
+            for name in _STATE:
+                getattr(group, name).copy_(tensors[f"{name}.{index}"])
 
 
 def _decays(name: str) -> bool:

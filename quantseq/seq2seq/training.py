@@ -31,6 +31,7 @@ from quantseq.seq2seq.seeding import borrowed_random_state, seed_step
 from quantseq.seq2seq.threads import set_threads as set_threads
 from quantseq.seq2seq.tokens import PAD, Batch
 from quantseq.seq2seq.train_config import TrainConfig as TrainConfig
+from quantseq.seq2seq.workspace import give_back
 
 HISTORY_POINTS = 4096
 """A history keeps about this many minibatch losses."""
@@ -116,12 +117,7 @@ def fit(
         with (
             borrowed_random_state(model.device),
             _interrupts() as interrupted,
-            FlatOptimiser(
-                model,
-                config.optimiser,
-                learning_rate=config.learning_rate,
-                weight_decay=config.weight_decay,
-            ) as optimiser,
+            FlatOptimiser(model, config.optimiser, weight_decay=config.weight_decay) as optimiser,
         ):
             run = _Fit(model, source, config, seed, validation, optimiser, checkpoint)
             if resume and checkpoint is not None:
@@ -133,6 +129,7 @@ def fit(
             return run.finish()
     finally:
         model.train(was_training)
+        give_back()
 
 
 class _Fit:

@@ -47,3 +47,8 @@ class Lease(Generic[T]):
             _shelf[self._key, id(buffers)] = buffers
             while len(_shelf) > SHELF:
                 _shelf.popitem(last=False)
+
+
+def give_back() -> None:
+    """Empty the shelf: the buffers of a training are of no use after it."""
+    _shelf.clear()

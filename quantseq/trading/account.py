@@ -215,9 +215,9 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
             order -= held
             due = None
             if resting:
-                rest[orders.wanted[k]] = 0.0  # replaced, by an order that waits for its bar too
+                rest[orders.wanted[k]] = 0.0  # replaced
                 if orders.waiting is not None:
-                    rest[np.isfinite(orders.waiting[k])] = 0.0
+                    rest[~np.isnan(orders.waiting[k])] = 0.0  # replaced by one that has no bar yet
                 gone = (rest != 0) & orders.lapsed[k]
                 dropped += int(gone.sum())
                 rest[gone] = 0.0
@@ -251,7 +251,7 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
                 else:
                     share = max(available, 0.0) / needed
                     scaled += bool(any_wanted[k] and needed - available > DUST * worth)
-                    if may_wait and sale_waits(orders, k, held, base, rest=rest, void=ignored):
+                    if may_wait and sale_waits(orders, k, held, base, rest, ignored):
                         rest += np.where(order > 0, (1 - share) * order, 0.0)
                     order[:] = np.where(order > 0, share * order, order)
                     buys *= share
@@ -264,7 +264,7 @@ def run(orders: Orders, costs: Costs) -> BacktestResult:
                 fee, missing = afford(order, held, k, cash + credit, orders, costs)
                 if missing is not None:
                     scaled += bool(any_wanted[k])
-                    if sale_waits(orders, k, held, base, rest=rest, void=ignored):
+                    if sale_waits(orders, k, held, base, rest, ignored):
                         rest += missing
                 notional = order * price
                 buys, sells = notional[order > 0].sum(), -notional[order < 0].sum()

@@ -30,7 +30,7 @@ def attribute(result: BacktestResult) -> pd.DataFrame:
         costs), commission, spread, impact, borrow, financing (negative), interest, written_off (only
         after a ruin), total. The grand total is ``equity[-1] − 1``.
     """
-    long, short = _profit(result)
+    long, short = _sides(result)
     symbols = len(result.symbols)
     parts = {"long": long.sum(axis=0), "short": short.sum(axis=0)}
     parts |= dict(zip(TRADING, -result.order_costs.sum(axis=1), strict=True))
@@ -48,16 +48,33 @@ def attribute(result: BacktestResult) -> pd.DataFrame:
     return table + 0.0  # no −0 for what was not charged
 
 
-def _profit(result: BacktestResult) -> tuple[Floats, Floats]:
-    """Profit before costs by session and symbol, of the long and of the short side: each (D, S)."""
-    before = np.vstack([np.zeros((1, len(result.symbols))), result.shares[:-1]])
-    after = before + result.traded
+def profit(result: BacktestResult) -> tuple[Floats, Floats]:
+    """Profit before costs by session and symbol: from the last close to the fill, and on to the close.
+
+    Returns
+    -------
+    (D, S), (D, S) float64
+        In units of the starting equity.
+    """
+    before, after = _held(result)
     opened = np.vstack([result.fill_prices[:1], result.closes[:-1]])
     at_fill = before * (result.fill_prices - opened)
     at_mark = after * (result.closes - result.fill_prices)
     if result.ruined is not None:  # nothing is held after the ruin
         at_fill[result.sessions > result.ruined] = 0.0
         at_mark[result.sessions > result.ruined] = 0.0
+    return at_fill, at_mark
+
+
+def _held(result: BacktestResult) -> tuple[Floats, Floats]:
+    """Shares before and after the fill of each session: each (D, S)."""
+    before = np.vstack([np.zeros((1, len(result.symbols))), result.shares[:-1]])
+    return before, before + result.traded
+
+
+def _sides(result: BacktestResult) -> tuple[Floats, Floats]:
+    """Profit before costs by session and symbol, of the long and of the short side: each (D, S)."""
+    (before, after), (at_fill, at_mark) = _held(result), profit(result)
     long = np.where(before > 0, at_fill, 0.0) + np.where(after > 0, at_mark, 0.0)
     return long, at_fill + at_mark - long
 

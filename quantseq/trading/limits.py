@@ -86,26 +86,19 @@ def afford(
 
 
 def sale_waits(
-    orders: Orders, k: int, held: Floats, base: float, *, rest: Floats, void: Flags
+    orders: Orders, k: int, held: Floats, base: float, rest: Floats, closed: Flags
 ) -> bool:
     """Whether a sale that would bring cash still waits at session `k`, for a bar or for volume.
 
-    Parameters
-    ----------
-    held, rest : (S,) float64
-        Shares before the session's orders, and those of orders that stay open.
-    base : float
-        Equity that targets are shares of.
-    void : (S,) bool
-        Symbols that have been liquidated, in this session too: no order waits for them.
+    Orders of symbols that were `closed` for want of bars wait no more.
     """
     if (rest < 0).any():
         return True
     if orders.waiting is None:
         return False
     with np.errstate(invalid="ignore"):  # NaN where no order waits
-        more = held * orders.fill_at[k] - orders.waiting[k] * base > DUST * base
-    return bool((more & ~void).any())
+        over = held * orders.fill_at[k] - orders.waiting[k] * base
+    return bool(((over > DUST * base) & ~closed).any())  # rounding is no sale
 
 
 def _share(notional: Floats, available: float, costs: Costs, here: Liquidity | None) -> float:

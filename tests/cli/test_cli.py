@@ -30,6 +30,8 @@ COMMANDS = [
     ["report"],
     ["sweep"],
     ["trials"],
+    ["verify"],
+    ["compare"],
     ["data"],
     ["data", "import"],
     ["data", "list"],
@@ -155,6 +157,7 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
         (["train", "--task", "copy", "--symbols", "AAPL"], ["--task price"]),
         (["train", "--task", "sort", "--horizon", "2"], ["--task price"]),
         (["train", "--task", "price", "--preset", "seed"], ["--task copy"]),
+        (["train", "--task", "price", "--figures", "f"], ["--task copy"]),
         (["fetch", "IBM", "--source", "sample", "--json", "/proc/x/y.json"], ["/proc/x"]),
     ],
 )
@@ -171,7 +174,7 @@ def test_an_evaluation_is_printed_written_and_continued(
         *("evaluate", "IBM", "MSFT", "--rivals", "ewma-t,bootstrap", "--paths", 20),
         *("--train-until", "2005-03-31", "--validate-until", "2005-12-30"),
         *("--config", tmp_path / "small.toml", "--data-dir", stored, "--jobs", 1),
-        *("--json", tmp_path / "e.json", "--out", tmp_path / "out"),
+        *("--json", tmp_path / "e.json", "--out", tmp_path / "out", "--figures", tmp_path / "pics"),
     )
     first = quantseq(*words, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -179,7 +182,12 @@ def test_an_evaluation_is_printed_written_and_continued(
     found = json.loads((tmp_path / "e.json").read_text())
     assert list(found["models"]) == ["seq2seq", "bootstrap", "ewma-t"]
     assert found["models"]["bootstrap"]["log_score"] is None
-    assert (tmp_path / "out" / "pit.png").exists()
+    assert {"pit.png", "fan-worst.svg"} <= {path.name for path in (tmp_path / "pics").iterdir()}
+    page = tmp_path / "out" / "report.html"
+    assert f"Report: {page}" in first.stdout
+    before = page.read_bytes()
+    assert quantseq("report", page.parent).returncode == 0
+    assert page.read_bytes() == before
     assert len(list((stored / "evaluations").glob("*.parquet"))) == 3
     assert quantseq(*words, cwd=tmp_path).stdout == first.stdout
 
@@ -230,10 +238,14 @@ def test_a_corrupt_parquet_is_one_line(tmp_path: Path, small_panel: Panel) -> No
     assert_one_line(quantseq("train", "--task", "price", "--data-dir", tmp_path), "IBM")
 
 
-def test_the_report_is_rendered_again_to_the_same_bytes(small_run: BacktestOutcome) -> None:
+def test_the_report_is_rendered_again_to_the_same_bytes(
+    small_run: BacktestOutcome, tmp_path: Path
+) -> None:
     before = small_run.report.read_bytes()
-    assert quantseq("report", small_run.folder).returncode == 0
+    shown = tmp_path / "figures"
+    assert quantseq("report", small_run.folder, "--figures", shown).returncode == 0
     assert small_run.report.read_bytes() == before
+    assert {"equity.svg", "equity.png", "drawdown.svg"} <= {path.name for path in shown.iterdir()}
 
 
 @pytest.mark.slow

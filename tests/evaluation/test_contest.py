@@ -1,6 +1,6 @@
 """A contest gives the same bits for any number of jobs, goes on where it stopped, refuses leaks."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,21 +43,24 @@ def travelling() -> list[Entrant]:
         def fit(panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
             return RIVALS[name](TrainingBlock(panel.until(fold.train_end), 2, jobs))
 
-        return Entrant(name, fit, heavy=name == "ewma-t")
+        return Entrant(name, fit, heavy=name == "ewma-t", fans=name != "hist-vol")
 
     return [entrant(name) for name in ("ewma-t", "bootstrap", "hist-vol")]
 
 
 def entrants(log: Path | None = None) -> list[Entrant]:
     names = ("ewma-t", "bootstrap", "hist-vol")
-    return [Entrant(name, Fit(name, log), heavy=name == "ewma-t") for name in names]
+    return [
+        Entrant(name, Fit(name, log), heavy=name == "ewma-t", fans=name != "hist-vol")
+        for name in names
+    ]
 
 
 def same(one: Contest, two: Contest) -> bool:
     assert list(one.grades) == list(two.grades)
     return all(
-        getattr(one.grades[name], f.name).tolist().__repr__()
-        == getattr(two.grades[name], f.name).tolist().__repr__()
+        repr(np.asarray(getattr(one.grades[name], f.name)).tolist())
+        == repr(np.asarray(getattr(two.grades[name], f.name)).tolist())
         for name in one.grades
         for f in fields(Grades)
     )
@@ -115,7 +118,7 @@ def test_a_damaged_part_is_computed_again(plain: Contest, tmp_path: Path) -> Non
     assert len(again.grades["ewma-t"]) == 80
 
 
-@pytest.mark.parametrize("what", ["seed", "data", "fold", "key", "code"])
+@pytest.mark.parametrize("what", ["seed", "data", "fold", "key", "fans", "code"])
 def test_whatever_decides_the_numbers_decides_the_part(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +132,8 @@ def test_whatever_decides_the_numbers_decides_the_part(
         fold = FOLDS[1]
     elif what == "key":
         entrant = Entrant(entrant.name, entrant.fit, {"members": 2})
+    elif what == "fans":
+        entrant = replace(entrant, fans=not entrant.fans)
     else:
         monkeypatch.setattr(contest, "code_fingerprint", lambda: "other")
     assert contest._part_name(panel, fold, entrant, rules) != before

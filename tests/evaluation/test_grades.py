@@ -10,6 +10,7 @@ from quantseq.errors import CorruptFileError
 from quantseq.evaluation.grades import Grades, chunks_of, grade, grade_cutoffs, naive_errors
 from quantseq.evaluation.walkforward import WalkForward, cutoffs_of
 from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock
+from quantseq.forecast.forecasts import QUANTILE_LEVELS
 from quantseq.forecast.scores import realised_returns, sample_crps, score
 from quantseq.market.bars import Panel
 from tests.prices import simulate_bars, simulate_panel
@@ -24,18 +25,17 @@ MODEL = RIVALS["ewma-t"](TrainingBlock(TRAIN, H))
 NAIVE = naive_errors(TRAIN)
 
 
-def graded(cutoffs: np.ndarray) -> Grades:
-    return grade_cutoffs(PANEL, MODEL, cutoffs, NAIVE, horizon=H, num_paths=20, seed=3)
+def graded(cutoffs: np.ndarray, *, fans: bool = True) -> Grades:
+    options = {"horizon": H, "num_paths": 20, "seed": 3, "fans": fans}
+    return grade_cutoffs(PANEL, MODEL, cutoffs, NAIVE, **options)
 
 
 def same(one: Grades, two: Grades) -> bool:
+    pairs = {f.name: (getattr(one, f.name), getattr(two, f.name)) for f in fields(Grades)}
     return all(
-        np.array_equal(
-            getattr(one, f.name),
-            getattr(two, f.name),
-            equal_nan=f.name != "symbols" and f.name != "cutoffs",
-        )
-        for f in fields(Grades)
+        (first is None and second is None)
+        or np.array_equal(first, second, equal_nan=name not in ("symbols", "cutoffs"))
+        for name, (first, second) in pairs.items()
     )
 
 
@@ -76,8 +76,21 @@ def test_what_is_not_known_yet_is_nan() -> None:
     assert np.isfinite(found.mean).all()
 
 
-def test_grades_come_back_from_disk(tmp_path: Path) -> None:
-    found = graded(PANEL.sessions[-30:])
+def test_fans_are_the_cumulative_quantiles_of_the_forecasts() -> None:
+    days = PANEL.sessions[-30:]
+    found = graded(days)
+    forecasts = MODEL.predict(PANEL, days, horizon=H, num_paths=20, seed=3)
+    ordered = forecasts[np.argsort(forecasts.cutoffs, kind="stable")]
+    fan = ordered.cumulative_quantile(QUANTILE_LEVELS)
+    np.testing.assert_array_equal(found.fan, fan.reshape(len(fan), -1).astype(np.float32))
+    half = np.arange(0, len(found), 2)
+    assert np.array_equal(found.take(half).fan, found.fan[half])
+    assert graded(days, fans=False).take(half).fan is None
+
+
+@pytest.mark.parametrize("fans", [True, False])
+def test_grades_come_back_from_disk(fans: bool, tmp_path: Path) -> None:
+    found = graded(PANEL.sessions[-30:], fans=fans)
     found.save(tmp_path / "part.parquet")
     assert same(Grades.load(tmp_path / "part.parquet"), found)
     (tmp_path / "part.parquet").write_bytes(b"PAR1 half a file")

@@ -211,3 +211,15 @@ def test_a_model_without_tokens_is_a_forecast_too() -> None:
     both = Forecasts.concatenate([found, found])
     np.testing.assert_array_equal(both.density.quantile([0.3])[2:], found.density.quantile([0.3]))
     assert np.isfinite(found.fill_moments("open")["prob_up"]).all()
+
+
+def test_a_notebook_shows_the_next_step_and_says_what_it_leaves_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = replace(made(), symbols=np.array(["<b>", *"BCDEF"], dtype=object))
+    text = every._repr_html_()
+    assert "<b>" not in text
+    assert "test: 6 forecasts of 3 steps" in text
+    assert f"{100 * every.quantile([0.05])[1, 0, 0]:.2f} %" in text
+    monkeypatch.setattr("quantseq.forecast.forecasts.MOST", 4)
+    assert "2 more forecasts are not shown." in every._repr_html_()

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from arch import arch_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,11 +18,13 @@ from quantseq.forecast.volatility import (
     VARIANCE_FLOOR,
     SymbolFeatures,
     aligned_returns,
+    backcast,
     by_session,
     daily_variance,
     ewma,
     ewma_scale,
     features,
+    gjr_variances,
     median_of_known,
     rolling_mean,
 )
@@ -253,3 +256,14 @@ def test_only_daily_bars_are_forecast() -> None:
     weeks = np.datetime64("2010-01-04") + 7 * np.arange(300)
     with pytest.raises(BarsError, match="Only daily bars are forecast: those of W are typically 7"):
         features(Panel([simulate_bars("W", 300, sessions=weeks)]))
+
+
+def test_the_recursion_of_garch_by_hand() -> None:
+    found = gjr_variances(np.array([1.0, -2.0]), 0.1, 0.2, 0.3, 0.5, 4.0)
+    assert found.tolist() == pytest.approx([4.0, 0.1 + 0.2 + 2.0, 0.1 + 0.5 * 4 + 0.5 * 2.3])
+
+
+def test_the_variance_before_the_first_session_is_that_of_arch() -> None:
+    residuals = np.random.default_rng(3).standard_normal(300)
+    theirs = arch_model(residuals, mean="Zero").volatility.backcast(residuals)
+    assert backcast(residuals) == pytest.approx(theirs, rel=1e-12)

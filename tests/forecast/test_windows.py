@@ -11,6 +11,7 @@ from scipy import stats
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.forecasts import MIN_HISTORY
+from quantseq.forecast.tokenizer import MOST_EQUAL
 from quantseq.forecast.volatility import features
 from quantseq.forecast.windows import CONTEXT, PriceTask, WindowSource, WindowTable
 from quantseq.market.bars import Panel
@@ -257,3 +258,9 @@ def test_an_epoch_shows_no_window_twice(n: int, batch_size: int, stride: int) ->
     assert len(set(shown)) == len(shown)
     assert set(shown) <= set(rows.tolist())
     assert len({row % stride for row in shown}) <= 1
+
+
+def test_bins_narrower_than_the_rule_are_merged() -> None:
+    task = PriceTask.fit(PANEL, horizon=H, num_bins=4 * MOST_EQUAL)
+    assert task.tokenizer.num_bins == MOST_EQUAL
+    assert task.table(PANEL).targets.max() < MOST_EQUAL + FIRST_ID

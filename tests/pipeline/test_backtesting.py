@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,25 @@ def test_the_run_folder_is_complete(small_run: BacktestOutcome) -> None:
         "forecasts.parquet",
         "weights.parquet",
         "equity.parquet",
+        "SHA256SUMS",
         "report.html",
     }
     assert small_run.report.read_text().startswith("<!doctype html>") or (
         "<html" in small_run.report.read_text()[:200].lower()
     )
+
+
+def test_a_backtest_offers_its_figures_and_shows_itself(small_run: BacktestOutcome) -> None:
+    shown = small_run.figures()
+    assert {"equity", "drawdown"} <= set(shown)
+    np.testing.assert_allclose(
+        shown["equity"].frame.iloc[-1, 0],
+        (1 + small_run.run.equity["strategy_net"]).prod(),
+        rtol=1e-12,
+    )
+    text = small_run._repr_html_()
+    assert small_run.verdict.sentence[:20] in unescape(text)
+    assert str(small_run.report) in text
 
 
 def test_the_manifest_says_how_to_run_it_again(

@@ -45,7 +45,11 @@ def outcome(small_panel: Panel, places: Places) -> EvaluationOutcome:
 
 
 def test_the_documented_keys_are_there(outcome: EvaluationOutcome) -> None:
-    found = {"folder": "", **json.loads((outcome.folder / "evaluation.json").read_text())}
+    found = {
+        "folder": "",
+        "report": "",
+        **json.loads((outcome.folder / "evaluation.json").read_text()),
+    }
     text = (ROOT / "docs/json.md").read_text(encoding="utf-8").split("## `evaluate`")[1]
     table = text.split("\n## ")[0]
     for cell in re.findall(r"^\| (`.*?`) \|", table, re.M):
@@ -103,8 +107,41 @@ def test_the_table_of_scores_holds_every_row(outcome: EvaluationOutcome) -> None
     mean = outcome.result["models"]["garch-t"]["log_score"]
     assert first["log_score:garch-t"].mean() == pytest.approx(mean, rel=1e-5)
     assert frame["log_score:bootstrap"].isna().all()
-    assert {path.suffix for path in outcome.figures} == {".svg", ".png"}
-    assert all(path.exists() for path in outcome.figures)
+    assert {path.suffix for path in outcome.pictures} == {".svg", ".png"}
+    assert all(path.exists() for path in outcome.pictures)
+
+
+def test_the_page_is_written_from_the_folder(outcome: EvaluationOutcome) -> None:
+    page = outcome.report.read_text(encoding="utf-8")
+    assert outcome.report == outcome.folder / "report.html"
+    assert outcome.result["manifest"]["run_id"] in page
+    assert {path.stem for path in outcome.pictures} == set(outcome.figures())
+    text = outcome._repr_html_()
+    assert "seq2seq" in text
+    assert str(outcome.report) in text
+
+
+def test_the_gallery_shows_the_best_the_middle_and_the_worst(
+    outcome: EvaluationOutcome, small_panel: Panel
+) -> None:
+    ours = outcome.contest.grades["seq2seq"]
+    mean = ours.crps.mean(axis=1)
+    picked = {one["pick"]: one for one in outcome.result["gallery"]}
+    assert list(picked) == ["best", "median", "worst"]
+    assert picked["best"]["crps"] == np.nanmin(mean)
+    assert picked["worst"]["crps"] == np.nanmax(mean)
+    known = np.sort(mean[np.isfinite(mean)])
+    assert picked["median"]["of"] == len(known)
+    assert picked["median"]["crps"] == known[len(known) // 2]
+    for one in picked.values():
+        bars = small_panel[one["symbol"]]
+        at = int(np.searchsorted(bars.sessions, np.datetime64(one["cutoff"])))
+        assert one["dates"][-1] == one["cutoff"] == str(bars.sessions[at])
+        assert one["closes"] == bars.adj_close[at - 39 : at + 1].tolist()
+        np.testing.assert_allclose(one["realised"], bars.adj_close[at + 1 : at + 4])
+        prices = np.array(one["prices"])
+        assert prices.shape == (3, len(one["levels"]))
+        assert (np.diff(prices, axis=1) >= 0).all()
 
 
 def test_what_is_printed_names_every_model_and_the_verdict(outcome: EvaluationOutcome) -> None:

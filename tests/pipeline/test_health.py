@@ -21,6 +21,7 @@ from quantseq.pipeline.health import (
     findings,
     refuse_errors,
     summarise,
+    usable,
 )
 from quantseq.pipeline.training import train_price
 
@@ -103,3 +104,31 @@ def test_the_summary_names_span_source_and_extremes() -> None:
     assert facts["worst day"] == "-51.87% on 2000-09-29"
     one = sample_panel()["AAPL"].until("2000-03-01")
     assert "worst day" not in dict(summarise(one))
+
+
+def test_what_may_not_be_compared_on_is_left_out_and_named(small_panel: Panel) -> None:
+    bars = small_panel["IBM"]
+    closes = bars.close.copy()
+    closes[300] *= 10
+    peak = np.maximum(bars.high, closes)
+    glitch = replace(bars, symbol="GLITCH", close=closes, adj_close=closes, high=peak)
+    n = len(bars)
+    flat = replace(
+        bars,
+        symbol="FLAT",
+        **{name: np.full(n, 10.0) for name in ("open", "high", "low", "close", "adj_close")},
+        dividends=np.zeros(n),
+        splits=np.zeros(n),
+    )
+    late = replace(bars.between(bars.sessions[200]), symbol="LATE")
+    panel = Panel([bars, glitch, flat, late])
+    kept, told = usable(panel, until=bars.sessions[150])
+    assert kept.symbols == ("IBM", "GLITCH")
+    assert [one.split()[0] for one in told] == ["LATE", "FLAT"]
+    kept, told = usable(panel)
+    assert kept.symbols == ("IBM", "LATE")
+    assert "stood still in 100%" in told[0]
+    assert "errors in its prices" in told[1]
+    assert usable(panel, allow_bad_data=True) == (panel, [])
+    with pytest.raises(BarsError, match=r"Nothing is left to compare on\. FLAT was left out"):
+        usable(Panel([flat]))

@@ -10,6 +10,7 @@ from quantseq.pipeline.toys import describe, milestone_lines, train_copy
 from quantseq.progress import Progress
 from quantseq.seq2seq import milestones
 from quantseq.seq2seq.copy_task import Milestone
+from quantseq.seq2seq.tokens import EOS
 
 PICTURES = {f"{name}.{kind}" for name in ("loss", "accuracy") for kind in ("svg", "png")}
 MAP = {"attention.svg", "attention.png"}
@@ -33,6 +34,12 @@ def test_a_toy_is_trained_told_and_drawn(toy: str, tmp_path: Path) -> None:
     assert metrics == json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["task"] == toy
     assert {path.name for path in tmp_path.glob("*.*g")} == PICTURES | MAP
+    assert metrics.report == tmp_path / "report.html"
+    assert list(metrics.figures()) == ["loss", "accuracy", "attention"]
+    samples = json.loads((tmp_path / "samples.json").read_text())["samples"]
+    for one in samples:
+        plain = {"copy": one["input"], "reverse": one["input"][::-1], "sort": sorted(one["input"])}
+        assert one["answer"] == [*plain[toy], EOS]
     assert hears.lines[0] == "batch 0"
     assert sum("input  " in line for line in hears.lines) == 3
     text = "\n".join(describe(metrics))
@@ -45,6 +52,12 @@ def test_pictures_of_an_older_model_do_not_stay(tmp_path: Path) -> None:
     train_copy("attention", out=tmp_path, batches=1)
     train_copy("seed", out=tmp_path, batches=1)
     assert {path.name for path in tmp_path.glob("*.*g")} == PICTURES
+
+
+def test_figures_go_where_they_are_asked_for(tmp_path: Path) -> None:
+    train_copy("seed", out=tmp_path / "model", batches=1, figures=tmp_path / "figures")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == PICTURES
+    assert not list((tmp_path / "model").glob("*.*g"))
 
 
 def test_the_pictures_are_the_same_every_time(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A realistic run: four real stocks, a volatility rule, EWMA forecasts, the real engine."""
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +15,15 @@ from markupsafe import Markup
 from scipy import stats
 
 from quantseq.market.bars import Bars, Panel
+from quantseq.report.page import Row, Section
+from quantseq.report.render import render
 from quantseq.report.run import Run
 from quantseq.trading.attribution import attribute
 from quantseq.trading.backtest import Costs, backtest, break_even_bps, buy_and_hold
-from quantseq.trading.luck import metric_intervals, verdict
+from quantseq.trading.luck import deflated_sharpe, metric_intervals, verdict
 from quantseq.trading.performance import summarise
 from quantseq.trading.rivals import run_rivals
+from quantseq.trading.trips import round_trips
 
 SAMPLE = Path(__file__).parents[2] / "quantseq" / "market" / "sample"
 SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
@@ -26,6 +31,37 @@ START, END = "2008-03-03", "2013-03-01"
 LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 HORIZON = 5
 NU = 5
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARTEFACTS = os.environ.get("QUANTSEQ_ARTEFACTS")
+
+
+AUDIT = {
+    "passed": True,
+    "checks": [
+        {"name": "prefix invariance", "passed": True, "reading": "5 cut-points: every bit equal."},
+        {
+            "name": "future corruption",
+            "passed": True,
+            "reading": "9 rewritten futures moved nothing.",
+        },
+    ],
+    "lag_curve": [
+        {"delay": delay, "sharpe": sharpe}
+        for delay, sharpe in ((0, 0.91), (1, 0.84), (2, 0.8), (5, 0.62))
+    ],
+    "placebos": [
+        {"name": "random entry", "sharpe": 0.31, "n": 20, "low": -0.2, "high": 0.81},
+        {"name": "permuted returns", "sharpe": 0.05, "n": 20, "low": -0.6, "high": 0.63},
+    ],
+    "rank": 0.93,
+}
+
+
+def _trades(held: Any) -> dict[str, list[Any]]:
+    table = round_trips(held)
+    columns = {name: table[name].dt.strftime("%Y-%m-%d") for name in ("entered", "left")}
+    table = table.assign(**columns).astype(object)
+    return {name: [None if pd.isna(v) else v for v in table[name]] for name in table}
 
 
 def sample_panel() -> Panel:
@@ -42,6 +78,7 @@ def _forecasts(log_returns: pd.DataFrame, sigma: pd.DataFrame) -> pd.DataFrame:
     for symbol in log_returns:
         for step in range(1, HORIZON + 1):
             scale = sigma[symbol].to_numpy()
+            drift = 0.05 * np.sign(log_returns[symbol].rolling(20).mean().fillna(0.0).to_numpy())
             realised = log_returns[symbol].shift(-step).to_numpy()
             standard = realised / scale * np.sqrt(NU / (NU - 2))
             columns = {
@@ -60,8 +97,8 @@ def _forecasts(log_returns: pd.DataFrame, sigma: pd.DataFrame) -> pd.DataFrame:
                         "step": step,
                         "fold": 0,
                         "sigma": scale,
-                        "mean": 0.0,
-                        "prob_up": 0.5,
+                        "mean": drift * scale,
+                        "prob_up": stats.t.cdf(drift * np.abs(scale / 0.02), NU),
                         **columns,
                         "realised": realised,
                         "pit": stats.t.cdf(standard, NU),
@@ -102,6 +139,7 @@ def _scores(forecasts: pd.DataFrame) -> dict[str, Any]:
             "score": score,
             "step": step,
             "t": t / step,
+            "mean_difference": t / step / (1000 if score == "log_score" else 1e6),
             "p": min(1.0, p * 4**step),
             "n_days": 1259 - step,
         }
@@ -176,6 +214,14 @@ def build_run() -> Run:
             "interval": list(judged.interval),
             "dsr": judged.dsr,
             "n_trials": judged.n_trials,
+            "ledger_head": "5ca1ab1e" * 8,
+            "spa_p": 0.412,
+            "min_track_record": 1834.2,
+            "trial_sd": 0.0123,
+            "dsr_curve": [
+                {"n": n, "dsr": deflated_sharpe(net, n_trials=n)}
+                for n in (1, 2, 5, 10, 50, 200, 1000)
+            ],
         },
         "metrics": {
             "strategy": summarise(net, benchmark=other),
@@ -197,6 +243,8 @@ def build_run() -> Run:
             }
             for name, one in run_rivals(panel, decided, costs=costs, draws=3).items()
         },
+        "trades": _trades(held),
+        "audit": AUDIT,
         "attribution": attribute(held).reset_index().to_dict("records"),
         "notes": ["The universe was chosen in 2013 by surviving: both sides profit from that."],
     }
@@ -256,7 +304,83 @@ def with_result(run: Run) -> Callable[..., Run]:
     return change
 
 
+@pytest.fixture(scope="session")
+def find() -> Callable[[Section, str], Any]:
+    """The chart of a key, or the sheet of a title, wherever it stands in a section."""
+
+    def search(section: Section, name: str) -> Any:
+        for block in section.blocks:
+            for part in block.blocks if isinstance(block, Row) else [block]:
+                if name in (getattr(part, "key", None), getattr(part, "title", None)):
+                    return part
+        raise AssertionError(f"{name} is not in {section.id}")
+
+    return search
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts without their pictures, for what does not depend on them."""
     monkeypatch.setattr("quantseq.report.page.svg", lambda *_, **__: Markup("<svg></svg>"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, one per module, skipped with the reason where it is missing."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync.sync_playwright() as play:
+        launched = play.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def address(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of the test's run as a file."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render(run), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """A tab with the page, which must not complain or ask for anything until it is closed."""
+    said: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def make(width: int = 1440, height: int = 1000, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(10_000)
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(address)
+        return tab
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert set(asked) <= {address}
+
+
+@pytest.fixture(scope="session")
+def keep() -> Callable[[str], Path | None]:
+    """Where an artefact goes: into ``$QUANTSEQ_ARTEFACTS``, or nowhere if that is not set."""
+
+    def place(name: str) -> Path | None:
+        if not ARTEFACTS:
+            return None
+        folder = Path(ARTEFACTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    return place

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 
 from quantseq.market.bars import Bars
-from quantseq.report.candles import _group, candle_lines, candles_png
+from quantseq.report.candles import (
+    _group,
+    candle_lines,
+    candles_png,
+    draw_candles,
+    short_number,
+)
+from quantseq.report.ink import daylight
 
 
 def wander(n: int, symbol: str = "AAPL") -> Bars:
@@ -55,3 +64,45 @@ def test_a_flat_history_draws() -> None:
     flat = Bars("X", days, ones, ones, ones, ones, ones, 0 * ones, 0 * ones, 0 * ones)
     assert candles_png(flat).startswith(b"\x89PNG")
     assert "▒▒▒▒▒" in "".join(candle_lines(flat))
+
+
+def some_bars(count: int) -> dict[str, np.ndarray]:
+    bars = wander(count)
+    return {name: getattr(bars, name) for name in ("open", "high", "low", "close")}
+
+
+def test_candles_span_open_to_close_and_wicks_low_to_high() -> None:
+    axes = Figure().add_subplot()
+    bars = some_bars(4)
+    bars["open"] = bars["open"][[1, 0, 3, 2]].clip(bars["low"], bars["high"])
+    draw_candles(axes, np.arange(4.0), bars, daylight(), width=0.9, edge=1.0)
+    bodies = sorted((p.get_x(), p.get_y(), p.get_y() + p.get_height()) for p in axes.patches)
+    for (_, low, high), open_, close in zip(bodies, bars["open"], bars["close"], strict=True):
+        assert low == pytest.approx(min(open_, close))
+        assert high == pytest.approx(max(open_, close))
+    ends = np.concatenate(
+        [np.array(line.get_segments()).reshape(-1, 2) for line in axes.collections]
+    )
+    for at in range(4):
+        touched = ends[ends[:, 0] == at, 1]
+        assert touched.min() == pytest.approx(bars["low"][at])
+        assert touched.max() == pytest.approx(bars["high"][at])
+
+
+def test_rises_are_hollow_and_falls_are_full_in_both_pictures() -> None:
+    ink = daylight()
+    axes = Figure().add_subplot()
+    fields = ("open", "high", "low", "close")
+    bars = dict(zip(fields, np.array([[1.0, 2], [3, 3], [0.5, 0.5], [2, 1]]), strict=True))
+    draw_candles(axes, np.arange(2.0), bars, ink, width=0.9, edge=1.0)
+    rise, fall = sorted(axes.patches, key=lambda body: body.get_x())
+    assert rise.get_facecolor() == to_rgba(ink.surface)
+    assert rise.get_edgecolor() == to_rgba(ink.accent)
+    assert fall.get_facecolor() == fall.get_edgecolor() == to_rgba(ink.loss)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (950, "950"), (12.5e6, "12.5\u00a0m"), (3e9, "3\u00a0bn")]
+)
+def test_large_counts_are_short(value: float, text: str) -> None:
+    assert short_number(value) == text

@@ -64,3 +64,10 @@ def test_strips_name_every_symbol_and_show_shorts_in_the_loss_colour() -> None:
 
 def test_strips_without_any_position_are_drawn() -> None:
     assert ">A<" in _svg(strips(["A"], [Line(DATES, np.zeros(len(DATES)))]))
+
+
+def test_long_names_leave_room_for_the_strips() -> None:
+    name = "a symbol whose name was written by somebody with a lot of time"
+    picture = _svg(strips([name], [Line(DATES, np.ones(len(DATES)))]), 340)
+    assert ">a symbol whose<" in picture
+    assert re.search(r"time</", picture)

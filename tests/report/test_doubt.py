@@ -1,20 +1,18 @@
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from quantseq.report import doubt, words
-from quantseq.report.page import Chart, Facts, Missing, Row, Sheet
+from quantseq.report.page import Chart, Facts, Missing
 from quantseq.report.run import Run
 from quantseq.trading.luck import psr
-from quantseq.trading.performance import METRICS
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def _facts(run: Run) -> dict[str, str]:
-    facts = doubt.luck(run).blocks[-1]
-    assert isinstance(facts, Facts)
+    (facts,) = (block for block in doubt.luck(run).blocks if isinstance(block, Facts))
     return dict(facts.items)
 
 
@@ -58,71 +56,55 @@ def test_trials_and_ledger_are_shown(with_result: Callable[..., Run]) -> None:
     assert facts["Ledger"] == "intact"
 
 
-def test_costs_are_the_difference_of_gross_and_net(run: Run) -> None:
-    row = doubt.tradable(run).blocks[0]
-    assert isinstance(row, Row)
-    sheet = row.blocks[0]
-    assert isinstance(sheet, Sheet)
-    gross, net = (METRICS["cagr"](run.daily(name)) for name in ("strategy_gross", "strategy_net"))
-    expected = [words.percent(value, sign=True) for value in (gross, net, net - gross)]
-    assert list(sheet.table.rows[0])[1:] == expected
-    level = words.bps(run.result["break_even_bps"])
-    assert f"above {level} the strategy would have earned less than cash" in sheet.reading
+def test_spa_and_the_track_record_needed_are_shown(with_result: Callable[..., Run]) -> None:
+    facts = _facts(with_result(verdict={"spa_p": 0.0312, "min_track_record": 900.2}))
+    assert facts["Test that nothing tried beats buy-and-hold (SPA)"].startswith("p 0.031, ")
+    needed = facts["Sessions needed for a PSR of 95 %"]
+    assert needed == "901 at this Sharpe ratio; this run has 1,258"
+    never = _facts(with_result(verdict={"min_track_record": None}))
+    assert never["Sessions needed for a PSR of 95 %"].startswith("no number would do")
+    assert "not stored" in never["Test that nothing tried beats buy-and-hold (SPA)"]
+    assert "not stored" in _facts(with_result(verdict={}))["Sessions needed for a PSR of 95 %"]
 
 
-def test_an_unknown_break_even_is_said(with_result: Callable[..., Run]) -> None:
-    row = doubt.tradable(with_result(break_even_bps=None)).blocks[0]
-    assert isinstance(row, Row)
-    assert isinstance(row.blocks[0], Sheet)
-    assert "no break-even cost was stored" in row.blocks[0].reading
-
-
-def test_no_gross_returns_are_said(run: Run) -> None:
-    bare = replace(run, equity=run.equity.drop(columns="strategy_gross"))
-    assert isinstance(doubt.tradable(bare).blocks[0], Missing)
-
-
-def test_turnover_is_optional(run: Run) -> None:
-    bare = replace(run, equity=run.equity.drop(columns=["turnover", "cost"]))
-    row = doubt.tradable(bare).blocks[0]
-    assert isinstance(row, Row)
-    assert isinstance(row.blocks[0], Sheet)
-    assert row.blocks[0].reading.startswith(words.bps(5.0))
-
-
-def _titles(run: Run) -> list[str]:
-    return [block.title for block in doubt.tradable(run).blocks if isinstance(block, Sheet)]
-
-
-def test_the_rivals_stand_beside_the_strategy(with_result: Callable[..., Run]) -> None:
-    figures = {"cagr": 0.1, "volatility": 0.2, "sharpe": None, "max_drawdown": -0.3}
-    rivals = {
-        "equal_weight": {"label": "Equal weight", "formula": "1/n", "metrics": figures},
-        "random_entry": {"label": "Random", "metrics": {}, "sharpe_range": [-0.4, 0.6]},
-    }
-    sheet = doubt.tradable(with_result(rivals=rivals)).blocks[1]
-    assert isinstance(sheet, Sheet)
-    assert [str(row[0]) for row in sheet.table.rows] == ["Strategy", "Equal weight", "Random"]
-    assert sheet.table.rows[1][3] == words.DASH
-    assert "between −0.40 and +0.60" in sheet.reading
-    assert sheet.more is not None
-    assert sheet.more.rows[0][1] == "1/n"
-
-
-def test_the_parts_of_the_profit_are_summed(with_result: Callable[..., Run]) -> None:
-    parts = [
-        {"symbol": "A", "long": 0.3, "short": 0.0, "impact": 0.0, "commission": -0.1, "total": 0.2},
-        {"symbol": "B", "long": 0.1, "short": 0.0, "impact": 0.0, "commission": 0.0, "total": 0.1},
-    ]
-    sheet = doubt.tradable(with_result(attribution=parts)).blocks[-1]
-    assert isinstance(sheet, Sheet)
-    assert list(sheet.table.headers) == ["", "long", "short", "commission", "total"]
-    assert sheet.table.rows[-1][-1] == words.percent(0.3, 2, sign=True)
-
-
-@pytest.mark.parametrize("broken", [None, {}, [], "x", [1], {"random_entry": 1}])
-def test_old_or_broken_runs_show_no_such_tables(
-    with_result: Callable[..., Run], broken: object
+def test_the_deflated_sharpe_is_marked_at_the_ledgers_trials(
+    run: Run, find: Callable[..., Any]
 ) -> None:
-    titles = _titles(with_result(rivals=broken, attribution=broken))
-    assert "Where the profit came from" not in titles
+    chart = find(doubt.luck(run), "deflated")
+    dsr = run.result["verdict"]["dsr"]
+    assert f"After the 7 trials in the ledger {words.percent(dsr)} are left." in chart.reading
+    assert (chart.table.rows[0][0], chart.table.rows[-1][0]) == ("1", "1,000")
+
+
+@pytest.mark.parametrize("curve", [None, "x", [], [{"n": 1, "dsr": 0.5}], [{"n": 0}, {"dsr": 1}]])
+def test_without_a_curve_that_is_said(with_result: Callable[..., Run], curve: object) -> None:
+    blocks = doubt.luck(with_result(verdict={"dsr_curve": curve})).blocks
+    said = [block.text for block in blocks if isinstance(block, Missing)]
+    assert "This run stored no curve of the deflated Sharpe against trials." in said
+
+
+def test_placebos_stand_beside_the_strategy(run: Run, find: Callable[..., Any]) -> None:
+    chart = find(doubt.luck(run), "placebos")
+    assert f"It beats {words.percent(0.93)} of all placebos" in chart.reading
+    assert list(chart.table.rows[0]) == ["random entry", "−0.20", "+0.31", "+0.81", "20"]
+
+
+def test_a_failed_check_is_said_and_marked(
+    with_result: Callable[..., Run], find: Callable[..., Any]
+) -> None:
+    checks = [
+        {"name": "a", "passed": True, "reading": "fine"},
+        {"name": "b", "passed": False, "reading": "3 rows moved"},
+    ]
+    sheet = find(doubt.luck(with_result(audit={"checks": checks})), "Look-ahead audit")
+    assert sheet.reading == "1 check of 2 failed: the result may not be claimed."
+    assert sheet.table.rows[1][1].tone == "loss"
+    assert str(sheet.table.rows[1][1]) == "failed"
+
+
+@pytest.mark.parametrize("audit", [None, "x", {}, {"checks": "x", "placebos": [{"name": "p"}]}])
+def test_a_run_without_audit_says_so(with_result: Callable[..., Run], audit: object) -> None:
+    blocks = doubt.luck(with_result(audit=audit)).blocks
+    said = [block.text for block in blocks if isinstance(block, Missing)]
+    assert "This run was not audited for look-ahead." in said
+    assert "This run stored no placebos to compare with." in said

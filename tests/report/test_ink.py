@@ -5,26 +5,32 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from quantseq.report import ink
 from quantseq.report.ink import (
     THEMED,
     Ink,
     daylight,
+    pagescript,
     png,
     stylesheet,
     svg,
     svg_file,
+    undrawn,
     write_picture,
 )
 
 
-def _draw(figure: Figure, ink: Ink) -> None:
+def _draw(figure: Figure, colours: Ink) -> None:
     axes = figure.add_subplot()
-    axes.plot([0, 1, 2], [1.23456789, 2, 1], "o-", color=ink.accent, label="a < b")
-    axes.set_title("cost $5 & <script>", color=ink.loss)
-    axes.axhspan(1, 2, color=ink.neutral, alpha=0.15)
+    axes.plot([0, 1, 2], [1.23456789, 2, 1], "o-", color=colours.accent, label="a < b")
+    axes.set_title("cost $5 & <script>", color=colours.loss)
+    axes.axhspan(1, 2, color=colours.neutral, alpha=0.15)
 
 
 def _picture(prefix: str = "one") -> str:
@@ -88,9 +94,11 @@ def test_drawing_imports_neither_pyplot_nor_torch() -> None:
 
 
 def _palettes() -> dict[str, dict[str, str]]:
-    light, dark = re.findall(r":root \{(.*?)\}", stylesheet(), flags=re.DOTALL)
-    find = re.compile(r"--([a-z0-9]+):\s*(#[0-9a-f]{6})")
-    return {"light": dict(find.findall(light)), "dark": dict(find.findall(dark))}
+    triple = re.findall(r"--(\w+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", stylesheet())
+    return {
+        "light": {name: light for name, light, _ in triple},
+        "dark": {name: dark for name, _, dark in triple},
+    }
 
 
 def _contrast(one: str, other: str) -> float:
@@ -117,7 +125,8 @@ def test_both_themes_define_the_same_colours_and_nothing_else_does() -> None:
     palettes = _palettes()
     assert palettes["light"].keys() == palettes["dark"].keys()
     assert set(vars(daylight())) <= palettes["light"].keys()
-    rest = re.sub(r":root \{.*?\}", "", stylesheet(), flags=re.DOTALL)
+    rest = re.sub(r":root \{.*?\}", "", stylesheet(), count=1, flags=re.DOTALL)
+    assert stylesheet().index("light-dark(") < stylesheet().index("body")
     assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb|hsl", rest)
     used = set(re.findall(r"var\(--([a-z0-9]+)\)", stylesheet()))
     assert used <= palettes["light"].keys()
@@ -140,3 +149,45 @@ def test_a_picture_that_stands_alone_is_a_document_in_daylight(tmp_path: Path) -
     assert "var(--" not in text
     assert not any(sentinel in text for sentinel in vars(THEMED).values())
     assert daylight().accent in text
+
+
+def test_undrawn_pictures_are_empty_until_the_end_of_the_block() -> None:
+    def picture() -> str:
+        return svg(_draw, (300, 200), prefix="x", title="t", description="d")
+
+    before = picture()
+    with undrawn():
+        assert picture() == "<svg></svg>"
+    assert picture() == before
+
+
+def test_the_script_is_small_and_keeps_its_strings() -> None:
+    script = pagescript()
+    assert len(script.encode()) <= 8 * 1024
+    assert "/*" not in script
+    assert "//" not in script
+    assert ": arrow keys read values, plus and minus zoom, 0 shows all" in script
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-999, 999), st.floats(-999, 999)), min_size=1, max_size=40, unique=True
+    )
+)
+def test_steps_end_where_the_path_ends_however_long_it_is(
+    points: list[tuple[float, float]],
+) -> None:
+    path = "M " + " L ".join(f"{x:.6f} {y:.6f}" for x, y in points)
+    numbers = [float(n) for n in re.findall(r"-?\d*\.?\d+", ink._steps(path))]
+    where = np.array(numbers).reshape(-1, 2).sum(axis=0)
+    np.testing.assert_allclose(where, points[-1], atol=0.0501)
+
+
+def test_curves_stay_absolute_and_the_axes_are_noted() -> None:
+    assert ink._steps("M 1 2 C 3 4 5 6 7 8 L 8 8.5") == "M1 2C3 4 5 6 7 8l1 .5"
+    picture = svg(_draw, (300, 200), prefix="p", title="t", description="d", boxes=True)
+    (box,) = re.findall(r'data-boxes="([^"]+)"', picture)
+    left, top, right, bottom = map(float, box.split())
+    assert 0 < left < right <= 300
+    assert 0 < top < bottom <= 200
+    assert '<g class="still">' in picture

@@ -2,13 +2,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from quantseq.report import overview, words
-from quantseq.report.page import Cards, Chart, Missing
+from quantseq.report.page import Cards
 from quantseq.report.run import Run
-from quantseq.trading.performance import METRICS, wealth
+from quantseq.trading.performance import METRICS
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -17,10 +16,6 @@ SPACE = words.SPACE
 
 def _manifest(run: Run, **entries: Any) -> Run:
     return replace(run, manifest={**run.manifest, **entries})
-
-
-def _charts(run: Run) -> dict[str, Chart]:
-    return {part.key: part for part in overview.growth(run).blocks if isinstance(part, Chart)}
 
 
 def test_every_figure_has_its_sign_and_unit() -> None:
@@ -45,6 +40,7 @@ def test_the_header_says_what_where_and_the_verdict(run: Run) -> None:
         f"5{SPACE}bps of every trade charged",
         "decided at the close, filled at the next open",
         f"copy gate passed: 99.9{SPACE}% exact, 99.5{SPACE}% needed",
+        "look-ahead audit passed: 2 checks",
     ]
 
 
@@ -94,55 +90,27 @@ def test_a_card_without_interval_has_none(with_result: Callable[..., Run]) -> No
         assert cards.items[0].bar is None or intervals == {"cagr": [0.1, 0.1]}
 
 
-def test_the_readings_hold_the_numbers_of_the_trading_room(run: Run) -> None:
-    net = run.daily("strategy_net")
-    assert net is not None
-    charts = _charts(run)
-    assert f"1.00 became {wealth(net)[-1]:.2f} net of costs" in charts["equity"].reading
-    depth = words.percent(METRICS["max_drawdown"](net))
-    assert charts["drawdown"].reading.startswith(f"The deepest fall, {depth}, ran from 20")
-    table = charts["equity"].table
-    assert table is not None
-    assert table.rows[-1][:2] == ["2013-03-01", words.number(wealth(net)[-1])]
-    assert len(table.rows) == 61
-
-
-def test_every_number_behind_the_positions_is_there(run: Run) -> None:
-    table = _charts(run)["positions"].table
-    assert table is not None
-    assert [row[0] for row in table.rows] == ["AAPL", "GOOG", "IBM", "MSFT"]
-
-
-def test_shorts_are_named_and_many_symbols_are_cut_for_the_picture_only(run: Run) -> None:
-    first = run.weights.loc[run.weights["symbol"] == "AAPL"]
-    parts = [
-        first.assign(symbol=f"S{n:02d}", weight=first["weight"] * (-1) ** n) for n in range(12)
-    ]
-    many = replace(run, weights=type(first)(np.concatenate(parts), columns=first.columns))
-    chart = _charts(many)["positions"]
-    assert "The 8 largest of 12 are drawn." in chart.reading
-    assert any("short" in key.text for key in chart.legend)
-    assert chart.table is not None
-    assert len(chart.table.rows) == 12
-
-
-def test_what_is_missing_is_said(run: Run) -> None:
-    bare = replace(run, weights=run.weights.head(0), equity=run.equity[["session", "strategy_net"]])
-    blocks = overview.growth(bare).blocks
-    said = [block.text for block in blocks if isinstance(block, Missing)]
-    assert len(said) == 2
-    assert "this run stored no benchmark" in _charts(bare)["equity"].reading
-
-
-def test_ruin_is_drawn_on_a_linear_axis(run: Run) -> None:
-    ruined = run.equity.copy()
-    ruined.loc[100, "strategy_net"] = -1.0
-    ruined.loc[101:, "strategy_net"] = 0.0
-    charts = _charts(replace(run, equity=ruined))
-    assert "log" not in charts["equity"].title
-    assert "not yet back at the high" in charts["drawdown"].reading
-
-
-def test_a_strategy_that_never_falls_has_no_deepest_point(run: Run) -> None:
-    calm = replace(run, equity=run.equity.assign(strategy_net=0.0))
-    assert _charts(calm)["drawdown"].reading == "The strategy was never below an earlier high."
+@pytest.mark.parametrize(
+    ("audit", "text", "tone"),
+    [
+        (None, "not audited for look-ahead", "warn"),
+        ("broken", "not audited for look-ahead", "warn"),
+        (
+            {"passed": True, "checks": [{"name": "a", "passed": True}]},
+            "audit passed: 1 check",
+            "good",
+        ),
+        (
+            {"passed": False, "checks": [{"name": "a", "passed": True}, {"name": "b"}]},
+            "look-ahead audit failed: b",
+            "warn",
+        ),
+        ({"passed": False}, f"look-ahead audit failed: {words.DASH}", "warn"),
+    ],
+)
+def test_the_audit_has_its_badge(
+    with_result: Callable[..., Run], audit: object, text: str, tone: str
+) -> None:
+    badge = overview.header(with_result(audit=audit)).badges[-1]
+    assert text in badge.text
+    assert badge.tone == tone

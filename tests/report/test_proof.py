@@ -72,3 +72,15 @@ def test_an_unrecorded_manifest_is_said(run: Run) -> None:
     assert isinstance(facts, Facts)
     assert dict(facts.items)["Seeds"] == words.DASH
     assert all(isinstance(block, Missing) for block in rest)
+
+
+def test_the_manifest_names_the_ledger_it_was_judged_by(
+    run: Run, with_result: Callable[..., Run]
+) -> None:
+    def ledger(one: Run) -> str:
+        facts = proof.manifest(one).blocks[0]
+        assert isinstance(facts, Facts)
+        return dict(facts.items)["Ledger at this run"]
+
+    assert ledger(run) == run.result["verdict"]["ledger_head"]
+    assert ledger(with_result(verdict=None)) == words.DASH

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from quantseq.errors import RunError
-from quantseq.files import write_json, write_text
-from quantseq.report.run import FRAMES, Run
+from quantseq.files import sha256_file, write_json, write_text
+from quantseq.report.run import FRAMES, SUMS, Run
 
 FILES = ("manifest.json", "result.json", "forecasts.parquet", "weights.parquet", "equity.parquet")
 
@@ -19,6 +19,18 @@ FILES = ("manifest.json", "result.json", "forecasts.parquet", "weights.parquet",
 def folder(run: Run, tmp_path: Path) -> Path:
     small = replace(run, forecasts=run.forecasts.head(50))
     return small.save(tmp_path / "runs" / "one")
+
+
+def test_the_sums_are_those_of_the_files(folder: Path) -> None:
+    lines = (folder / SUMS).read_text().splitlines()
+    assert lines == [f"{sha256_file(folder / name)}  {name}" for name in FILES]
+
+
+def test_only_the_asked_tables_are_read(run: Run, folder: Path) -> None:
+    light = Run.load(folder, frames=("equity",))
+    assert light.forecasts.empty
+    assert light.weights.empty
+    assert len(light.equity) == len(run.equity)
 
 
 def test_what_is_saved_is_what_is_loaded(run: Run, tmp_path: Path) -> None:
@@ -34,8 +46,8 @@ def test_nan_in_a_result_becomes_null(with_result: Callable[..., Run], tmp_path:
     assert Run.load(saved).result["break_even_bps"] is None
 
 
-def test_the_folder_holds_five_files_and_tables_are_zstd(folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+def test_the_folder_holds_five_files_with_their_sums_and_tables_are_zstd(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {*FILES, SUMS}
     for name in FRAMES:
         group = pq.read_metadata(folder / f"{name}.parquet").row_group(0)
         assert group.column(0).compression == "ZSTD"
@@ -161,3 +173,12 @@ def test_the_year_is_as_configured(run: Run) -> None:
     assert run.periods == 252
     config = {"costs": {"periods": 365}}
     assert replace(run, manifest={**run.manifest, "config": config}).periods == 365
+
+
+def test_a_notebook_shows_verdict_and_figures_escaped(run: Run) -> None:
+    loud = replace(run, manifest={**run.manifest, "title": "<script>alert(1)</script>"})
+    text = loud._repr_html_()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert f"{run.result['metrics']['strategy']['sharpe']:,.4g}" in text
+    assert "nan" not in replace(run, result={})._repr_html_()

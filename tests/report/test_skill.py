@@ -44,8 +44,10 @@ def test_tests_are_read_out_with_sign_and_mark_not_only_colour(run: Run) -> None
     assert isinstance(sheet, Sheet)
     assert list(sheet.table.headers) == ["", "score", *(f"step {n}" for n in range(1, 6))]
     assert len(sheet.table.rows) == 6
-    assert str(sheet.table.rows[2][2]) == "−4.02 *"
-    assert str(sheet.table.rows[0][2]) == "−1.31"
+    better, even = sheet.table.rows[2][2], sheet.table.rows[0][2]
+    assert (str(better), better.tone) == ("−0.0040\np <0.001", "up3")
+    assert (str(even), even.tone) == ("−0.0013\np 0.760", "")
+    assert str(sheet.table.rows[3][2]).startswith("−0.04\n")
     assert sheet.more is not None
     assert len(sheet.more.rows) == 30
 
@@ -55,9 +57,10 @@ def test_a_clearly_worse_model_is_said(run: Run, with_result: Callable[..., Run]
     odd = {"model": "a", "rival": "b", "score": "mine", "step": 2, "t": None, "p": None}
     sheet = skill.forecast(with_result(forecast=_forecast(run, tests=[worse, odd]))).blocks[1]
     assert isinstance(sheet, Sheet)
-    assert "0 clearly better, 1 clearly worse, 1 undecided" in sheet.reading
-    assert str(sheet.table.rows[0][2]) == "+3.00 *"
-    assert str(sheet.table.rows[1][3]) == words.DASH
+    assert "0 clearly better (blue), 1 clearly worse (orange), 1 undecided" in sheet.reading
+    assert str(sheet.table.rows[0][2]) == f"{words.DASH}\np 0.003"
+    assert sheet.table.rows[0][2].tone == "down3"
+    assert str(sheet.table.rows[1][3]) == f"{words.DASH}\np {words.DASH}"
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,7 @@ def test_a_loss_curve_of_any_length(count: int) -> None:
     steps = np.arange(count)
     losses = 2 / (1 + steps)
     picture = _svg(
-        toy_charts.loss_curve(
-            steps.tolist(), losses.tolist(), stones={0: 2.3}, title="Loss", unit="nats"
-        )
+        toy_charts.loss_curve(steps.tolist(), losses.tolist(), stones={0: 2.3}, unit="nats")
     )
     assert ("running median" in picture) == (count >= 510)
     assert ">fresh sequences<" in picture
@@ -30,28 +28,26 @@ def test_a_loss_curve_of_any_length(count: int) -> None:
 
 def test_a_loss_of_zero_can_be_drawn_on_a_log_scale() -> None:
     losses = [1.0, 0.1, 0.0, 0.0]
-    picture = _svg(
-        toy_charts.loss_curve([0, 1, 2, 3], losses, stones={}, title="Loss", unit="nats")
-    )
+    picture = _svg(toy_charts.loss_curve([0, 1, 2, 3], losses, stones={}, unit="nats"))
     assert "nan" not in picture
     assert "inf" not in picture
 
 
 def test_lengths_are_told_apart_by_colour_hatch_and_word() -> None:
-    draw = toy_charts.accuracy_by_length({3: 1.0, 8: 0.377}, {9: 0.05, 16: 0.0}, title="Match")
+    draw = toy_charts.accuracy_by_length({3: 1.0, 8: 0.377}, {9: 0.05, 16: 0.0})
     picture = _svg(draw)
     for text in (">100<", ">37.7<", ">5.0<", ">0<", ">trained lengths<", ">16<"):
         assert text in picture
     assert ">longer than any in training<" in picture
     assert "<pattern" in picture
-    alone = _svg(toy_charts.accuracy_by_length({3: 1.0}, {}, title="Match"))
+    alone = _svg(toy_charts.accuracy_by_length({3: 1.0}, {}))
     assert "longer" not in alone
     assert "<pattern" not in alone
 
 
 def test_an_attention_map_is_as_dark_as_its_weights() -> None:
     weights = np.array([[1.0, 0.0], [0.3, 0.7], [0.04, 0.96]])
-    picture = _svg(toy_charts.attention_map("ab", ["a", "b", "EOS"], weights, title="Map"))
+    picture = _svg(toy_charts.attention_map("ab", ["a", "b", "EOS"], weights))
     found = re.findall(r"fill:var\(--accent\)(?:;opacity:([\d.]+))?", picture)
     alphas = [float(one or 1) for one in found]
     np.testing.assert_allclose(alphas, 0.04 + 0.96 * weights.ravel(), atol=0.006)

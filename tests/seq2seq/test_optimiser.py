@@ -1,6 +1,8 @@
 """The flat optimiser is torch's Adam on the separate weights."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ CONFIG = config_of(bidirectional=True, attention="bahdanau")
 
 def test_the_gradient_is_shortened_to_the_clip_norm() -> None:
     model, batch = machine(CONFIG), random_batch(CONFIG)
-    with FlatOptimiser(model, "adam", learning_rate=0.0, weight_decay=0.0) as optimiser:
+    with FlatOptimiser(model, "adam", weight_decay=0.0) as optimiser:
         sequence_loss(model(batch), batch).backward()  # type: ignore[no-untyped-call]
         before = optimiser.gradient.clone()
         optimiser.step(learning_rate=0.0, clip_norm=None)
@@ -42,7 +44,7 @@ def test_it_is_torchs(kind: Optimiser, clip: float | None) -> None:
         lr=1e-2,
         weight_decay=0.1,
     )
-    with FlatOptimiser(ours, kind, learning_rate=1.0, weight_decay=0.1) as optimiser:
+    with FlatOptimiser(ours, kind, weight_decay=0.1) as optimiser:
         for _ in range(5):
             optimiser.clear()
             sequence_loss(ours(batch), batch).backward()  # type: ignore[no-untyped-call]
@@ -57,7 +59,7 @@ def test_it_is_torchs(kind: Optimiser, clip: float | None) -> None:
 
 def test_afterwards_weights_stand_alone() -> None:
     model = machine(CONFIG)
-    with FlatOptimiser(model, "adam", learning_rate=1e-3, weight_decay=0.0) as optimiser:
+    with FlatOptimiser(model, "adam", weight_decay=0.0) as optimiser:
         optimiser.weights.add_(0.0)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     optimiser.weights.zero_()
@@ -72,7 +74,7 @@ def test_the_state_goes_on_where_it_was() -> None:
         model = machine(CONFIG)
         state: dict[str, torch.Tensor] = {}
         for session in ((5,), (2, 3))[interrupted]:
-            with FlatOptimiser(model, "adamw", learning_rate=1e-2, weight_decay=0.1) as optimiser:
+            with FlatOptimiser(model, "adamw", weight_decay=0.1) as optimiser:
                 if state:
                     optimiser.load(state)
                 for _ in range(session):
@@ -82,3 +84,36 @@ def test_the_state_goes_on_where_it_was() -> None:
                 state = {name: value.clone() for name, value in optimiser.state().items()}
         ends.append(state["weights"])
     assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_the_kernel_is_torchs_to_the_bit(kind: Optimiser) -> None:
+    model, batch = machine(CONFIG), random_batch(CONFIG)
+    maker = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
+    with FlatOptimiser(model, kind, weight_decay=0.1) as optimiser:
+        theirs = [nn.Parameter(group.weights.clone()) for group in optimiser._groups]
+        groups = [
+            {"params": [value], "weight_decay": decay}
+            for value, decay in zip(theirs, (0.1, 0.0), strict=True)
+        ]
+        expected = maker(groups, lr=1e-2, fused=True)
+        for _ in range(3):
+            optimiser.clear()
+            sequence_loss(model(batch), batch).backward()  # type: ignore[no-untyped-call]
+            for value, group in zip(theirs, optimiser._groups, strict=True):
+                value.grad = group.gradient.clone()
+            optimiser.step(learning_rate=1e-2, clip_norm=None)
+            expected.step()
+        assert torch.equal(torch.cat(theirs), optimiser.weights)
+
+
+def test_training_leaves_torchs_compiler_alone() -> None:
+    code = (
+        "import sys, torch; from torch import nn; from quantseq.seq2seq.optimiser import FlatOptimiser\n"
+        "model = nn.Linear(2, 2)\n"
+        "with FlatOptimiser(model, 'adamw', weight_decay=0.1) as optimiser:\n"
+        "    model(torch.ones(1, 2)).sum().backward()\n"
+        "    optimiser.step(learning_rate=1e-2, clip_norm=1.0)\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -83,8 +83,8 @@ def slow(panel, weights, costs, fill, trade=None):
         worth = cash + sum(shares[n] * price[n] for n in panel)
 
         def lot(n, now=now):
-            day = max(k for d, k in at[n].items() if d <= now)
-            return panel[n].close[day] / (panel[n].adj_close[day] * money)
+            newest = max(i for day, i in at[n].items() if day <= now)
+            return panel[n].close[newest] / (panel[n].adj_close[newest] * money)
 
         def trunc(n, many, lot=lot):
             return int(many / lot(n) + math.copysign(1e-9, many)) * lot(n)
@@ -183,11 +183,8 @@ def compare(panel, weights, costs, fill, mask):
             continue
         equity, spent, counts = slow(panel, weights, costs, fill, trade)
         assert {name: getattr(result, name) for name in counts} == counts
-        slack = (
-            1e-9 if costs.impact else 1e-12
-        )  # pandas rolls a variance on: what left it leaves dust
-        np.testing.assert_allclose(result.equity, equity, rtol=max(slack, 1e-10))
-        np.testing.assert_allclose(result.costs, spent, rtol=1e-8, atol=slack)
+        np.testing.assert_allclose(result.equity, equity, rtol=1e-9)  # roots are found
+        np.testing.assert_allclose(result.costs, spent, rtol=1e-6, atol=1e-10)
 
 
 def random_mask(weights, seed, share=0.7):
@@ -196,10 +193,9 @@ def random_mask(weights, seed, share=0.7):
 
 
 @quick
-@example(
-    seed=579, long_only=True, fill="open", missing=0.0, bps=300.0, rate=0.0
-)  # a sale made void
 @cases
+@example(seed=579, long_only=True, fill="open", missing=0.0, bps=300.0, rate=0.0)
+@example(seed=252, long_only=False, fill="open", missing=0.0, bps=300.0, rate=0.0)
 def test_the_loop_equals_the_slow_reference(
     make_panel, random_weights, seed, long_only, fill, missing, bps, rate
 ):
@@ -210,13 +206,6 @@ def test_the_loop_equals_the_slow_reference(
 
 
 @quick
-@example(  # a rest that an order without a bar replaces
-    seed=628,
-    long_only=True,
-    fill="open",
-    missing=0.2,
-    terms={"volume_cap": 0.05, "max_gross": 1.0},
-)
 @given(
     seed=st.integers(0, 10**6),
     long_only=st.booleans(),
@@ -232,6 +221,13 @@ def test_the_loop_equals_the_slow_reference(
             "max_gross": st.sampled_from([1.0, 1.5]),
         }
     ),
+)
+@example(  # an order without a bar replaces what is left of an older one
+    seed=628,
+    long_only=True,
+    fill="open",
+    missing=0.2,
+    terms={"volume_cap": 0.05, "max_gross": 1.0},
 )
 def test_the_loop_equals_the_slow_reference_on_every_term(
     make_panel, random_weights, seed, long_only, fill, missing, terms

@@ -27,7 +27,7 @@ import numpy as np
 from arch import arch_model
 from arch.univariate import SkewStudent
 from joblib import Parallel, delayed
-from scipy import optimize, signal
+from scipy import optimize
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import NotEnoughDataError
@@ -36,7 +36,12 @@ from quantseq.forecast.density import MIN_NU
 from quantseq.forecast.distributions import Distribution, SkewT
 from quantseq.forecast.forecasts import MIN_HISTORY, keyed_generators
 from quantseq.forecast.reference import MAX_NU, POOL, fit_student_t
-from quantseq.forecast.volatility import RISKMETRICS_DECAY, VARIANCE_FLOOR, aligned_returns
+from quantseq.forecast.volatility import (
+    VARIANCE_FLOOR,
+    aligned_returns,
+    backcast,
+    gjr_variances,
+)
 from quantseq.market.bars import Floats, Panel
 
 MIN_ROWS = 500
@@ -44,9 +49,6 @@ MIN_ROWS = 500
 
 RELATIVE_FLOOR = 0.1
 """σ is never less than this share of the symbol's own standard deviation: prices may be stale."""
-
-BACKCAST = 75
-"""Squared residuals whose weighted mean stands before the first session, as in ``arch``."""
 
 MAX_SKEW = 0.95
 
@@ -88,18 +90,14 @@ class GarchFit:
     def variances(self, residuals: Floats) -> Floats:
         """σ² (n,) of each next session in units², known at the close of its index.
 
-        The recursion starts from the first `BACKCAST` squared residuals: values before that index
+        The recursion starts from the `backcast` of the first residuals: values before that index
         are not causal, and no row that is forecast stands there (`MIN_HISTORY`).
         """
-        early = residuals[1 : BACKCAST + 1]
-        weights = RISKMETRICS_DECAY ** np.arange(len(early))
-        backcast = float(early**2 @ (weights / weights.sum()))
-        start = self.omega + (self.alpha + self.gamma / 2 + self.beta) * backcast
-        squares = residuals[1:] ** 2
-        news = self.omega + (self.alpha + self.gamma * (residuals[1:] < 0)) * squares
-        later, _ = signal.lfilter([1.0], [1.0, -self.beta], news, zi=[self.beta * start])
+        known = residuals[1:]
+        start = self.omega + (self.alpha + self.gamma / 2 + self.beta) * backcast(known)
+        found = gjr_variances(known, self.omega, self.alpha, self.gamma, self.beta, start)
         floor = max(RELATIVE_FLOOR**2, VARIANCE_FLOOR / self.unit**2)
-        return np.asarray(np.maximum(np.concatenate([[start], later]), floor), np.float64)
+        return np.asarray(np.maximum(found, floor), np.float64)
 
     def ahead(self, variances: Floats, horizon: int) -> Floats:
         """Expected σ² of steps 1..H (n, H) from the next session's (n,)."""

@@ -1,0 +1,88 @@
+"""Commands about finished runs, as a user meets them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from quantseq.cli import app
+from quantseq.pipeline import printing
+from quantseq.pipeline.backtesting import BacktestOutcome
+
+
+@pytest.fixture
+def reports(small_run: BacktestOutcome, tmp_path: Path) -> Path:
+    """A reports folder with two copies of a run, and their ledger."""
+    root = tmp_path / "reports"
+    shutil.copytree(small_run.folder, root / "one")
+    shutil.copytree(small_run.folder, root / "two")
+    shutil.copy(small_run.folder.parent / "ledger.jsonl", root)
+    return root
+
+
+def quantseq(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_a_run_is_verified_and_a_changed_digit_leaves_with_71(reports: Path) -> None:
+    done = quantseq("verify", reports / "one")
+    assert done.exit_code == 0, done.output
+    assert "Verified: everything printed is what the data give." in done.output
+    assert re.search(r"Checked 5 files, \d+ figures, [\d,]+ forecast rows", done.output)
+    path = reports / "one" / "report.html"
+    text = path.read_text(encoding="utf-8")
+    changed = re.sub(r'(Sharpe ratio</dt>\s*<dd class="value">.)\d', r"\g<1>8", text, count=1)
+    path.write_text(changed, encoding="utf-8")
+    out = reports / "found.json"
+    failed = quantseq("verify", path, "--json", out)
+    assert failed.exit_code == 71
+    assert re.search(r"figures / Sharpe ratio: printed '.8\.", failed.output)
+    assert failed.stderr.count("\n") == 1
+    assert failed.stderr.startswith("error: ")
+    content = json.loads(out.read_text())
+    assert not content["passed"]
+    assert [one["name"] for one in content["differences"]] == ["figures / Sharpe ratio"]
+
+
+def test_the_report_of_the_newest_run_is_the_default(reports: Path) -> None:
+    done = quantseq("report", "--reports-dir", reports)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"Report: .*(one|two)/report\.html", done.output)
+    named = quantseq("report", reports / "one")
+    assert "one/report.html" in named.output
+
+
+def test_the_index_is_written_and_takes_no_run(reports: Path) -> None:
+    done = quantseq("report", "--index", "--reports-dir", reports)
+    assert done.exit_code == 0, done.output
+    assert (reports / "index.html").is_file()
+    refused = quantseq("report", reports / "one", "--index")
+    assert refused.exit_code == 2
+    assert "--index is about all runs" in refused.stderr
+
+
+def test_a_pdf_without_a_browser_is_one_line(
+    reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printing, "BROWSERS", ("no-such-browser",))
+    refused = quantseq("report", reports / "one", "--pdf")
+    assert refused.exit_code == 2
+    assert "--pdf needs one of no-such-browser" in refused.stderr
+
+
+def test_runs_are_compared(reports: Path) -> None:
+    out = reports / "comparison.json"
+    pair = (reports / "one", reports / "two")
+    done = quantseq("compare", *pair, "--reports-dir", reports, "--json", out)
+    assert done.exit_code == 0, done.output
+    assert (reports / "comparison.html").is_file()
+    assert "2 runs, " in done.output
+    content = json.loads(out.read_text())
+    assert content["runs"] == ["one", "two"]
+    assert content["against_first"]["two"]["sharpe_difference"] == 0
+    lone = quantseq("compare", reports / "one")
+    assert lone.exit_code == 2
+    assert "two or more different run folders" in lone.stderr

@@ -1,0 +1,107 @@
+"""The pages of evaluations and toy tasks in Chromium: quiet, alone, never wider than the screen.
+
+With ``QUANTSEQ_ARTEFACTS=FOLDER`` full-page screenshots are kept there, to be looked at.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantseq.report.pages import rewrite
+from tests.report_folders import evaluation_folder, toy_folder
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARTEFACTS = os.environ.get("QUANTSEQ_ARTEFACTS")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+KINDS = ("evaluation", "toy")
+SIZES = ((1440, "light"), (1440, "dark"), (360, "light"), (360, "dark"))
+
+OVERFLOW = """() => [...document.querySelectorAll('body *')]
+  .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .filter(e => !e.closest('.scroll')).map(e => e.outerHTML.slice(0, 120))"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync.sync_playwright() as play:
+        launched = play.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("pages")
+    folders = evaluation_folder(root / "evaluation"), toy_folder(root / "toy")
+    return {kind: rewrite(folder).as_uri() for kind, folder in zip(KINDS, folders, strict=True)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+def test_a_page_is_quiet_alone_and_never_wider_than_the_screen(
+    browser: Any, addresses: dict[str, str], kind: str, width: int, scheme: str
+) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    tab = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(addresses[kind])
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate(OVERFLOW) == []
+    if ARTEFACTS:
+        Path(ARTEFACTS).mkdir(parents=True, exist_ok=True)
+        place = Path(ARTEFACTS) / f"{kind}-{width}-{scheme}.png"
+        tab.screenshot(path=str(place), full_page=True)
+    for details in tab.query_selector_all("details"):
+        details.evaluate("element => element.open = true")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+    assert said == []
+    assert asked == [addresses[kind]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_axe_finds_nothing_serious(browser: Any, addresses: dict[str, str], kind: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe")
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, bypass_csp=True)
+    tab = context.new_page()
+    tab.goto(addresses[kind])
+    found = axe.Axe().run(tab).response["violations"]
+    context.close()
+    grave = [one for one in found if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in grave] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_is_readable_without_scripts(
+    browser: Any, addresses: dict[str, str], kind: str
+) -> None:
+    context = browser.new_context(
+        java_script_enabled=False, viewport={"width": 1200, "height": 900}
+    )
+    tab = context.new_page()
+    tab.goto(addresses[kind])
+    sections = tab.locator("section")
+    assert sections.count() >= 7
+    for place in range(sections.count()):
+        assert sections.nth(place).is_visible()
+        assert len(sections.nth(place).inner_text()) > 20
+    shown = tab.locator("figure svg[role=img] >> visible=true").count()
+    assert shown == tab.locator("figure").count() >= 3
+    context.close()
