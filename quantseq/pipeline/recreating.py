@@ -97,7 +97,8 @@ def audit(
     """Make a run again, audit it in full, and record the result in its folder.
 
     ``audit`` in ``manifest.json`` and ``result.json`` is replaced and the report rendered again; no
-    other figure changes, the verdict included, and the ledger gets no line.
+    other figure changes, the verdict included, and the ledger gets no line. Where the audit failed the
+    report shows no edge (`Run.verdict`).
 
     Parameters
     ----------

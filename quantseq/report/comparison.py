@@ -141,7 +141,7 @@ def render_comparison(found: Comparison) -> str:
 def _runs(found: Comparison) -> Section:
     rows = []
     for name, run in found.runs.items():
-        verdict = run.result.get("verdict") or {}
+        verdict = run.verdict
         own = metrics(run, "strategy")
         rows.append(
             [

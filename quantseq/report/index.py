@@ -110,7 +110,7 @@ def render_index(found: Sequence[Listed]) -> str:
     """The page as HTML; the same runs give the same text."""
     whole = [one for one in found if one.run is not None]
     broken = [one for one in found if one.run is None]
-    edges = sum(_verdict(one.run).get("edge") is True for one in whole if one.run)
+    edges = sum(one.run.verdict.get("edge") is True for one in whole if one.run)
     said = f"{words.plural(len(whole), 'run')}, newest first; an edge was found in {edges}."
     blocks: list[Block] = [
         _table(whole) if whole else Missing("There is no run in this folder yet.")
@@ -122,10 +122,6 @@ def render_index(found: Sequence[Listed]) -> str:
         sections.append(Section("broken", "Broken folders", lead, [notes]))
     header = Header("All runs", "", "", "quantseq", "verdicts and key figures of every backtest")
     return fill(Page(header, sections), "index.html.j2")
-
-
-def _verdict(run: Run) -> dict[str, Any]:
-    return dict(run.result.get("verdict") or {})
 
 
 def _table(found: Sequence[Listed]) -> Sheet:
@@ -141,7 +137,7 @@ def _table(found: Sequence[Listed]) -> Sheet:
 
 
 def _row(folder: Path, run: Run) -> list[Any]:
-    own, verdict = metrics(run, "strategy"), _verdict(run)
+    own, verdict = metrics(run, "strategy"), run.verdict
     low, high = ends(verdict.get("interval"))
     margin = words.number(verdict.get("sharpe_difference"), sign=True)
     if low is not None and high is not None:

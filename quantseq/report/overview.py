@@ -74,7 +74,7 @@ def entries(found: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 def header(run: Run) -> Header:
     """Title, universe, span, badges, and the verdict in words."""
-    manifest, verdict = run.manifest, run.result.get("verdict") or {}
+    manifest, verdict = run.manifest, run.verdict
     symbols = run.symbols
     universe = (
         words.listing(symbols)

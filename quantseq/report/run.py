@@ -209,12 +209,27 @@ class Run:
             [key, *(_shown(column.get(key)) for column in columns.values())]
             for key in columns["strategy"]
         ]
-        sentence = str((self.result.get("verdict") or {}).get("sentence") or "")
+        sentence = str(self.verdict.get("sentence") or "")
         return card(str(self.manifest["title"]), sentence, ["", *columns], rows, note)
 
     def _repr_html_(self) -> str:
         """Shown by notebooks."""
         return self.card(f"run {self.manifest['run_id']}")
+
+    @property
+    def verdict(self) -> Mapping[str, Any]:
+        """What may be claimed: the stored verdict, without its edge where the stored audit did not pass.
+
+        A full audit may fail after a backtest whose short one passed. Empty without a verdict.
+        """
+        found: Mapping[str, Any] = self.result.get("verdict") or {}
+        audit = self.result.get("audit")
+        passed = audit.get("passed") if isinstance(audit, Mapping) else None
+        if found.get("edge") is not True or passed is True:
+            return found
+        what = "is missing" if passed is None else "failed"
+        sentence = f"No edge is claimed, for the look-ahead audit {what}. Before: "
+        return {**found, "edge": False, "sentence": sentence + str(found.get("sentence") or "")}
 
     @property
     def symbols(self) -> list[str]:

@@ -66,6 +66,9 @@ def test_a_fit_that_saw_the_future_and_a_changed_run_are_caught(
     forecasts = pd.read_parquet(folder / "forecasts.parquet")
     forecasts.loc[3, "sigma"] *= 1.01
     forecasts.to_parquet(folder / "forecasts.parquet", index=False)
+    result = read_json(folder / "result.json")
+    claimed = {**result["verdict"], "edge": True, "sentence": "An edge was found."}
+    write_json(folder / "result.json", {**result, "verdict": claimed})
     monkeypatch.setattr(recreating, "fit_fold", leaky)
     monkeypatch.setattr("quantseq.evaluation.walkforward.check_not_trained_on", lambda *_: None)
     outcome = audit(folder, places=Places(tmp_path / "data"))
@@ -74,6 +77,10 @@ def test_a_fit_that_saw_the_future_and_a_changed_run_are_caught(
     assert "differ by up to" in failed["reproduction"]
     assert "seq2seq of fold 0 changes with prices after" in failed["fit window"]
     assert read_json(folder / "manifest.json")["audit"] == "failed: reproduction, fit window"
+    assert read_json(folder / "result.json")["verdict"] == claimed
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "No edge is claimed, for the look-ahead audit failed. Before: An edge was found." in page
+    assert "Edge found" not in page
 
 
 def test_prices_are_found_in_the_panel_the_store_or_the_sample_by_their_hashes(

@@ -1,11 +1,14 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quantseq.report import overview, words
+from quantseq.report.index import Listed, render_index
 from quantseq.report.page import Cards
+from quantseq.report.printed import printed
 from quantseq.report.run import Run
 from quantseq.trading.performance import METRICS
 
@@ -50,6 +53,29 @@ def test_an_edge_and_no_verdict_are_told_apart(with_result: Callable[..., Run]) 
     silent = overview.header(with_result(verdict=None, gate={"passed": False}))
     assert (silent.edge, silent.answer) == (False, "No verdict")
     assert "copy gate not passed" in [badge.text for badge in silent.badges]
+
+
+@pytest.mark.parametrize(
+    ("audit", "said"),
+    [({"passed": False, "checks": []}, "failed"), ({}, "is missing"), (None, "is missing")],
+)
+def test_no_edge_is_shown_beside_an_audit_that_did_not_pass(
+    with_result: Callable[..., Run], audit: dict[str, Any] | None, said: str
+) -> None:
+    """A full audit may fail after the backtest had claimed an edge."""
+    verdict = {"edge": True, "sentence": "An edge over buy-and-hold was found: Sharpe 2.00."}
+    run = with_result(verdict=verdict, audit=audit)
+    header = overview.header(run)
+    assert (header.edge, header.answer) == (False, "No edge found")
+    assert header.sentence.startswith(
+        f"No edge is claimed, for the look-ahead audit {said}. Before:"
+    )
+    assert "Sharpe 2.00." in header.sentence
+    assert "No edge is claimed" in run.card()
+    row = str(run.manifest["run_id"])
+    texts = printed(render_index([Listed(Path(row), run)]))
+    assert texts["runs / text"].endswith("an edge was found in 0.")
+    assert texts[f"runs / Every run in this folder / {row}, no page / verdict"] == "No edge"
 
 
 @pytest.mark.parametrize(
