@@ -60,7 +60,7 @@ def describe_grades(grades: Mapping[str, Grades], reference: str, seed: int) -> 
 
 
 def _known(one: Grades, score: str) -> Any:
-    return np.isfinite(getattr(one, score)[:, 0])
+    return ~np.isnan(getattr(one, score)[:, 0])
 
 
 def _daily(one: Grades, score: str) -> Floats:

@@ -43,10 +43,10 @@ def mean_interval(daily: Floats, *, seed: int, level: float = 0.95) -> tuple[flo
     Parameters
     ----------
     daily : (n,) float64
-        NaN days are left out; fewer than `MIN_DAYS` give NaN.
+        NaN days are left out; fewer than `MIN_DAYS`, or an infinite day, give NaN.
     """
-    known = daily[np.isfinite(daily)]
-    if len(known) < MIN_DAYS:
+    known = daily[~np.isnan(daily)]
+    if len(known) < MIN_DAYS or np.isinf(known).any():
         return float("nan"), float("nan")
     resampled = StationaryBootstrap(
         max(1, round(block_length(known))), known, seed=np.random.default_rng(seed)
@@ -63,21 +63,28 @@ def confidence_set(losses: Mapping[str, Floats], *, seed: int) -> dict[str, floa
     Parameters
     ----------
     losses : mapping of name to (n,) float64
-        Daily losses on the same days; days on which one is unknown are left out.
+        Daily losses on the same days; days on which one is unknown (NaN) are left out. A model with
+        an infinite loss is out with p = 0, and the others are compared on all days.
     seed : int
 
     Returns
     -------
     dict
-        Empty for fewer than two models or `MIN_DAYS` days.
+        Empty for fewer than two models or `MIN_DAYS` days, and if every model is out.
     """
-    names = list(losses)
-    if len(names) < 2:
+    out = {name: 0.0 for name, one in losses.items() if np.isinf(one).any()}
+    names = [name for name in losses if name not in out]
+    if len(losses) < 2 or not names:
         return {}
     table = np.column_stack([losses[name] for name in names])
-    table = table[np.isfinite(table).all(axis=1)]
+    table = table[~np.isnan(table).any(axis=1)]
     if len(table) < MIN_DAYS:
         return {}
+    return {name: out.get(name, 1.0) for name in losses} | _among(names, table, seed)
+
+
+def _among(names: list[str], table: Floats, seed: int) -> dict[str, float]:
+    """The same for finite losses (n, M)."""
     worst = table - table.mean(axis=1, keepdims=True)
     length = max(block_length(worst[:, column]) for column in range(len(names)))
     distinct, first = np.unique(table.round(14), axis=1, return_index=True)

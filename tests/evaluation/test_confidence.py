@@ -63,3 +63,24 @@ def test_twins_share_their_p_value() -> None:
 @pytest.mark.parametrize("losses", [{}, {"a": np.zeros(50)}, {"a": np.zeros(9), "b": np.ones(9)}])
 def test_too_little_makes_no_set(losses: dict[str, np.ndarray]) -> None:
     assert confidence_set(losses, seed=0) == {}
+
+
+def test_an_infinite_loss_counts_against_its_model_and_drops_no_day() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=300)
+    losses = {"good": base, "worse": base + 0.1 * rng.normal(size=300)}
+    losses["worse"][:200] += 0.05  # what shows it to be worse
+    broken = base - 1.0  # best on every other day
+    broken[:200] = np.inf
+    found = confidence_set({"broken": broken, **losses}, seed=0)
+    assert found == {"broken": 0.0, **confidence_set(losses, seed=0)}
+    assert found["worse"] < 0.1 < found["good"]
+    assert list(found) == ["broken", "good", "worse"]
+    assert confidence_set({"broken": broken, "good": base}, seed=0) == {"broken": 0.0, "good": 1.0}
+    assert confidence_set({"broken": broken, "too": broken}, seed=0) == {}
+
+
+def test_an_infinite_day_has_no_interval() -> None:
+    series = np.random.default_rng(0).normal(size=100)
+    series[3] = -np.inf
+    assert np.isnan(mean_interval(series, seed=0)).all()
