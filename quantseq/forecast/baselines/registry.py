@@ -76,20 +76,28 @@ RIVALS: Mapping[str, Callable[[TrainingBlock], Forecaster]] = {
 def choose_rivals(names: str | Sequence[str]) -> tuple[str, ...]:
     """Names of rivals: ``all``, ``none``, or some, comma-separated or as a sequence.
 
+    Our own reference is always among them: skill is measured against it.
+
     Raises
     ------
     ConfigError
-        If a name is unknown, with the nearest known one.
+        If a name is unknown, with the nearest known one, if there is none, or if ``all`` or ``none``
+        has names beside it.
     """
-    asked = names.split(",") if isinstance(names, str) else list(names)
-    asked = [name.strip() for name in asked if name.strip()]
-    if asked == ["all"]:
-        return tuple(RIVALS)
-    if asked == ["none"]:
-        return ()
+    given = names.split(",") if isinstance(names, str) else list(names)
+    asked = {name.strip(): None for name in given if name.strip()}
+    if not asked:
+        raise ConfigError(f"No rival is named. Give all, none, or some of: {', '.join(RIVALS)}.")
     for name in asked:
-        if name not in RIVALS:
+        if name not in (*RIVALS, "all", "none"):
             near = get_close_matches(name, RIVALS, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(RIVALS)}."
             raise ConfigError(f"Unknown rival {name!r}. {hint} 'all' and 'none' are names too.")
-    return tuple(name for name in RIVALS if name in asked)
+    for word, meant in (("all", tuple(RIVALS)), ("none", ())):
+        if word in asked:
+            if len(asked) > 1:
+                raise ConfigError(
+                    f"{word!r} stands alone. Got {', '.join(asked)}: leave {word!r} or the others out."
+                )
+            asked = dict.fromkeys(meant)
+    return tuple(name for name in RIVALS if name in asked or name == ReferenceForecaster.name)

@@ -29,9 +29,10 @@ def test_the_names_are_those_of_the_tables() -> None:
     ("asked", "found"),
     [
         ("all", tuple(NAMES)),
-        ("none", ()),
-        ("markov, ar1", ("ar1", "markov")),
-        (["ewma-t", "ewma-t"], ("ewma-t",)),
+        ("none", ("har-pooled-t",)),
+        ("markov, ar1", ("har-pooled-t", "ar1", "markov")),
+        (["ewma-t", "ewma-t"], ("ewma-t", "har-pooled-t")),
+        ("har-pooled-t", ("har-pooled-t",)),
     ],
 )
 def test_rivals_are_chosen_by_name_in_the_order_of_the_tables(asked: object, found: object) -> None:
@@ -43,6 +44,21 @@ def test_a_near_name_is_offered() -> None:
         choose_rivals("garch")
     with pytest.raises(ConfigError, match="Known: hist-vol"):
         choose_rivals("xyz,all")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("", "No rival is named. Give all, none, or some of: hist-vol"),
+        (" , ", "No rival is named"),
+        ([], "No rival is named"),
+        ("none,garch-t", "'none' stands alone. Got none, garch-t"),
+        ("garch-t,all", "'all' stands alone"),
+    ],
+)
+def test_an_empty_or_contradictory_choice_is_refused(asked: str | list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        choose_rivals(asked)
 
 
 def test_the_reference_of_a_block_is_fitted_once() -> None:
