@@ -35,7 +35,10 @@ def evaluate(
     start: Start = None,
     end: End = None,
     rivals: Annotated[
-        str, typer.Option(help="all, none, or names such as garch-t,gjr-garch-skewt.")
+        str,
+        typer.Option(
+            help="all, none, or names such as garch-t,gjr-garch-skewt; our reference is always in."
+        ),
     ] = "all",
     null: Annotated[
         str | None,

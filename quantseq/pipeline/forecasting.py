@@ -97,7 +97,8 @@ def outlook(
     ModelFileError
         If bars are asked for and the model cannot sample any.
     LeakageError
-        If a symbol's newest bar lies before the model's last session.
+        If a symbol's newest bar lies before the model's last session; not if the model was trained
+        on these very bars, whose calendar then ended earlier than that of others.
     NotEnoughDataError
         If a symbol's history is too short.
     """
@@ -111,7 +112,8 @@ def outlook(
     if cutoff is not None:
         panel = panel.until(cutoff)
     for symbol, one in panel.items():
-        if model.trained_until > one.sessions[-1]:
+        ends_early = cutoff is None and one.sha256 == model.data_hashes.get(symbol)
+        if model.trained_until > one.sessions[-1] and not ends_early:
             raise LeakageError(
                 f"The model has seen data until {model.trained_until}, after the cutoff "
                 f"{one.sessions[-1]} of {symbol}. Choose a later cutoff, fetch newer prices, or train "

@@ -180,7 +180,7 @@ def test_an_evaluation_is_printed_written_and_continued(
     assert first.returncode == 0, first.stderr
     assert "better than ewma-t: " in first.stdout
     found = json.loads((tmp_path / "e.json").read_text())
-    assert list(found["models"]) == ["seq2seq", "bootstrap", "ewma-t"]
+    assert list(found["models"]) == ["seq2seq", "bootstrap", "ewma-t", "har-pooled-t"]
     assert found["models"]["bootstrap"]["log_score"] is None
     assert {"pit.png", "fan-worst.svg"} <= {path.name for path in (tmp_path / "pics").iterdir()}
     page = tmp_path / "out" / "report.html"
@@ -188,7 +188,7 @@ def test_an_evaluation_is_printed_written_and_continued(
     before = page.read_bytes()
     assert quantseq("report", page.parent).returncode == 0
     assert page.read_bytes() == before
-    assert len(list((stored / "evaluations").glob("*.parquet"))) == 3
+    assert len(list((stored / "evaluations").glob("*.parquet"))) == 4
     assert quantseq(*words, cwd=tmp_path).stdout == first.stdout
 
 

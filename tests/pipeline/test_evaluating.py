@@ -201,8 +201,9 @@ def test_walk_forward_evaluates_every_fold_without_rivals(
         small_panel, config=replace(SMALL, walk_forward=walk), rivals="none", places=places
     )
     assert len(found.result["folds"]) == 2
-    assert list(found.result["models"]) == ["seq2seq"]
-    assert (found.result["tests"], found.result["verdict"]) == ([], [])
+    assert list(found.result["models"]) == ["seq2seq", "har-pooled-t"]  # its own reference, always
+    assert len(found.result["verdict"]) == 1
+    assert found.result["models"]["seq2seq"]["skill_interval"] is not None
     assert describe(found)
 
 
