@@ -92,6 +92,8 @@ def spa(
     better = better[:, better.std(axis=0) ** 2 > STILL * deviation**2]
     if not better.shape[1]:
         return math.nan
+    if (better.mean(axis=0) <= 0).all():
+        return 1.0  # the statistic is 0, and no draw falls below it; arch counts those above
     size = block_length(better)
     # arch compares plain means, whatever its `studentize` says, and knows no floor: it gets studentised
     # ones, and the benchmark itself, whose 0 is Hansen's max(·, 0)
