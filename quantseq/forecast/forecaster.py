@@ -27,8 +27,9 @@ from quantseq.forecast.calibration import (
 )
 from quantseq.forecast.candles import BarModel
 from quantseq.forecast.density import TokenDensity
-from quantseq.forecast.forecasts import Forecasts, keyed_uniforms, rows_to_forecast
+from quantseq.forecast.forecasts import Forecasts, keyed_uniforms
 from quantseq.forecast.networks import ForecasterConfig, fit_networks
+from quantseq.forecast.rows import rows_to_forecast
 from quantseq.forecast.windows import (
     PriceTask,
     WindowTable,

@@ -14,15 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.errors import ConfigError
 from quantseq.forecast.density import RISK_LEVELS, SIMPLE_BOUND, TokenDensity
 from quantseq.forecast.distributions import Distribution, concatenate
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.notebook import MOST, card
 
 QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
-MIN_HISTORY = 168
-"""Sessions before the first cutoff that any model forecasts, so that all are scored on one set."""
 
 Paths = NDArray[np.float32]
 
@@ -332,28 +330,6 @@ class Forecaster(Protocol):
         For each row only bars up to its cutoff are used, however rows are batched.
         """
         ...
-
-
-def rows_to_forecast(panel: Panel, cutoffs: Dates) -> dict[str, NDArray[np.intp]]:
-    """Indices into each symbol's sessions that are cutoffs with at least `MIN_HISTORY` before.
-
-    Raises
-    ------
-    NotEnoughDataError
-        If nothing can be forecast.
-    """
-    wanted = np.asarray(cutoffs, dtype="datetime64[D]")
-    rows = {}
-    for symbol, bars in panel.items():
-        index = np.flatnonzero(np.isin(bars.sessions, wanted))
-        rows[symbol] = index[index >= MIN_HISTORY]
-    if not any(len(index) for index in rows.values()):
-        longest = max(len(bars) for bars in panel.values())
-        raise NotEnoughDataError(
-            f"Nothing to forecast: the longest of {len(panel)} symbols has {longest} sessions, and "
-            f"every cutoff needs {MIN_HISTORY} before it. Give a longer history or later dates."
-        )
-    return rows
 
 
 def keyed_uniforms(

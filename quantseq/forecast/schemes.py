@@ -25,9 +25,9 @@ from quantseq.forecast.binning import (
 )
 from quantseq.forecast.density import t_log_density
 from quantseq.forecast.reference import Reference
+from quantseq.forecast.rows import CONTEXT
 from quantseq.forecast.tokenizer import Ids, Origin, ReturnTokenizer, Tokenizer
 from quantseq.forecast.volatility import features, rolling_mean
-from quantseq.forecast.windows import CONTEXT
 from quantseq.market.bars import Dates, Floats, Panel
 
 SMOOTHING = 0.5

@@ -18,15 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecast.forecasts import MIN_HISTORY
 from quantseq.forecast.inputs import STREAMS, inputs
 from quantseq.forecast.reference import Reference
+from quantseq.forecast.rows import CONTEXT, MIN_HISTORY, lively
 from quantseq.forecast.tokenizer import Ids, Origin, ReturnTokenizer, StreamBins
 from quantseq.forecast.volatility import (
     LONG_WINDOW,
     aligned_returns,
     features,
-    rolling_mean,
 )
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
@@ -38,12 +37,6 @@ network would learn the days by heart."""
 
 STREAM_SIZES = {name: MARKET_BINS if name == "market" else STREAM_BINS for name in STREAMS}
 """Bins of each stream, at most: ties in the data merge some."""
-
-CONTEXT = MIN_HISTORY - LONG_WINDOW
-"""Sessions of context: what `MIN_HISTORY` leaves after the longest volatility average."""
-
-STALE = 0.9
-"""Share of unchanged closes in a context beyond which its window is not trained on."""
 
 FAR = np.datetime64("9999-12-31", "D")
 """When something will be known that is not known yet."""
@@ -71,8 +64,7 @@ class WindowTable:
     usable : (L,) bool
         Whether a whole context ends here.
     lively : (L,) bool
-        Whether the price moved in the context, by `STALE`: a series that stands still teaches
-        nothing, and must not decide anything that is pooled.
+        Whether the price moved in the context, see `rows.lively`.
     """
 
     symbols: NDArray[np.object_]
@@ -229,7 +221,7 @@ class PriceTask:
                 "scale": parameters.scale,
                 "nu": parameters.nu,
                 "usable": np.arange(n) >= MIN_HISTORY,
-                "lively": rolling_mean((one.returns == 0).astype(np.float64), CONTEXT) <= STALE,
+                "lively": lively(panel[symbol]),
             }
             for name, values in columns.items():
                 parts.setdefault(name, []).append(values)

@@ -12,7 +12,8 @@ from quantseq.files import write_bytes
 from quantseq.forecast.candles import FIELDS, SampledBars
 from quantseq.forecast.density import RISK_LEVELS
 from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import MIN_HISTORY, QUANTILE_LEVELS, Forecasts
+from quantseq.forecast.forecasts import QUANTILE_LEVELS, Forecasts
+from quantseq.forecast.rows import MIN_HISTORY
 from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.catalogue import file_name
 

@@ -1,6 +1,6 @@
 """What a backtest came to: scores, tests, verdict and tables, gathered into a `Run`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,8 +9,9 @@ import pandas as pd
 
 from quantseq.config import Places, RunConfig
 from quantseq.evaluation.significance import diebold_mariano
-from quantseq.evaluation.walkforward import Evaluation
+from quantseq.evaluation.walkforward import Evaluation, Fold, cutoffs_of
 from quantseq.files import fingerprint
+from quantseq.forecast.rows import CONTEXT, STALE, rows_at_rest
 from quantseq.market.bars import Panel
 from quantseq.pipeline.health import Findings, as_rows
 from quantseq.report.run import Run
@@ -261,15 +262,28 @@ def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def notes_on_rest(panel: Panel, folds: Sequence[Fold]) -> dict[str, str]:
+    """One sentence per symbol whose price stood still on test days: no model forecast those."""
+    days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in folds]))
+    return {
+        symbol: f"{symbol}: its price stood still, with more than {STALE:.0%} of the last {CONTEXT} "
+        f"closes unchanged, on {len(rows):,} test days from {rows[0]} to {rows[-1]}; no model "
+        "forecast it then."
+        for symbol, rows in rows_at_rest(panel, days).items()
+    }
+
+
 def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
     strategy = traded.strategy
     forecast = set(evaluation.forecasts[OURS].symbols)
+    resting = notes_on_rest(panel, evaluation.folds)
     notes = [
         f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was neither "
         "forecast nor traded, nor held by the benchmark."
         for symbol, bars in panel.items()
-        if symbol not in forecast
+        if symbol not in forecast and symbol not in resting
     ]
+    notes += resting.values()
     counted = {
         "orders met no bar and waited for the symbol's next one": strategy.delayed_orders,
         "orders were never filled, or not in full, for want of a bar, cash or volume": (

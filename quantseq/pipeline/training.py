@@ -11,9 +11,9 @@ from quantseq.config import Places
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.files import ensure_writable, read_json, write_json
 from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import MIN_HISTORY
 from quantseq.forecast.model_folder import save_forecaster
 from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecast.rows import MIN_HISTORY
 from quantseq.market.bars import Panel
 from quantseq.pipeline.health import as_rows, findings, refuse_errors
 from quantseq.pipeline.manifest import versions

@@ -19,8 +19,9 @@ from quantseq.evaluation.walkforward import (
     fold_between,
 )
 from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
-from quantseq.forecast.forecasts import MIN_HISTORY, Forecaster, Forecasts
+from quantseq.forecast.forecasts import Forecaster, Forecasts
 from quantseq.forecast.reference import POOL, Reference
+from quantseq.forecast.rows import MIN_HISTORY
 from quantseq.forecast.scores import realised_returns
 from quantseq.market.bars import Panel
 from tests.prices import rewrite_after, simulate_panel

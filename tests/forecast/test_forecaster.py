@@ -13,8 +13,9 @@ from quantseq.forecast import forecaster
 from quantseq.forecast.baselines import ReferenceForecaster
 from quantseq.forecast.calibration import Recalibration, Shrinkage
 from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import MIN_HISTORY, Forecasts
+from quantseq.forecast.forecasts import Forecasts
 from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecast.rows import MIN_HISTORY
 from quantseq.forecast.windows import PriceTask
 from quantseq.market.bars import Bars, Panel
 from quantseq.seq2seq.training import StepReport
@@ -398,7 +399,6 @@ def numbers(found: Forecasts) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda bars: only_closes(bars, np.full(len(bars), 7.0)),
         lambda bars: glitch(bars, 200),
         lambda bars: glitch(bars, len(bars) - 3),
         stale,
@@ -406,7 +406,7 @@ def numbers(found: Forecasts) -> list[np.ndarray]:
         lambda bars: only_closes(bars, bars.close),
         lambda bars: replace(bars, timezone=TOKYO),
     ],
-    ids=["flat", "glitch", "glitch at the end", "stale", "young", "only closes", "elsewhere"],
+    ids=["glitch", "glitch at the end", "stale", "young", "only closes", "elsewhere"],
 )
 def test_a_broken_series_is_forecast_with_numbers_and_harms_no_other(
     spoil: Callable[[Bars], Bars],
@@ -420,6 +420,16 @@ def test_a_broken_series_is_forecast_with_numbers_and_harms_no_other(
     others, usual = found.symbols != "D", healthy.symbols != "D"
     ratio = found.density.scale[others] / healthy.density.scale[usual]
     assert np.median(np.abs(np.log(ratio))) < 0.1
+    assert np.abs(np.log(ratio)).max() < 0.25
+
+
+def test_a_flat_series_is_left_out_and_harms_no_other() -> None:
+    panel = simulate_panel("ABCD", 430)
+    flat = only_closes(panel["D"], np.full(430, 7.0))
+    found = fit_and_forecast(Panel([*list(panel.values())[:3], flat]))
+    assert sorted(set(found.symbols)) == list("ABC")
+    healthy = fit_and_forecast(panel)
+    ratio = found.density.scale / healthy.density.scale[healthy.symbols != "D"]
     assert np.abs(np.log(ratio)).max() < 0.25
 
 

@@ -9,18 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.errors import ConfigError
 from quantseq.forecast.density import TokenDensity
 from quantseq.forecast.distributions import Quantiles
 from quantseq.forecast.forecasts import (
-    MIN_HISTORY,
     QUANTILE_LEVELS,
     Forecasts,
     keyed_uniforms,
-    rows_to_forecast,
 )
-from quantseq.market.bars import Panel
-from tests.prices import simulate_bars, simulate_panel
 
 law = settings(deadline=None, max_examples=25)
 DAYS = np.arange("2020-01-01", "2020-01-07", dtype="datetime64[D]")
@@ -174,29 +170,6 @@ def test_draws_differ_between_seeds_and_are_uniform() -> None:
     assert draws.dtype == np.float32
     assert 0 <= draws.min() < draws.max() < 1
     assert stats.kstest(draws.ravel(), "uniform").pvalue > 0.01
-
-
-def test_only_sessions_with_enough_before_them_are_forecast() -> None:
-    late = simulate_bars("L", 200, start="2015-06-01")
-    panel = Panel([*simulate_panel("A", 300).values(), late])
-    rows = rows_to_forecast(panel, panel.sessions[::-1])
-    assert rows["A"].tolist() == list(range(MIN_HISTORY, 300))
-    assert rows["L"].tolist() == list(range(MIN_HISTORY, 200))
-
-
-def test_days_without_trading_are_passed_over() -> None:
-    panel = simulate_panel("A", 300)
-    sunday = np.datetime64("2015-12-27")
-    rows = rows_to_forecast(panel, np.array([sunday, panel.sessions[200]]))
-    assert rows["A"].tolist() == [200]
-
-
-@pytest.mark.parametrize("which", ["too early", "no session"])
-def test_nothing_to_forecast_is_an_error(which: str) -> None:
-    panel = simulate_panel("A", 300)
-    cutoffs = panel.sessions[:MIN_HISTORY] if which == "too early" else DAYS
-    with pytest.raises(NotEnoughDataError, match="Nothing to forecast"):
-        rows_to_forecast(panel, cutoffs)
 
 
 def test_a_model_without_tokens_is_a_forecast_too() -> None:

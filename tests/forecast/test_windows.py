@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecast.forecasts import MIN_HISTORY
+from quantseq.forecast.rows import CONTEXT, MIN_HISTORY
 from quantseq.forecast.tokenizer import MOST_EQUAL
 from quantseq.forecast.volatility import features
-from quantseq.forecast.windows import CONTEXT, PriceTask, WindowSource, WindowTable
+from quantseq.forecast.windows import PriceTask, WindowSource, WindowTable
 from quantseq.market.bars import Panel
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 from tests.prices import rewrite_after, simulate_bars, simulate_panel

@@ -34,8 +34,9 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.baselines.rival import Rival, Rows
 from quantseq.forecast.density import MIN_NU
 from quantseq.forecast.distributions import Distribution, SkewT
-from quantseq.forecast.forecasts import MIN_HISTORY, keyed_generators
+from quantseq.forecast.forecasts import keyed_generators
 from quantseq.forecast.reference import MAX_NU, POOL, fit_student_t
+from quantseq.forecast.rows import MIN_HISTORY
 from quantseq.forecast.volatility import (
     VARIANCE_FLOOR,
     aligned_returns,

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantseq.forecast.distributions import Distribution
-from quantseq.forecast.forecasts import Forecasts, rows_to_forecast
+from quantseq.forecast.forecasts import Forecasts
 from quantseq.forecast.reference import POOL
+from quantseq.forecast.rows import rows_to_forecast
 from quantseq.market.bars import Dates, Floats, Panel
 
 

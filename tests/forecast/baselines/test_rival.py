@@ -9,8 +9,8 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.forecast.baselines.registry import RIVALS as REGISTRY
 from quantseq.forecast.baselines.registry import TrainingBlock
 from quantseq.forecast.baselines.rival import Rival
-from quantseq.forecast.forecasts import MIN_HISTORY
 from quantseq.forecast.reference import POOL
+from quantseq.forecast.rows import MIN_HISTORY
 from quantseq.forecast.scores import realised_returns, score
 from quantseq.market.bars import Panel
 from tests.prices import forecast_bytes, rewrite_after, simulate_bars, simulate_panel
