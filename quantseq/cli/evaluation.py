@@ -145,8 +145,9 @@ def evaluate(
         walk_forward={**walk, "purge": purge, "embargo": embargo},
     )
     prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
-    from quantseq.pipeline.evaluating import Split, describe
+    from quantseq.pipeline.evaluating import Split
     from quantseq.pipeline.evaluating import evaluate as run_evaluate
+    from quantseq.pipeline.scoreboard import describe
 
     outcome = run_evaluate(
         prices,
@@ -162,7 +163,7 @@ def evaluate(
         command=command(),
         progress=progress_of(quiet),
     )
-    lines = describe(outcome)
+    lines = describe(outcome.result)
     for line in lines if not quiet else outcome.result["verdict"]:
         typer.echo(line)
     typer.echo(f"Result: {outcome.folder}")

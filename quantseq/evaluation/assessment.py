@@ -93,6 +93,7 @@ def _one_model(one: Grades) -> dict[str, Any]:
     first = {name: value for name, value in steps[0].items() if name != "step"}
     return {
         **first,
+        "n_days": len(np.unique(dates[np.isfinite(came)])),
         "crps_cumulative": _mean(one.crps_cumulative[:, 0]),
         "rank_ic": asdict(ranked),
         "pesaran_timmermann": asdict(pesaran_timmermann(up, came, dates)),

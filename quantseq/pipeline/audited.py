@@ -16,7 +16,7 @@ from quantseq.config import RunConfig
 from quantseq.evaluation.walkforward import Evaluation
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecasts, with_tokens
-from quantseq.forecast.windows import CONTEXT
+from quantseq.forecast.rows import CONTEXT
 from quantseq.market.bars import Dates, Panel
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.audit import Trace, cut_points

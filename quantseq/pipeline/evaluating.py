@@ -11,7 +11,6 @@ import pandas as pd
 from quantseq.config import Places, RunConfig
 from quantseq.errors import ConfigError
 from quantseq.evaluation.assessment import compare, describe_grades, verdicts
-from quantseq.evaluation.confidence import MCS_SIZE
 from quantseq.evaluation.contest import Contest, Entrant, Rules, hold
 from quantseq.evaluation.entrants import rival, truth
 from quantseq.evaluation.grades import Grades
@@ -25,23 +24,17 @@ from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.notebook import card
 from quantseq.pipeline.data import describe_data
-from quantseq.pipeline.health import usable
+from quantseq.pipeline.health import as_rows, usable
 from quantseq.pipeline.manifest import new_manifest
-from quantseq.pipeline.results import OURS, REFERENCE
+from quantseq.pipeline.results import OURS, REFERENCE, notes_on_rest
+from quantseq.pipeline.scoreboard import number
 from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
-from quantseq.report import score_page
+from quantseq.report import score_page, words
 from quantseq.report.figures import Figure, export_figures, figures_of
 from quantseq.report.render import write_page
 from quantseq.report.skill import HISTORY, LEAST_HISTORY, picks
 from quantseq.seq2seq.training import set_threads
-
-DIRECTION = {
-    "IC": "ic",
-    "rank IC": "rank_ic",
-    "hit rate": "hit_rate",
-    "Pesaran-Timmermann": "pesaran_timmermann",
-}
 
 
 @dataclass(frozen=True)
@@ -106,10 +99,10 @@ class EvaluationOutcome:
         rows = [
             [
                 name,
-                _number(one["log_score"], 4),
-                _number(one["crps"], 2, 1e4),
-                _number(one["coverage_90"], 1, 100, " %"),
-                _number(one["skill_nats"], 4),
+                number(one["log_score"], 4),
+                number(one["crps"], 2, 1e4),
+                number(one["coverage_90"], 1, 100, " %"),
+                number(one["skill_nats"], 4),
             ]
             for name, one in models.items()
         ]
@@ -147,7 +140,7 @@ def evaluate(
     split : Split, optional
         One fold between three dates instead of the walk-forward's.
     rivals : str or sequence of str
-        ``all``, ``none``, or names.
+        ``all``, ``none``, or names; our own reference always takes part.
     null : {"gbm", "garch", "permuted"}, optional
         Also send such prices through the identical line, and report what it found there.
     places : Places, optional
@@ -167,8 +160,10 @@ def evaluate(
     ------
     ConfigError
         If a rival or null is unknown, or a date is out of order.
+    NoDataError, BarsError
+        If no symbol has a price before the end of the test, or all have errors.
     NotEnoughDataError
-        If the history is too short.
+        If the history is too short, or no price moves.
     GateError
         If the architecture has not mastered the copy task.
     """
@@ -180,7 +175,7 @@ def evaluate(
     ensure_writable(figures or out or where.reports)
     forecaster = chosen.forecaster
     last = None if split is None else split.test_until
-    panel, left_out = usable(panel, until=last, allow_bad_data=allow_bad_data)
+    panel, found, left_out = usable(panel, until=last, allow_bad_data=allow_bad_data)
     folds = _folds(panel, chosen, split)
     gate = pass_gate(forecaster, where, seed=chosen.seed, progress=progress)
     rules = Rules(forecaster.horizon, chosen.num_paths, chosen.seed)
@@ -206,18 +201,22 @@ def evaluate(
             ) from stop
     manifest = new_manifest(
         command=command,
-        title=f"{OURS} against {len(names)} rivals on {len(panel)} symbols",
+        title=f"{OURS} against {words.plural(len(names), 'rival')} on {words.plural(len(panel), 'symbol')}",
         config=chosen.to_mapping(),
         data=describe_data(panel),
         symbols=list(panel.symbols),
         sessions=np.unique(contest.grades[OURS].cutoffs),
         reports=where.reports,
-        extra={"rivals": list(names), "gate": gate.fingerprint},
+        extra={
+            "rivals": list(names),
+            "allow_bad_data": allow_bad_data,
+            "gate": gate.fingerprint,
+        },
     )
     tests = compare(contest.grades, OURS)
     result = {
         "manifest": manifest,
-        "reference": REFERENCE if REFERENCE in contest.grades else None,
+        "reference": REFERENCE,
         "folds": [fold.describe() for fold in folds],
         "models": describe_grades(contest.grades, REFERENCE, chosen.seed),
         "tests": tests,
@@ -229,7 +228,8 @@ def evaluate(
         else judge_null(lost.kind, empty.grades[OURS], empty.grades.get(TRUTH), seed=chosen.seed),
         "gate": asdict(gate),
         "gallery": _gallery(panel, contest.grades[OURS]),
-        "notes": left_out + _notes(panel, contest),
+        "data_findings": as_rows(found),
+        "notes": left_out + _notes(panel, folds, contest),
     }
     folder = out or where.reports / f"evaluation-{manifest['run_id']}"
     write_json(folder / "evaluation.json", result)
@@ -254,14 +254,15 @@ def _folds(panel: Panel, config: RunConfig, split: Split | None) -> list[Fold]:
     ]
 
 
-def _notes(panel: Panel, contest: Contest) -> list[str]:
-    """What a reader should know: symbols that were not forecast, or borrowed parameters."""
-    forecast = set(contest.grades[OURS].symbols)
+def _notes(panel: Panel, folds: Sequence[Fold], contest: Contest) -> list[str]:
+    """What a reader should know: rows that were not forecast, and borrowed parameters."""
+    forecast, resting = set(contest.grades[OURS].symbols), notes_on_rest(panel, folds)
     notes = [
         f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was not forecast."
         for symbol, bars in panel.items()
-        if symbol not in forecast
+        if symbol not in forecast and symbol not in resting
     ]
+    notes += resting.values()
     for name, told in contest.details.items():
         pooled = sorted({symbol for one in told for symbol in one.get("pooled", [])})
         if pooled:
@@ -324,75 +325,3 @@ def _write_scores(path: Path, grades: Mapping[str, Grades]) -> None:
     frame = pd.DataFrame(columns).astype({"symbol": "category"})
     with atomic_path(path) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
-
-
-def describe(outcome: EvaluationOutcome) -> list[str]:
-    """The result as a table and sentences."""
-    models, tests = outcome.result["models"], outcome.result["tests"]
-    horizon = outcome.contest.grades[OURS].horizon
-    heads = (
-        "log score",
-        "t",
-        "CRPS bp",
-        "t",
-        f"CRPS {horizon}d",
-        "t",
-        "90 %",
-        "PIT KS",
-        "IC",
-        "hits",
-    )
-    lines = ["next day".ljust(17) + "".join(head.rjust(10) for head in heads)]
-    for name, one in models.items():
-        cells = [
-            _number(one["log_score"], 4),
-            _t(tests, name, "log_score", 1),
-            _number(one["crps"], 2, 1e4),
-            _t(tests, name, "crps", 1),
-            _number(one["crps_cumulative"], 1, 1e4),
-            _t(tests, name, "crps", "cumulative"),
-            _number(one["coverage_90"], 1, 100, "%"),
-            _number(one["pit_ks"], 4),
-            _number(one["ic"]["value"], 4),
-            _number(one["hit_rate"]["value"], 1, 100, "%"),
-        ]
-        lines.append(name.ljust(17) + "".join(cell.rjust(10) for cell in cells))
-    n_days = max((row["n_days"] for row in tests), default=0)
-    ours = models[OURS]
-    lines.append(
-        f"{ours['n']:,} forecasts on {n_days:,} days; lower scores are better; t: {OURS} against the "
-        "line's model (HAC), negative: better."
-    )
-    if ours["skill_nats"] is not None:
-        low, high = ours["skill_interval"]
-        lines.append(
-            f"Skill over {REFERENCE}: {ours['skill_nats']:+.4f} nats "
-            f"(95 % interval {low:+.4f} to {high:+.4f})."
-        )
-    inside = [name for name, one in models.items() if (one["mcs_log_score"] or 0) >= MCS_SIZE]
-    if inside:
-        lines.append(f"May be the best by log score (90 % confidence set): {', '.join(inside)}.")
-    for label, key in DIRECTION.items():
-        found = ours[key]
-        if np.isfinite(found["t"]):
-            lines.append(
-                f"Direction, {label} {found['value']:.4f}: t = {found['t']:+.1f} over "
-                f"{found['n_days']:,} days; t = 2 would need {found['n_needed']:,.0f}."
-            )
-    lines += outcome.result["verdict"] + outcome.result["notes"]
-    if outcome.result["null"] is not None:
-        lines.append(f"Null run, {outcome.result['null']['sentence']}.")
-    return lines
-
-
-def _number(value: float | None, digits: int, factor: float = 1, unit: str = "") -> str:
-    if value is None or not np.isfinite(value):
-        return "—"
-    return f"{value * factor:.{digits}f}{unit}"
-
-
-def _t(tests: list[dict[str, Any]], rival: str, score: str, step: int | str) -> str:
-    for row in tests:
-        if (row["rival"], row["score"], row["step"]) == (rival, score, step):
-            return f"{row['t']:+.1f}"
-    return ""

@@ -13,7 +13,6 @@ import numpy as np
 from quantseq.config import Places
 from quantseq.errors import BarsError, CorruptFileError, NoDataError
 from quantseq.files import write_bytes
-from quantseq.forecast.windows import STALE
 from quantseq.market.bars import Bars, Panel
 from quantseq.market.catalogue import file_name
 from quantseq.market.findings import Finding
@@ -92,7 +91,7 @@ def describe_errors(found: Findings) -> str:
     """The symbols with errors and what is wrong with each, in one line; "" if there are none."""
     errors = errors_only(found)
     parts = []
-    for symbol, several in list(errors.items())[:NAMED]:
+    for symbol, several in errors.items():
         rules = [
             f"{one.rule} on {one.sessions[0]}" + (f" and {one.count - 1} more" * (one.count > 1))
             if one.sessions
@@ -100,8 +99,7 @@ def describe_errors(found: Findings) -> str:
             for one in several
         ]
         parts.append(f"{symbol} ({', '.join(rules)})")
-    more = len(errors) - len(parts)
-    return "; ".join(parts) + (f"; and {more} more symbols" if more > 0 else "")
+    return _some(parts)
 
 
 def refuse_errors(found: Findings, *, total: int, allow_bad_data: bool = False) -> None:
@@ -186,12 +184,12 @@ def draw_text(bars: Bars, *, width: int, height: int) -> Iterable[str]:
 
 def usable(
     panel: Panel, *, until: Any = None, allow_bad_data: bool = False
-) -> tuple[Panel, list[str]]:
-    """The symbols that may be compared on, and a sentence about each that may not.
+) -> tuple[Panel, Findings, list[str]]:
+    """The symbols that may be compared on, what was found in all, and a sentence about each left out.
 
-    Left out, before anything is fitted: symbols without a bar up to `until`, symbols in whose prices the
-    health check finds errors, and prices that hardly ever move, which one model or another would be
-    right about for ever.
+    Left out, before anything is fitted: symbols without a bar up to `until`, and symbols in whose prices
+    the health check finds errors. Days on which a price stands still are no matter of whole symbols: no
+    model forecasts them, see `quantseq.forecast.rows`.
 
     Parameters
     ----------
@@ -199,28 +197,46 @@ def usable(
     until : date, optional
         Later bars are cut off first.
     allow_bad_data : bool
-        Keep all but the first kind.
+        Keep symbols with errors.
 
     Raises
     ------
+    NoDataError
+        If no symbol has a bar up to `until`.
     BarsError
-        If nothing is left.
+        If every symbol has errors.
     """
-    cut = panel if until is None else panel.until(until)
-    left_out = {name: f"it has no bar until {until}" for name in panel if name not in cut}
-    if not allow_bad_data:
-        for name in cut:
-            returns = cut[name].log_returns()[1:]
-            still = float(np.mean(returns == 0)) if len(returns) else 0.0
-            if still > STALE:
-                left_out[name] = f"its price stood still in {still:.0%} of the sessions"
-        broken = errors_only(findings(cut))
-        left_out |= {s: f"errors in its prices, {describe_errors({s: broken[s]})}" for s in broken}
-    kept = [name for name in cut if name not in left_out]
+    known = panel if until is None else _known_by(panel, np.datetime64(until, "D"))
+    found = findings(known)
+    left_out = {
+        name: f"its prices start on {panel[name].sessions[0]}, after {until}"
+        for name in panel
+        if name not in known
+    }
+    broken = {} if allow_bad_data else errors_only(found)
+    left_out |= {s: f"errors in its prices, {describe_errors({s: broken[s]})}" for s in broken}
+    kept = [name for name in known if name not in left_out]
     told = [f"{name} was left out: {why}." for name, why in left_out.items()]
     if not kept:
         raise BarsError(
-            f"Nothing is left to compare on. {' '.join(told)} Mend the prices (see `quantseq data check`), "
-            "or use them as they are with --allow-bad-data."
+            f"Nothing is left to compare on: {_some([one.rstrip('.') for one in told])}. Mend the prices "
+            "(see `quantseq data check`), or use them as they are with --allow-bad-data."
         )
-    return (cut if len(kept) == len(cut) else cut.select(kept)), told
+    return (known if len(kept) == len(known) else known.select(kept)), found, told
+
+
+def _known_by(panel: Panel, until: np.datetime64) -> Panel:
+    starts = {name: bars.sessions[0] for name, bars in panel.items()}
+    if min(starts.values()) > until:
+        late = [f"{name} starts on {first}" for name, first in starts.items()]
+        raise NoDataError(
+            f"No price lies before the end of the test on {until}: {_some(late)}. Fetch earlier "
+            "prices, or choose later dates."
+        )
+    return panel.until(until)
+
+
+def _some(several: Sequence[str]) -> str:
+    """The first `NAMED` texts, and how many more there are."""
+    more = len(several) - NAMED
+    return "; ".join([*several[:NAMED], *([f"and {more} more symbols"] if more > 0 else [])])

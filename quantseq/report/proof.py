@@ -107,12 +107,16 @@ def notes(run: Run) -> Section:
     """What the health check found in the prices, and what the run itself has to say."""
     said = [str(note) for note in run.result.get("notes") or []]
     blocks: list[Block] = [Notes(said, "Notes") if said else Missing("This run left no notes.")]
-    found = run.result.get("data_findings")
+    return Section("notes", "Notes", "", [*blocks, *health(run.result.get("data_findings"))])
+
+
+def health(found: Sequence[Mapping[str, Any]] | None) -> list[Block]:
+    """What the health check found, or that it found nothing; no block where it was not made."""
+    if found is None:
+        return []
     if found:
-        blocks.append(_findings(found))
-    elif found is not None:
-        blocks.append(Notes(["The health check found nothing implausible in the prices."]))
-    return Section("notes", "Notes", "", blocks)
+        return [_findings(found)]
+    return [Notes(["The health check found nothing implausible in the prices."])]
 
 
 def _findings(found: Sequence[Mapping[str, Any]]) -> Block:

@@ -156,7 +156,7 @@ def _header(
         answer = (
             "Worse than its reference" if worse else "Not shown to be better than its reference"
         )
-    days = max((int(test.get("n_days") or 0) for test in tests), default=0)
+    days = int(own.get("n_days") or 0)
     span = (
         f"out of sample {words.date(manifest.get('test_start'))} to "
         f"{words.date(manifest.get('test_end'))}, {words.plural(int(own.get('n') or 0), 'forecast')}"
@@ -274,4 +274,5 @@ def _is_skill(test: Mapping[str, Any]) -> bool:
 
 def _notes(result: Mapping[str, Any]) -> Section:
     said = [str(note) for note in result.get("notes") or []]
-    return Section("notes", "Notes", blocks=[Notes(said) if said else Missing("Nothing to note.")])
+    blocks: list[Block] = [Notes(said) if said else Missing("Nothing to note.")]
+    return Section("notes", "Notes", blocks=[*blocks, *proof.health(result.get("data_findings"))])

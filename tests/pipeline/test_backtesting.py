@@ -35,6 +35,7 @@ from quantseq.trading.overfitting import spa
 from quantseq.trading.performance import METRICS
 from quantseq.trading.policy import POLICIES
 from quantseq.trading.rivals import RIVALS
+from tests.forecast.broken import only_closes
 
 SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
 
@@ -267,6 +268,27 @@ def test_a_symbol_that_is_too_short_is_told(
     )
     outcome = backtest(panel, config=config, places=Places(gates.parent.parent, tmp_path))
     assert any(note.startswith("YOUNG: ") for note in outcome.run.result["notes"])
+
+
+def test_a_position_is_closed_when_its_price_stands_still(
+    model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
+) -> None:
+    bars = small_panel["IBM"]
+    close, at = bars.close.copy(), len(bars) - 200
+    close[at:] = close[at]
+    panel = Panel([small_panel["MSFT"], only_closes(bars, close)])
+    outcome = backtest(
+        panel, model=model, places=Places(gates.parent.parent, tmp_path), allow_bad_data=True
+    )
+    rows = outcome.run.forecasts
+    last = rows.loc[rows["symbol"] == "IBM", "cutoff"].max()
+    assert pd.Timestamp(str(bars.sessions[at])) < last < pd.Timestamp(str(bars.sessions[at + 48]))
+    assert any(
+        note.startswith("IBM: its price stood still") for note in outcome.run.result["notes"]
+    )
+    weights = outcome.run.weights.pivot_table(index="decision", columns="symbol", values="weight")
+    assert np.isfinite(weights.to_numpy()).all()
+    assert (weights["IBM"].iloc[-100:] == 0).all()
 
 
 def test_two_runs_of_one_second_get_two_folders(small_run: BacktestOutcome, tmp_path: Path) -> None:

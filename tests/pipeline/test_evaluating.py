@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from quantseq.config import Places
-from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.errors import BarsError, ConfigError, NoDataError, NotEnoughDataError
 from quantseq.market.bars import Panel
 from quantseq.pipeline import evaluating
-from quantseq.pipeline.evaluating import EvaluationOutcome, Split, describe, evaluate
+from quantseq.pipeline.evaluating import EvaluationOutcome, Split, evaluate
+from quantseq.pipeline.scoreboard import describe
 from tests.conftest import SMALL
+from tests.forecast.broken import glitch, only_closes
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("hist-vol", "bootstrap", "ewma-t", "garch-t", "har-pooled-t")
@@ -57,8 +59,8 @@ def test_the_documented_keys_are_there(outcome: EvaluationOutcome) -> None:
             if key.startswith("."):
                 key = f"models.NAME{key}"
             value = found
-            if key == "notes[]":
-                assert value["notes"] == []
+            if key in ("notes[]", "data_findings"):
+                assert value[key.removesuffix("[]")] == []
                 continue
             for name in key.replace("[]", ".0").replace("NAME", "hist-vol").split("."):
                 value = value[int(name)] if name.isdigit() else value[name]
@@ -83,6 +85,10 @@ def test_json_has_the_shape_that_was_promised(outcome: EvaluationOutcome) -> Non
     assert found["null"]["kind"] == "garch"
     assert found["null"]["ok"] is True
     assert len(found["verdict"]) == len(NAMES)
+    ours = found["details"]["seq2seq"]
+    assert len(ours) == len(found["survived"]) == 1
+    assert ours[0]["shrinkage"]["weight"] == found["survived"][0]
+    assert {"trained_until", "recalibration", "zero_share", "data_hashes"} <= set(ours[0])
     assert found["manifest"]["command"] == "quantseq evaluate"
 
 
@@ -145,7 +151,7 @@ def test_the_gallery_shows_the_best_the_middle_and_the_worst(
 
 
 def test_what_is_printed_names_every_model_and_the_verdict(outcome: EvaluationOutcome) -> None:
-    lines = describe(outcome)
+    lines = describe(outcome.result)
     for name in ("seq2seq", *NAMES):
         assert any(line.startswith(name) for line in lines)
     text = "\n".join(lines)
@@ -188,9 +194,61 @@ def test_symbols_that_are_too_short_or_cannot_be_fitted_are_named(
     late = replace(small_panel["IBM"].between("2006-01-01"), symbol="LATE")
     told = {"seq2seq": [{}], "garch-t": [{"own_fits": 1, "pooled": ["MSFT"]}]}
     contest = replace(outcome.contest, details=told)
-    first, second = evaluating._notes(Panel([*small_panel.values(), late]), contest)
-    assert first.startswith("LATE: ")
+    folds = evaluating._folds(small_panel, SMALL, SPLIT)
+    first, second = evaluating._notes(Panel([*small_panel.values(), late]), folds, contest)
+    assert first.startswith("LATE: 251 sessions are too few")
     assert second == "garch-t could not be fitted to MSFT; pooled there."
+
+
+def test_a_price_that_stands_still_is_graded_for_no_model_and_named(
+    outcome: EvaluationOutcome, small_panel: Panel, places: Places
+) -> None:
+    bars = small_panel["IBM"]
+    close = bars.close.copy()
+    dies = int(np.searchsorted(bars.sessions, np.datetime64("2006-01-31")))
+    close[dies:] = close[dies]  # in the middle of the test
+    dead = replace(only_closes(bars, close), symbol="DEAD")
+    late = replace(bars.between("2006-07-03"), symbol="LATE")
+    panel = Panel([*small_panel.values(), dead, late])
+    options = {"config": SMALL, "split": SPLIT, "rivals": ("ewma-t",), "places": places}
+    found = evaluate(panel, **options)  # type: ignore[arg-type]
+    ours = found.contest.grades["seq2seq"]
+    alive = ours.cutoffs[ours.symbols == "DEAD"]
+    assert np.datetime64("2006-01-31") < alive[-1] < np.datetime64("2006-05-01")
+    for grades in found.contest.grades.values():
+        np.testing.assert_array_equal(grades.cutoffs, ours.cutoffs)
+    first, second = found.result["notes"]
+    assert first == "LATE was left out: its prices start on 2006-07-03, after 2006-06-30."
+    assert second.startswith(
+        "DEAD: its price stood still, with more than 90% of the last 48 closes"
+    )
+    assert second.endswith("to 2006-06-30; no model forecast it then.")
+    for name in ("seq2seq", "har-pooled-t", "ewma-t"):
+        own = found.contest.grades[name].log_score[ours.symbols == "IBM", 0]
+        assert np.nanmean(own) == pytest.approx(
+            float(np.nanmean(outcome.contest.grades[name].log_score[: len(own), 0])), abs=0.2
+        )
+
+
+def test_broken_prices_are_left_out_or_told(
+    outcome: EvaluationOutcome, small_panel: Panel, places: Places
+) -> None:
+    bars = small_panel["IBM"]
+    panel = Panel([small_panel["MSFT"], glitch(bars, len(bars) - 300, 1000.0)])
+    options = {"config": SMALL, "split": SPLIT, "rivals": "none", "places": places}
+    for allowed in (False, True):
+        found = evaluate(panel, allow_bad_data=allowed, **options)  # type: ignore[arg-type]
+        rows = found.result["data_findings"]
+        assert {"IBM"} == {row["symbol"] for row in rows if row["severity"] == "error"}
+        assert found.result["manifest"]["allow_bad_data"] is allowed
+        assert ("IBM" in found.contest.grades["seq2seq"].symbols) is allowed
+        assert "Data health" in found.report.read_text()
+    assert "found nothing implausible" in outcome.report.read_text()
+    with pytest.raises(BarsError, match="Nothing is left to compare on: IBM was left out: errors"):
+        evaluate(Panel([panel["IBM"]]), **options)  # type: ignore[arg-type]
+    late = Panel([replace(bars.between("2006-07-03"), symbol="LATE")])
+    with pytest.raises(NoDataError, match="on 2006-06-30: LATE starts on 2006-07-03"):
+        evaluate(late, **options)  # type: ignore[arg-type]
 
 
 def test_walk_forward_evaluates_every_fold_without_rivals(
@@ -204,7 +262,7 @@ def test_walk_forward_evaluates_every_fold_without_rivals(
     assert list(found.result["models"]) == ["seq2seq", "har-pooled-t"]  # its own reference, always
     assert len(found.result["verdict"]) == 1
     assert found.result["models"]["seq2seq"]["skill_interval"] is not None
-    assert describe(found)
+    assert describe(found.result)
 
 
 @pytest.mark.parametrize(

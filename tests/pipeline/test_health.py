@@ -112,23 +112,19 @@ def test_what_may_not_be_compared_on_is_left_out_and_named(small_panel: Panel) -
     closes[300] *= 10
     peak = np.maximum(bars.high, closes)
     glitch = replace(bars, symbol="GLITCH", close=closes, adj_close=closes, high=peak)
-    n = len(bars)
-    flat = replace(
-        bars,
-        symbol="FLAT",
-        **{name: np.full(n, 10.0) for name in ("open", "high", "low", "close", "adj_close")},
-        dividends=np.zeros(n),
-        splits=np.zeros(n),
-    )
     late = replace(bars.between(bars.sessions[200]), symbol="LATE")
-    panel = Panel([bars, glitch, flat, late])
-    kept, told = usable(panel, until=bars.sessions[150])
+    panel = Panel([bars, glitch, late])
+    kept, found, told = usable(panel, until=bars.sessions[150])
     assert kept.symbols == ("IBM", "GLITCH")
-    assert [one.split()[0] for one in told] == ["LATE", "FLAT"]
-    kept, told = usable(panel)
+    assert not errors_only(found)  # what comes later is not looked at
+    start = late.sessions[0]
+    assert told == [f"LATE was left out: its prices start on {start}, after {bars.sessions[150]}."]
+    kept, found, told = usable(panel)
     assert kept.symbols == ("IBM", "LATE")
-    assert "stood still in 100%" in told[0]
-    assert "errors in its prices" in told[1]
-    assert usable(panel, allow_bad_data=True) == (panel, [])
-    with pytest.raises(BarsError, match=r"Nothing is left to compare on\. FLAT was left out"):
-        usable(Panel([flat]))
+    assert list(errors_only(found)) == ["GLITCH"]
+    assert "errors in its prices" in told[0]
+    assert usable(panel, allow_bad_data=True) == (panel, found, [])
+    with pytest.raises(BarsError, match="Nothing is left to compare on: GLITCH was left out"):
+        usable(Panel([glitch]))
+    with pytest.raises(NoDataError, match=f"LATE starts on {start}. Fetch earlier"):
+        usable(Panel([late]), until=bars.sessions[150])

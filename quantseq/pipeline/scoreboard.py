@@ -1,0 +1,104 @@
+"""The result of an evaluation on a terminal: a table of all models, and what it means in words.
+
+Owns the wording of what `evaluate` prints. Knows the result's keys; computes no score.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from quantseq.evaluation.confidence import MCS_SIZE
+from quantseq.pipeline.results import OURS, REFERENCE
+
+DIRECTION = {
+    "IC": "ic",
+    "rank IC": "rank_ic",
+    "hit rate": "hit_rate",
+    "Pesaran-Timmermann": "pesaran_timmermann",
+}
+
+
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The result as a table and sentences.
+
+    Parameters
+    ----------
+    result : mapping
+        Content of ``evaluation.json``, see ``docs/json.md``.
+    """
+    models, tests = result["models"], result["tests"]
+    horizon = len(models[OURS]["by_step"])
+    heads = (
+        "log score",
+        "t",
+        "CRPS bp",
+        "t",
+        f"CRPS {horizon}d",
+        "t",
+        "90 %",
+        "PIT KS",
+        "IC",
+        "hits",
+    )
+    lines = ["next day".ljust(17) + "".join(head.rjust(10) for head in heads)]
+    for name, one in models.items():
+        cells = [
+            number(one["log_score"], 4),
+            _t(tests, name, "log_score", 1),
+            number(one["crps"], 2, 1e4),
+            _t(tests, name, "crps", 1),
+            number(one["crps_cumulative"], 1, 1e4),
+            _t(tests, name, "crps", "cumulative"),
+            number(one["coverage_90"], 1, 100, "%"),
+            number(one["pit_ks"], 4),
+            number(one["ic"]["value"], 4),
+            number(one["hit_rate"]["value"], 1, 100, "%"),
+        ]
+        lines.append(name.ljust(17) + "".join(cell.rjust(10) for cell in cells))
+    ours = models[OURS]
+    lines.append(
+        f"{ours['n']:,} forecasts on {ours['n_days']:,} days; lower scores are better; t: {OURS} against the "
+        "line's model (HAC), negative: better."
+    )
+    if ours["skill_nats"] is not None:
+        low, high = ours["skill_interval"]
+        lines.append(
+            f"Skill over {REFERENCE}: {ours['skill_nats']:+.4f} nats "
+            f"(95 % interval {low:+.4f} to {high:+.4f})."
+        )
+    shares = [share for share in result["survived"] if share is not None]
+    if shares:
+        folds = "1 fold" if len(shares) == 1 else f"{len(shares)} folds"
+        lines.append(
+            f"Validation kept {np.mean(shares):.0%} of the network, on average over {folds}; the rest is "
+            "the reference."
+        )
+    inside = [name for name, one in models.items() if (one["mcs_log_score"] or 0) >= MCS_SIZE]
+    if inside:
+        lines.append(f"May be the best by log score (90 % confidence set): {', '.join(inside)}.")
+    for label, key in DIRECTION.items():
+        found = ours[key]
+        if np.isfinite(found["t"]):
+            lines.append(
+                f"Direction, {label} {found['value']:.4f}: t = {found['t']:+.1f} over "
+                f"{found['n_days']:,} days; t = 2 would need {found['n_needed']:,.0f}."
+            )
+    lines += result["verdict"] + result["notes"]
+    if result["null"] is not None:
+        lines.append(f"Null run, {result['null']['sentence']}.")
+    return lines
+
+
+def number(value: float | None, digits: int, factor: float = 1, unit: str = "") -> str:
+    """`value` times `factor` in `digits` digits, with its unit; a dash where it is unknown."""
+    if value is None or not np.isfinite(value):
+        return "—"
+    return f"{value * factor:.{digits}f}{unit}"
+
+
+def _t(tests: list[dict[str, Any]], rival: str, score: str, step: int | str) -> str:
+    for row in tests:
+        if (row["rival"], row["score"], row["step"]) == (rival, score, step):
+            return f"{row['t']:+.1f}"
+    return ""
