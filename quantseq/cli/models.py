@@ -155,6 +155,7 @@ def forecast(
     csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
     seed: Seed = 0,
     jobs: Jobs = 2,
+    allow_bad_data: AllowBadData = False,
     data_dir: DataDir = DATA,
     reports_dir: ReportsDir = REPORTS,
     quiet: Quiet = False,
@@ -171,7 +172,14 @@ def forecast(
     prices = resolve_panel(wanted, panel=panel, places=places)
     fitted = load_forecaster(model or places.models / "price")
     found = forecasting.outlook(
-        prices, fitted, horizon=horizon, cutoff=day(cutoff), num_paths=paths, seed=seed, bars=bars
+        prices,
+        fitted,
+        horizon=horizon,
+        cutoff=day(cutoff),
+        num_paths=paths,
+        seed=seed,
+        bars=bars,
+        allow_bad_data=allow_bad_data,
     )
     charts = forecasting.draw_fans(prices, found, places.reports, jobs=jobs)
     candles = forecasting.draw_bars(prices, found, places.reports, jobs=jobs)
@@ -188,6 +196,7 @@ def forecast(
             "charts": {symbol: str(path) for symbol, path in charts.items()},
             "bars": typical.to_dict(orient="records"),
             "bar_charts": {symbol: str(path) for symbol, path in candles.items()},
+            "left_out": list(found.left_out),
             "seed": seed,
         },
     )

@@ -13,9 +13,10 @@ from quantseq.forecast.candles import FIELDS, SampledBars
 from quantseq.forecast.density import RISK_LEVELS
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import QUANTILE_LEVELS, Forecasts
-from quantseq.forecast.rows import MIN_HISTORY
+from quantseq.forecast.rows import CONTEXT, MIN_HISTORY, STALE
 from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.catalogue import file_name
+from quantseq.pipeline.health import usable
 
 HISTORY_SHOWN = 60
 """Sessions of history in a fan chart."""
@@ -40,11 +41,14 @@ class Outlook:
         … es_99`` of the step, and, with bars, ``open_q05 … volume_q95``.
     bars : SampledBars, optional
         An open, high, low, close and volume for every return of every path.
+    left_out : tuple of str
+        A sentence about each symbol that was not forecast.
     """
 
     forecasts: Forecasts
     table: pd.DataFrame
     bars: SampledBars | None = None
+    left_out: tuple[str, ...] = ()
 
     def typical_bars(self) -> pd.DataFrame:
         """The bars of the path nearest to the medians: one line per symbol and step.
@@ -76,8 +80,12 @@ def outlook(
     num_paths: int = 1000,
     seed: int = 0,
     bars: bool = False,
+    allow_bad_data: bool = False,
 ) -> Outlook:
     """Forecast every symbol of a panel from its newest bar.
+
+    Left out and named are symbols with errors in their prices, with too little history, or with a price
+    that stands still.
 
     Parameters
     ----------
@@ -92,6 +100,8 @@ def outlook(
     seed : int
     bars : bool
         Also sample candlesticks for the paths.
+    allow_bad_data : bool
+        Keep symbols with errors in their prices.
 
     Raises
     ------
@@ -100,8 +110,8 @@ def outlook(
     LeakageError
         If a symbol's newest bar lies before the model's last session; not if the model was trained
         on these very bars, whose calendar then ended earlier than that of others.
-    NotEnoughDataError
-        If a symbol's history is too short.
+    BarsError, NoDataError, NotEnoughDataError
+        If no symbol is left.
     """
     if num_paths < 2:
         raise ConfigError(f"num_paths must be 2 or more. Got {num_paths}.")
@@ -110,8 +120,7 @@ def outlook(
             "This model cannot sample bars: it was trained on closes alone, or saved by an earlier "
             "quantseq. Train it again on prices with open, high and low, or leave --bars out."
         )
-    if cutoff is not None:
-        panel = panel.until(cutoff)
+    panel, _, left_out = usable(panel, until=cutoff, allow_bad_data=allow_bad_data)
     for symbol, one in panel.items():
         ends_early = cutoff is None and one.sha256 == model.data_hashes.get(symbol)
         if model.trained_until > one.sessions[-1] and not ends_early:
@@ -120,13 +129,6 @@ def outlook(
                 f"{one.sessions[-1]} of {symbol}. Choose a later cutoff, fetch newer prices, or train "
                 "on data that ends before it."
             )
-    short = {symbol: len(one) for symbol, one in panel.items() if len(one) <= MIN_HISTORY}
-    if short:
-        raise NotEnoughDataError(
-            "Too little history: "
-            + ", ".join(f"{symbol} has {count} sessions" for symbol, count in short.items())
-            + f"; a forecast needs {MIN_HISTORY + 1}. Fetch more, or leave those symbols out."
-        )
     cutoffs = {symbol: one.sessions[-1] for symbol, one in panel.items()}
     everything = model.predict(
         panel,
@@ -136,6 +138,11 @@ def outlook(
         seed=seed,
     )
     newest = np.array([cutoffs[str(s)] for s in everything.symbols]) == everything.cutoffs
+    left_out += [
+        _why_not(one) for one in panel.values() if one.symbol not in everything.symbols[newest]
+    ]
+    if not newest.any():
+        raise NotEnoughDataError(f"Nothing to forecast: {' '.join(left_out)}")
     forecasts = everything[newest]
     table = forecasts.to_frame()
     last = np.repeat([panel[str(s)].close[-1] for s in forecasts.symbols], horizon)
@@ -154,7 +161,16 @@ def outlook(
             quantiles = sampled.quantile(name, BAR_LEVELS)
             for i, level in enumerate(BAR_LEVELS):
                 table[f"{name}_q{round(100 * level):02d}"] = quantiles[..., i].ravel()
-    return Outlook(forecasts, table, sampled)
+    return Outlook(forecasts, table, sampled, tuple(left_out))
+
+
+def _why_not(bars: Bars) -> str:
+    """Why the newest bar of a symbol is not forecast."""
+    if len(bars) <= MIN_HISTORY:
+        why = f"a forecast needs {MIN_HISTORY + 1} sessions, and it has {len(bars)}"
+    else:
+        why = f"its price stands still, with more than {STALE:.0%} of the last {CONTEXT} closes unchanged"
+    return f"{bars.symbol} was left out: {why}."
 
 
 def draw_fans(panel: Panel, outlook: Outlook, folder: Path, *, jobs: int = 1) -> dict[str, Path]:
@@ -275,4 +291,5 @@ def describe(outlook: Outlook, model: Seq2SeqForecaster) -> list[str]:
         f"Model trained until {model.trained_until}; {kept:.0%} network, {1 - kept:.0%} reference. "
         "P(up) is that of the single step."
     )
+    lines += outlook.left_out
     return lines

@@ -185,7 +185,7 @@ def draw_text(bars: Bars, *, width: int, height: int) -> Iterable[str]:
 def usable(
     panel: Panel, *, until: Any = None, allow_bad_data: bool = False
 ) -> tuple[Panel, Findings, list[str]]:
-    """The symbols that may be compared on, what was found in all, and a sentence about each left out.
+    """The symbols that may be forecast and compared on, what was found in all, and a sentence about each left out.
 
     Left out, before anything is fitted: symbols without a bar up to `until`, and symbols in whose prices
     the health check finds errors. Days on which a price stands still are no matter of whole symbols: no
@@ -219,7 +219,7 @@ def usable(
     told = [f"{name} was left out: {why}." for name, why in left_out.items()]
     if not kept:
         raise BarsError(
-            f"Nothing is left to compare on: {_some([one.rstrip('.') for one in told])}. Mend the prices "
+            f"No symbol is left: {_some([one.rstrip('.') for one in told])}. Mend the prices "
             "(see `quantseq data check`), or use them as they are with --allow-bad-data."
         )
     return (known if len(kept) == len(known) else known.select(kept)), found, told
@@ -230,8 +230,7 @@ def _known_by(panel: Panel, until: np.datetime64) -> Panel:
     if min(starts.values()) > until:
         late = [f"{name} starts on {first}" for name, first in starts.items()]
         raise NoDataError(
-            f"No price lies before the end of the test on {until}: {_some(late)}. Fetch earlier "
-            "prices, or choose later dates."
+            f"No price is known by {until}: {_some(late)}. Fetch earlier prices, or choose a later date."
         )
     return panel.until(until)
 

@@ -244,10 +244,10 @@ def test_broken_prices_are_left_out_or_told(
         assert ("IBM" in found.contest.grades["seq2seq"].symbols) is allowed
         assert "Data health" in found.report.read_text()
     assert "found nothing implausible" in outcome.report.read_text()
-    with pytest.raises(BarsError, match="Nothing is left to compare on: IBM was left out: errors"):
+    with pytest.raises(BarsError, match="No symbol is left: IBM was left out: errors"):
         evaluate(Panel([panel["IBM"]]), **options)  # type: ignore[arg-type]
     late = Panel([replace(bars.between("2006-07-03"), symbol="LATE")])
-    with pytest.raises(NoDataError, match="on 2006-06-30: LATE starts on 2006-07-03"):
+    with pytest.raises(NoDataError, match="known by 2006-06-30: LATE starts on 2006-07-03"):
         evaluate(late, **options)  # type: ignore[arg-type]
 
 

@@ -124,7 +124,7 @@ def test_what_may_not_be_compared_on_is_left_out_and_named(small_panel: Panel) -
     assert list(errors_only(found)) == ["GLITCH"]
     assert "errors in its prices" in told[0]
     assert usable(panel, allow_bad_data=True) == (panel, found, [])
-    with pytest.raises(BarsError, match="Nothing is left to compare on: GLITCH was left out"):
+    with pytest.raises(BarsError, match="No symbol is left: GLITCH was left out"):
         usable(Panel([glitch]))
     with pytest.raises(NoDataError, match=f"LATE starts on {start}. Fetch earlier"):
         usable(Panel([late]), until=bars.sessions[150])
