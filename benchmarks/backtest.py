@@ -16,7 +16,7 @@ import pandas as pd
 
 from quantseq.market.bars import Bars, Panel
 from quantseq.trading.backtest import backtest
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
 from quantseq.trading.performance import drawdown_table, monthly_table, rolling, summarise
 from quantseq.trading.returns_space import in_returns_space
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from quantseq.seq2seq.copy_task import PRESETS, CopySource, train_copy
-from quantseq.seq2seq.mastery import free_running
 from quantseq.seq2seq.model import Seq2Seq
-from quantseq.seq2seq.toys import EVALUATION
+from quantseq.seq2seq.proof.mastery import free_running
+from quantseq.seq2seq.proof.toys import EVALUATION
 from quantseq.seq2seq.training import StepReport, fit, set_threads
 
 

@@ -19,11 +19,11 @@ from quantseq.market.bars import Panel
 from quantseq.market.tables import read_panel
 from quantseq.pipeline.data import sample_panel
 from quantseq.trading.backtest import buy_and_hold
-from quantseq.trading.bootstrap import bootstrap_interval
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
+from quantseq.trading.chance.bootstrap import bootstrap_interval
+from quantseq.trading.chance.overfitting import overfitting, spa
 from quantseq.trading.luck import verdict
 from quantseq.trading.measures import METRICS
-from quantseq.trading.overfitting import overfitting, spa
 from quantseq.trading.returns_space import in_returns_space
 
 FREE = Costs(cost_bps=0, borrow_bps=0)

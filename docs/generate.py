@@ -8,7 +8,9 @@ import inspect
 from dataclasses import fields
 from pathlib import Path
 
-from quantseq.trading import costs, measures, sizing
+from quantseq.trading import measures
+from quantseq.trading.broker import costs
+from quantseq.trading.decisions import sizing
 from quantseq.trading.measures import METRICS
 from quantseq.trading.policy import POLICIES
 from quantseq.trading.rivals import RIVALS

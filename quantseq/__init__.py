@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from quantseq.market.store import Store
     from quantseq.market.tables import read_panel
     from quantseq.pipeline.backtesting import backtest
+    from quantseq.pipeline.checks.recreating import audit
     from quantseq.pipeline.data import fetch, sample_panel
     from quantseq.pipeline.demo import demo
     from quantseq.pipeline.forecasting import outlook
-    from quantseq.pipeline.recreating import audit
     from quantseq.pipeline.study import study_copy
     from quantseq.pipeline.toys import train_copy
     from quantseq.pipeline.training import train_price
     from quantseq.report.pages import figures
-    from quantseq.trading.costs import Costs
+    from quantseq.trading.broker.costs import Costs
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Bars": "market.bars",
-    "Costs": "trading.costs",
+    "Costs": "trading.broker.costs",
     "ForecasterConfig": "forecast.networks",
     "Forecasts": "forecast.forecasts",
     "Panel": "market.bars",
@@ -54,7 +54,7 @@ _HOMES = {
     "Seq2SeqForecaster": "forecast.forecaster",
     "Store": "market.store",
     "WalkForward": "evaluation.walkforward",
-    "audit": "pipeline.recreating",
+    "audit": "pipeline.checks.recreating",
     "backtest": "pipeline.backtesting",
     "demo": "pipeline.demo",
     "evaluate": "evaluation.walkforward",

@@ -15,7 +15,7 @@ from quantseq.errors import ConfigError
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.trading.backtest import Fill
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
 from quantseq.trading.policy import make_policy
 from quantseq.trading.trials import Trial
 

@@ -10,8 +10,8 @@ from jaxtyping import install_import_hook
 # Every shape and type in the signatures of these modules is checked at every call of the suite. The
 # hook sees only what is imported after it, hence its place.
 CHECKED = (
-    "answers attention attentive buckets decoder decoding encoder loops loss mastery memory model "
-    "recurrence search tokens training"
+    "answers buckets decoding learning.loss model network.attention network.attentive network.decoder "
+    "network.encoder network.loops network.memory network.recurrence proof.mastery search tokens training"
 )
 install_import_hook(
     [f"quantseq.seq2seq.{name}" for name in CHECKED.split()],

@@ -55,11 +55,10 @@ def test_every_room_has_a_place_in_the_law() -> None:
 
 
 def test_no_cycles_inside_a_room() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
     graph = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): {
-            name.rsplit(".", 1)[0] if name.count(".") > 2 else name for name in imports(path)
-        }
-        for path in FILES
+        module: {name if name in modules else name.rsplit(".", 1)[0] for name in imports(path)}
+        for module, path in modules.items()
     }
     done: set[str] = set()
 

@@ -11,7 +11,7 @@ import pytest
 from quantseq.pipeline import study
 from quantseq.pipeline.backtesting import BacktestOutcome, to_json
 from quantseq.pipeline.toys import train_copy
-from quantseq.seq2seq.study import CASES, StudyRun
+from quantseq.seq2seq.proof.study import CASES, StudyRun
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from quantseq.forecast.forecasts import Forecaster, Forecasts
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
-from quantseq.trading.holding import held_moments
+from quantseq.trading.decisions.holding import held_moments
 from quantseq.trading.policy import POLICIES, make_policy
 from tests.prices import forecast_bytes, loud_forecaster, opinionated, recent_prices, rewrite_after
 

@@ -37,10 +37,10 @@ def audit(
     without anything to find. The result goes into the run's manifest, result and report.
     """
     from quantseq.forecast.model_folder import load_forecaster
-    from quantseq.pipeline.auditing import badge, describe_audit
+    from quantseq.pipeline.checks.auditing import badge, describe_audit
+    from quantseq.pipeline.checks.recreating import audit as run_audit
+    from quantseq.pipeline.checks.recreating import describe
     from quantseq.pipeline.data import resolve_panel
-    from quantseq.pipeline.recreating import audit as run_audit
-    from quantseq.pipeline.recreating import describe
 
     outcome = run_audit(
         run,

@@ -70,7 +70,7 @@ def train(
     2000, ..., then how well fresh and longer sequences are answered; its page and charts lie beside the model.
     """
     from quantseq.pipeline import toys, training
-    from quantseq.seq2seq.toys import TOYS
+    from quantseq.seq2seq.proof.toys import TOYS
 
     places, progress = places_at(data_dir), progress_of(quiet)
     folder = out or places.models / task

@@ -65,7 +65,7 @@ def verify(
     json: Json = None,
 ) -> None:
     """Recompute every printed figure from the data; leave with 71 if one differs."""
-    from quantseq.pipeline.verifying import verify as run_verify
+    from quantseq.pipeline.checks.verifying import verify as run_verify
 
     found = run_verify(what)
     save_json(json, found.to_json())

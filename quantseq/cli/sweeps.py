@@ -103,8 +103,8 @@ def sweep(
     """
     from quantseq.forecast.model_folder import load_forecaster
     from quantseq.pipeline.data import need_symbols, resolve_panel
-    from quantseq.pipeline.grid import Grid
     from quantseq.pipeline.options import resolve_config
+    from quantseq.pipeline.sweeps.grid import Grid
     from quantseq.trading.policy import POLICIES
 
     wanted, places = symbol_list(symbols), places_at(data_dir, reports_dir)
@@ -143,9 +143,9 @@ def sweep(
     grid = Grid(names, knobs, costs, steps, long_only)
     grid.points(chosen)  # what is wrong with the grid is said before any price is read
     prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
-    from quantseq.pipeline.selection import describe
-    from quantseq.pipeline.sweeping import sweep as run_sweep
-    from quantseq.pipeline.sweeping import to_json
+    from quantseq.pipeline.sweeps.selection import describe
+    from quantseq.pipeline.sweeps.sweeping import sweep as run_sweep
+    from quantseq.pipeline.sweeps.sweeping import to_json
 
     outcome = run_sweep(
         prices,
@@ -209,7 +209,7 @@ def trials(
 
     A damaged ledger is listed too, and ends with an error that says what is wrong.
     """
-    from quantseq.pipeline.trials import list_trials
+    from quantseq.pipeline.sweeps.trials import list_trials
 
     found = list_trials(places_at(DATA, reports_dir))
     if found["trials"] and not quiet:

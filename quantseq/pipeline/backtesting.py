@@ -23,8 +23,8 @@ from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Panel
-from quantseq.pipeline.audited import SHORT, Audited
-from quantseq.pipeline.auditing import audit_run, badge, describe_audit
+from quantseq.pipeline.checks.audited import SHORT, Audited
+from quantseq.pipeline.checks.auditing import audit_run, badge, describe_audit
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
@@ -35,10 +35,10 @@ from quantseq.report.figures import Figure
 from quantseq.report.pages import figures
 from quantseq.report.render import write_report
 from quantseq.report.run import Run
-from quantseq.trading.account import BacktestResult
 from quantseq.trading.backtest import backtest as run_backtest
 from quantseq.trading.backtest import break_even_bps
-from quantseq.trading.holding import gap_loss, held_moments
+from quantseq.trading.broker.account import BacktestResult
+from quantseq.trading.decisions.holding import gap_loss, held_moments
 from quantseq.trading.luck import Verdict
 from quantseq.trading.performance import METRICS
 from quantseq.trading.policy import changed

@@ -17,8 +17,8 @@ from quantseq.evaluation.significance import diebold_mariano
 from quantseq.forecast.scores import Scores
 from quantseq.report.comparison import Comparison
 from quantseq.report.embedded import SCORES, model_of
-from quantseq.report.proof import settings
 from quantseq.report.run import Run
+from quantseq.report.sections.proof import settings
 from quantseq.trading.luck import verdict
 from quantseq.trading.performance import align, summarise
 

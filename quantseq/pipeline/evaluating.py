@@ -33,7 +33,7 @@ from quantseq.progress import SILENT, Progress
 from quantseq.report import score_page, words
 from quantseq.report.figures import Figure, export_figures, figures_of
 from quantseq.report.render import write_page
-from quantseq.report.skill import HISTORY, LEAST_HISTORY, picks
+from quantseq.report.sections.skill import HISTORY, LEAST_HISTORY, picks
 from quantseq.seq2seq.training import set_threads
 
 

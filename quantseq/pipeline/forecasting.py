@@ -191,7 +191,7 @@ def draw_fans(panel: Panel, outlook: Outlook, folder: Path, *, jobs: int = 1) ->
 
 
 def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
-    from quantseq.report.charts import fan_chart_png
+    from quantseq.report.drawing.charts import fan_chart_png
 
     cutoff = rows["cutoff"].iloc[0]
     known = bars.until(cutoff)
@@ -236,7 +236,7 @@ def draw_bars(panel: Panel, outlook: Outlook, folder: Path, *, jobs: int = 1) ->
 
 
 def _draw_bars(bars: Bars, path: pd.DataFrame, quantiles: dict[str, Floats], folder: Path) -> Path:
-    from quantseq.report.candlesticks import Outcome, candlestick_png
+    from quantseq.report.drawing.candlesticks import Outcome, candlestick_png
 
     cutoff = path["cutoff"].iloc[0]
     known = bars.until(cutoff)

@@ -168,7 +168,7 @@ def summarise(bars: Bars) -> list[tuple[str, str]]:
 
 def draw(bars: Bars, path: Path | None = None) -> Path:
     """Write a candlestick and volume chart as PNG, by default into the working directory."""
-    from quantseq.report.candles import candles_png
+    from quantseq.report.drawing.candles import candles_png
 
     where = path or Path(f"{file_name(bars.symbol).replace('/', '')}-{bars.sessions[-1]}.png")
     write_bytes(where, candles_png(bars))
@@ -177,7 +177,7 @@ def draw(bars: Bars, path: Path | None = None) -> Path:
 
 def draw_text(bars: Bars, *, width: int, height: int) -> Iterable[str]:
     """The same chart as lines of text."""
-    from quantseq.report.candles import candle_lines
+    from quantseq.report.drawing.candles import candle_lines
 
     return candle_lines(bars, width=width, height=height)
 

@@ -17,9 +17,10 @@ from quantseq.pipeline.health import Findings, as_rows
 from quantseq.report.run import Run
 from quantseq.seq2seq.gate import GateRecord
 from quantseq.trading import ledger
-from quantseq.trading.account import BacktestResult
 from quantseq.trading.attribution import attribute
-from quantseq.trading.holding import GapLoss
+from quantseq.trading.broker.account import BacktestResult
+from quantseq.trading.chance.overfitting import spa
+from quantseq.trading.decisions.holding import GapLoss
 from quantseq.trading.luck import (
     Verdict,
     dsr_curve,
@@ -29,7 +30,6 @@ from quantseq.trading.luck import (
     verdict,
 )
 from quantseq.trading.measures import Floats
-from quantseq.trading.overfitting import spa
 from quantseq.trading.performance import summarise
 from quantseq.trading.rivals import Contest
 from quantseq.trading.trips import round_trips

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Self
 
 from quantseq.progress import Bar, Progress
-from quantseq.seq2seq.history import StepReport
+from quantseq.seq2seq.learning.history import StepReport
 
 
 class StepBars:

@@ -17,10 +17,17 @@ from quantseq.errors import ConfigError, CorruptFileError
 from quantseq.files import ensure_writable, read_json, write_json, write_text
 from quantseq.pipeline.manifest import versions
 from quantseq.progress import SILENT, Progress
-from quantseq.report.ink import write_picture
-from quantseq.report.toy_charts import Band, small_multiples
+from quantseq.report.drawing.ink import write_picture
+from quantseq.report.drawing.toy_charts import Band, small_multiples
 from quantseq.seq2seq.gate import BAR
-from quantseq.seq2seq.study import CASES, FRESH, StudyCase, StudyRun, run_case, run_fingerprint
+from quantseq.seq2seq.proof.study import (
+    CASES,
+    FRESH,
+    StudyCase,
+    StudyRun,
+    run_case,
+    run_fingerprint,
+)
 
 BATCHES = 2000
 """Batches of each training, if not told otherwise."""
@@ -43,7 +50,7 @@ def study_copy(
     """Compare every kind of machine on the copy task, by batch and by wall clock.
 
     Kinds are {forward, bidirectional} × {no attention, Bahdanau, Luong} × {LSTM, GRU}, at the sizes of
-    the tutorial; see `quantseq.seq2seq.study`. All numbers but the seconds are the same whatever
+    the tutorial; see `quantseq.seq2seq.proof.study`. All numbers but the seconds are the same whatever
     `jobs` is; with several processes seconds include what they cost each other.
 
     Parameters

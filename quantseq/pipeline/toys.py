@@ -14,9 +14,9 @@ from quantseq.report.render import write_page
 from quantseq.seq2seq import copy_task
 from quantseq.seq2seq.copy_task import CopyResult, CopySource, Milestone
 from quantseq.seq2seq.gate import BAR, BAR_WITHOUT_ATTENTION
-from quantseq.seq2seq.mastery import free_running_ids
+from quantseq.seq2seq.proof.mastery import free_running_ids
+from quantseq.seq2seq.proof.toys import EVALUATION, Toy
 from quantseq.seq2seq.tokens import EOS
-from quantseq.seq2seq.toys import EVALUATION, Toy
 from quantseq.seq2seq.training import set_threads
 
 LENGTHS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16)

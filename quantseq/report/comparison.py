@@ -13,8 +13,7 @@ import pandas as pd
 
 from quantseq.files import write_text
 from quantseq.report import words
-from quantseq.report.curves import Line, curves
-from quantseq.report.overview import days, ends, figure, metrics, month_rows
+from quantseq.report.drawing.curves import Line, curves
 from quantseq.report.page import (
     Badge,
     Block,
@@ -32,6 +31,7 @@ from quantseq.report.page import (
 )
 from quantseq.report.render import fill
 from quantseq.report.run import Run
+from quantseq.report.sections.overview import days, ends, figure, metrics, month_rows
 from quantseq.trading.performance import METRICS, wealth
 
 NAMES = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")

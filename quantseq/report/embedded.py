@@ -31,7 +31,7 @@ import pandas as pd
 from quantseq.errors import RunError
 from quantseq.files import sha256_bytes, to_json
 from quantseq.market.bars import Floats
-from quantseq.report.packing import Column, on_grid, pack, packed_size, unpack, with_carry
+from quantseq.report.drawing.packing import Column, on_grid, pack, packed_size, unpack, with_carry
 from quantseq.report.run import RETURNS, Run
 
 OPEN, CLOSE = '<script type="application/json" id="data">', "</script>"

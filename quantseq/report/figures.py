@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from quantseq.files import make_folder, write_bytes, write_text
-from quantseq.report.axes import LINE_HEIGHT
-from quantseq.report.ink import Drawing, Ink, Size, png, svg_file
-from quantseq.report.numbers import Plotted
+from quantseq.report.drawing.axes import LINE_HEIGHT
+from quantseq.report.drawing.ink import Drawing, Ink, Size, png, svg_file
+from quantseq.report.drawing.numbers import Plotted
 from quantseq.report.page import Block, Cell, Chart, Key, Page, Row, Table
 
 KEY_WIDTH, KEY_LETTER = 50, 7

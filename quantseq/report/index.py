@@ -16,11 +16,11 @@ from markupsafe import Markup, escape
 from quantseq.errors import QuantseqError, RunError
 from quantseq.files import write_text
 from quantseq.report import words
-from quantseq.report.axes import thin
-from quantseq.report.overview import ends, figure, metrics
+from quantseq.report.drawing.axes import thin
 from quantseq.report.page import Block, Header, Missing, Notes, Page, Section, Sheet, Table
 from quantseq.report.render import REPORT, fill
 from quantseq.report.run import MANIFEST, RESULT, Run
+from quantseq.report.sections.overview import ends, figure, metrics
 from quantseq.trading.performance import METRICS, wealth
 
 INDEX = "index.html"

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
-from quantseq.report.ink import Drawing, Size, svg
-from quantseq.report.live import Live
+from quantseq.report.drawing.ink import Drawing, Size, svg
+from quantseq.report.drawing.live import Live
 
 FULL: tuple[Size, Size] = ((900, 300), (340, 240))
 """Wide and narrow size of a picture over the whole width; the page shows the one that fits."""

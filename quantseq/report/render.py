@@ -13,10 +13,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from quantseq.files import write_text
-from quantseq.report import (
+from quantseq.report import embedded, words
+from quantseq.report.drawing.ink import pagescript, stylesheet, undrawn
+from quantseq.report.embedded import Embedded
+from quantseq.report.page import Page
+from quantseq.report.printed import printed
+from quantseq.report.run import Run
+from quantseq.report.sections import (
     conditions,
     doubt,
-    embedded,
     growth,
     money,
     overview,
@@ -25,13 +30,7 @@ from quantseq.report import (
     skill,
     tradable,
     trades,
-    words,
 )
-from quantseq.report.embedded import Embedded
-from quantseq.report.ink import pagescript, stylesheet, undrawn
-from quantseq.report.page import Page
-from quantseq.report.printed import printed
-from quantseq.report.run import Run
 
 REPORT = "report.html"
 

@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from quantseq.errors import CorruptFileError, RunError
 from quantseq.files import read_json
-from quantseq.report import proof, standings, track_record, words
-from quantseq.report.overview import ends
+from quantseq.report import words
 from quantseq.report.page import (
     Badge,
     Block,
@@ -27,6 +26,8 @@ from quantseq.report.page import (
     Sheet,
     Table,
 )
+from quantseq.report.sections import proof, standings, track_record
+from quantseq.report.sections.overview import ends
 
 RESULT, SCORES = "evaluation.json", "scores.parquet"
 TERMS = (

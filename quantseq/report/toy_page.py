@@ -12,7 +12,8 @@ import numpy as np
 
 from quantseq.errors import CorruptFileError, RunError
 from quantseq.files import read_json
-from quantseq.report import proof, words
+from quantseq.report import words
+from quantseq.report.drawing.toy_charts import accuracy_by_length, attention_map, loss_curve
 from quantseq.report.page import (
     Badge,
     Block,
@@ -31,7 +32,7 @@ from quantseq.report.page import (
     chart,
     thinned,
 )
-from quantseq.report.toy_charts import accuracy_by_length, attention_map, loss_curve
+from quantseq.report.sections import proof
 
 SAMPLES = "samples.json"
 SPECIAL = {0: "PAD", 1: "EOS"}

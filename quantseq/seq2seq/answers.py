@@ -19,8 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from quantseq.errors import ConfigError
-from quantseq.seq2seq.memory import Memory
 from quantseq.seq2seq.model import Seq2Seq
+from quantseq.seq2seq.network.memory import Memory
 from quantseq.seq2seq.tokens import EOS, Batch
 
 ENCODE_ROWS = 128

@@ -41,7 +41,7 @@ from quantseq.files import (
     write_bytes,
     write_json,
 )
-from quantseq.seq2seq.history import TrainingHistory
+from quantseq.seq2seq.learning.history import TrainingHistory
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 
 FORMAT = 1

@@ -19,7 +19,8 @@ import torch
 from quantseq.errors import ConfigError
 from quantseq.files import fingerprint, make_folder, write_json
 from quantseq.seq2seq.checkpoint import has_state, save_model
-from quantseq.seq2seq.mastery import (
+from quantseq.seq2seq.model import Seq2Seq
+from quantseq.seq2seq.proof.mastery import (
     edit_distances,
     free_running,
     free_running_ids,
@@ -27,13 +28,12 @@ from quantseq.seq2seq.mastery import (
     share_by_length,
     teacher_forced_ids,
 )
-from quantseq.seq2seq.milestones import Milestone, MilestoneLog
-from quantseq.seq2seq.model import Seq2Seq
-from quantseq.seq2seq.presets import PRESETS, VOCABULARY, Preset
+from quantseq.seq2seq.proof.milestones import Milestone, MilestoneLog
+from quantseq.seq2seq.proof.presets import PRESETS, VOCABULARY, Preset
+from quantseq.seq2seq.proof.toys import EVALUATION, Toy
+from quantseq.seq2seq.proof.toys import ToySource as CopySource
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 from quantseq.seq2seq.tokens import random_sequences as random_sequences
-from quantseq.seq2seq.toys import EVALUATION, Toy
-from quantseq.seq2seq.toys import ToySource as CopySource
 from quantseq.seq2seq.training import StepReport, TrainingHistory, fit
 
 __all__ = [

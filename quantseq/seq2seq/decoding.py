@@ -24,8 +24,8 @@ from quantseq.seq2seq.answers import (
     windows_per_chunk,
 )
 from quantseq.seq2seq.answers import Samples as Samples
-from quantseq.seq2seq.memory import Memory, State
 from quantseq.seq2seq.model import Seq2Seq
+from quantseq.seq2seq.network.memory import Memory, State
 from quantseq.seq2seq.search import beam as beam
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
 

@@ -31,11 +31,11 @@ import torch
 from quantseq.errors import CorruptFileError, GateError
 from quantseq.files import fingerprint, read_json, sha256_file, write_json
 from quantseq.seq2seq.copy_task import FRESH, CopySource
-from quantseq.seq2seq.mastery import free_running
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
-from quantseq.seq2seq.presets import VOCABULARY
+from quantseq.seq2seq.proof.mastery import free_running
+from quantseq.seq2seq.proof.presets import VOCABULARY
+from quantseq.seq2seq.proof.toys import EVALUATION
 from quantseq.seq2seq.tokens import PAD, Batch
-from quantseq.seq2seq.toys import EVALUATION
 from quantseq.seq2seq.training import StepReport, TrainConfig, fit
 
 BAR = 0.995

@@ -18,12 +18,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from quantseq.errors import ConfigError
-from quantseq.seq2seq.architecture import Seq2SeqConfig as Seq2SeqConfig
-from quantseq.seq2seq.decoder import Decoder
-from quantseq.seq2seq.encoder import Encoder
-from quantseq.seq2seq.initialisation import initialise
-from quantseq.seq2seq.memory import Memory as Memory
-from quantseq.seq2seq.memory import State as State
+from quantseq.seq2seq.network.architecture import Seq2SeqConfig as Seq2SeqConfig
+from quantseq.seq2seq.network.decoder import Decoder
+from quantseq.seq2seq.network.encoder import Encoder
+from quantseq.seq2seq.network.initialisation import initialise
+from quantseq.seq2seq.network.memory import Memory as Memory
+from quantseq.seq2seq.network.memory import State as State
 from quantseq.seq2seq.tokens import Batch
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from quantseq.errors import ConfigError
 from quantseq.seq2seq.answers import Block, Rules, Samples, answering, blocks, parts
 from quantseq.seq2seq.answers import windows_per_chunk as windows_per_part
-from quantseq.seq2seq.memory import Memory, State
 from quantseq.seq2seq.model import Seq2Seq
+from quantseq.seq2seq.network.memory import Memory, State
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
 
 

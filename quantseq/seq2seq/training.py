@@ -21,17 +21,17 @@ from torch import Tensor
 from quantseq.errors import ConfigError, ModelFileError, TrainingError
 from quantseq.files import fingerprint
 from quantseq.seq2seq.checkpoint import load_state, save_state
-from quantseq.seq2seq.history import StepReport as StepReport
-from quantseq.seq2seq.history import TrainingHistory as TrainingHistory
-from quantseq.seq2seq.loss import sequence_loss, soft_targets
+from quantseq.seq2seq.learning.history import StepReport as StepReport
+from quantseq.seq2seq.learning.history import TrainingHistory as TrainingHistory
+from quantseq.seq2seq.learning.loss import sequence_loss, soft_targets
+from quantseq.seq2seq.learning.optimiser import FlatOptimiser
+from quantseq.seq2seq.learning.schedules import one_cycle, teacher_share
+from quantseq.seq2seq.learning.seeding import borrowed_random_state, seed_step
+from quantseq.seq2seq.learning.threads import set_threads as set_threads
+from quantseq.seq2seq.learning.train_config import TrainConfig as TrainConfig
 from quantseq.seq2seq.model import Seq2Seq
-from quantseq.seq2seq.optimiser import FlatOptimiser
-from quantseq.seq2seq.schedules import one_cycle, teacher_share
-from quantseq.seq2seq.seeding import borrowed_random_state, seed_step
-from quantseq.seq2seq.threads import set_threads as set_threads
+from quantseq.seq2seq.network.workspace import give_back
 from quantseq.seq2seq.tokens import PAD, Batch
-from quantseq.seq2seq.train_config import TrainConfig as TrainConfig
-from quantseq.seq2seq.workspace import give_back
 
 HISTORY_POINTS = 4096
 """A history keeps about this many minibatch losses."""

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from quantseq.market.bars import Floats
-from quantseq.trading.account import BacktestResult
-from quantseq.trading.costs import TRADING
+from quantseq.trading.broker.account import BacktestResult
+from quantseq.trading.broker.costs import TRADING
 
 ACCOUNT = "(account)"
 """The row of what belongs to no symbol."""

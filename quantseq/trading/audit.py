@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.market.bars import FIELDS, PRICES, Bars, Dates, Panel
-from quantseq.trading.account import BacktestResult
+from quantseq.trading.broker.account import BacktestResult
 
 KEPT = 756
 """Sessions of history that must be enough: what the first training block has by default."""

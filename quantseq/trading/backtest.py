@@ -43,9 +43,9 @@ from numpy.typing import NDArray
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError
 from quantseq.market.bars import Dates, Panel
 from quantseq.market.intervals import as_date
-from quantseq.trading.account import BacktestResult, run
-from quantseq.trading.costs import MOST_BPS, Costs
-from quantseq.trading.orders import Orders, make_orders
+from quantseq.trading.broker.account import BacktestResult, run
+from quantseq.trading.broker.costs import MOST_BPS, Costs
+from quantseq.trading.broker.orders import Orders, make_orders
 
 __all__ = ["BacktestResult", "Costs", "backtest", "break_even_bps", "buy_and_hold"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantseq.trading.bootstrap import (
+from quantseq.trading.chance.bootstrap import (
     LEVEL,
     RESAMPLES,
     Interval,
@@ -29,7 +29,7 @@ from quantseq.trading.bootstrap import (
     metric_intervals,
     paired_columns,
 )
-from quantseq.trading.deflation import (
+from quantseq.trading.chance.deflation import (
     deflated_sharpe,
     dsr_curve,
     expected_best_sharpe,

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.errors import ConfigError
-from quantseq.trading.rules import (
+from quantseq.trading.decisions.rules import (
     FractionalKelly,
     MeanVariance,
     OverCost,
@@ -24,7 +24,7 @@ from quantseq.trading.rules import (
     Sign,
     VolTarget,
 )
-from quantseq.trading.sizing import PATIENCE, Floats, Sliced, View
+from quantseq.trading.decisions.sizing import PATIENCE, Floats, Sliced, View
 
 __all__ = [
     "PATIENCE",

@@ -21,7 +21,7 @@ import pandas as pd
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.trading.backtest import Fill, prepare
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quantseq.market.bars import Floats, Panel
-from quantseq.trading.account import BacktestResult
 from quantseq.trading.backtest import Fill, backtest, buy_and_hold
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.account import BacktestResult
+from quantseq.trading.broker.costs import Costs
+from quantseq.trading.broker.orders import prices
+from quantseq.trading.decisions.rules import VolTarget
 from quantseq.trading.measures import METRICS
-from quantseq.trading.orders import prices
 from quantseq.trading.policy import changed
-from quantseq.trading.rules import VolTarget
 
 DECAY = 0.94
 """RiskMetrics' decay of daily variance."""

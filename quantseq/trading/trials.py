@@ -13,7 +13,7 @@ import pandas as pd
 
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.trading.backtest import Fill, backtest
-from quantseq.trading.costs import MOST_BPS, Costs
+from quantseq.trading.broker.costs import MOST_BPS, Costs
 from quantseq.trading.policy import POLICIES, Policy, changed, make_policy
 from quantseq.trading.returns_space import ReturnsSpace, in_returns_space
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from quantseq.market.bars import Floats
-from quantseq.trading.account import BacktestResult
 from quantseq.trading.attribution import profit
+from quantseq.trading.broker.account import BacktestResult
 
 NOTHING = 1e-12
 """A position worth less than this share of the starting equity is rounding."""

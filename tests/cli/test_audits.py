@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from quantseq.cli import app
-from quantseq.pipeline import recreating
-from quantseq.pipeline.recreating import AuditOutcome
+from quantseq.pipeline.checks import recreating
+from quantseq.pipeline.checks.recreating import AuditOutcome
 
 
 def outcome(passed: bool) -> AuditOutcome:

@@ -29,9 +29,9 @@ from quantseq.pipeline.backtesting import (
 from quantseq.pipeline.manifest import _free
 from quantseq.report.render import write_report
 from quantseq.trading.backtest import buy_and_hold
-from quantseq.trading.deflation import expected_best_sharpe, min_track_record, psr
+from quantseq.trading.chance.deflation import expected_best_sharpe, min_track_record, psr
+from quantseq.trading.chance.overfitting import spa
 from quantseq.trading.ledger import check_returns, kept_heads, read
-from quantseq.trading.overfitting import spa
 from quantseq.trading.performance import METRICS
 from quantseq.trading.policy import POLICIES
 from quantseq.trading.rivals import RIVALS

@@ -11,7 +11,7 @@ from quantseq.files import read_json, write_json
 from quantseq.pipeline import study
 from quantseq.pipeline.study import describe, study_copy
 from quantseq.seq2seq.gate import BAR
-from quantseq.seq2seq.study import CASES, StudyCase, StudyRun
+from quantseq.seq2seq.proof.study import CASES, StudyCase, StudyRun
 
 FIGURES = {"exact_match.svg", "exact_match.png", "loss.svg", "loss.png"}
 

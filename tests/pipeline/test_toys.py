@@ -8,8 +8,8 @@ import pytest
 from quantseq.pipeline import toys
 from quantseq.pipeline.toys import describe, milestone_lines, train_copy
 from quantseq.progress import Progress
-from quantseq.seq2seq import milestones
 from quantseq.seq2seq.copy_task import Milestone
+from quantseq.seq2seq.proof import milestones
 from quantseq.seq2seq.tokens import EOS
 
 PICTURES = {f"{name}.{kind}" for name in ("loss", "accuracy") for kind in ("svg", "png")}

@@ -9,9 +9,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from quantseq.report import figures as room
-from quantseq.report.curves import Line, curves
+from quantseq.report.drawing.curves import Line, curves
+from quantseq.report.drawing.ink import daylight
 from quantseq.report.figures import Figure, export_figures, figures_of
-from quantseq.report.ink import daylight
 from quantseq.report.page import Header, Key, Page, Row, Section, Table, chart
 from quantseq.report.pages import figures
 from quantseq.report.run import Run

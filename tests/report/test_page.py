@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from quantseq.report.curves import Line, curves
+from quantseq.report.drawing.curves import Line, curves
 from quantseq.report.page import FULL, THIRD, Table, chart, thinned
 
 DATES = np.datetime64("2010-01-04") + np.arange(9)

@@ -10,9 +10,9 @@ import torch
 from quantseq.errors import ModelFileError, StorageError
 from quantseq.files import read_json
 from quantseq.seq2seq import checkpoint
-from quantseq.seq2seq.architecture import Seq2SeqConfig
 from quantseq.seq2seq.checkpoint import load_model, load_state, save_model, save_state
-from quantseq.seq2seq.history import TrainingHistory
+from quantseq.seq2seq.learning.history import TrainingHistory
+from quantseq.seq2seq.network.architecture import Seq2SeqConfig
 from tests.seq2seq.conftest import EVERY_CONFIG, config_of, machine, name_of, random_batch
 
 META = {"task": "copy", "edges": [0.5, 1.0]}

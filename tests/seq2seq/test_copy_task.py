@@ -7,9 +7,9 @@ import torch
 
 from quantseq.errors import ConfigError, ModelFileError
 from quantseq.files import read_json
-from quantseq.seq2seq import milestones
 from quantseq.seq2seq.checkpoint import load_model
 from quantseq.seq2seq.copy_task import PRESETS, Milestone, train_copy
+from quantseq.seq2seq.proof import milestones
 from quantseq.seq2seq.training import StepReport
 
 

@@ -9,7 +9,7 @@ import torch
 
 from quantseq.errors import GateError
 from quantseq.files import read_json, write_json
-from quantseq.seq2seq import attention, decoder, encoder, gate, toys
+from quantseq.seq2seq import gate
 from quantseq.seq2seq.gate import (
     BAR,
     code_hashes,
@@ -20,8 +20,10 @@ from quantseq.seq2seq.gate import (
     read_record,
 )
 from quantseq.seq2seq.model import Seq2SeqConfig
+from quantseq.seq2seq.network import attention, decoder, encoder
+from quantseq.seq2seq.proof import toys
+from quantseq.seq2seq.proof.toys import ToySource
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
-from quantseq.seq2seq.toys import ToySource
 from tests.seq2seq.conftest import config_of, machine
 
 PRICES = Seq2SeqConfig(
@@ -52,7 +54,7 @@ def test_the_fingerprint_follows_code_and_architecture(monkeypatch: pytest.Monke
     mark = gate_fingerprint(PRICES)
     assert mark == gate_fingerprint(replace(PRICES, vocab_size=66, dropout=0.1))
     assert mark != gate_fingerprint(replace(PRICES, hidden_size=33))
-    assert {"gate.py", "toys.py", "loops.py"} <= set(code_hashes())
+    assert {"gate.py", "proof/toys.py", "network/loops.py"} <= set(code_hashes())
     monkeypatch.setattr(gate, "sha256_file", lambda path: "other code")
     assert mark != gate_fingerprint(PRICES)
 

@@ -8,9 +8,9 @@ from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from quantseq.errors import ConfigError
-from quantseq.seq2seq.loss import sequence_loss
-from quantseq.seq2seq.memory import Memory
+from quantseq.seq2seq.learning.loss import sequence_loss
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
+from quantseq.seq2seq.network.memory import Memory
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
 from tests.seq2seq.conftest import (
     EVERY_CONFIG,

@@ -15,8 +15,8 @@ import torch
 from quantseq.errors import ConfigError, ModelFileError, TrainingError
 from quantseq.seq2seq import training
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
+from quantseq.seq2seq.proof.toys import EVALUATION, ToySource
 from quantseq.seq2seq.tokens import PAD, Batch
-from quantseq.seq2seq.toys import EVALUATION, ToySource
 from quantseq.seq2seq.training import (
     StepReport,
     TrainConfig,

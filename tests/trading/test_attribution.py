@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quantseq.trading.attribution import ACCOUNT, attribute
 from quantseq.trading.backtest import backtest
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
 
 quick = settings(deadline=None, max_examples=30)
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from quantseq.market.bars import Bars, Dates, Panel
-from quantseq.trading.account import BacktestResult
 from quantseq.trading.audit import (
     KEPT,
     REWRITES,
@@ -26,7 +25,8 @@ from quantseq.trading.audit import (
     warm_up,
 )
 from quantseq.trading.backtest import backtest
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.account import BacktestResult
+from quantseq.trading.broker.costs import Costs
 from quantseq.trading.policy import changed
 from tests.prices import simulate_bars, simulate_panel
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError, SymbolNotFoundError
 from quantseq.market.bars import Panel
 from quantseq.trading.backtest import Costs, backtest, break_even_bps, buy_and_hold
-from quantseq.trading.orders import prices as _prices
+from quantseq.trading.broker.orders import prices as _prices
 from quantseq.trading.policy import changed
 
 FREE = Costs(cost_bps=0, borrow_bps=0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from quantseq.trading.deflation import expected_best_sharpe, min_track_record, psr
+from quantseq.trading.chance.deflation import expected_best_sharpe, min_track_record, psr
 from quantseq.trading.luck import verdict
 from quantseq.trading.measures import METRICS
 

@@ -14,9 +14,9 @@ import pytest
 
 from quantseq.market.bars import Bars, Panel
 from quantseq.trading.backtest import backtest
-from quantseq.trading.bootstrap import block_length, bootstrap_interval, metric_intervals
-from quantseq.trading.costs import Costs
-from quantseq.trading.deflation import psr
+from quantseq.trading.broker.costs import Costs
+from quantseq.trading.chance.bootstrap import block_length, bootstrap_interval, metric_intervals
+from quantseq.trading.chance.deflation import psr
 from quantseq.trading.measures import METRICS
 
 HERE = Path(__file__).parent / "goldens"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.trading.backtest import backtest
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
 from quantseq.trading.policy import changed
 from quantseq.trading.returns_space import in_returns_space
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantseq.trading.backtest import backtest, buy_and_hold
-from quantseq.trading.bootstrap import metric_intervals
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
+from quantseq.trading.chance.bootstrap import metric_intervals
 from quantseq.trading.measures import METRICS
 from quantseq.trading.policy import changed
 from quantseq.trading.rivals import DECIDE, RIVALS, random_entries, run_rivals, see

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantseq.trading.backtest import backtest
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
 from quantseq.trading.performance import METRICS
 from quantseq.trading.sensitivity import at_cost, drift
 

@@ -9,8 +9,8 @@ import pytest
 from quantseq.errors import ConfigError
 from quantseq.market.bars import Panel
 from quantseq.trading.backtest import backtest, buy_and_hold
-from quantseq.trading.bootstrap import bootstrap_interval
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
+from quantseq.trading.chance.bootstrap import bootstrap_interval
 from quantseq.trading.ledger import returns_hash
 from quantseq.trading.measures import METRICS
 from quantseq.trading.policy import POLICIES, changed, make_policy

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quantseq.trading.attribution import attribute
 from quantseq.trading.backtest import backtest
-from quantseq.trading.costs import Costs
+from quantseq.trading.broker.costs import Costs
 from quantseq.trading.trips import round_trips
 
 FREE = Costs(cost_bps=0, borrow_bps=0)

@@ -1,0 +1,1 @@
+"""Whether a finished run can be believed: asked again, made again, counted again."""

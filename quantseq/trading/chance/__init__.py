@@ -1,0 +1,1 @@
+"""What chance alone would have brought: intervals, discounts for trials, and placebos."""
