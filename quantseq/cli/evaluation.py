@@ -10,15 +10,23 @@ from quantseq.cli.options import (
     DATA,
     REPORTS,
     AllowBadData,
+    ConfigFile,
+    ConfigSeed,
     DataDir,
     End,
+    Horizon,
     Jobs,
     Json,
+    MinTrain,
     PanelFile,
+    Purge,
     Quiet,
     ReportsDir,
     Start,
     Symbols,
+    TestSize,
+    TestStart,
+    ValidationSize,
     command,
     day,
     places_at,
@@ -57,38 +65,25 @@ def evaluate(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="One fold: last date of the test [the last]."),
     ] = None,
-    test_start: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Walk-forward: first session of the tests."),
-    ] = None,
-    test_size: Annotated[
-        int | None, typer.Option(min=1, help="Walk-forward: sessions per fold [504].")
-    ] = None,
-    validation_size: Annotated[
-        int | None, typer.Option(min=1, help="Walk-forward: sessions of validation [378].")
-    ] = None,
-    min_train: Annotated[
-        int | None, typer.Option(min=1, help="Walk-forward: sessions of the first training [756].")
-    ] = None,
+    test_start: TestStart = None,
+    test_size: TestSize = None,
+    validation_size: ValidationSize = None,
+    min_train: MinTrain = None,
     max_train: Annotated[
         int | None, typer.Option(min=1, help="Walk-forward: a rolling training block this long.")
     ] = None,
     refit_every: Annotated[
         int | None, typer.Option(min=1, help="Walk-forward: fit anew in every n-th fold [1].")
     ] = None,
-    purge: Annotated[
-        int | None, typer.Option(min=0, help="Sessions between the blocks [the horizon].")
-    ] = None,
+    purge: Purge = None,
     embargo: Annotated[
         int | None, typer.Option(min=0, help="Further sessions left out before the tests [0].")
     ] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Steps ahead [5].")] = None,
+    horizon: Horizon = None,
     paths: Annotated[
         int | None, typer.Option(min=2, help="Paths per forecast, for the cumulative score [100].")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file; options given here win over it.")
-    ] = None,
+    config: ConfigFile = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the result; default: one in REPORTS_DIR.")
     ] = None,
@@ -96,9 +91,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of the figures as SVG and PNG; default: that of the result."),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
-    ] = None,
+    seed: ConfigSeed = None,
     allow_bad_data: AllowBadData = False,
     jobs: Jobs = 2,
     data_dir: DataDir = DATA,

@@ -43,6 +43,35 @@ Figures = Annotated[
     typer.Option("--figures", help="Also write every figure as SVG and PNG into this folder."),
 ]
 
+# What a TOML file can say too; None leaves it to that, or to the default in brackets.
+ConfigFile = Annotated[Path | None, typer.Option(help="TOML file; options given here win over it.")]
+Horizon = Annotated[int | None, typer.Option(min=1, help="Steps ahead [5].")]
+LongOnly = Annotated[
+    bool | None,
+    typer.Option("--long-only/--long-short", help="Allow short positions or not [the policy's]."),
+]
+BorrowBps = Annotated[
+    float | None, typer.Option(min=0, help="Fee on shorts, basis points a year [50].")
+]
+Fill = Annotated[str | None, typer.Option(help="Fill at the next session's open or close [open].")]
+TestStart = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Walk-forward: first session of the tests."),
+]
+TestSize = Annotated[int | None, typer.Option(min=1, help="Walk-forward: sessions per fold [504].")]
+ValidationSize = Annotated[
+    int | None, typer.Option(min=1, help="Walk-forward: sessions of validation [378].")
+]
+MinTrain = Annotated[
+    int | None, typer.Option(min=1, help="Walk-forward: sessions of the first training [756].")
+]
+Purge = Annotated[
+    int | None, typer.Option(min=0, help="Sessions between the blocks [the horizon].")
+]
+ConfigSeed = Annotated[
+    int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
+]
+
 DATA, REPORTS = Path("data"), Path("reports")
 
 

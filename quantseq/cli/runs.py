@@ -1,6 +1,5 @@
 """Commands that make runs: demo and backtest."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,17 +9,28 @@ from quantseq.cli.options import (
     DATA,
     REPORTS,
     AllowBadData,
+    BorrowBps,
+    ConfigFile,
+    ConfigSeed,
     DataDir,
     End,
     Figures,
+    Fill,
+    Horizon,
     Jobs,
     Json,
+    LongOnly,
+    MinTrain,
     PanelFile,
+    Purge,
     Quiet,
     ReportsDir,
     Seed,
     Start,
     Symbols,
+    TestSize,
+    TestStart,
+    ValidationSize,
     command,
     day,
     places_at,
@@ -64,48 +74,27 @@ def backtest(
     model: Annotated[
         Path | None, typer.Option(help="Score this trained model after its training data instead.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file; options given here win over it.")
-    ] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Steps ahead [5].")] = None,
+    config: ConfigFile = None,
+    horizon: Horizon = None,
     policy: Annotated[
         str | None, typer.Option(help="How to trade; docs/policies.md lists them [kelly].")
     ] = None,
-    long_only: Annotated[
-        bool | None,
-        typer.Option(
-            "--long-only/--long-short", help="Allow short positions or not [the policy's]."
-        ),
-    ] = None,
+    long_only: LongOnly = None,
     cost_bps: Annotated[
         float | None, typer.Option(min=0, help="Cost of traded notional, basis points [5].")
     ] = None,
     half_spread_bps: Annotated[
         float | None, typer.Option(min=0, help="Half the spread, basis points [0].")
     ] = None,
-    borrow_bps: Annotated[
-        float | None, typer.Option(min=0, help="Fee on shorts, basis points a year [50].")
-    ] = None,
-    fill: Annotated[
-        str | None, typer.Option(help="Fill at the next session's open or close [open].")
-    ] = None,
-    test_start: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First session of the tests.")
-    ] = None,
-    test_size: Annotated[int | None, typer.Option(min=1, help="Sessions per fold [504].")] = None,
-    validation_size: Annotated[
-        int | None, typer.Option(min=1, help="Sessions of validation per fold [378].")
-    ] = None,
-    min_train: Annotated[
-        int | None, typer.Option(min=1, help="Sessions of the first training block [756].")
-    ] = None,
-    purge: Annotated[
-        int | None, typer.Option(min=0, help="Sessions between the blocks [the horizon].")
-    ] = None,
+    borrow_bps: BorrowBps = None,
+    fill: Fill = None,
+    test_start: TestStart = None,
+    test_size: TestSize = None,
+    validation_size: ValidationSize = None,
+    min_train: MinTrain = None,
+    purge: Purge = None,
     figures: Figures = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
-    ] = None,
+    seed: ConfigSeed = None,
     allow_bad_data: AllowBadData = False,
     jobs: Jobs = 2,
     data_dir: DataDir = DATA,

@@ -1,6 +1,5 @@
 """Commands about many trials: sweep, and trials, the ledger of all that were ever scored."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,15 +9,24 @@ from quantseq.cli.options import (
     DATA,
     REPORTS,
     AllowBadData,
+    BorrowBps,
+    ConfigFile,
+    ConfigSeed,
     DataDir,
     End,
+    Fill,
     Jobs,
     Json,
+    LongOnly,
+    MinTrain,
     PanelFile,
     Quiet,
     ReportsDir,
     Start,
     Symbols,
+    TestSize,
+    TestStart,
+    ValidationSize,
     command,
     day,
     places_at,
@@ -53,31 +61,14 @@ def sweep(
     model: Annotated[
         Path | None, typer.Option(help="Use this trained model after its training data instead.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file; options given here win over it.")
-    ] = None,
-    long_only: Annotated[
-        bool | None,
-        typer.Option(
-            "--long-only/--long-short", help="Allow short positions or not [each policy's]."
-        ),
-    ] = None,
-    borrow_bps: Annotated[
-        float | None, typer.Option(min=0, help="Fee on shorts, basis points a year [50].")
-    ] = None,
-    fill: Annotated[
-        str | None, typer.Option(help="Fill at the next session's open or close [open].")
-    ] = None,
-    test_start: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First session of the tests.")
-    ] = None,
-    test_size: Annotated[int | None, typer.Option(min=1, help="Sessions per fold [504].")] = None,
-    validation_size: Annotated[
-        int | None, typer.Option(min=1, help="Sessions of validation per fold [378].")
-    ] = None,
-    min_train: Annotated[
-        int | None, typer.Option(min=1, help="Sessions of the first training block [756].")
-    ] = None,
+    config: ConfigFile = None,
+    long_only: LongOnly = None,
+    borrow_bps: BorrowBps = None,
+    fill: Fill = None,
+    test_start: TestStart = None,
+    test_size: TestSize = None,
+    validation_size: ValidationSize = None,
+    min_train: MinTrain = None,
     fast: Annotated[
         bool,
         typer.Option(
@@ -86,9 +77,7 @@ def sweep(
             "only the best five at each cost by the exact account.",
         ),
     ] = False,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
-    ] = None,
+    seed: ConfigSeed = None,
     allow_bad_data: AllowBadData = False,
     jobs: Jobs = 2,
     data_dir: DataDir = DATA,
