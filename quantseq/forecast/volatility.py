@@ -32,6 +32,7 @@ from scipy import signal
 
 from quantseq.errors import BarsError
 from quantseq.market.bars import Bars, Dates, Floats, Panel
+from quantseq.market.calendars import market_of
 
 LONG_WINDOW = 120
 """Sessions of the longest HAR average: features exist from index ``LONG_WINDOW - 1`` on."""
@@ -199,17 +200,15 @@ class SymbolFeatures:
     Attributes
     ----------
     sessions : (n,) datetime64[D]
-    timezone : of the exchange; symbols that share it close together
     returns : (n,) log returns, NaN at 0
     overnight : (n,) log return from the last close to the open, NaN at 0
     log_variance : (n,) log of `daily_variance`
     har : (n, F) features in the order of `FEATURE_NAMES`; NaN rows before `LONG_WINDOW` - 1
-    market_return : (n,) median return of the peers that share the time zone
+    market_return : (n,) median return of the peers that close together
     volume : (n,) shares traded
     """
 
     sessions: Dates
-    timezone: str
     returns: Floats
     overnight: Floats
     log_variance: Floats
@@ -227,9 +226,9 @@ class SymbolFeatures:
 def features(panel: Panel) -> dict[str, SymbolFeatures]:
     """Compute every symbol's causal features.
 
-    Market terms are medians over the peers of the same exchange time zone, the symbol itself
-    included, because only those have closed when it closes; a symbol without peers stands in for
-    its market.
+    Market terms are medians over the peers that close together (`calendars.market_of`), the symbol
+    itself included, because only those have closed when it closes; a symbol without peers stands in
+    for its market.
 
     Parameters
     ----------
@@ -249,15 +248,15 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
         name: {window: rolling_mean(values, window) for window in WINDOWS}
         for name, values in variances.items()
     }
-    zones: dict[str, list[str]] = {}
+    markets: dict[str, list[str]] = {}
     for name, bars in adjusted.items():
-        zones.setdefault(bars.timezone, []).append(name)
+        markets.setdefault(market_of(bars), []).append(name)
     result: dict[str, SymbolFeatures] = {}
-    for members in zones.values():
-        zone = Panel(adjusted[name] for name in members)
+    for members in markets.values():
+        peers = Panel(adjusted[name] for name in members)
         excess = median_of_known(
             by_session(
-                zone.sessions,
+                peers.sessions,
                 {
                     name: (adjusted[name].sessions, variances[name] - means[name][LONG_WINDOW])
                     for name in members
@@ -267,13 +266,13 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
         week = _mean_of_known(excess, 5)
         market = median_of_known(
             by_session(
-                zone.sessions,
+                peers.sessions,
                 {name: (adjusted[name].sessions, adjusted[name].log_returns()) for name in members},
             )
         )
         for name in members:
             bars, own = adjusted[name], means[name]
-            where = np.searchsorted(zone.sessions, bars.sessions)
+            where = np.searchsorted(peers.sessions, bars.sessions)
             returns = bars.log_returns()
             overnight = np.full(len(bars), np.nan)
             overnight[1:] = np.log(bars.open[1:] / bars.close[:-1])
@@ -292,7 +291,6 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
             har[~np.isfinite(har).all(axis=1)] = np.nan
             result[name] = SymbolFeatures(
                 bars.sessions,
-                bars.timezone,
                 returns,
                 overnight,
                 variances[name],

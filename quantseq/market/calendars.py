@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from quantseq.errors import ConfigError
-from quantseq.market.bars import Dates
+from quantseq.market.bars import Bars, Dates
 from quantseq.market.intervals import DATE_DTYPE
 
 ALWAYS, WEEKDAYS, FUTURES = "24/7", "24/5", "CMES"
@@ -110,6 +110,20 @@ def calendar_name(
     suffix = SUFFIXES.get(name.rpartition(".")[2]) if "." in name else None
     unsure = bool(exchange) and timezone in MIXED
     return suffix or (None if unsure else ZONES.get(timezone))
+
+
+def listing(bars: Bars) -> dict[str, str]:
+    """Yahoo's words for the ``exchange`` of `bars` and what ``instrument`` they are, "" if unknown."""
+    return {name: str(bars.provenance.get(name) or "") for name in ("exchange", "instrument")}
+
+
+def market_of(bars: Bars) -> str:
+    """Name of what closes when `bars` do: their calendar, or their time zone if it has none.
+
+    Symbols of one answer may be told of each other's day at its close. "" where neither suffix, kind
+    nor time zone says anything: such symbols count as one market.
+    """
+    return calendar_name(bars.symbol, bars.timezone, **listing(bars)) or bars.timezone
 
 
 def expected_sessions(name: str, days: Dates) -> tuple[Dates, Dates]:

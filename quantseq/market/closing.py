@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantseq.market.bars import FIELDS, Bars, Dates
-from quantseq.market.calendars import WITHOUT_CLOSE, calendar_name
+from quantseq.market.calendars import WITHOUT_CLOSE, calendar_name, listing
 from quantseq.market.intervals import (
     DATE_DTYPE,
     INSTANT_DTYPE,
@@ -89,12 +89,11 @@ class Clock:
     @classmethod
     def of(cls, bars: Bars, now: datetime, close: np.datetime64 | None = None) -> Self:
         """The clock of these bars' listing, as their provenance describes it."""
-        facts = {name: str(bars.provenance.get(name) or "") for name in ("exchange", "instrument")}
         return cls(
             bars.interval,
             bars.timezone,
             now,
-            calendar_of(bars.symbol, bars.timezone, **facts),
+            calendar_of(bars.symbol, bars.timezone, **listing(bars)),
             close,
         )
 

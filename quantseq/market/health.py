@@ -13,7 +13,7 @@ import numpy as np
 from quantseq.errors import ConfigError
 from quantseq.market import corporate_actions, plausibility
 from quantseq.market.bars import Bars
-from quantseq.market.calendars import calendar_name, expected_sessions
+from quantseq.market.calendars import calendar_name, expected_sessions, listing
 from quantseq.market.findings import Finding, finding
 from quantseq.market.intervals import DATE_DTYPE, require_daily
 
@@ -75,8 +75,7 @@ def _suspected_splits(bars: Bars) -> Finding | None:
 
 def _sessions(bars: Bars) -> list[Finding | None]:
     """Sessions that are missing or too many, or why they could not be compared."""
-    facts = {name: str(bars.provenance.get(name) or "") for name in ("exchange", "instrument")}
-    name = calendar_name(bars.symbol, bars.timezone, **facts)
+    name = calendar_name(bars.symbol, bars.timezone, **listing(bars))
     reason = ""
     if name is None:
         reason = f"no exchange calendar for the time zone {bars.timezone or 'unknown'}"

@@ -71,6 +71,12 @@ def test_every_input_is_there_and_known_once_there_is_history() -> None:
 def test_a_symbol_that_starts_later_and_peers_elsewhere_change_no_earlier_bit() -> None:
     late = simulate_bars("N", 150, start=str(PANEL.sessions[200]))
     away = simulate_bars("T", 420, timezone=TOKYO)
+    by_suffix = simulate_bars("7203.T", 420, timezone="")
+    assert same(
+        told_of(Panel([by_suffix]))["7203.T"],
+        told_of(Panel([by_suffix, *PANEL.values()]))["7203.T"],
+        420,
+    )
     other = told_of(Panel([away, *PANEL.values(), late]))
     assert list(other) == ["T", "A", "B", "C", "N"]
     for symbol, one in INPUTS.items():

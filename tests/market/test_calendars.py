@@ -1,10 +1,20 @@
 """Every symbol keeps the calendar of its exchange, or none is guessed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from quantseq.errors import ConfigError
-from quantseq.market.calendars import EXCHANGES, SUFFIXES, ZONES, calendar_name, expected_sessions
+from quantseq.market.calendars import (
+    EXCHANGES,
+    SUFFIXES,
+    ZONES,
+    calendar_name,
+    expected_sessions,
+    market_of,
+)
+from tests.prices import simulate_bars
 
 
 @pytest.mark.parametrize(
@@ -89,3 +99,21 @@ def test_a_calendar_that_cannot_be_built_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(exchange_calendars, "get_calendar", broken)
     with pytest.raises(ConfigError, match=r"XWAR cannot be built .* NotImplementedError"):
         expected_sessions("XWAR", days("2024-01-03"))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "timezone", "facts", "expected"),
+    [
+        ("AAPL", "America/New_York", {}, "XNYS"),
+        ("7203.T", "", {}, "XTKS"),
+        ("BTC-USD", "UTC", {}, "24/7"),
+        ("XYZ", "America/New_York", {"exchange": "TOR"}, "America/New_York"),
+        ("XYZ", "Asia/Dhaka", {}, "Asia/Dhaka"),
+        ("XYZ", "", {}, ""),
+    ],
+)
+def test_what_closes_together(
+    symbol: str, timezone: str, facts: dict[str, str], expected: str
+) -> None:
+    bars = replace(simulate_bars("A", 5), symbol=symbol, timezone=timezone, provenance=facts)
+    assert market_of(bars) == expected
