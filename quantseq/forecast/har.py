@@ -28,11 +28,11 @@ from quantseq.forecast.volatility import (
 )
 from quantseq.market.bars import Floats
 
+THIN = 0.5
+"""Share of unchanged closes in `LONG_WINDOW` sessions beyond which a row is not fitted."""
+
 HUBER = 2.0
 """Residuals beyond this many robust standard deviations count linearly, not quadratically."""
-
-STALE = 0.5
-"""Share of unchanged closes in `LONG_WINDOW` sessions beyond which a row is not fitted."""
 
 MIN_ROWS = 100
 MAX_ROWS = 400_000
@@ -77,12 +77,12 @@ class HarModel:
         NotEnoughDataError
             If fewer than `MIN_ROWS` rows have both features and targets.
         """
-        rows, targets, lively = [], [], []
+        rows, targets, thick = [], [], []
         for one in data.values():
             usable = np.flatnonzero(np.isfinite(one.har).all(axis=1))
             usable = usable[usable + horizon < len(one.sessions)]
             unchanged = rolling_mean((one.returns == 0).astype(np.float64), LONG_WINDOW)
-            lively.append(unchanged[usable] <= STALE)
+            thick.append(unchanged[usable] <= THIN)
             rows.append(one.har[usable])
             targets.append(one.log_variance[usable[:, None] + np.arange(1, horizon + 1)])
         x, y = np.concatenate(rows), np.concatenate(targets)
@@ -91,7 +91,7 @@ class HarModel:
                 f"The volatility model found {len(x)} usable sessions; it needs {MIN_ROWS} after the first "
                 f"{LONG_WINDOW} of each symbol. Give a longer history or an earlier start."
             )
-        moving = np.concatenate(lively)
+        moving = np.concatenate(thick)
         if moving.sum() >= MIN_ROWS:
             x, y = x[moving], y[moving]
         every = -(-len(x) // MAX_ROWS)

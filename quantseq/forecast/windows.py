@@ -64,7 +64,7 @@ class WindowTable:
     usable : (L,) bool
         Whether a whole context ends here.
     lively : (L,) bool
-        Whether the price moved in the context, see `rows.lively`.
+        Whether the price moved, see `rows.lively`.
     """
 
     symbols: NDArray[np.object_]
@@ -221,7 +221,7 @@ class PriceTask:
                 "scale": parameters.scale,
                 "nu": parameters.nu,
                 "usable": np.arange(n) >= MIN_HISTORY,
-                "lively": lively(panel[symbol]),
+                "lively": lively(one.returns),
             }
             for name, values in columns.items():
                 parts.setdefault(name, []).append(values)

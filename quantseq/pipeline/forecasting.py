@@ -13,7 +13,7 @@ from quantseq.forecast.candles import FIELDS, SampledBars
 from quantseq.forecast.density import RISK_LEVELS
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import QUANTILE_LEVELS, Forecasts
-from quantseq.forecast.rows import CONTEXT, MIN_HISTORY, STALE
+from quantseq.forecast.rows import AT_REST, MIN_HISTORY
 from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.catalogue import file_name
 from quantseq.pipeline.health import usable
@@ -169,7 +169,7 @@ def _why_not(bars: Bars) -> str:
     if len(bars) <= MIN_HISTORY:
         why = f"a forecast needs {MIN_HISTORY + 1} sessions, and it has {len(bars)}"
     else:
-        why = f"its price stands still, with more than {STALE:.0%} of the last {CONTEXT} closes unchanged"
+        why = f"its price stands still, with {AT_REST}"
     return f"{bars.symbol} was left out: {why}."
 
 

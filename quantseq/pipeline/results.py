@@ -11,7 +11,7 @@ from quantseq.config import Places, RunConfig
 from quantseq.evaluation.significance import diebold_mariano
 from quantseq.evaluation.walkforward import Evaluation, Fold, cutoffs_of
 from quantseq.files import fingerprint
-from quantseq.forecast.rows import CONTEXT, STALE, rows_at_rest
+from quantseq.forecast.rows import AT_REST, rows_at_rest
 from quantseq.market.bars import Panel
 from quantseq.pipeline.health import Findings, as_rows
 from quantseq.report.run import Run
@@ -263,12 +263,11 @@ def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
 
 
 def notes_on_rest(panel: Panel, folds: Sequence[Fold]) -> dict[str, str]:
-    """One sentence per symbol whose price stood still on test days: no model forecast those."""
+    """One sentence per symbol whose price stood still at cutoffs of the tests: no model forecast those."""
     days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in folds]))
     return {
-        symbol: f"{symbol}: its price stood still, with more than {STALE:.0%} of the last {CONTEXT} "
-        f"closes unchanged, on {len(rows):,} test days from {rows[0]} to {rows[-1]}; no model "
-        "forecast it then."
+        symbol: f"{symbol}: its price stood still, with {AT_REST}, at {len(rows):,} cutoffs "
+        f"from {rows[0]} to {rows[-1]}; no model forecast it then."
         for symbol, rows in rows_at_rest(panel, days).items()
     }
 

@@ -401,12 +401,11 @@ def numbers(found: Forecasts) -> list[np.ndarray]:
     [
         lambda bars: glitch(bars, 200),
         lambda bars: glitch(bars, len(bars) - 3),
-        stale,
         lambda bars: bars.between(bars.sessions[-190]),
         lambda bars: only_closes(bars, bars.close),
         lambda bars: replace(bars, timezone=TOKYO),
     ],
-    ids=["glitch", "glitch at the end", "stale", "young", "only closes", "elsewhere"],
+    ids=["glitch", "glitch at the end", "young", "only closes", "elsewhere"],
 )
 def test_a_broken_series_is_forecast_with_numbers_and_harms_no_other(
     spoil: Callable[[Bars], Bars],
@@ -423,10 +422,10 @@ def test_a_broken_series_is_forecast_with_numbers_and_harms_no_other(
     assert np.abs(np.log(ratio)).max() < 0.25
 
 
-def test_a_flat_series_is_left_out_and_harms_no_other() -> None:
+@pytest.mark.parametrize("rest", [stale, lambda bars: only_closes(bars, np.full(len(bars), 7.0))])
+def test_a_series_at_rest_is_left_out_and_harms_no_other(rest: Callable[[Bars], Bars]) -> None:
     panel = simulate_panel("ABCD", 430)
-    flat = only_closes(panel["D"], np.full(430, 7.0))
-    found = fit_and_forecast(Panel([*list(panel.values())[:3], flat]))
+    found = fit_and_forecast(Panel([*list(panel.values())[:3], rest(panel["D"])]))
     assert sorted(set(found.symbols)) == list("ABC")
     healthy = fit_and_forecast(panel)
     ratio = found.density.scale / healthy.density.scale[healthy.symbols != "D"]

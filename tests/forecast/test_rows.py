@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecast.rows import CONTEXT, MIN_HISTORY, lively, rows_at_rest, rows_to_forecast
+from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock
+from quantseq.forecast.rows import MIN_HISTORY, lively, rows_at_rest, rows_to_forecast
 from quantseq.market.bars import Bars, Panel
 from tests.forecast.broken import only_closes
 from tests.prices import simulate_bars, simulate_panel
@@ -51,8 +52,8 @@ def test_a_price_that_stands_still_is_not_forecast_until_it_has_moved_again() ->
     rows = rows_to_forecast(panel, panel.sessions)
     assert rows["A"].tolist() == list(range(MIN_HISTORY, 400))
     left = sorted(set(range(MIN_HISTORY, 400)) - set(rows["B"].tolist()))
-    most = int(0.9 * CONTEXT)  # unchanged closes that a context may have
-    assert left == list(range(200 + most, 300 + CONTEXT - most - 1))
+    # it rests from the 21st unchanged close until 5 of 48 have changed, and 60 sessions more
+    assert left == list(range(200 + 20, 304 + 60))
     found = rows_at_rest(panel, panel.sessions)
     assert list(found) == ["B"]
     assert found["B"].tolist() == panel["B"].sessions[left].tolist()
@@ -64,7 +65,33 @@ def test_a_price_that_stands_still_is_not_forecast_until_it_has_moved_again() ->
 def test_whether_it_stands_still_is_known_at_the_cutoff(start: int, length: int, n: int) -> None:
     bars = resting("B", start, min(start + length, 400))
     cut = bars.until(bars.sessions[n])
-    np.testing.assert_array_equal(lively(cut), lively(bars)[: n + 1])
+    np.testing.assert_array_equal(lively(cut.log_returns()), lively(bars.log_returns())[: n + 1])
+
+
+def test_thin_trading_is_no_rest_and_a_short_rest_is_soon_forgotten() -> None:
+    bars = simulate_bars("T", 400)
+    thin = only_closes(bars, bars.close[np.arange(400) // 5 * 5])
+    assert lively(thin.log_returns()).all()
+    twenty = lively(resting("B", 200, 220).log_returns())
+    assert twenty.all()
+    longer = lively(resting("B", 200, 230).log_returns())
+    assert np.flatnonzero(~longer).tolist() == list(range(220, 230 + 30))
+
+
+def test_a_price_that_moves_again_is_forecast_with_a_scale_that_has_forgotten_the_rest() -> None:
+    awake = simulate_panel("ABCD", 700)
+    close = awake["D"].close.copy()
+    close[400:520] = close[399]
+    close[520:] *= close[399] / close[520]  # no jump to wake up with
+    panel = Panel([*list(awake.values())[:3], only_closes(awake["D"], close)])
+    model = RIVALS["har-pooled-t"](TrainingBlock(panel.until(panel.sessions[399]), 1))
+    found = model.predict(panel, panel.sessions[520:], horizon=1)
+    scale = found.density.scale[found.symbols == "D", 0]
+    first = int(np.flatnonzero(panel.sessions == found.cutoffs[found.symbols == "D"][0])[0])
+    assert first == 525 + 60  # it moves again from 521 on; 5 of 48 have then changed at 525
+    usual = model.predict(awake, awake.sessions[300:400], horizon=1)
+    ratio = scale[:20] / np.median(usual.density.scale[usual.symbols == "D", 0])
+    assert ratio.min() > 0.6
 
 
 def test_nothing_but_dead_prices_is_an_error_that_names_them() -> None:

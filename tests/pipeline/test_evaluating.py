@@ -220,7 +220,7 @@ def test_a_price_that_stands_still_is_graded_for_no_model_and_named(
     first, second = found.result["notes"]
     assert first == "LATE was left out: its prices start on 2006-07-03, after 2006-06-30."
     assert second.startswith(
-        "DEAD: its price stood still, with more than 90% of the last 48 closes"
+        "DEAD: its price stood still, with more than 20 closes in a row or 90%"
     )
     assert second.endswith("to 2006-06-30; no model forecast it then.")
     for name in ("seq2seq", "har-pooled-t", "ewma-t"):
