@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from quantseq.evaluation.significance import by_date, hac_lag, long_run_variance
+from quantseq.evaluation.significance import by_date
+from quantseq.forecast.hac import standard_error
 from quantseq.market.bars import Dates, Floats
 
 MIN_SYMBOLS = 3
@@ -69,7 +70,7 @@ def clustered_mean(daily: Floats, *, nothing: float = 0.0, step: int = 1) -> Clu
     if n < 2:
         return UNKNOWN
     mean = float(known.mean())
-    error = float(np.sqrt(max(long_run_variance(known, hac_lag(n, step)), 0.0) / n))
+    error = standard_error(known, step=step)
     if error <= 1e-12 * max(abs(mean), abs(nothing)):  # the same value every day
         t = float(np.sign(mean - nothing)) * float("inf") if mean != nothing else 0.0
         return Clustered(mean, t, 0.0 if t else 1.0, n, days_needed(t, n))

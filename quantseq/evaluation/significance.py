@@ -8,8 +8,6 @@ References
    Economic Statistics 13(3).
 .. [2] Harvey, D., Leybourne, S. and Newbold, P. (1997). Testing the equality of prediction mean
    squared errors. International Journal of Forecasting 13(2).
-.. [3] Newey, W. and West, K. (1987). A simple, positive semi-definite, heteroskedasticity and
-   autocorrelation consistent covariance matrix. Econometrica 55(3).
 """
 
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from quantseq.forecast.hac import standard_error
 from quantseq.market.bars import Dates, Floats
 
 ROUNDING = 1e-9
@@ -52,23 +51,8 @@ def by_date(values: Floats, dates: Dates) -> Floats:
     return np.bincount(index, values[known]) / np.bincount(index)
 
 
-def hac_lag(n: int, horizon: int) -> int:
-    """Bartlett lag: the larger of h − 1 and ⌊4(n/100)^(2/9)⌋ [3]_."""
-    return max(horizon - 1, int(4 * (n / 100) ** (2 / 9)))
-
-
-def long_run_variance(series: Floats, lag: int) -> float:
-    """Newey-West variance [3]_ of the mean's numerator with Bartlett weights."""
-    centred = series - series.mean()
-    n = len(series)
-    total = float(centred @ centred) / n
-    for k in range(1, min(lag, n - 1) + 1):
-        total += 2 * (1 - k / (lag + 1)) * float(centred[k:] @ centred[:-k]) / n
-    return total
-
-
 def diebold_mariano(first: Floats, second: Floats, dates: Dates, *, step: int = 1) -> TestResult:
-    """Test equal accuracy [1]_ with HAC variance [3]_ and the small-sample correction of [2]_.
+    """Test equal accuracy [1]_ with HAC variance (`quantseq.forecast.hac`) and the small-sample correction of [2]_.
 
     Loss differences are averaged over symbols per date first, because symbols of one day are not
     independent observations.
@@ -100,7 +84,7 @@ def diebold_mariano(first: Floats, second: Floats, dates: Dates, *, step: int = 
         return TestResult(0.0, 1.0, 0.0, n)
     if not np.isfinite(mean):
         return TestResult(mean, 0.0 if np.isinf(mean) else mean, mean, n)
-    error = float(np.sqrt(max(long_run_variance(series, hac_lag(n, step)), 0.0) / n))
+    error = standard_error(series, step=step)
     if error <= 1e-12 * abs(mean):
         return TestResult(float(np.copysign(np.inf, mean)), 0.0, mean, n)
     correction = max((n + 1 - 2 * step + step * (step - 1) / n) / n, 0.0)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from quantseq.forecast.hac import standard_error
 from quantseq.market.bars import Dates, Floats
 
 WEIGHTS = np.linspace(0, 1, 21)
@@ -34,7 +35,7 @@ KEEP_TILT = 0.25
 what one half-year wants beyond it is that half-year's."""
 
 SURE = 2.0
-"""Standard errors by which a tilt's gain must exceed zero."""
+"""Standard errors (HAC) by which a tilt's gain must exceed zero."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def _cross_fit(
         found[rows] = gains(rows, chosen[part]).reshape(rows.sum(), -1).mean(axis=1)
     by_day = np.bincount(index, found) / np.bincount(index)
     gain = float(by_day.mean())
-    error = float(by_day.std()) / np.sqrt(len(days)) if np.isfinite(gain) else np.inf
+    error = standard_error(by_day) if np.isfinite(gain) else np.inf
     accepted = gain > 0 and gain >= sure * error
     mean = np.mean(np.array(chosen), axis=0)
     return np.asarray(mean if accepted else np.zeros_like(mean)), gain

@@ -17,6 +17,7 @@ from quantseq.forecast.rows import AT_REST, MIN_HISTORY
 from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.catalogue import file_name
 from quantseq.pipeline.health import usable
+from quantseq.pipeline.scoreboard import tilt_in_words
 
 HISTORY_SHOWN = 60
 """Sessions of history in a fan chart."""
@@ -288,7 +289,8 @@ def describe(outlook: Outlook, model: Seq2SeqForecaster) -> list[str]:
             ]
     kept = model.shrinkage.weight
     lines.append(
-        f"Model trained until {model.trained_until}; {kept:.0%} network, {1 - kept:.0%} reference. "
+        f"Model trained until {model.trained_until}; {kept:.0%} network, {1 - kept:.0%} reference, "
+        f"{tilt_in_words(model.recalibration.changes, 1)}. "
         "P(up) is that of the single step."
     )
     lines += outlook.left_out

@@ -70,9 +70,11 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     shares = [share for share in result["survived"] if share is not None]
     if shares:
         folds = "1 fold" if len(shares) == 1 else f"{len(shares)} folds"
+        tilts = [told.get("recalibration", {}) for told in result["details"][OURS]]
+        tilted = sum(bool(tilt.get("width") or tilt.get("skew")) for tilt in tilts)
         lines.append(
             f"Validation kept {np.mean(shares):.0%} of the network, on average over {folds}; the rest is "
-            "the reference."
+            f"the reference, {tilt_in_words(tilted, len(shares))}."
         )
     inside = [name for name, one in models.items() if (one["mcs_log_score"] or 0) >= MCS_SIZE]
     if inside:
@@ -88,6 +90,13 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     if result["null"] is not None:
         lines.append(f"Null run, {result['null']['sentence']}.")
     return lines
+
+
+def tilt_in_words(tilted: int, folds: int) -> str:
+    """Whether recalibration changed the probabilities after that: of how many folds."""
+    if not tilted:
+        return "not recalibrated"
+    return "recalibrated" + (f" in {tilted} of {folds} folds" if folds > 1 else "")
 
 
 def number(value: float | None, digits: int, factor: float = 1, unit: str = "") -> str:

@@ -99,7 +99,7 @@ def assemble(result: Mapping[str, Any], scores: pd.DataFrame) -> Page:
             track_record.calibration(own, scores, [main, reference, *track_record.DRAWN]),
             track_record.over_time(models, main, reference),
             track_record.gallery(result.get("gallery") or []),
-            _folds(result),
+            _folds(result, main),
             _null(result, own, reference),
             Section("definitions", "Definitions", blocks=[Facts(TERMS)]),
             _notes(result),
@@ -194,8 +194,18 @@ def _badges(result: Mapping[str, Any]) -> list[Badge]:
     return badges
 
 
-def _folds(result: Mapping[str, Any]) -> Section:
+def _tilt(told: Mapping[str, Any]) -> str:
+    """What recalibration changed after the pool, in the words of `Recalibration`."""
+    tilt = told.get("recalibration") or {}
+    if not (tilt.get("width") or tilt.get("skew")):
+        return "none"
+    width, skew = (words.number(tilt.get(name), 3, sign=True) for name in ("width", "skew"))
+    return f"width {width}\nskew {skew}"
+
+
+def _folds(result: Mapping[str, Any], main: str) -> Section:
     kept = list(result.get("survived") or [])
+    told = list((result.get("details") or {}).get(main) or [])
     rows = []
     for place, fold in enumerate(result.get("folds") or []):
         spans = (
@@ -210,14 +220,16 @@ def _folds(result: Mapping[str, Any]) -> Section:
                 words.count(fold.get("purge")),
                 words.count(fold.get("embargo")),
                 words.percent(share, 0),
+                _tilt(told[place]) if place < len(told) else words.DASH,
             ]
         )
-    headers = ["fold", "train", "validation", "test", "purge", "embargo", "network kept"]
+    headers = ["fold", "train", "validation", "test", "purge", "embargo", "network kept", "tilt"]
     block: Block = (
         Sheet(
             "Who was fitted on what, and tested where",
-            "Every model is fitted anew in every fold, on its training and validation blocks alone.",
-            Table(headers, rows, align="trrrnnn"),
+            "Every model is fitted anew in every fold, on its training and validation blocks alone. The tilt is "
+            "what recalibration changed after network and reference were pooled.",
+            Table(headers, rows, align="trrrnnnn"),
         )
         if rows
         else Missing("This evaluation stored no folds.")

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from quantseq.evaluation.significance import (
     by_date,
     diebold_mariano,
-    hac_lag,
-    long_run_variance,
 )
+from quantseq.forecast.hac import hac_lag
 
 law = settings(deadline=None, max_examples=40)
 
@@ -112,24 +111,6 @@ def test_unknown_losses_are_left_out() -> None:
 def test_means_by_date_are_in_date_order() -> None:
     dates = np.array(["2020-01-03", "2020-01-01", "2020-01-03"], dtype="datetime64[D]")
     np.testing.assert_array_equal(by_date(np.array([1.0, 5.0, 3.0]), dates), [5.0, 2.0])
-
-
-@given(st.integers(2, 60), st.integers(0, 80))
-@law
-def test_the_long_run_variance_is_the_bartlett_sum_and_not_negative(n: int, lag: int) -> None:
-    series = np.random.default_rng(n).normal(size=n)
-    centred = series - series.mean()
-    distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
-    expected = centred @ np.maximum(0, 1 - distance / (lag + 1)) @ centred / n
-    assert long_run_variance(series, lag) == pytest.approx(expected, abs=1e-12)
-    assert expected > -1e-12
-
-
-@pytest.mark.parametrize(
-    ("n", "horizon", "lag"), [(100, 1, 4), (1254, 1, 7), (100, 10, 9), (5, 1, 2)]
-)
-def test_the_lag_grows_with_sample_and_horizon(n: int, horizon: int, lag: int) -> None:
-    assert hac_lag(n, horizon) == lag
 
 
 def test_equal_models_are_rarely_told_apart() -> None:

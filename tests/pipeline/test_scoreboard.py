@@ -24,6 +24,7 @@ def result(**changes: Any) -> dict[str, Any]:
         "tests": [test],
         "verdict": ["better than its own reference (har-pooled-t): yes, t = −2.5"],
         "survived": [0.25, 0.75],
+        "details": {"seq2seq": [{}, {"recalibration": {"width": 0.1, "skew": 0.0}}]},
         "notes": ["D: its price stood still"],
         "null": None,
     }
@@ -44,7 +45,11 @@ def test_models_days_skill_and_notes_are_printed() -> None:
 @pytest.mark.parametrize(
     ("survived", "words"),
     [
-        ([0.25, 0.75], "Validation kept 50% of the network, on average over 2 folds;"),
+        (
+            [0.25, 0.75],
+            "Validation kept 50% of the network, on average over 2 folds; the rest is the reference, "
+            "recalibrated in 1 of 2 folds.",
+        ),
         ([0.0], "Validation kept 0% of the network, on average over 1 fold;"),
         ([None], ""),
     ],
