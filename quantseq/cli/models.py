@@ -166,6 +166,7 @@ def forecast(
     from quantseq.forecast.model_folder import load_forecaster
     from quantseq.pipeline import forecasting
     from quantseq.pipeline.data import need_symbols, resolve_panel
+    from quantseq.pipeline.health import as_rows
 
     wanted, places = symbol_list(symbols), places_at(data_dir, reports_dir)
     need_symbols(wanted, panel)
@@ -196,7 +197,8 @@ def forecast(
             "charts": {symbol: str(path) for symbol, path in charts.items()},
             "bars": typical.to_dict(orient="records"),
             "bar_charts": {symbol: str(path) for symbol, path in candles.items()},
-            "left_out": list(found.left_out),
+            "notes": list(found.notes),
+            "data_findings": as_rows(found.data_findings),
             "seed": seed,
         },
     )

@@ -32,7 +32,8 @@ ReportsDir = Annotated[Path, typer.Option(help="Run folders and ledger.jsonl.")]
 AllowBadData = Annotated[
     bool,
     typer.Option(
-        "--allow-bad-data", help="Go on although `data check` finds errors; the result lists them."
+        "--allow-bad-data",
+        help="Use prices in which `data check` finds errors; the result lists them.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no tables.")]

@@ -1,6 +1,6 @@
 """The next days of stored symbols, from a trained model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from quantseq.forecast.forecasts import QUANTILE_LEVELS, Forecasts
 from quantseq.forecast.rows import AT_REST, MIN_HISTORY
 from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.catalogue import file_name
-from quantseq.pipeline.health import usable
+from quantseq.pipeline.health import Findings, usable
 from quantseq.pipeline.scoreboard import tilt_in_words
 
 HISTORY_SHOWN = 60
@@ -42,14 +42,17 @@ class Outlook:
         … es_99`` of the step, and, with bars, ``open_q05 … volume_q95``.
     bars : SampledBars, optional
         An open, high, low, close and volume for every return of every path.
-    left_out : tuple of str
-        A sentence about each symbol that was not forecast.
+    notes : tuple of str
+        A sentence about each symbol that was not forecast, and about prices that the model does not know.
+    data_findings : mapping
+        What the health check found in the prices, by symbol.
     """
 
     forecasts: Forecasts
     table: pd.DataFrame
     bars: SampledBars | None = None
-    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    data_findings: Findings = field(default_factory=dict)
 
     def typical_bars(self) -> pd.DataFrame:
         """The bars of the path nearest to the medians: one line per symbol and step.
@@ -121,7 +124,7 @@ def outlook(
             "This model cannot sample bars: it was trained on closes alone, or saved by an earlier "
             "quantseq. Train it again on prices with open, high and low, or leave --bars out."
         )
-    panel, _, left_out = usable(panel, until=cutoff, allow_bad_data=allow_bad_data)
+    panel, found, notes = usable(panel, until=cutoff, allow_bad_data=allow_bad_data)
     for symbol, one in panel.items():
         ends_early = cutoff is None and one.sha256 == model.data_hashes.get(symbol)
         if model.trained_until > one.sessions[-1] and not ends_early:
@@ -139,11 +142,11 @@ def outlook(
         seed=seed,
     )
     newest = np.array([cutoffs[str(s)] for s in everything.symbols]) == everything.cutoffs
-    left_out += [
+    notes += [
         _why_not(one) for one in panel.values() if one.symbol not in everything.symbols[newest]
     ]
     if not newest.any():
-        raise NotEnoughDataError(f"Nothing to forecast: {' '.join(left_out)}")
+        raise NotEnoughDataError(f"Nothing to forecast: {' '.join(notes)}")
     forecasts = everything[newest]
     table = forecasts.to_frame()
     last = np.repeat([panel[str(s)].close[-1] for s in forecasts.symbols], horizon)
@@ -162,7 +165,25 @@ def outlook(
             quantiles = sampled.quantile(name, BAR_LEVELS)
             for i, level in enumerate(BAR_LEVELS):
                 table[f"{name}_q{round(100 * level):02d}"] = quantiles[..., i].ravel()
-    return Outlook(forecasts, table, sampled, tuple(left_out))
+    notes += _strangers(panel, model)
+    return Outlook(forecasts, table, sampled, tuple(notes), found)
+
+
+def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
+    """One sentence about symbols whose prices are not those that the model was trained on."""
+    known = (bars for symbol, bars in panel.items() if symbol in model.data_hashes)
+    other = [
+        bars.symbol
+        for bars in known
+        if bars.until(model.trained_until).sha256 != model.data_hashes[bars.symbol]
+    ]
+    if not other:
+        return []
+    return [
+        f"Until {model.trained_until} these prices are not those that the model was trained on: "
+        f"{', '.join(other)}. Dividends and splits since then revise them; so does another source, or "
+        "another symbol under that name."
+    ]
 
 
 def _why_not(bars: Bars) -> str:
@@ -293,5 +314,5 @@ def describe(outlook: Outlook, model: Seq2SeqForecaster) -> list[str]:
         f"{tilt_in_words(model.recalibration.changes, 1)}. "
         "P(up) is that of the single step."
     )
-    lines += outlook.left_out
+    lines += outlook.notes
     return lines

@@ -19,7 +19,9 @@ def test_a_symbol_whose_calendar_ended_earlier_is_forecast_from_what_was_trained
     panel = Panel([early, *others])
     model = fit_small(panel, small_config(), last=len(panel.sessions) - 1)
     assert model.trained_until > early.sessions[-1]
-    shown = outlook(panel, model, horizon=3, num_paths=8).forecasts
+    first_look = outlook(panel, model, horizon=3, num_paths=8)
+    shown = first_look.forecasts
+    assert first_look.notes == ()
     assert set(shown.symbols) == set(panel)
     assert shown.cutoffs.min() == early.sessions[-1]
     assert np.isfinite(shown.mean).all()
@@ -27,6 +29,16 @@ def test_a_symbol_whose_calendar_ended_earlier_is_forecast_from_what_was_trained
         outlook(Panel([early.until(early.sessions[-2]), *others]), model, horizon=3, num_paths=8)
     with pytest.raises(LeakageError, match="after the cutoff"):
         outlook(panel, model, cutoff=early.sessions[-1], horizon=3, num_paths=8)
+
+
+def test_prices_that_the_model_was_not_trained_on_are_named() -> None:
+    recent = recent_prices()
+    model = fit_small(recent, small_config(), last=len(recent.sessions) - 20)
+    names = list(recent)
+    assert outlook(recent, model, horizon=3, num_paths=8).notes == ()
+    swapped = Panel([replace(recent[names[1]], symbol=names[0]), *list(recent.values())[1:]])
+    (note,) = outlook(swapped, model, horizon=3, num_paths=8).notes
+    assert f"trained on: {names[0]}. Dividends" in note
 
 
 def test_symbols_that_cannot_be_forecast_are_left_out_and_named() -> None:
