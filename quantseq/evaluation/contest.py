@@ -18,7 +18,7 @@ from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 import quantseq
-from quantseq.errors import CorruptFileError
+from quantseq.errors import CorruptFileError, NotEnoughDataError
 from quantseq.evaluation.grades import Grades, chunks_of, grade_cutoffs, naive_errors
 from quantseq.evaluation.walkforward import Fold, check_not_trained_on
 from quantseq.files import fingerprint, read_json, sha256_file, write_json
@@ -54,6 +54,8 @@ class Entrant:
         Its fit makes good use of several processes by itself.
     fans : bool
         Keep the quantiles that its forecasts are drawn from, see `Grades.fan`.
+    optional : bool
+        Where its training block is too short for it, the contest is held without it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Entrant:
     key: Mapping[str, Any] = field(default_factory=dict)
     heavy: bool = False
     fans: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,12 @@ class Contest:
     ----------
     grades : mapping by entrant, all on the same rows
     details : mapping by entrant: what each fit reported, per fold
+    left_out : mapping by optional entrant: why it could not take part
     """
 
     grades: dict[str, Grades]
     details: dict[str, list[dict[str, Any]]]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 Part = tuple[Grades, dict[str, Any]]
@@ -137,7 +142,10 @@ def hold(
     ------
     LeakageError
         If a model has seen its test block.
+    NotEnoughDataError
+        If a training block is too short for an entrant that is not optional.
     """
+    left_out: dict[str, str] = {}
     done: dict[tuple[str, int], Part | Path] = {}
 
     def finish(name: str, number: int, part: Part | Path) -> None:
@@ -160,23 +168,33 @@ def hold(
     heavy = [task for task in tasks if task[0].heavy]
     alone = tasks if len(tasks) == 1 else heavy if jobs > max(len(heavy), 2) else []
     for entrant, group in alone:
-        for number, part in _with_all_jobs(panel, entrant, group, rules, jobs):
-            finish(entrant.name, number, part)
+        try:
+            for number, part in _with_all_jobs(panel, entrant, group, rules, jobs):
+                finish(entrant.name, number, part)
+        except NotEnoughDataError as error:
+            if not entrant.optional:
+                raise
+            left_out[entrant.name] = str(error)
     rest = [task for task in reversed(tasks) if all(task is not other for other in alone)]
     rest.sort(key=lambda task: not task[0].heavy)
     work = (delayed(_one_task)(panel, entrant, group, rules) for entrant, group in rest)
     with _single_threads():
         for name, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            if isinstance(found, str):
+                left_out[name] = found
+                continue
             for number, part in found:
                 finish(name, number, part)
     if jobs > 1 and tasks:
         get_reusable_executor().shutdown()  # before the grades need the memory
     grades, details = {}, {}
     for entrant in entrants:
+        if entrant.name in left_out:
+            continue
         own = [_taken(done[entrant.name, number]) for number in range(len(folds))]
         grades[entrant.name] = Grades.concatenate([one for one, _ in own])
         details[entrant.name] = [told for _, told in own]
-    return Contest(grades, details)
+    return Contest(grades, details, left_out)
 
 
 def _single_threads() -> parallel_config:
@@ -236,9 +254,15 @@ def _fit(
 
 def _one_task(
     panel: Panel, entrant: Entrant, group: Group, rules: Rules
-) -> tuple[str, list[tuple[int, Part | Path]]]:
+) -> tuple[str, list[tuple[int, Part | Path]] | str]:
+    """Name and parts, or why an optional entrant has none."""
     with threadpool_limits(1):
-        model, told, naive = _fit(panel, entrant, group, rules, 1)
+        try:
+            model, told, naive = _fit(panel, entrant, group, rules, 1)
+        except NotEnoughDataError as error:
+            if not entrant.optional:
+                raise
+            return entrant.name, str(error)
         found = []
         for number, fold, path in group:
             graded = [

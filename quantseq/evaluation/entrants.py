@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from quantseq.evaluation.contest import Entrant
 from quantseq.evaluation.nulls import TRUTH, Truth
 from quantseq.evaluation.walkforward import Fold
+from quantseq.forecast.baselines import ReferenceForecaster
 from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock
 from quantseq.forecast.forecasts import Forecaster
 from quantseq.market.bars import Panel
 
 
 def rival(name: str, horizon: int) -> Entrant:
-    """A rival of the registry as an entrant."""
-    return Entrant(name, _FitRival(name, horizon))
+    """A rival of the registry as an entrant; only our own reference must be there."""
+    return Entrant(name, _FitRival(name, horizon), optional=name != ReferenceForecaster.name)
 
 
 def truth(kind: str, known: Truth) -> Entrant:

@@ -140,7 +140,8 @@ def evaluate(
     split : Split, optional
         One fold between three dates instead of the walk-forward's.
     rivals : str or sequence of str
-        ``all``, ``none``, or names; our own reference always takes part.
+        ``all``, ``none``, or names; our own reference always takes part, and one whose training block
+        is too short is left out and named.
     null : {"gbm", "garch", "permuted"}, optional
         Also send such prices through the identical line, and report what it found there.
     places : Places, optional
@@ -168,7 +169,7 @@ def evaluate(
         If the architecture has not mastered the copy task.
     """
     chosen, where = config or RunConfig(), places or Places()
-    names = choose_rivals(rivals)
+    names: Sequence[str] = choose_rivals(rivals)
     if null is not None and null not in KINDS:
         raise ConfigError(f"A null run must be one of {', '.join(KINDS)}. Got {null!r}.")
     ensure_writable(where.reports if out is None else out)
@@ -199,6 +200,7 @@ def evaluate(
             raise KeyboardInterrupt(
                 f"Finished parts are kept in {where.evaluations}; the same command goes on from there."
             ) from stop
+    names = [name for name in names if name not in contest.left_out]
     manifest = new_manifest(
         command=command,
         title=f"{OURS} against {words.plural(len(names), 'rival')} on {words.plural(len(panel), 'symbol')}",
@@ -263,6 +265,7 @@ def _notes(panel: Panel, folds: Sequence[Fold], contest: Contest) -> list[str]:
         if symbol not in forecast and symbol not in resting
     ]
     notes += resting.values()
+    notes += [f"{name} was left out: {why}" for name, why in contest.left_out.items()]
     for name, told in contest.details.items():
         pooled = sorted({symbol for one in told for symbol in one.get("pooled", [])})
         if pooled:

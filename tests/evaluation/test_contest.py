@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantseq.errors import LeakageError
+from quantseq.errors import LeakageError, NotEnoughDataError
 from quantseq.evaluation import contest
 from quantseq.evaluation.contest import Contest, Entrant, Rules, hold
 from quantseq.evaluation.grades import Grades
@@ -158,3 +158,20 @@ def test_a_model_that_has_seen_the_test_is_refused() -> None:
 def test_the_code_has_a_fingerprint() -> None:
     assert len(contest.code_fingerprint()) == 64
     assert np.unique([contest.code_fingerprint() for _ in range(2)]).size == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_optional_entrant_without_enough_history_is_left_out_with_the_reason(
+    plain: Contest, tmp_path: Path, jobs: int
+) -> None:
+    def fit(panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        return RIVALS["garch-t"](TrainingBlock(panel.until(fold.train_end), 2, jobs))
+
+    garch = Entrant("garch-t", fit, optional=True)
+    for _ in range(2):  # from the start, and with everything else finished already
+        found = hold(PANEL, FOLDS, [*travelling(), garch], RULES, jobs=jobs, parts=tmp_path)
+        assert same(found, plain)
+        assert list(found.left_out) == ["garch-t"]
+        assert "500 moving sessions" in found.left_out["garch-t"]
+    with pytest.raises(NotEnoughDataError, match="500 moving sessions"):
+        hold(PANEL, FOLDS, [replace(garch, optional=False)], RULES, jobs=jobs)

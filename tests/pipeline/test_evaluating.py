@@ -251,6 +251,21 @@ def test_broken_prices_are_left_out_or_told(
         evaluate(late, **options)  # type: ignore[arg-type]
 
 
+def test_a_rival_whose_training_block_is_too_short_is_left_out_by_name(
+    small_panel: Panel, places: Places
+) -> None:
+    walk = replace(SMALL.walk_forward, test_size=200, min_train=400, max_train=400)
+    found = evaluate(
+        small_panel,
+        config=replace(SMALL, walk_forward=walk),
+        rivals="garch-t,ewma-t",
+        places=places,
+    )
+    assert list(found.result["models"]) == ["seq2seq", "ewma-t", "har-pooled-t"]
+    assert found.result["manifest"]["rivals"] == ["ewma-t", "har-pooled-t"]
+    assert any(note.startswith("garch-t was left out: ") for note in found.result["notes"])
+
+
 def test_walk_forward_evaluates_every_fold_without_rivals(
     small_panel: Panel, places: Places
 ) -> None:
