@@ -105,9 +105,8 @@ def _money(run: Run, loose: float) -> Iterator[Figure]:
         again = summarise(series, benchmark=rival, periods=run.periods)
         for name, value in (stored.get(who) or {}).items():
             if name in again:
-                room = PRECISE if METRICS[name].unit == "sessions" else PRECISE * loose
-                if name == "hit_rate":
-                    room *= 10  # a return below half a step of its grid becomes 0
+                counted = METRICS[name].unit == "sessions" or name == "hit_rate"
+                room = PRECISE if counted else PRECISE * loose
                 yield Figure(f"metrics.{who}.{name}", value, again[name], room)
     ends = run.result.get("intervals") or {}
     names = [name for name in ends if name in METRICS]
@@ -197,7 +196,8 @@ def _rivals(run: Run, tolerance: float) -> Iterator[Figure]:
         again = summarise(series, benchmark=held, periods=run.periods)
         for name, value in (one.get("metrics") or {}).items():
             if tolerance == PRECISE or METRICS[name].unit != "sessions":
-                yield Figure(f"rivals.{rival}.metrics.{name}", value, again[name], tolerance)
+                room = PRECISE if name == "hit_rate" else tolerance
+                yield Figure(f"rivals.{rival}.metrics.{name}", value, again[name], room)
 
 
 def _forecast(run: Run, scored: Scored) -> Iterator[Figure]:
