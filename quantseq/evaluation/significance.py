@@ -52,6 +52,14 @@ def by_date(values: Floats, dates: Dates) -> Floats:
     return np.bincount(index, values[known]) / np.bincount(index)
 
 
+def loss_difference(first: Floats, second: Floats) -> Floats:
+    """Losses of the first less those of the second; what is within `ROUNDING` of both is no difference."""
+    difference = first - second
+    rounding = ROUNDING * (np.abs(first) + np.abs(second))
+    alike = np.isfinite(difference) & (np.abs(difference) <= rounding)
+    return np.where(alike, 0.0, difference)
+
+
 def hac_lag(n: int, horizon: int) -> int:
     """Bartlett lag: the larger of h − 1 and ⌊4(n/100)^(2/9)⌋ [3]_."""
     return max(horizon - 1, int(4 * (n / 100) ** (2 / 9)))
@@ -88,10 +96,7 @@ def diebold_mariano(first: Floats, second: Floats, dates: Dates, *, step: int = 
         Differences that are all zero, or mere rounding, give t = 0 and p = 1, a constant one, and an infinite
         loss, give t = ±∞ and p = 0; fewer than two dates give NaN.
     """
-    difference = first - second
-    rounding = ROUNDING * (np.abs(first) + np.abs(second))
-    alike = np.isfinite(difference) & (np.abs(difference) <= rounding)
-    series = by_date(np.where(alike, 0.0, difference), dates)
+    series = by_date(loss_difference(first, second), dates)
     n = len(series)
     if n < 2:
         return TestResult(float("nan"), float("nan"), float("nan"), n)

@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.errors import RunError
+from quantseq.evaluation.significance import loss_difference
 from quantseq.files import sha256_bytes, to_json
 from quantseq.market.bars import Floats
 from quantseq.report.drawing.packing import (
@@ -50,6 +51,9 @@ BUDGET = 88_000
 
 SLICES = 4_000
 """Of the PIT; every band's ends lie between two of them."""
+
+LONG = 4_000
+"""Days from which on scores lie on their coarsest grid; half as many have one that is twice as fine."""
 
 SCORES = ("log_score", "crps")
 POLICY = "policy:"
@@ -133,7 +137,7 @@ def daily_scores(run: Run) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``n:STEP`` (rows with an outcome), ``SCORE:STEP`` of the run's model, and
-        ``SCORE:STEP:RIVAL``, the rival's less the model's.
+        ``SCORE:STEP:RIVAL``, the rival's less the model's, as a Diebold-Mariano test takes it.
     """
     frame = run.forecasts
     if not {"pit", *SCORES} <= set(frame):
@@ -155,7 +159,7 @@ def daily_scores(run: Run) -> pd.DataFrame:
         found[score] = mean(own)
         for rival in _rivals(frame, score):
             theirs = frame[f"{score}:{rival}"].to_numpy(dtype=np.float64)[known]
-            found[f"{score}::{rival}"] = mean(theirs - own)
+            found[f"{score}::{rival}"] = mean(loss_difference(theirs, own))
     columns = {}
     for place, number in enumerate(steps):
         for name, table in found.items():
@@ -271,6 +275,7 @@ def _score_columns(scores: pd.DataFrame, *, first: bool) -> list[Column]:
             float(np.nanstd(values)) if np.isfinite(values).all(where=~np.isnan(values)) else 0.0
         )
         fine = 6 if name.count(":") < 2 else 4 if first else 3
+        fine += max(0, int(np.ceil(np.log2(LONG / max(len(values), 1)))))
         per = 1 if name[0] == "n" else coarse_grid(spread, fine)
         columns.append(Column(f"score {name}", with_carry(values, per), per))
     return columns

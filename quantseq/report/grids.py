@@ -20,7 +20,6 @@ FINEST = 10**12
 """Steps in 1 of the finest grid of a daily column."""
 
 _DIGITS = {"cost": 8, "turnover": 5, "gross_exposure": 4}
-_FINE = 2**30
 
 
 def on_daily_grid(name: str, values: Any, held: Any) -> Floats:
@@ -78,10 +77,10 @@ def held_by(values: Any) -> int | None:
 
 
 def coarse_grid(spread: float, bits: int) -> int:
-    """A grid of about 2 to the power of `bits` steps in a deviation."""
-    return (
-        2 ** int(np.clip(np.ceil(bits - np.log2(spread)), 0, 30)) if 0 < spread < np.inf else _FINE
-    )
+    """A grid of about 2 to the power of `bits` steps in a deviation, however small that is."""
+    if not 0 < spread < np.inf:
+        return 2**30
+    return int(2 ** int(np.clip(np.ceil(bits - np.log2(spread)), 0, 80)))
 
 
 def _is_return(name: str) -> bool:
