@@ -304,8 +304,8 @@ def read_embedded(html: str) -> Embedded:
     found = re.search(f'{re.escape(OPEN)}"([^"<]*)"{CLOSE}', html)
     if found is None:
         raise RunError(
-            "The page holds no embedded data. It must be a report.html that `quantseq backtest` or "
-            "`quantseq report RUN` wrote."
+            "The page holds no embedded data. It must be the page of a backtest: a report.html that "
+            "`quantseq backtest`, or `quantseq report` for its folder, wrote."
         )
     try:
         data = base64.b64decode(found[1].encode("ascii"), altchars=b"-_", validate=True)
