@@ -51,8 +51,16 @@ def by_date(values: Floats, dates: Dates) -> Floats:
     return np.bincount(index, values[known]) / np.bincount(index)
 
 
+def loss_difference(first: Floats, second: Floats) -> Floats:
+    """Losses of the first less those of the second; what is within `ROUNDING` of both is no difference."""
+    difference = first - second
+    rounding = ROUNDING * (np.abs(first) + np.abs(second))
+    alike = np.isfinite(difference) & (np.abs(difference) <= rounding)
+    return np.where(alike, 0.0, difference)
+
+
 def diebold_mariano(first: Floats, second: Floats, dates: Dates, *, step: int = 1) -> TestResult:
-    """Test equal accuracy [1]_ with HAC variance (`quantseq.forecast.hac`) and the small-sample correction of [2]_.
+    """Test equal accuracy [1]_ with a HAC error and the small-sample correction of [2]_.
 
     Loss differences are averaged over symbols per date first, because symbols of one day are not
     independent observations.
@@ -72,10 +80,7 @@ def diebold_mariano(first: Floats, second: Floats, dates: Dates, *, step: int = 
         Differences that are all zero, or mere rounding, give t = 0 and p = 1, a constant one, and an infinite
         loss, give t = ±∞ and p = 0; fewer than two dates give NaN.
     """
-    difference = first - second
-    rounding = ROUNDING * (np.abs(first) + np.abs(second))
-    alike = np.isfinite(difference) & (np.abs(difference) <= rounding)
-    series = by_date(np.where(alike, 0.0, difference), dates)
+    series = by_date(loss_difference(first, second), dates)
     n = len(series)
     if n < 2:
         return TestResult(float("nan"), float("nan"), float("nan"), n)

@@ -122,10 +122,19 @@ class FromPage:
         return _calibration((np.repeat(np.arange(SLICES), counts.astype(np.int64)) + 0.5) / SLICES)
 
     def room(self, model: str, score: str, step: int) -> float:
-        """A running sum is kept to half a step of its grid; twice that where days weigh unlike."""
+        """Sums by parts: what a running sum kept to half a step allows a mean over rows to be off by.
+
+        Days weigh by their rows, and every change of the weight lets half a step through.
+        """
         names = (f"{score}:{step}", f"{score}:{step}:{model}")
-        steps = sum(1 / self.grids[name] for name in names if name in self.grids)
-        return PRECISE + steps / max(len(self.scores), 1)
+        kept = [name for name in names if name in self.grids]
+        steps = sum(1 / self.grids[name] for name in kept)
+        rows = self._series(f"n:{step}")
+        if rows is None:  # of later steps only differences are kept, and their days weigh alike
+            rows = np.isfinite(self.scores[kept].to_numpy()).all(axis=1).astype(np.float64)
+        rows = rows[rows > 0]
+        through = np.abs(np.diff(rows, append=0.0)).sum() / max(rows.sum(), 1.0)
+        return PRECISE + 0.5 * steps * float(through)
 
 
 def _calibration(values: Floats) -> dict[str, float]:

@@ -29,10 +29,19 @@ import numpy as np
 import pandas as pd
 
 from quantseq.errors import RunError
+from quantseq.evaluation.significance import loss_difference
 from quantseq.files import sha256_bytes, to_json
 from quantseq.market.bars import Floats
-from quantseq.report.drawing.packing import Column, on_grid, pack, packed_size, unpack, with_carry
-from quantseq.report.run import RETURNS, Run
+from quantseq.report.drawing.packing import (
+    Column,
+    on_grid,
+    pack,
+    packed_size,
+    unpack,
+    with_carry,
+)
+from quantseq.report.grids import HELD, coarse_grid, daily_grid, held_by, on_daily_grid
+from quantseq.report.run import Run
 
 OPEN, CLOSE = '<script type="application/json" id="data">', "</script>"
 """Around the data in the page."""
@@ -43,10 +52,11 @@ BUDGET = 88_000
 SLICES = 4_000
 """Of the PIT; every band's ends lie between two of them."""
 
+LONG = 4_000
+"""Days from which on scores lie on their coarsest grid; half as many have one that is twice as fine."""
+
 SCORES = ("log_score", "crps")
 POLICY = "policy:"
-_DIGITS = {"cost": 8, "turnover": 5, "gross_exposure": 4}
-_FINE = 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,22 +113,11 @@ def model_of(result: Mapping[str, Any]) -> str:
 
 def rounded(run: Run) -> Run:
     """The run with its daily columns and weights on the grids of the page."""
-    moved = {name: _rounded(name, run.equity[name]) for name in _daily(run)}
+    held = run.equity.get(HELD)
+    moved = {name: on_daily_grid(name, run.equity[name], held) for name in _daily(run)}
     equity = run.equity.assign(**moved)
     weights = run.weights.assign(weight=on_grid(run.weights["weight"], 10**4))
     return replace(run, equity=equity, weights=weights)
-
-
-def _rounded(name: str, values: Any) -> Floats:
-    """Returns with their running sum kept, so that small errors do not add up over years."""
-    per = _per(name, values)
-    if _is_return(name):
-        return np.maximum(with_carry(values, per), -1.0)
-    return on_grid(values, per)
-
-
-def _is_return(name: str) -> bool:
-    return name in RETURNS or name.startswith("rival:")
 
 
 def _daily(run: Run) -> list[str]:
@@ -131,18 +130,6 @@ def _daily(run: Run) -> list[str]:
     ]
 
 
-def _per(name: str, values: Any) -> int:
-    """Returns to five digits of their deviation, at least 1e-7; rivals' to three, at least 1e-5."""
-    own = name in (*RETURNS, "rival:buy_and_hold")
-    if not _is_return(name):
-        return int(10 ** _DIGITS.get(name, 6))
-    known = np.asarray(values, dtype=np.float64)
-    spread = float(np.std(known[np.isfinite(known)])) if np.isfinite(known).any() else 0.0
-    least, digits = (7, 5) if own else (5, 3)
-    more = digits - int(np.floor(np.log10(spread))) - 1 if spread > 0 else least
-    return int(10 ** min(max(least, more), 12))
-
-
 def daily_scores(run: Run) -> pd.DataFrame:
     """Scores averaged over symbols, by cutoff.
 
@@ -150,7 +137,7 @@ def daily_scores(run: Run) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``n:STEP`` (rows with an outcome), ``SCORE:STEP`` of the run's model, and
-        ``SCORE:STEP:RIVAL``, the rival's less the model's.
+        ``SCORE:STEP:RIVAL``, the rival's less the model's, as a Diebold-Mariano test takes it.
     """
     frame = run.forecasts
     if not {"pit", *SCORES} <= set(frame):
@@ -172,7 +159,7 @@ def daily_scores(run: Run) -> pd.DataFrame:
         found[score] = mean(own)
         for rival in _rivals(frame, score):
             theirs = frame[f"{score}:{rival}"].to_numpy(dtype=np.float64)[known]
-            found[f"{score}::{rival}"] = mean(theirs - own)
+            found[f"{score}::{rival}"] = mean(loss_difference(theirs, own))
     columns = {}
     for place, number in enumerate(steps):
         for name, table in found.items():
@@ -214,9 +201,10 @@ def _counts(values: Floats) -> Floats:
 def packed(data: Embedded) -> bytes:
     """As bytes, without what does not fit; see the module docstring for the order."""
     names = [str(n) for n in data.equity if n != "session" and not str(n).startswith(POLICY)]
+    daily = {name: data.equity[name].to_numpy(dtype=np.float64) for name in names}
     columns = [
-        Column(f"equity {name}", data.equity[name].to_numpy(), _per(name, data.equity[name]))
-        for name in names
+        Column(f"equity {name}", one, held_by(one) or daily_grid(name, one))
+        for name, one in daily.items()
     ]
     columns.append(_day_column("session", data.equity["session"]))
     used, left_out = packed_size(columns), []
@@ -270,17 +258,10 @@ def _policy_columns(equity: pd.DataFrame) -> list[Column]:
     for name in names:
         values = equity[name].to_numpy(dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # of damaged numbers
-            per = _coarse(float(np.nanstd(values)) if len(values) else 0.0, 5)
+            per = coarse_grid(float(np.nanstd(values)) if len(values) else 0.0, 5)
             rounded_values = np.maximum(with_carry(values, per), -1.0)
         columns.append(Column(f"equity {name}", rounded_values, per))
     return columns
-
-
-def _coarse(spread: float, bits: int) -> int:
-    """A grid of about 2 to the power of `bits` steps in a deviation."""
-    return (
-        2 ** int(np.clip(np.ceil(bits - np.log2(spread)), 0, 30)) if 0 < spread < np.inf else _FINE
-    )
 
 
 def _score_columns(scores: pd.DataFrame, *, first: bool) -> list[Column]:
@@ -294,7 +275,8 @@ def _score_columns(scores: pd.DataFrame, *, first: bool) -> list[Column]:
             float(np.nanstd(values)) if np.isfinite(values).all(where=~np.isnan(values)) else 0.0
         )
         fine = 6 if name.count(":") < 2 else 4 if first else 3
-        per = 1 if name[0] == "n" else _coarse(spread, fine)
+        fine += max(0, int(np.ceil(np.log2(LONG / max(len(values), 1)))))
+        per = 1 if name[0] == "n" else coarse_grid(spread, fine)
         columns.append(Column(f"score {name}", with_carry(values, per), per))
     return columns
 
@@ -322,8 +304,8 @@ def read_embedded(html: str) -> Embedded:
     found = re.search(f'{re.escape(OPEN)}"([^"<]*)"{CLOSE}', html)
     if found is None:
         raise RunError(
-            "The page holds no embedded data. It must be a report.html that `quantseq backtest` or "
-            "`quantseq report RUN` wrote."
+            "The page holds no embedded data. It must be the page of a backtest: a report.html that "
+            "`quantseq backtest`, or `quantseq report` for its folder, wrote."
         )
     try:
         data = base64.b64decode(found[1].encode("ascii"), altchars=b"-_", validate=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from quantseq.evaluation.significance import (
     by_date,
     diebold_mariano,
+    loss_difference,
 )
 from quantseq.forecast.hac import hac_lag
 
@@ -137,3 +138,12 @@ def test_rounding_is_not_a_difference() -> None:
     losses = np.random.default_rng(0).normal(-2.8, 0.5, len(dates))
     result = diebold_mariano(losses, losses + 2.98e-10, dates)
     assert (result.t, result.p) == (0.0, 1.0)
+
+
+def test_what_is_rounding_of_both_losses_is_no_difference() -> None:
+    first = np.array([1.0, 1.0, -5.0, 0.0, np.inf, np.inf, np.nan])
+    second = np.array([1.0 + 1e-9, 1.0 + 1e-8, -5.0 - 9e-9, 1e-15, 1.0, -np.inf, 1.0])
+    found = loss_difference(first, second)
+    np.testing.assert_array_equal(found[[0, 2]], 0.0)
+    np.testing.assert_allclose(found[[1, 3]], [-1e-8, -1e-15], rtol=1e-6)
+    np.testing.assert_array_equal(found[4:], [np.inf, np.inf, np.nan])

@@ -22,7 +22,7 @@ from quantseq.report import embedded
 from quantseq.report.embedded import Embedded, read_embedded, without_data
 from quantseq.report.printed import printed
 from quantseq.report.render import REPORT, expected, expected_of
-from quantseq.report.run import FILES, SUMS, Run
+from quantseq.report.run import FILES, FRAMES, SUMS, Run
 from quantseq.trading import ledger
 
 LEDGER = "ledger.jsonl"
@@ -110,7 +110,7 @@ def verify(path: Path) -> Verification:
     Raises
     ------
     RunError
-        If there is nothing to verify, or the data are damaged.
+        If there is nothing to verify, as in an evaluation, or the data are damaged.
     """
     if path.is_dir():
         return _verify_folder(path)
@@ -175,6 +175,12 @@ def _compare_figures(result: Verification, run: Run, found: list[Figure]) -> Non
 
 
 def _verify_folder(folder: Path) -> Verification:
+    tables = [f"{name}.parquet" for name in FRAMES]
+    if not any((folder / name).is_file() for name in tables):
+        raise RunError(
+            f"{str(folder)!r} is no backtest: it lacks {', '.join(tables)}. Only what `quantseq backtest` "
+            "wrote is verified, not an evaluation, a toy task or a sweep."
+        )
     result = Verification(str(folder))
     sums = _sums(folder)
     result.count("files", len(FILES), list(_changed_files(folder, sums)))

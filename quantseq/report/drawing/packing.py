@@ -64,6 +64,31 @@ def with_carry(values: Any, per: int) -> Floats:
     return result
 
 
+def with_signs(values: Any, per: int) -> Floats:
+    """Values on a grid that keep their signs: 0 stays, anything else takes at least one step of its sign.
+
+    What a value took too much or too little is carried on to the next, so the running sum strays by
+    half a step, and by more while many values in a row are below one. NaN stay, and values that are too
+    large for the grid.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if _too_large(array, per):
+        return array
+    result, owed = array.copy(), 0.0
+    for place in np.flatnonzero(np.isfinite(array)).tolist():
+        wanted = float(array[place]) * per + owed
+        step = round(wanted)
+        if array[place] > 0:
+            step = max(step, 1)
+        elif array[place] < 0:
+            step = min(step, -1)
+        else:
+            step = 0
+        owed = wanted - step
+        result[place] = step / per
+    return result
+
+
 def pack(head: Mapping[str, Any], columns: Sequence[Column]) -> bytes:
     """Any JSON values and some columns, as bytes; the same input gives the same bytes."""
     described: list[dict[str, Any]] = []

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from quantseq.pipeline.backtesting import BacktestOutcome
-from quantseq.pipeline.checks.recomputing import Figure, figures
+from quantseq.pipeline.checks.recomputing import Figure, figures, not_recomputed
 from quantseq.pipeline.scored import FromForecasts, FromPage
 from quantseq.report.embedded import Embedded, gather, packed, rounded, unpacked
 from quantseq.report.run import Run
@@ -202,3 +202,42 @@ def test_the_frozen_track_record_and_curve_are_recomputed(saved: Run) -> None:
 
     repeated = pd.concat([net] * 40)  # the same moments, more sessions
     assert psr(repeated.iloc[: 40 * len(net)]) > 0.95 or sessions > 40 * len(net)
+
+
+def _traded(saved: Run, turnover: Any, level: float | None) -> Run:
+    """A run that pays 5 basis points of a turnover, earns 0.1 % a day before, and states a break-even cost."""
+    cost = 5e-4 * np.broadcast_to(turnover, len(saved.equity))
+    equity = saved.equity.assign(
+        turnover=turnover, cost=cost, strategy_gross=1e-3, strategy_net=1e-3 - cost
+    )
+    manifest = {**saved.manifest, "config": {"costs": {"cost_bps": 5.0}}}
+    return Run(manifest, {"break_even_bps": level}, saved.forecasts, saved.weights, equity)
+
+
+@pytest.mark.parametrize("stated", [20.0, 25.0, 9_000.0, 10_000.0, None])
+def test_a_break_even_cost_follows_from_turnover(saved: Run, stated: float | None) -> None:
+    run = _traded(saved, 0.5, stated)
+    (found,) = (one for one in figures(run, FromForecasts(run)) if "break_even" in one.name)
+    assert found.recomputed == pytest.approx(20.0)
+    assert found.agrees == (stated == 20.0)
+
+
+@pytest.mark.parametrize("turnover", [0.0, 1e-3])
+def test_without_trades_there_is_none_and_at_most_the_whole_notional(
+    saved: Run, turnover: float
+) -> None:
+    run = _traded(saved, turnover, None if turnover == 0 else 10_000.0)
+    (found,) = (one for one in figures(run, FromForecasts(run)) if "break_even" in one.name)
+    assert found.agrees
+    assert found.recomputed == run.result["break_even_bps"]
+
+
+def test_a_break_even_cost_that_takes_most_of_the_account_is_named_and_not_judged(
+    saved: Run,
+) -> None:
+    once = np.zeros(len(saved.equity))
+    once[1] = 1.0
+    run = _traded(saved, once, 8_000.0)
+    found = figures(run, FromForecasts(run))
+    assert [one for one in found if not one.agrees] == []
+    assert not_recomputed(run, found) == ["break_even_bps"]

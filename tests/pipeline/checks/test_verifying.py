@@ -235,7 +235,8 @@ def test_missing_sums_and_a_missing_page_are_told(folder: Path) -> None:
 
 
 def test_what_is_no_run_and_no_page_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"lacks manifest\.json"):
+    (tmp_path / "evaluation.json").write_text("{}")
+    with pytest.raises(RunError, match=r"is no backtest: it lacks .*not an evaluation, a toy task"):
         verify(tmp_path)
     with pytest.raises(RunError, match="Cannot read"):
         verify(tmp_path / "nothing.html")

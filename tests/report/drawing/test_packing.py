@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quantseq.errors import RunError
-from quantseq.report.drawing.packing import Column, on_grid, pack, packed_size, unpack, with_carry
+from quantseq.report.drawing.packing import (
+    Column,
+    on_grid,
+    pack,
+    packed_size,
+    unpack,
+    with_carry,
+    with_signs,
+)
 
 NUMBERS = arrays(np.float64, st.integers(0, 60), elements=st.floats(-1e6, 1e6, width=64))
 GRIDS = st.sampled_from([1, 10**4, 10**7, 2**20])
@@ -42,6 +50,31 @@ def test_a_carry_keeps_the_running_sum(values: np.ndarray) -> None:
     carried = with_carry(small, 64)
     apart = np.cumsum(carried) - np.cumsum(small)
     assert (np.abs(apart) <= 0.5 / 64 + 1e-9).all()
+
+
+SMALL = arrays(
+    np.float64,
+    st.integers(0, 60),
+    elements=st.floats(-3, 3, width=64) | st.sampled_from([0.0, 1e-9]),
+)
+
+
+@given(SMALL)
+@settings(max_examples=60, deadline=None)
+def test_signs_are_kept_and_what_they_cost_is_carried_on(values: np.ndarray) -> None:
+    moved = with_signs(values, 64)
+    np.testing.assert_array_equal(np.sign(moved), np.sign(values))
+    np.testing.assert_array_equal(with_signs(moved, 64), moved)
+    np.testing.assert_array_equal(on_grid(moved, 64), moved)
+    tiny = np.cumsum(
+        np.abs(values) < 1 / 64
+    )  # each may take a step that the next large one gives back
+    assert (np.abs(np.cumsum(moved - values)) * 64 <= 0.5 + tiny + 1e-9).all()
+
+
+def test_a_step_that_was_taken_for_a_sign_is_given_back() -> None:
+    moved = with_signs([0.001, 0.001, np.nan, 5.0, -0.001, -4.0], 1)
+    np.testing.assert_array_equal(moved, [1.0, 1.0, np.nan, 3.0, -1.0, -3.0])
 
 
 def test_unknown_huge_and_negative_values_survive() -> None:
