@@ -28,6 +28,7 @@ from quantseq.pipeline.checks.auditing import audit_run, badge, describe_audit
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
+from quantseq.pipeline.options import least_purge
 from quantseq.pipeline.results import OURS, Traded, judge
 from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
@@ -181,10 +182,7 @@ def backtest(
     """
     chosen, where = config or RunConfig(), places or Places()
     if model is not None:
-        splitter = chosen.walk_forward
-        if config is None:
-            splitter = replace(splitter, purge=max(splitter.purge, model.config.horizon))
-        chosen = replace(chosen, forecaster=model.config, walk_forward=splitter)
+        chosen = with_model(chosen, model, progress)
     ensure_writable(where.reports)
     found = findings(panel)
     refuse_errors(found, total=len(panel), allow_bad_data=allow_bad_data)
@@ -243,6 +241,13 @@ def backtest(
 
 def _names(symbols: tuple[str, ...]) -> str:
     return ", ".join(symbols) if len(symbols) <= 6 else f"{len(symbols)} symbols"
+
+
+def with_model(config: RunConfig, model: Seq2SeqForecaster, progress: Progress) -> RunConfig:
+    """The configuration with the forecaster of a trained model, and a purge that covers its horizon."""
+    purge = least_purge(config.walk_forward.purge, model.config.horizon, progress)
+    walk = replace(config.walk_forward, purge=purge)
+    return replace(config, forecaster=model.config, walk_forward=walk)
 
 
 def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) -> Fold:

@@ -8,6 +8,7 @@ import pytest
 from quantseq.config import RunConfig
 from quantseq.errors import ConfigError
 from quantseq.pipeline.options import resolve_config
+from quantseq.progress import Progress
 
 
 def test_without_anything_the_defaults_stand() -> None:
@@ -25,6 +26,24 @@ def test_the_purge_follows_the_horizon() -> None:
     assert resolve_config(forecaster={"horizon": 8}).walk_forward.purge == 8
     with pytest.raises(ConfigError, match="purge of 2 sessions is shorter"):
         resolve_config(forecaster={"horizon": 8}, walk_forward={"purge": 2})
+
+
+def test_a_horizon_given_raises_the_purge_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[walk_forward]\npurge = 5\n")
+    config = resolve_config(path, forecaster={"horizon": 8}, progress=Progress(quiet=False))
+    assert config.walk_forward.purge == 8
+    assert "purge is raised from 5 to 8 sessions" in capsys.readouterr().err
+    assert resolve_config(path, forecaster={"horizon": 3}).walk_forward.purge == 5
+    assert resolve_config(path, forecaster={"horizon": None}).walk_forward.purge == 5
+    path.write_text("[forecaster]\nhorizon = 8\n[walk_forward]\npurge = 5\n")
+    with pytest.raises(ConfigError, match="purge of 5 sessions is shorter"):
+        resolve_config(path)
+    path.write_text('[walk_forward]\npurge = "5"\n')
+    with pytest.raises(ConfigError, match="purge must be"):
+        resolve_config(path, forecaster={"horizon": 8})
 
 
 def test_another_policy_drops_the_parameters_of_the_file(tmp_path: Path) -> None:
