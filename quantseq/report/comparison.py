@@ -32,13 +32,12 @@ from quantseq.report.page import (
 from quantseq.report.render import fill
 from quantseq.report.run import Run
 from quantseq.report.sections.overview import days, ends, figure, metrics, month_rows
+from quantseq.report.sections.skill import sign
 from quantseq.trading.performance import METRICS, wealth
 
 NAMES = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")
 STYLES = (("accent", False), ("neutral", False), ("loss", False), ("ink", False))
 """Role and dashes of the lines; beyond the fourth they come again, dashed."""
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,9 +259,8 @@ def _tests(found: Comparison) -> Sheet:
     for test in found.tests:
         name = f"{test['run']} against {test['rival']}"
         t, p = words.known(test["t"]), words.known(test["p"])
-        marked = p is not None and p < SIGNIFICANT
-        tone = "" if not marked or t is None else "up2" if t < 0 else "down2"
-        cell = Cell(words.number(t, 1, sign=True) + ("*" if marked else ""), tone)
+        tone = ("up2", "", "down2")[1 + sign(test)]
+        cell = Cell(words.number(t, 1, sign=True) + ("*" if tone else ""), tone)
         score = "CRPS" if test["score"] == "crps" else "log score"
         lines.setdefault((name, score), {})[test["step"]] = cell
         full.append(
@@ -282,7 +280,7 @@ def _tests(found: Comparison) -> Sheet:
     headers = ["", "score", *(f"step {step}" for step in steps)]
     return Sheet(
         "Is one better by more than noise? Diebold-Mariano t",
-        "A negative t favours the run named first, * marks p below 5 %.",
+        "A negative t favours the run named first, * marks p below 5 % and a difference that is not printed as 0.",
         Table(headers, rows, align="wt" + "n" * len(steps), style="heat"),
         Table(["", "score", "step", "t", "p", "days"], full, "All tests with p", "wtnnnn"),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from quantseq.evaluation.assessment import in_words
+from quantseq.evaluation.assessment import in_words, negligible
 from quantseq.evaluation.confidence import MCS_SIZE
 from quantseq.evaluation.direction import SHOWN
 from quantseq.report import words
@@ -45,7 +45,11 @@ def sentence(
 ) -> str:
     """Against how many rivals the model won, and its skill over the reference."""
     found = list(_next_day(tests).values())
-    known = [t for test in found if (t := words.known(test.get("t"))) is not None]
+    known = [
+        t
+        for test in found
+        if (t := words.known(test.get("t"))) is not None and not negligible(test)
+    ]
     won, lost = (sum(sign * t >= SHOWN for t in known) for sign in (-1, 1))
     parts = []
     if found:

@@ -24,6 +24,10 @@ def test_only_the_next_day_counts_by_log_score_where_there_is_one() -> None:
     assert "better than 1 of 4 rivals by more than noise, worse than 1, undecided against 2" in text
     assert "over its own reference, a, is +1.20 thousandths" in text
     assert "+0.20 to +2.10" in text
+    nothing = [{**test, "mean_difference": 2e-11} for test in TESTS]
+    assert "better than 0 of 4 rivals by more than noise, worse than 0" in sentence(
+        OWN, "m", "a", nothing
+    )
     assert sentence({}, "m", "", []) == "No rival took part, so nothing was compared."
 
 
