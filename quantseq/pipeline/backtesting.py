@@ -22,7 +22,7 @@ from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, Refer
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster
 from quantseq.forecast.networks import ForecasterConfig
-from quantseq.market.bars import Panel
+from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.checks.audited import SHORT, Audited
 from quantseq.pipeline.checks.auditing import audit_run, badge, describe_audit
 from quantseq.pipeline.data import describe_data
@@ -36,6 +36,8 @@ from quantseq.report.figures import Figure
 from quantseq.report.pages import figures
 from quantseq.report.render import write_report
 from quantseq.report.run import Run
+from quantseq.report.sections.tradable import break_even
+from quantseq.report.words import SPACE
 from quantseq.trading.backtest import backtest as run_backtest
 from quantseq.trading.backtest import break_even_bps
 from quantseq.trading.broker.account import BacktestResult
@@ -321,22 +323,21 @@ def describe(outcome: BacktestOutcome) -> list[str]:
         f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
         f"{outcome.run.result['forecast']['skill_nats']:+.4f} nats over the reference."
     )
-    told = describe_luck(outcome.run.result)
+    told = _describe_luck(outcome.run.result, outcome.strategy.turnover)
     return [*lines, *told, describe_audit(outcome.run.result["audit"])]
 
 
-def describe_luck(result: Mapping[str, Any]) -> list[str]:
+def _describe_luck(result: Mapping[str, Any], turnover: Floats) -> list[str]:
     """Whether it could be luck, and what costs it can bear, in two lines of text."""
-    found, even = result["verdict"], result["break_even_bps"]
+    found = result["verdict"]
     least, p = found["min_track_record"], found["spa_p"]
     record = "no record is long enough" if least is None else f"{least:,} sessions would be enough"
     over = f"{p:.3f} over {len(found['spa_over'])} rules" if np.isfinite(p) else "undefined"
-    paid = "none: it earns less than cash without any" if even is None else f"{even:.1f} bps"
     count = f"{found['n_trials']} trial{'s' * (found['n_trials'] != 1)}"
     return [
         f"Luck: PSR {found['psr']:.1%}, deflated by {count} {found['dsr']:.1%}; {record} for a Sharpe "
         f"ratio above 0; SPA p {over}; ledger {found['ledger']}.",
-        f"Break-even cost: {paid}.",
+        f"Break-even cost: {break_even(result, turnover)}.".replace(SPACE, " "),
     ]
 
 

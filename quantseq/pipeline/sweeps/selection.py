@@ -11,6 +11,8 @@ import pandas as pd
 from quantseq.config import Places, RunConfig
 from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.sweeps.grid import label, policy_label
+from quantseq.report.sections.tradable import break_even
+from quantseq.report.words import SPACE
 from quantseq.trading import ledger
 from quantseq.trading.backtest import break_even_bps, buy_and_hold
 from quantseq.trading.chance.overfitting import overfitting, spa
@@ -253,10 +255,9 @@ def describe(result: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[str]
         f"{_share(one['pbo'], '')}."
         for one in found["by_cost"]
     ]
-    even = result["break_even_bps"]
-    paid = "none: it earns less than cash without any" if even is None else f"{even:.1f} bps"
+    even = break_even(result, [one["turnover"] for one in rows]).replace(SPACE, " ")
     lines += [
-        f"Break-even cost of the best: {paid}. Deflated Sharpe {_share(verdict['dsr'], '')} after "
+        f"Break-even cost of the best: {even}. Deflated Sharpe {_share(verdict['dsr'], '')} after "
         f"{verdict['n_trials']} trials; ledger {verdict['ledger']}.",
     ]
     return table, lines
