@@ -192,7 +192,11 @@ def _placebos(run: Run) -> Chart | None:
     names = [words.text(one.get("name")) for one in found]
     table = np.array([[one[k] for k in RANGE] for one in found], dtype=np.float64)
     rank = words.known(audit(run).get("rank"))
-    beaten = "" if rank is None else f" It beats {words.percent(rank)} of all placebos."
+    beaten = (
+        ""
+        if rank is None
+        else f" It beats {words.percent(rank)} of all placebos, a tie counting half."
+    )
     rows: list[list[str]] = []
     for name, values, one in zip(names, table.tolist(), found, strict=True):
         shown = [words.number(value, sign=True) for value in values]

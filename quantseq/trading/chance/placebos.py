@@ -208,7 +208,7 @@ def placebos(
     -------
     list of Placebo
     rank : float
-        Over all draws of all families; NaN where nothing can be compared.
+        Over all draws of all families, a tie counting half; NaN where nothing can be compared.
     """
     found, every = [], []
     for name, draws in families.items():
@@ -219,8 +219,11 @@ def placebos(
         )
         found.append(Placebo(name, float(middle), len(sharpes), float(low), float(high)))
         every.extend(sharpes.tolist())
-    known = bool(every) and math.isfinite(real)
-    return found, float(np.mean(np.array(every) < real)) if known else math.nan
+    if not every or not math.isfinite(real):
+        return found, math.nan
+    others = np.array(every)
+    tied = np.isclose(others, real, rtol=1e-9, atol=0)  # the same trades, summed in another order
+    return found, float(np.mean(np.where(tied, 0.5, others < real)))
 
 
 def nothing_to_find(families: Mapping[str, Sequence[Draw]], *, periods: int = 252) -> Check:
