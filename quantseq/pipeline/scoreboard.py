@@ -14,9 +14,9 @@ from quantseq.pipeline.results import OURS, REFERENCE
 DIRECTION = {
     "IC": "ic",
     "rank IC": "rank_ic",
-    "hit rate": "hit_rate",
     "Pesaran-Timmermann": "pesaran_timmermann",
 }
+"""Measures of direction that a claim may rest on; the hit rate stands in the table."""
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:

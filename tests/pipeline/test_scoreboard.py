@@ -38,6 +38,8 @@ def test_models_days_skill_and_notes_are_printed() -> None:
     assert any(line.startswith("500 forecasts on 250 days;") for line in lines)
     assert "Skill over har-pooled-t: +0.0020 nats (95 % interval +0.0010 to +0.0030)." in lines
     assert "May be the best by log score (90 % confidence set): seq2seq." in lines
+    told = [line.split(" 0.51")[0] for line in lines if line.startswith("Direction")]
+    assert told == [f"Direction, {name}" for name in ("IC", "rank IC", "Pesaran-Timmermann")]
     assert lines[-1] == "D: its price stood still"
 
 
