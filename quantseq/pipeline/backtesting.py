@@ -37,7 +37,7 @@ from quantseq.report.pages import figures
 from quantseq.report.render import write_report
 from quantseq.report.run import Run
 from quantseq.report.sections.tradable import break_even
-from quantseq.report.words import SPACE
+from quantseq.report.words import SPACE, number
 from quantseq.trading.backtest import backtest as run_backtest
 from quantseq.trading.backtest import break_even_bps
 from quantseq.trading.broker.account import BacktestResult
@@ -321,7 +321,8 @@ def describe(outcome: BacktestOutcome) -> list[str]:
     ours = outcome.run.result["forecast"]["models"][OURS]
     lines.append(
         f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
-        f"{outcome.run.result['forecast']['skill_nats']:+.4f} nats over the reference."
+        f"{number(outcome.run.result['forecast']['skill_nats'], 4, sign=True)} nats over the "
+        "reference."
     )
     told = _describe_luck(outcome.run.result, outcome.strategy.turnover)
     return [*lines, *told, describe_audit(outcome.run.result["audit"])]

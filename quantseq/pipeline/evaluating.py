@@ -258,7 +258,7 @@ def _notes(panel: Panel, folds: Sequence[Fold], contest: Contest) -> list[str]:
     """What a reader should know: rows that were not forecast, and borrowed parameters."""
     forecast, resting = set(contest.grades[OURS].symbols), notes_on_rest(panel, folds)
     notes = [
-        f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was not forecast."
+        f"{symbol}: too few sessions ({len(bars):,}), or none in the tests; it was not forecast."
         for symbol, bars in panel.items()
         if symbol not in forecast and symbol not in resting
     ]

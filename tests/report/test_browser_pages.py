@@ -92,6 +92,8 @@ def test_a_page_is_quiet_alone_and_never_wider_than_the_screen(
         Path(ARTEFACTS).mkdir(parents=True, exist_ok=True)
         place = Path(ARTEFACTS) / f"{kind}-{width}-{scheme}.png"
         tab.screenshot(path=str(place), full_page=True)
+    names = tab.evaluate("[...document.querySelectorAll('[role=region]')].map(e => e.ariaLabel)")
+    assert len(set(names)) == len(names) > 0
     for details in tab.query_selector_all("details"):
         details.evaluate("element => element.open = true")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -110,6 +112,18 @@ def test_axe_finds_nothing_serious(browser: Any, addresses: dict[str, str], kind
     context.close()
     grave = [one for one in found if one["impact"] in ("serious", "critical")]
     assert [(one["id"], one["nodes"][0]["html"][:200]) for one in grave] == []
+
+
+def test_a_number_of_the_tests_is_seen_on_a_telephone(
+    browser: Any, addresses: dict[str, str]
+) -> None:
+    tab = browser.new_page(viewport={"width": 360, "height": 900})
+    tab.goto(addresses["evaluation"])
+    table = tab.locator(".heat").first
+    right = table.locator("tbody tr").first.locator("td").nth(1).bounding_box()
+    inside = table.locator("xpath=..").bounding_box()
+    assert right["x"] + right["width"] <= inside["x"] + inside["width"]
+    tab.close()
 
 
 @pytest.mark.parametrize("kind", OVERVIEWS)

@@ -60,7 +60,7 @@ class BacktestResult:
     completed_orders : int
         Fills of the rest of an order that had stayed open.
     capped_orders : int
-        Orders and rests of orders that the volume cut.
+        Times the volume of a session cut an order, or the rest of one.
     liquidated : int
         Positions closed at their last price because their symbol had no bar for `LAPSE` sessions.
     carried : int

@@ -159,7 +159,7 @@ def _cliff(curve: Sequence[Lag], returns: Mapping[int, Floats]) -> Check:
     return Check(
         "lag curve",
         not cliff,
-        f"Sharpe by sessions of delay: {told}; {rule} (one session costs {_ratio(lost)}, t = {t:.1f}).",
+        f"Sharpe by sessions of delay: {told}; {rule} (one session costs {_ratio(lost)}, t = {_ratio(t, 1)}).",
     )
 
 
@@ -241,7 +241,7 @@ def nothing_to_find(families: Mapping[str, Sequence[Draw]], *, periods: int = 25
         difference = np.concatenate(parts) if parts else np.zeros(0)
         t = _t(difference)
         edge = float(difference.mean()) * math.sqrt(periods) if len(difference) else math.nan
-        told.append(f"{_ratio(edge, '+')} on {name} (t = {t:.1f}, {len(draws)} draws)")
+        told.append(f"{_ratio(edge, plus='+')} on {name} (t = {_ratio(t, 1)}, {len(draws)} draws)")
         if edge > PLACEBO_EDGE and t > PLACEBO_T:
             loud.append(name)
     verdict = f"; the line sees what is not there on {', '.join(loud)}" if loud else ""
@@ -263,5 +263,5 @@ def _t(values: Floats) -> float:
     return float(values.mean()) / spread * math.sqrt(len(values)) if spread > 0 else math.nan
 
 
-def _ratio(value: float, plus: str = "") -> str:
-    return "undefined" if math.isnan(value) else f"{value:{plus}.2f}".replace("-", "−")
+def _ratio(value: float, digits: int = 2, *, plus: str = "") -> str:
+    return "undefined" if math.isnan(value) else f"{value:{plus}.{digits}f}".replace("-", "−")
