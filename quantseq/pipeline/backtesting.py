@@ -28,7 +28,7 @@ from quantseq.pipeline.checks.auditing import audit_run, badge, describe_audit
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
-from quantseq.pipeline.options import least_purge
+from quantseq.pipeline.options import least_purge, on_calendar
 from quantseq.pipeline.results import OURS, Traded, judge
 from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
@@ -182,7 +182,8 @@ def backtest(
     GateError
         If the architecture has not mastered the copy task.
     """
-    chosen, where = config or RunConfig(), places or Places()
+    chosen = on_calendar(config or RunConfig(), panel.sessions)
+    where = places or Places()
     if model is not None:
         chosen = with_model(chosen, model, progress)
     ensure_writable(where.reports)

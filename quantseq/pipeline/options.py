@@ -2,11 +2,14 @@
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from quantseq.config import RunConfig
 from quantseq.errors import ConfigError
+from quantseq.market.bars import Dates
+from quantseq.market.calendars import sessions_per_year
 from quantseq.progress import SILENT, Progress
 
 
@@ -75,6 +78,13 @@ def resolve_config(
         if given_horizon and not given_purge and type(purge) is int:  # of the file, unchecked yet
             walk["purge"] = least_purge(purge, horizon, progress)
     return RunConfig.from_mapping(asked)
+
+
+def on_calendar(config: RunConfig, sessions: Dates) -> RunConfig:
+    """The configuration with the sessions per year of these dates, unless it has some of its own."""
+    if config.costs.periods:
+        return config
+    return replace(config, costs=replace(config.costs, periods=sessions_per_year(sessions)))
 
 
 def least_purge(purge: int, horizon: int, progress: Progress = SILENT) -> int:

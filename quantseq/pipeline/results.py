@@ -99,7 +99,7 @@ def judge(
     )
     record = ledger.read(places.ledger)
     fault = record.verify(ledger.kept_heads(places.reports))
-    periods, tried = config.costs.periods, traded.tried()
+    periods, tried = config.costs.year, traded.tried()
     judged = verdict(
         net,
         held,

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from quantseq.errors import ConfigError
-from quantseq.market.calendars import EXCHANGES, SUFFIXES, ZONES, calendar_name, expected_sessions
+from quantseq.market.calendars import (
+    EXCHANGES,
+    SUFFIXES,
+    ZONES,
+    calendar_name,
+    expected_sessions,
+    sessions_per_year,
+)
+
+HOLIDAYS = ("01-01", "02-15", "04-10", "05-28", "07-04", "09-03", "11-22", "12-25")
 
 
 @pytest.mark.parametrize(
@@ -89,3 +98,14 @@ def test_a_calendar_that_cannot_be_built_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(exchange_calendars, "get_calendar", broken)
     with pytest.raises(ConfigError, match=r"XWAR cannot be built .* NotImplementedError"):
         expected_sessions("XWAR", days("2024-01-03"))
+
+
+def test_a_year_has_the_sessions_of_its_calendar() -> None:
+    days = np.arange("2018-01-01", "2023-01-01", dtype="datetime64[D]")
+    weekdays = days[np.is_busday(days)]
+    york = days[np.is_busday(days, holidays=[d for d in days if str(d)[5:] in HOLIDAYS])]
+    assert sessions_per_year(days) == 365
+    assert sessions_per_year(weekdays) == 261
+    assert sessions_per_year(york) == 252, "a few more or less are one exchange's"
+    assert sessions_per_year(days[::7]) == 52
+    assert sessions_per_year(days[:300]) == sessions_per_year(days[:0]) == 252

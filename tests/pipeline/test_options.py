@@ -1,13 +1,15 @@
 """From a file and options to one configuration."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from quantseq.config import RunConfig
+from quantseq.config import PolicyConfig, RunConfig
 from quantseq.errors import ConfigError
-from quantseq.pipeline.options import resolve_config
+from quantseq.pipeline.options import on_calendar, resolve_config
 from quantseq.progress import Progress
 
 
@@ -128,3 +130,15 @@ def test_the_seed_of_the_file_stands_unless_another_is_given(tmp_path: Path) -> 
     path.write_text("seed = 7\n")
     assert resolve_config(path, seed=None).seed == 7
     assert resolve_config(path, seed=0).seed == 0
+
+
+def test_the_sessions_per_year_are_the_calendars_unless_they_are_set() -> None:
+    days = np.arange("2018-01-01", "2021-01-01", dtype="datetime64[D]")
+    found = on_calendar(RunConfig(), days)
+    assert (RunConfig().costs.periods, found.costs.periods, found.costs.year) == (0, 365, 365)
+    assert on_calendar(found, days[np.is_busday(days)]) == found
+    assert RunConfig.from_mapping(found.to_mapping()) == found
+    policy = replace(found, policy=PolicyConfig("vol_target")).trial.make_policy()
+    assert policy.periods == 365
+    own = PolicyConfig("vol_target", {"periods": 250})
+    assert replace(found, policy=own).trial.make_policy().periods == 250

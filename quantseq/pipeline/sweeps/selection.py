@@ -54,7 +54,7 @@ class Point:
     @property
     def sharpe(self) -> float:
         """Annualised, after costs; NaN where nothing moved."""
-        return METRICS["sharpe"](self.scored.net, periods=self.config.costs.periods)
+        return METRICS["sharpe"](self.scored.net, periods=self.config.costs.year)
 
 
 def by_sharpe(point: Point) -> float:
@@ -108,7 +108,7 @@ def judge_points(
     best = _best(levels[cost])
     record = ledger.read(places.ledger)
     fault = record.verify(ledger.kept_heads(places.reports))
-    periods, seed, net = config.costs.periods, config.seed, best.scored.net
+    periods, seed, net = config.costs.year, config.seed, best.scored.net
     judged = verdict(
         net,
         held[cost],

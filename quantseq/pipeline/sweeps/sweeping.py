@@ -28,6 +28,7 @@ from quantseq.pipeline.backtesting import FitFold, UseModel, model_fold, with_mo
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import as_rows, findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
+from quantseq.pipeline.options import on_calendar
 from quantseq.pipeline.results import OURS
 from quantseq.pipeline.sweeps.grid import Grid, label, to_toml
 from quantseq.pipeline.sweeps.selection import Point, by_sharpe, judge_points
@@ -107,7 +108,8 @@ def sweep(
     BarsError, LeakageError, NotEnoughDataError, StorageError, GateError
         As in `backtest`.
     """
-    chosen, where = config or RunConfig(), places or Places()
+    chosen = on_calendar(config or RunConfig(), panel.sessions)
+    where = places or Places()
     if model is not None:
         chosen = with_model(chosen, model, progress)
     points = (grid or Grid()).points(chosen, progress)

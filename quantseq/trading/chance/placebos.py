@@ -143,7 +143,7 @@ def lag_curve(
             pd.DatetimeIndex(panel.sessions[(place + delay)[inside]].astype("datetime64[s]"))
         )
         result = trade(panel, late, start=start)
-        start, periods = result.sessions[0] if start is None else start, result.terms.periods
+        start, periods = result.sessions[0] if start is None else start, result.terms.year
         returns[delay] = result.returns_net
     curve = [Lag(delay, METRICS["sharpe"](net, periods=periods)) for delay, net in returns.items()]
     return curve, _cliff(curve, returns)
