@@ -136,6 +136,7 @@ def evaluate(
         num_paths=paths,
         forecaster={"horizon": horizon},
         walk_forward={**walk, "purge": purge, "embargo": embargo},
+        progress=progress_of(quiet),
     )
     prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
     from quantseq.pipeline.evaluating import Split

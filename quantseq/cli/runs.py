@@ -143,6 +143,7 @@ def backtest(
         },
         policy=policy,
         policy_parameters={"long_only": long_only},
+        progress=progress_of(quiet),
     )
     prices = resolve_panel(wanted, panel=panel, places=places, start=day(start), end=day(end))
     outcome = run_backtest(

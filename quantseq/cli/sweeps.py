@@ -124,6 +124,7 @@ def sweep(
             "min_train": min_train,
         },
         costs={"borrow_bps": borrow_bps},
+        progress=progress_of(quiet),
     )
     names = tuple(POLICIES) if policies == "all" else tuple(symbol_list([policies]))
     costs = _values("--costs-bps", costs_bps)

@@ -23,6 +23,9 @@ from quantseq.evaluation.significance import by_date, diebold_mariano
 from quantseq.market.bars import Floats
 
 SCORES = ("log_score", "crps")
+LEAST = {"log_score": 5e-5, "crps": 5e-7}
+"""Mean differences below are printed as 0.0000 nats, and as 0.00 basis points."""
+
 CUMULATIVE = "cumulative"
 """The step of a test on the sum of all steps."""
 
@@ -170,6 +173,12 @@ def verdicts(tests: list[dict[str, Any]], *, own_reference: str) -> list[str]:
     return sentences
 
 
+def negligible(test: Mapping[str, Any]) -> bool:
+    """Whether the mean difference would be printed as 0: however sure, it favours nobody."""
+    gap = test.get("mean_difference")
+    return gap is not None and abs(gap) < LEAST.get(str(test.get("score")), 0.0)
+
+
 def in_words(test: Mapping[str, Any]) -> str:
     """Whether the model is shown to be better, with what the claim rests on."""
     t, n = test["t"], test["n_days"]
@@ -177,6 +186,8 @@ def in_words(test: Mapping[str, Any]) -> str:
     if t is None or np.isnan(t):
         return f"not shown, {n} days are too few{unit}"
     shown = f"t = {t:+.1f}{unit}".replace("-", "−").replace("+", "" if t < 0 else "+")
+    if abs(t) >= SHOWN and negligible(test):
+        return f"not shown, the two differ by nothing that could be printed{unit}"
     if t <= -SHOWN:
         return f"yes, {shown}"
     if t >= SHOWN:

@@ -81,6 +81,9 @@ def clustered_mean(daily: Floats, *, nothing: float = 0.0, step: int = 1) -> Clu
 def hit_rate(prob_up: Floats, outcome: Floats, dates: Dates, *, step: int = 1) -> Clustered:
     """Share of signs that came as called, (M,) rows averaged per day, against one half.
 
+    Where prices rise, calling up always beats one half: on real prices a claim rests on
+    `pesaran_timmermann`, this t is for prices without drift.
+
     Returns of exactly zero, and forecasts of exactly one half, call and show no sign: left out.
     """
     known = np.isfinite(outcome) & (outcome != 0) & (np.abs(prob_up - 0.5) > 1e-9)

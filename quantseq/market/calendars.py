@@ -15,6 +15,12 @@ from quantseq.errors import ConfigError
 from quantseq.market.bars import Bars, Dates
 from quantseq.market.intervals import DATE_DTYPE
 
+YEAR = 252
+"""Sessions per year of one exchange, by convention."""
+
+FEW = 4
+"""Holidays move the sessions per year of most single exchanges by no more than this."""
+
 ALWAYS, WEEKDAYS, FUTURES = "24/7", "24/5", "CMES"
 """Crypto trades every day, currencies from Monday to Friday, futures on Chicago's days."""
 
@@ -73,6 +79,30 @@ _ISRAELI_ELECTIONS = (
     "2003-01-28", "2006-03-28", "2009-02-10", "2013-01-22", "2015-03-17", "2018-10-30",
     "2019-04-09", "2019-09-17", "2020-03-02", "2021-03-23", "2022-11-01", "2024-02-27",
 )  # fmt: skip
+
+
+def sessions_per_year(sessions: Dates) -> int:
+    """By how many sessions yearly figures are annualised: `YEAR`, or what the dates really have.
+
+    Counted from the first to the last session, rounded; `YEAR` where that lies within `FEW` of it, or
+    where the dates span less than a year. Known before any test: a calendar is no price.
+
+    Parameters
+    ----------
+    sessions : (D,) datetime64[D]
+        Sorted; the union over all symbols.
+
+    Examples
+    --------
+    >>> every_day = np.arange("2021-01-01", "2023-01-01", dtype="datetime64[D]")
+    >>> sessions_per_year(every_day), sessions_per_year(every_day[:300])
+    (365, 252)
+    """
+    span = int((sessions[-1] - sessions[0]).astype(int)) if len(sessions) else 0
+    if span < 364:
+        return YEAR
+    found = min(round((len(sessions) - 1) / span * 365.25), 366)
+    return YEAR if abs(found - YEAR) <= FEW else max(found, 1)
 
 
 def calendar_name(

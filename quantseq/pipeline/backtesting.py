@@ -22,12 +22,13 @@ from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, Refer
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.forecast.forecasts import Forecaster
 from quantseq.forecast.networks import ForecasterConfig
-from quantseq.market.bars import Panel
+from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.checks.audited import SHORT, Audited
 from quantseq.pipeline.checks.auditing import audit_run, badge, describe_audit
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
+from quantseq.pipeline.options import least_purge, on_calendar
 from quantseq.pipeline.results import OURS, Traded, judge
 from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
@@ -35,6 +36,8 @@ from quantseq.report.figures import Figure
 from quantseq.report.pages import figures
 from quantseq.report.render import write_report
 from quantseq.report.run import Run
+from quantseq.report.sections.tradable import break_even
+from quantseq.report.words import SPACE, number
 from quantseq.trading.backtest import backtest as run_backtest
 from quantseq.trading.backtest import break_even_bps
 from quantseq.trading.broker.account import BacktestResult
@@ -179,12 +182,10 @@ def backtest(
     GateError
         If the architecture has not mastered the copy task.
     """
-    chosen, where = config or RunConfig(), places or Places()
+    chosen = on_calendar(config or RunConfig(), panel.sessions)
+    where = places or Places()
     if model is not None:
-        splitter = chosen.walk_forward
-        if config is None:
-            splitter = replace(splitter, purge=max(splitter.purge, model.config.horizon))
-        chosen = replace(chosen, forecaster=model.config, walk_forward=splitter)
+        chosen = with_model(chosen, model, progress)
     ensure_writable(where.reports)
     found = findings(panel)
     refuse_errors(found, total=len(panel), allow_bad_data=allow_bad_data)
@@ -243,6 +244,13 @@ def backtest(
 
 def _names(symbols: tuple[str, ...]) -> str:
     return ", ".join(symbols) if len(symbols) <= 6 else f"{len(symbols)} symbols"
+
+
+def with_model(config: RunConfig, model: Seq2SeqForecaster, progress: Progress) -> RunConfig:
+    """The configuration with the forecaster of a trained model, and a purge that covers its horizon."""
+    purge = least_purge(config.walk_forward.purge, model.config.horizon, progress)
+    walk = replace(config.walk_forward, purge=purge)
+    return replace(config, forecaster=model.config, walk_forward=walk)
 
 
 def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) -> Fold:
@@ -314,24 +322,24 @@ def describe(outcome: BacktestOutcome) -> list[str]:
     ours = outcome.run.result["forecast"]["models"][OURS]
     lines.append(
         f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
-        f"{outcome.run.result['forecast']['skill_nats']:+.4f} nats over the reference."
+        f"{number(outcome.run.result['forecast']['skill_nats'], 4, sign=True)} nats over the "
+        "reference."
     )
-    told = describe_luck(outcome.run.result)
+    told = _describe_luck(outcome.run.result, outcome.strategy.turnover)
     return [*lines, *told, describe_audit(outcome.run.result["audit"])]
 
 
-def describe_luck(result: Mapping[str, Any]) -> list[str]:
+def _describe_luck(result: Mapping[str, Any], turnover: Floats) -> list[str]:
     """Whether it could be luck, and what costs it can bear, in two lines of text."""
-    found, even = result["verdict"], result["break_even_bps"]
+    found = result["verdict"]
     least, p = found["min_track_record"], found["spa_p"]
     record = "no record is long enough" if least is None else f"{least:,} sessions would be enough"
     over = f"{p:.3f} over {len(found['spa_over'])} rules" if np.isfinite(p) else "undefined"
-    paid = "none: it earns less than cash without any" if even is None else f"{even:.1f} bps"
     count = f"{found['n_trials']} trial{'s' * (found['n_trials'] != 1)}"
     return [
         f"Luck: PSR {found['psr']:.1%}, deflated by {count} {found['dsr']:.1%}; {record} for a Sharpe "
         f"ratio above 0; SPA p {over}; ledger {found['ledger']}.",
-        f"Break-even cost: {paid}.",
+        f"Break-even cost: {break_even(result, turnover)}.".replace(SPACE, " "),
     ]
 
 

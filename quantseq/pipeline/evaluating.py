@@ -26,6 +26,7 @@ from quantseq.notebook import card
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import as_rows, usable
 from quantseq.pipeline.manifest import new_manifest
+from quantseq.pipeline.options import on_calendar
 from quantseq.pipeline.results import OURS, REFERENCE, notes_on_rest
 from quantseq.pipeline.scoreboard import number
 from quantseq.pipeline.training import pass_gate
@@ -168,7 +169,8 @@ def evaluate(
     GateError
         If the architecture has not mastered the copy task.
     """
-    chosen, where = config or RunConfig(), places or Places()
+    chosen = on_calendar(config or RunConfig(), panel.sessions)
+    where = places or Places()
     names: Sequence[str] = choose_rivals(rivals)
     if null is not None and null not in KINDS:
         raise ConfigError(f"A null run must be one of {', '.join(KINDS)}. Got {null!r}.")
@@ -260,7 +262,7 @@ def _notes(panel: Panel, folds: Sequence[Fold], contest: Contest) -> list[str]:
     """What a reader should know: rows that were not forecast, and borrowed parameters."""
     forecast, resting = set(contest.grades[OURS].symbols), notes_on_rest(panel, folds)
     notes = [
-        f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was not forecast."
+        f"{symbol}: too few sessions ({len(bars):,}), or none in the tests; it was not forecast."
         for symbol, bars in panel.items()
         if symbol not in forecast and symbol not in resting
     ]

@@ -2,11 +2,15 @@
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from quantseq.config import RunConfig
 from quantseq.errors import ConfigError
+from quantseq.market.bars import Dates
+from quantseq.market.calendars import sessions_per_year
+from quantseq.progress import SILENT, Progress
 
 
 def resolve_config(
@@ -14,11 +18,13 @@ def resolve_config(
     *,
     policy: str | None = None,
     policy_parameters: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
     **given: Any,
 ) -> RunConfig:
     """Defaults, overridden by a TOML file, overridden by options that are not None.
 
-    Without a purge of its own the purge is the horizon.
+    Without a purge of its own the purge is the horizon. A horizon that is given raises the file's purge;
+    a purge that is given must fit.
 
     Parameters
     ----------
@@ -28,6 +34,8 @@ def resolve_config(
         Name of the policy; another one than the file's drops the file's parameters.
     policy_parameters : mapping, optional
         Parameters of the policy.
+    progress : Progress
+        Hears of a purge that was raised.
     **given
         Fields of `RunConfig`: plain values, or mappings for its sections.
 
@@ -63,5 +71,27 @@ def resolve_config(
         asked["policy"] = chosen
     horizon = asked.get("forecaster", {}).get("horizon")
     if horizon is not None:
-        asked.setdefault("walk_forward", {}).setdefault("purge", horizon)
+        walk = asked.setdefault("walk_forward", {})
+        purge = walk.setdefault("purge", horizon)
+        given_horizon = given.get("forecaster", {}).get("horizon") is not None
+        given_purge = given.get("walk_forward", {}).get("purge") is not None
+        if given_horizon and not given_purge and type(purge) is int:  # of the file, unchecked yet
+            walk["purge"] = least_purge(purge, horizon, progress)
     return RunConfig.from_mapping(asked)
+
+
+def on_calendar(config: RunConfig, sessions: Dates) -> RunConfig:
+    """The configuration with the sessions per year of these dates, unless it has some of its own."""
+    if config.costs.periods:
+        return config
+    return replace(config, costs=replace(config.costs, periods=sessions_per_year(sessions)))
+
+
+def least_purge(purge: int, horizon: int, progress: Progress = SILENT) -> int:
+    """The purge, or a horizon that is longer and was settled elsewhere: by a model, a grid, an option."""
+    if purge < horizon:
+        progress.say(
+            f"The purge is raised from {purge} to {horizon} sessions, the horizon: targets of one block "
+            "would lie in the next."
+        )
+    return max(purge, horizon)

@@ -15,6 +15,7 @@ from quantseq.forecast.rows import AT_REST, rows_at_rest
 from quantseq.market.bars import Panel
 from quantseq.pipeline.health import Findings, as_rows
 from quantseq.report.run import Run
+from quantseq.report.words import plural
 from quantseq.seq2seq.gate import GateRecord
 from quantseq.trading import ledger
 from quantseq.trading.attribution import attribute
@@ -98,7 +99,7 @@ def judge(
     )
     record = ledger.read(places.ledger)
     fault = record.verify(ledger.kept_heads(places.reports))
-    periods, tried = config.costs.periods, traded.tried()
+    periods, tried = config.costs.year, traded.tried()
     judged = verdict(
         net,
         held,
@@ -266,7 +267,7 @@ def notes_on_rest(panel: Panel, folds: Sequence[Fold]) -> dict[str, str]:
     """One sentence per symbol whose price stood still at cutoffs of the tests: no model forecast those."""
     days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in folds]))
     return {
-        symbol: f"{symbol}: its price stood still, with {AT_REST}, at {len(rows):,} cutoffs "
+        symbol: f"{symbol}: its price stood still, with {AT_REST}, at {plural(len(rows), 'cutoff')} "
         f"from {rows[0]} to {rows[-1]}; no model forecast it then."
         for symbol, rows in rows_at_rest(panel, days).items()
     }
@@ -277,26 +278,30 @@ def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
     forecast = set(evaluation.forecasts[OURS].symbols)
     resting = notes_on_rest(panel, evaluation.folds)
     notes = [
-        f"{symbol}: {len(bars)} sessions are too few, or none lie in the tests; it was neither "
+        f"{symbol}: too few sessions ({len(bars):,}), or none in the tests; it was neither "
         "forecast nor traded, nor held by the benchmark."
         for symbol, bars in panel.items()
         if symbol not in forecast and symbol not in resting
     ]
     notes += resting.values()
-    counted = {
-        "orders met no bar and waited for the symbol's next one": strategy.delayed_orders,
-        "orders were never filled, or not in full, for want of a bar, cash or volume": (
-            strategy.dropped_orders
+    counted = (
+        (strategy.delayed_orders, "order", "met no bar and waited for the symbol's next one"),
+        (
+            strategy.dropped_orders,
+            "order",
+            "found no fill, or none in full, for want of a bar, cash or volume",
         ),
-        "rests of orders were filled when cash or volume had come": strategy.completed_orders,
-        "orders were cut by the volume": strategy.capped_orders,
-        "positions were closed at their last price after 20 sessions without a bar": (
-            strategy.liquidated
+        (strategy.completed_orders, "rest", "of orders found cash or volume on a later session"),
+        (strategy.capped_orders, "time", "the volume of a session cut an order or its rest"),
+        (
+            strategy.liquidated,
+            "position",
+            "ended at its last price after 20 sessions without a bar",
         ),
-        "times a position was marked at an old price because a bar is missing": strategy.carried,
-        "sessions had less cash than buys wanted; the buys were scaled": strategy.scaled_sessions,
-    }
-    notes += [f"{count} {what}." for what, count in counted.items() if count]
+        (strategy.carried, "time", "a position was marked at an old price for want of a bar"),
+        (strategy.scaled_sessions, "session", "had less cash than buys wanted; buys were scaled"),
+    )
+    notes += [f"{plural(count, noun)} {what}." for count, noun, what in counted if count]
     if np.isfinite(traded.gap.of_forecast):
         notes.append(
             f"{traded.gap.of_forecast:.0%} of the move that was forecast for the next session lies "

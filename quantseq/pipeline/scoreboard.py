@@ -10,13 +10,14 @@ import numpy as np
 
 from quantseq.evaluation.confidence import MCS_SIZE
 from quantseq.pipeline.results import OURS, REFERENCE
+from quantseq.report import words
 
 DIRECTION = {
     "IC": "ic",
     "rank IC": "rank_ic",
-    "hit rate": "hit_rate",
     "Pesaran-Timmermann": "pesaran_timmermann",
 }
+"""Measures of direction that a claim may rest on; the hit rate stands in the table."""
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:
@@ -64,8 +65,8 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     if ours["skill_nats"] is not None:
         low, high = ours["skill_interval"]
         lines.append(
-            f"Skill over {REFERENCE}: {ours['skill_nats']:+.4f} nats "
-            f"(95 % interval {low:+.4f} to {high:+.4f})."
+            f"Skill over {REFERENCE}: {words.number(ours['skill_nats'], 4, sign=True)} nats "
+            f"(95 % interval {words.number(low, 4, sign=True)} to {words.number(high, 4, sign=True)})."
         )
     shares = [share for share in result["survived"] if share is not None]
     if shares:
@@ -83,7 +84,8 @@ def describe(result: Mapping[str, Any]) -> list[str]:
         found = ours[key]
         if np.isfinite(found["t"]):
             lines.append(
-                f"Direction, {label} {found['value']:.4f}: t = {found['t']:+.1f} over "
+                f"Direction, {label} {number(found['value'], 4)}: t = "
+                f"{words.number(found['t'], 1, sign=True)} over "
                 f"{found['n_days']:,} days; t = 2 would need {found['n_needed']:,.0f}."
             )
     lines += result["verdict"] + result["notes"]
@@ -101,13 +103,12 @@ def tilt_in_words(tilted: int, folds: int) -> str:
 
 def number(value: float | None, digits: int, factor: float = 1, unit: str = "") -> str:
     """`value` times `factor` in `digits` digits, with its unit; a dash where it is unknown."""
-    if value is None or not np.isfinite(value):
-        return "—"
-    return f"{value * factor:.{digits}f}{unit}"
+    shown = words.number(None if value is None else value * factor, digits)
+    return shown if shown == words.DASH else shown + unit
 
 
 def _t(tests: list[dict[str, Any]], rival: str, score: str, step: int | str) -> str:
     for row in tests:
         if (row["rival"], row["score"], row["step"]) == (rival, score, step):
-            return f"{row['t']:+.1f}"
+            return words.number(row["t"], 1, sign=True)
     return ""

@@ -14,6 +14,7 @@ import pandas as pd
 from quantseq.files import write_text
 from quantseq.report import words
 from quantseq.report.drawing.curves import Line, curves
+from quantseq.report.drawing.live import Live
 from quantseq.report.page import (
     Badge,
     Block,
@@ -31,14 +32,18 @@ from quantseq.report.page import (
 )
 from quantseq.report.render import fill
 from quantseq.report.run import Run
+from quantseq.report.sections.growth import SCALE
 from quantseq.report.sections.overview import days, ends, figure, metrics, month_rows
+from quantseq.report.sections.skill import sign
 from quantseq.trading.performance import METRICS, wealth
 
 NAMES = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")
 STYLES = (("accent", False), ("neutral", False), ("loss", False), ("ink", False))
 """Role and dashes of the lines; beyond the fourth they come again, dashed."""
 
-SIGNIFICANT = 0.05
+
+HASH = 12
+"""Digits of a hash that tell two vintages apart; all of them stand in the JSON."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,10 +191,11 @@ def _curves(found: Comparison) -> Block:
             )
         )
         legend.append(Key(role, "dash" if dashed else "line", name))
+    legend.append(Key("muted", SCALE, "log scale" if log else "linear scale"))
     best = max(paths, key=lambda name: float(paths[name].iloc[-1]))
     return chart(
         "growth-of-all",
-        f"Growth of 1.00, net of costs{', log scale' if log else ''}",
+        "Growth of 1.00, net of costs",
         f"1.00 became most in {best}: {words.number(float(paths[best].iloc[-1]))}.",
         curves(lines, log=log, end=words.number),
         table=Table(
@@ -198,6 +204,7 @@ def _curves(found: Comparison) -> Block:
             "Value of 1.00 at the end of each month",
         ),
         legend=legend,
+        live=Live(list(paths), lines, digits=3, log=log or None),
     )
 
 
@@ -260,9 +267,8 @@ def _tests(found: Comparison) -> Sheet:
     for test in found.tests:
         name = f"{test['run']} against {test['rival']}"
         t, p = words.known(test["t"]), words.known(test["p"])
-        marked = p is not None and p < SIGNIFICANT
-        tone = "" if not marked or t is None else "up2" if t < 0 else "down2"
-        cell = Cell(words.number(t, 1, sign=True) + ("*" if marked else ""), tone)
+        tone = ("up2", "", "down2")[1 + sign(test)]
+        cell = Cell(words.number(t, 1, sign=True) + ("*" if tone else ""), tone)
         score = "CRPS" if test["score"] == "crps" else "log score"
         lines.setdefault((name, score), {})[test["step"]] = cell
         full.append(
@@ -282,7 +288,7 @@ def _tests(found: Comparison) -> Sheet:
     headers = ["", "score", *(f"step {step}" for step in steps)]
     return Sheet(
         "Is one better by more than noise? Diebold-Mariano t",
-        "A negative t favours the run named first, * marks p below 5 %.",
+        "A negative t favours the run named first, * marks p below 5 %, unless the difference itself rounds to 0.",
         Table(headers, rows, align="wt" + "n" * len(steps), style="heat"),
         Table(["", "score", "step", "t", "p", "days"], full, "All tests with p", "wtnnnn"),
     )
@@ -302,12 +308,11 @@ def _settings(found: Comparison) -> Section:
         blocks.append(Missing("All settings and versions are the same."))
     if found.data:
         hashes = [
-            [name, *(one[run] or words.DASH for run in names)] for name, one in found.data.items()
+            [name, *(one[run][:HASH] or words.DASH for run in names)]
+            for name, one in found.data.items()
         ]
         table = Table(["symbol", *names], hashes, align="t" + "h" * len(names))
-        reading = (
-            "SHA-256 of the prices. Differences between the runs may come from the data alone."
-        )
+        reading = f"First {HASH} digits of the prices' SHA-256. Differences between the runs may come from the data alone."
         blocks.append(Sheet("Prices that differ", reading, table))
     else:
         blocks.append(Facts([("Prices", "the same in all runs, wherever a symbol is shared")]))

@@ -1,7 +1,7 @@
 """All runs of a reports folder on one page: verdict, key figures, how money grew.
 
 Owns the table and which folders count as runs. A broken folder is listed as broken. Without a script
-the page is a plain table; the script filters and sorts it.
+the page is a plain table; its own script filters it.
 """
 
 from collections.abc import Sequence
@@ -161,7 +161,10 @@ def _row(folder: Path, run: Run) -> list[Any]:
 
 
 def sparkline(run: Run) -> Markup:
-    """How 1.00 grew, on a logarithmic height where nothing was ruined: a few numbers of SVG."""
+    """How 1.00 grew, on a logarithmic height where nothing was ruined: a few numbers of SVG.
+
+    The total return is its title, by which the column sorts.
+    """
     paths = []
     for name, role in (("buy_and_hold", "neutral"), ("strategy_net", "accent")):
         series = run.daily(name)
@@ -181,4 +184,7 @@ def sparkline(run: Run) -> Markup:
         lines += Markup('<polyline class="{}" points="{}"/>').format(role, points)
     label = f"Growth of {run.manifest['run_id']}"
     head = Markup('<svg class="spark" role="img" aria-label="{}" viewBox="0 0 {} {}">')
-    return head.format(label, WIDTH, HEIGHT) + lines + Markup("</svg>")
+    told = Markup("<title>{}</title>").format(
+        figure("total_return", metrics(run, "strategy").get("total_return"))
+    )
+    return head.format(label, WIDTH, HEIGHT) + told + lines + Markup("</svg>")

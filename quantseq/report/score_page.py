@@ -265,13 +265,13 @@ def _null(result: Mapping[str, Any], own: Mapping[str, Any], reference: str) -> 
             else f"{standings.milli(span[0])} to {standings.milli(span[1])}"
         )
         directions = (
-            words.number((one.get(key) or {}).get("t"), 1, sign=True)
-            for key in ("ic", "rank_ic", "hit_rate")
+            words.number(found.get("t"), 1, sign=True)
+            for found in (one.get("ic") or {}, one.get("rank_ic") or {}, standings.sign_skill(one))
         )
         skills = [standings.milli(one.get("skill_nats")), shown, words.number(t, 1, sign=True)]
         rows.append([name, yardstick or words.DASH, *skills, *directions])
     headers = ["prices", "skill over", "skill, nat/1000", "95 % interval", "t of its score"]
-    headers += ["t of IC", "t of rank IC", "t of hit rate"]
+    headers += ["t of IC", "t of rank IC", "t of hits"]
     sentence = str(null.get("sentence") or "")
     sheet = Sheet(
         "The identical line, real and null",

@@ -171,7 +171,7 @@ def break_even_bps(
 
     costs = costs or Costs()
     orders = prepare(panel, weights, costs, fill, start, end, trade)
-    cash = (1 + costs.cash_rate / costs.periods) ** len(orders.sessions)
+    cash = (1 + costs.cash_rate / costs.year) ** len(orders.sessions)
 
     def excess(bps: float) -> float:
         return float(run(orders, replace(costs, cost_bps=bps)).equity[-1] - cash)

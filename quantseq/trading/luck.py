@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantseq.trading.chance.bootstrap import (
+    HEADLINES,
     LEVEL,
     RESAMPLES,
     Interval,
@@ -41,6 +42,7 @@ from quantseq.trading.chance.deflation import (
 from quantseq.trading.measures import METRICS, Floats, Sample, make_sample
 
 __all__ = [
+    "HEADLINES",
     "LEVEL",
     "MIN_SESSIONS",
     "RESAMPLES",

@@ -65,7 +65,7 @@ class ReturnsSpace:
         free = 1 - self.long
         rates = costs.cash_rate, costs.cash_rate + costs.financing_bps / 1e4
         held = np.maximum(free, 0) * rates[0] + np.minimum(free, 0) * rates[1]
-        held = (held - self.short * costs.borrow_bps / 1e4) / costs.periods
+        held = (held - self.short * costs.borrow_bps / 1e4) / costs.year
         paid = 1 - costs.rate * self.turnover
         return np.asarray((1 + self.before + held) * paid * (1 + self.after) - 1)
 

@@ -27,7 +27,7 @@ class Trial:
     policy : str
         A key of `POLICIES`.
     parameters : mapping
-        Its parameters; its ``cost_bps`` is that of `costs` unless it is given here.
+        Its parameters; ``cost_bps`` and ``periods`` are those of `costs` unless given here.
     costs : Costs
     fill : {"open", "close"}
     """
@@ -48,7 +48,7 @@ class Trial:
         return self.make_policy().weights(moments)
 
     def make_policy(self) -> Policy:
-        """The policy, told the one-way cost of trading unless its parameters say otherwise.
+        """The policy, told the costs and the sessions per year unless its parameters say otherwise.
 
         Raises
         ------
@@ -56,7 +56,10 @@ class Trial:
             As in `decide`.
         """
         one_way = min(self.costs.one_way_bps, MOST_BPS)
-        return make_policy(self.policy, **{"cost_bps": one_way, **self.parameters})
+        told: dict[str, Any] = {"cost_bps": one_way}
+        if hasattr(POLICIES.get(self.policy), "periods"):
+            told["periods"] = self.costs.year
+        return make_policy(self.policy, **{**told, **self.parameters})
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,5 +116,14 @@ def test_words_follow_t(t: float, words: str) -> None:
     assert in_words({"t": t, "n_days": 1254, "score": "log_score"}) == words
 
 
+def test_a_difference_that_is_printed_as_0_favours_nobody() -> None:
+    tiny = {"t": -5.1, "n_days": 1254, "mean_difference": -2e-11}
+    for score in ("log_score", "crps"):
+        assert in_words({**tiny, "score": score}).startswith("not shown, the two differ by nothing")
+    sure = {**tiny, "mean_difference": -1e-5}
+    assert in_words({**sure, "score": "crps"}) == "yes, t = −5.1 on CRPS"
+    assert in_words({**sure, "score": "log_score"}).startswith("not shown")
+
+
 def test_days_are_rounded_up_to_two_digits() -> None:
     assert [round_up(x) for x in (0.2, 9, 99, 101, 1834, 3762)] == [1, 9, 99, 110, 1900, 3800]

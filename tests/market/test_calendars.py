@@ -13,8 +13,11 @@ from quantseq.market.calendars import (
     calendar_name,
     expected_sessions,
     market_of,
+    sessions_per_year,
 )
 from tests.prices import simulate_bars
+
+HOLIDAYS = ("01-01", "02-15", "04-10", "05-28", "07-04", "09-03", "11-22", "12-25")
 
 
 @pytest.mark.parametrize(
@@ -117,3 +120,14 @@ def test_what_closes_together(
 ) -> None:
     bars = replace(simulate_bars("A", 5), symbol=symbol, timezone=timezone, provenance=facts)
     assert market_of(bars) == expected
+
+
+def test_a_year_has_the_sessions_of_its_calendar() -> None:
+    days = np.arange("2018-01-01", "2023-01-01", dtype="datetime64[D]")
+    weekdays = days[np.is_busday(days)]
+    york = days[np.is_busday(days, holidays=[d for d in days if str(d)[5:] in HOLIDAYS])]
+    assert sessions_per_year(days) == 365
+    assert sessions_per_year(weekdays) == 261
+    assert sessions_per_year(york) == 252, "a few more or less are one exchange's"
+    assert sessions_per_year(days[::7]) == 52
+    assert sessions_per_year(days[:300]) == sessions_per_year(days[:0]) == 252

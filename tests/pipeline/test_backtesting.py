@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from quantseq.config import Places, RunConfig
-from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
+from quantseq.errors import LeakageError, NotEnoughDataError
 from quantseq.evaluation.significance import diebold_mariano
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast import forecaster
@@ -25,8 +25,10 @@ from quantseq.pipeline.backtesting import (
     describe,
     model_fold,
     to_json,
+    with_model,
 )
 from quantseq.pipeline.manifest import _free
+from quantseq.progress import Progress
 from quantseq.report.render import write_report
 from quantseq.trading.backtest import buy_and_hold
 from quantseq.trading.chance.deflation import expected_best_sharpe, min_track_record, psr
@@ -218,11 +220,19 @@ def test_the_run_of_a_trained_model_tells_of_that_model(
     assert manifest["model"]["tokenizer"] == model.task.tokenizer.fingerprint
     fold = outcome.run.result["folds"][0]
     assert fold["validation_start"] == "2005-01-10"
-    short = RunConfig(forecaster=ForecasterConfig(horizon=1), walk_forward=WalkForward(purge=1))
-    with pytest.raises(ConfigError, match="purge of 1 sessions is shorter than the horizon of 3"):
-        backtest(small_panel, model=model, config=short)
     with pytest.raises(NotEnoughDataError, match="after the model's training block"):
         model_fold(small_panel.between("2005-03-01"), model, WalkForward())
+
+
+def test_the_purge_covers_the_horizon_of_a_trained_model(
+    model: Seq2SeqForecaster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = RunConfig(forecaster=ForecasterConfig(horizon=1), walk_forward=WalkForward(purge=1))
+    chosen = with_model(short, model, Progress(quiet=False))
+    assert (chosen.forecaster, chosen.walk_forward.purge) == (model.config, 3)
+    assert "purge is raised from 1 to 3 sessions" in capsys.readouterr().err
+    assert with_model(chosen, model, Progress(quiet=False)) == chosen
+    assert not capsys.readouterr().err
 
 
 def test_a_network_that_was_thrown_away_is_level_with_its_reference(

@@ -196,7 +196,7 @@ def test_symbols_that_are_too_short_or_cannot_be_fitted_are_named(
     contest = replace(outcome.contest, details=told)
     folds = evaluating._folds(small_panel, SMALL, SPLIT)
     first, second = evaluating._notes(Panel([*small_panel.values(), late]), folds, contest)
-    assert first.startswith("LATE: 251 sessions are too few")
+    assert first.startswith("LATE: too few sessions (251)")
     assert second == "garch-t could not be fitted to MSFT; pooled there."
 
 

@@ -1,13 +1,16 @@
 """From a file and options to one configuration."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from quantseq.config import RunConfig
+from quantseq.config import PolicyConfig, RunConfig
 from quantseq.errors import ConfigError
-from quantseq.pipeline.options import resolve_config
+from quantseq.pipeline.options import on_calendar, resolve_config
+from quantseq.progress import Progress
 
 
 def test_without_anything_the_defaults_stand() -> None:
@@ -25,6 +28,24 @@ def test_the_purge_follows_the_horizon() -> None:
     assert resolve_config(forecaster={"horizon": 8}).walk_forward.purge == 8
     with pytest.raises(ConfigError, match="purge of 2 sessions is shorter"):
         resolve_config(forecaster={"horizon": 8}, walk_forward={"purge": 2})
+
+
+def test_a_horizon_given_raises_the_purge_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[walk_forward]\npurge = 5\n")
+    config = resolve_config(path, forecaster={"horizon": 8}, progress=Progress(quiet=False))
+    assert config.walk_forward.purge == 8
+    assert "purge is raised from 5 to 8 sessions" in capsys.readouterr().err
+    assert resolve_config(path, forecaster={"horizon": 3}).walk_forward.purge == 5
+    assert resolve_config(path, forecaster={"horizon": None}).walk_forward.purge == 5
+    path.write_text("[forecaster]\nhorizon = 8\n[walk_forward]\npurge = 5\n")
+    with pytest.raises(ConfigError, match="purge of 5 sessions is shorter"):
+        resolve_config(path)
+    path.write_text('[walk_forward]\npurge = "5"\n')
+    with pytest.raises(ConfigError, match="purge must be"):
+        resolve_config(path, forecaster={"horizon": 8})
 
 
 def test_another_policy_drops_the_parameters_of_the_file(tmp_path: Path) -> None:
@@ -109,3 +130,15 @@ def test_the_seed_of_the_file_stands_unless_another_is_given(tmp_path: Path) -> 
     path.write_text("seed = 7\n")
     assert resolve_config(path, seed=None).seed == 7
     assert resolve_config(path, seed=0).seed == 0
+
+
+def test_the_sessions_per_year_are_the_calendars_unless_they_are_set() -> None:
+    days = np.arange("2018-01-01", "2021-01-01", dtype="datetime64[D]")
+    found = on_calendar(RunConfig(), days)
+    assert (RunConfig().costs.periods, found.costs.periods, found.costs.year) == (0, 365, 365)
+    assert on_calendar(found, days[np.is_busday(days)]) == found
+    assert RunConfig.from_mapping(found.to_mapping()) == found
+    policy = replace(found, policy=PolicyConfig("vol_target")).trial.make_policy()
+    assert policy.periods == 365
+    own = PolicyConfig("vol_target", {"periods": 250})
+    assert replace(found, policy=own).trial.make_policy().periods == 250

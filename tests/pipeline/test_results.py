@@ -12,7 +12,9 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecast.networks import ForecasterConfig
 from quantseq.market.bars import Bars, Panel
-from quantseq.pipeline.backtesting import backtest
+from quantseq.pipeline.backtesting import BacktestOutcome, backtest
+from quantseq.pipeline.results import Traded, _notes
+from quantseq.trading.decisions.holding import GapLoss
 
 SMALL = RunConfig(
     forecaster=ForecasterConfig(members=1, epochs=1, horizon=3),
@@ -39,7 +41,7 @@ def test_exchanges_with_different_calendars_are_traded_on_the_union_and_counted(
     outcome = backtest(panel, config=SMALL, places=Places(gates.parent.parent, tmp_path))
     strategy, notes = outcome.strategy, outcome.run.result["notes"]
     assert strategy.carried > 0 < strategy.delayed_orders
-    assert f"{strategy.carried} times a position was marked at an old price because" in str(notes)
+    assert f"{strategy.carried} times a position was marked at an old price for want" in str(notes)
     assert f"{strategy.delayed_orders} orders met no bar and waited for the symbol's" in str(notes)
     tested = panel.sessions[panel.sessions > outcome.evaluation.folds[0].test_start]
     assert (
@@ -79,3 +81,24 @@ def test_symbols_that_never_trade_at_one_time_are_refused_where_a_block_is_empty
     places = Places(gates.parent.parent, tmp_path)
     with pytest.raises(NotEnoughDataError, match="0 early-stopping and 0 shrinkage windows"):
         backtest(Panel([ibm, msft]), config=SMALL, places=places)
+
+
+def test_what_happened_once_is_told_in_the_singular(
+    small_run: BacktestOutcome, small_panel: Panel
+) -> None:
+    one = replace(
+        small_run.strategy,
+        **dict.fromkeys(
+            (
+                *("delayed_orders", "dropped_orders", "completed_orders", "capped_orders"),
+                *("liquidated", "carried", "scaled_sessions"),
+            ),
+            1,
+        ),
+    )
+    traded = Traded(pd.DataFrame(), one, one, None, {}, GapLoss(np.nan, 0.0, 0.0, np.nan), {})
+    notes = _notes(small_panel, traded, small_run.evaluation)
+    assert [note.split()[:2] for note in notes[-7:]] == [
+        ["1", noun] for noun in ("order", "order", "rest", "time", "position", "time", "session")
+    ]
+    assert "1 time the volume of a session cut an order or its rest." in notes

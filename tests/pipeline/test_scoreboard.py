@@ -35,10 +35,12 @@ def test_models_days_skill_and_notes_are_printed() -> None:
     lines = describe(result())
     assert [line.split()[0] for line in lines[1:3]] == ["seq2seq", "har-pooled-t"]
     assert "CRPS 2d" in lines[0]
-    assert "-2.5" in lines[2]
+    assert "−2.5" in lines[2]
     assert any(line.startswith("500 forecasts on 250 days;") for line in lines)
     assert "Skill over har-pooled-t: +0.0020 nats (95 % interval +0.0010 to +0.0030)." in lines
     assert "May be the best by log score (90 % confidence set): seq2seq." in lines
+    told = [line.split(" 0.51")[0] for line in lines if line.startswith("Direction")]
+    assert told == [f"Direction, {name}" for name in ("IC", "rank IC", "Pesaran-Timmermann")]
     assert lines[-1] == "D: its price stood still"
 
 
@@ -67,3 +69,10 @@ def test_the_null_run_is_the_last_line() -> None:
 def test_an_unknown_number_is_a_dash() -> None:
     assert number(None, 2) == number(float("nan"), 2) == "—"
     assert number(0.905, 1, 100, "%") == "90.5%"
+
+
+def test_nothing_is_printed_without_a_sign() -> None:
+    told = describe(
+        result(models={"seq2seq": model(skill_nats=-1e-9, skill_interval=[-0.002, 1e-9])})
+    )
+    assert "Skill over har-pooled-t: 0.0000 nats (95 % interval −0.0020 to 0.0000)." in told

@@ -87,5 +87,8 @@ def test_it_prints_on_a4_in_daylight_and_nothing_is_cut(
     assert pdf[:5] == b"%PDF-"
     assert 8 <= len(re.findall(rb"/Type /Page\b", pdf)) <= 18
     avoid = "e => getComputedStyle(e).breakInside"
-    assert {one.evaluate(avoid) for one in tab.locator("figure").all()} == {"avoid"}
+    whole = [*tab.locator("figure").all(), *tab.locator(".heading").all()]
+    assert {one.evaluate(avoid) for one in whole} == {"avoid"}
+    for place, rule in ((".heading", "breakAfter"), ("footer", "breakBefore")):
+        assert tab.locator(place).first.evaluate(f"e => getComputedStyle(e).{rule}") == "avoid"
     context.close()

@@ -6,12 +6,18 @@ With ``QUANTSEQ_ARTEFACTS=FOLDER`` full-page screenshots are kept there, to be l
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quantseq.report.comparison import write_comparison
+from quantseq.report.index import write_index
 from quantseq.report.pages import rewrite
+from quantseq.report.render import write_report
+from quantseq.report.run import Run
+from tests.report.test_comparison import comparison
 from tests.report_folders import evaluation_folder, toy_folder
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -21,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
 KINDS = ("evaluation", "toy")
+OVERVIEWS = ("comparison", "index")
 SIZES = ((1440, "light"), (1440, "dark"), (360, "light"), (360, "dark"))
 
 OVERFLOW = """() => [...document.querySelectorAll('body *')]
@@ -41,13 +48,30 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def addresses(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("pages")
     folders = evaluation_folder(root / "evaluation"), toy_folder(root / "toy")
-    return {kind: rewrite(folder).as_uri() for kind, folder in zip(KINDS, folders, strict=True)}
+    found = {kind: rewrite(folder).as_uri() for kind, folder in zip(KINDS, folders, strict=True)}
+    names = tuple(f"20261124-1945{n:02}-f6e16e" for n in range(4))
+    for name in names:
+        title = "seq2seq with mean_variance on AAPL, GOOG, IBM, MSFT"
+        write_report(
+            replace(run, manifest={**run.manifest, "run_id": name, "title": title}).save(
+                root / "reports" / name
+            )
+        )
+    compared = replace(
+        comparison(run, names),
+        data={s: {name: f"{n}" * 64 for n, name in enumerate(names)} for s in ("IBM", "MSFT")},
+    )
+    return {
+        **found,
+        "index": write_index(root / "reports").as_uri(),
+        "comparison": write_comparison(compared, root / "comparison.html").as_uri(),
+    }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + OVERVIEWS)
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
 def test_a_page_is_quiet_alone_and_never_wider_than_the_screen(
     browser: Any, addresses: dict[str, str], kind: str, width: int, scheme: str
@@ -68,6 +92,8 @@ def test_a_page_is_quiet_alone_and_never_wider_than_the_screen(
         Path(ARTEFACTS).mkdir(parents=True, exist_ok=True)
         place = Path(ARTEFACTS) / f"{kind}-{width}-{scheme}.png"
         tab.screenshot(path=str(place), full_page=True)
+    names = tab.evaluate("[...document.querySelectorAll('[role=region]')].map(e => e.ariaLabel)")
+    assert len(set(names)) == len(names) > 0
     for details in tab.query_selector_all("details"):
         details.evaluate("element => element.open = true")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -76,7 +102,7 @@ def test_a_page_is_quiet_alone_and_never_wider_than_the_screen(
     assert asked == [addresses[kind]]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + OVERVIEWS)
 def test_axe_finds_nothing_serious(browser: Any, addresses: dict[str, str], kind: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe")
     context = browser.new_context(viewport={"width": 1200, "height": 900}, bypass_csp=True)
@@ -86,6 +112,51 @@ def test_axe_finds_nothing_serious(browser: Any, addresses: dict[str, str], kind
     context.close()
     grave = [one for one in found if one["impact"] in ("serious", "critical")]
     assert [(one["id"], one["nodes"][0]["html"][:200]) for one in grave] == []
+
+
+def test_a_number_of_the_tests_is_seen_on_a_telephone(
+    browser: Any, addresses: dict[str, str]
+) -> None:
+    tab = browser.new_page(viewport={"width": 360, "height": 900})
+    tab.goto(addresses["evaluation"])
+    table = tab.locator(".heat").first
+    right = table.locator("tbody tr").first.locator("td").nth(1).bounding_box()
+    inside = table.locator("xpath=..").bounding_box()
+    assert right["x"] + right["width"] <= inside["x"] + inside["width"]
+    tab.close()
+
+
+@pytest.mark.parametrize("kind", OVERVIEWS)
+def test_no_column_of_an_overview_is_hidden(
+    browser: Any, addresses: dict[str, str], kind: str
+) -> None:
+    tab = browser.new_page(viewport={"width": 1440, "height": 900})
+    tab.goto(addresses[kind])
+    hidden = "e => e.scrollWidth - e.clientWidth"
+    tables = tab.locator("section .scroll >> visible=true")
+    assert tables.count() >= 1
+    assert [tables.nth(n).evaluate(hidden) for n in range(tables.count())] == [0] * tables.count()
+    tab.close()
+
+
+def test_a_comparison_has_the_controls_of_a_report(browser: Any, addresses: dict[str, str]) -> None:
+    tab = browser.new_page(viewport={"width": 1440, "height": 900})
+    tab.goto(addresses["comparison"])
+    pad = tab.locator("#growth-of-all .wide")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    tab.mouse.move(box["x"] + box["width"] / 2, middle)
+    assert tab.locator("#growth-of-all .readout > *").count() == 5
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 0.7 * box["width"], middle, steps=4)
+    tab.mouse.up()
+    tab.click("#growth-of-all >> text=Linear scale")
+    assert tab.locator("#growth-of-all .wide.redrawn, #growth-of-all .wide .redrawn").count() == 1
+    assert tab.locator("#growth-of-all .scale").inner_text() == "linear scale"
+    tab.click(".theme >> text=dark")
+    assert tab.get_attribute("html", "data-theme") == "dark"
+    tab.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -108,10 +108,14 @@ def test_filter_and_sort_work_by_clicks_and_keys(reports: Path) -> None:
         assert order() == ["20260", "newer"]
         page.focus("#runs th button:has-text('Sharpe ratio')")
         page.keyboard.press("Enter")
+        assert order() == ["20260", "newer"]
+        page.keyboard.press("Enter")
         assert order() == ["newer", "20260"]
         assert page.get_attribute("#runs th[aria-sort]", "aria-sort") == "descending"
-        page.keyboard.press("Enter")
+        page.click("#runs th button:has-text('growth')")
         assert order() == ["20260", "newer"]
+        page.click(".theme >> text=dark")
+        assert page.get_attribute("html", "data-theme") == "dark"
         page.fill("input[type=search]", "STOCKS trend")
         assert page.inner_text("output") == "1 of 2 runs"
         assert page.is_hidden("#runs tbody tr:has-text('newer')")

@@ -13,6 +13,8 @@ from typing import Any
 from quantseq.config import PolicyConfig, RunConfig
 from quantseq.errors import ConfigError
 from quantseq.files import fingerprint
+from quantseq.pipeline.options import least_purge
+from quantseq.progress import SILENT, Progress
 from quantseq.trading.policy import POLICIES
 
 COSTS_BPS = (0.0, 5.0, 10.0, 20.0)
@@ -75,7 +77,7 @@ class Grid:
                 f"{', '.join(self.policies)}. Add it, or leave its values out."
             )
 
-    def points(self, base: RunConfig) -> tuple[RunConfig, ...]:
+    def points(self, base: RunConfig, progress: Progress = SILENT) -> tuple[RunConfig, ...]:
         """Every point as a configuration, in the order of horizons, policies, values, costs.
 
         All have the same purge, so that they are tested on the same sessions.
@@ -84,6 +86,8 @@ class Grid:
         ----------
         base : RunConfig
             Everything that the grid does not vary. Parameters of its own policy hold for that policy.
+        progress : Progress
+            Hears of a purge that was raised.
 
         Raises
         ------
@@ -91,7 +95,7 @@ class Grid:
             If a point breaks a rule of `RunConfig`.
         """
         horizons = self.horizons or (base.forecaster.horizon,)
-        purge = max(base.walk_forward.purge, *horizons)
+        purge = least_purge(base.walk_forward.purge, max(horizons), progress)
         walk = replace(base.walk_forward, purge=purge)
         found: dict[str, RunConfig] = {}
         for horizon, policy, bps in product(horizons, self._policies(base), self.costs_bps):

@@ -11,6 +11,8 @@ import pandas as pd
 from quantseq.config import Places, RunConfig
 from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.sweeps.grid import label, policy_label
+from quantseq.report.sections.tradable import break_even
+from quantseq.report.words import SPACE
 from quantseq.trading import ledger
 from quantseq.trading.backtest import break_even_bps, buy_and_hold
 from quantseq.trading.chance.overfitting import overfitting, spa
@@ -52,7 +54,7 @@ class Point:
     @property
     def sharpe(self) -> float:
         """Annualised, after costs; NaN where nothing moved."""
-        return METRICS["sharpe"](self.scored.net, periods=self.config.costs.periods)
+        return METRICS["sharpe"](self.scored.net, periods=self.config.costs.year)
 
 
 def by_sharpe(point: Point) -> float:
@@ -106,7 +108,7 @@ def judge_points(
     best = _best(levels[cost])
     record = ledger.read(places.ledger)
     fault = record.verify(ledger.kept_heads(places.reports))
-    periods, seed, net = config.costs.periods, config.seed, best.scored.net
+    periods, seed, net = config.costs.year, config.seed, best.scored.net
     judged = verdict(
         net,
         held[cost],
@@ -253,10 +255,9 @@ def describe(result: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[str]
         f"{_share(one['pbo'], '')}."
         for one in found["by_cost"]
     ]
-    even = result["break_even_bps"]
-    paid = "none: it earns less than cash without any" if even is None else f"{even:.1f} bps"
+    even = break_even(result, [one["turnover"] for one in rows]).replace(SPACE, " ")
     lines += [
-        f"Break-even cost of the best: {paid}. Deflated Sharpe {_share(verdict['dsr'], '')} after "
+        f"Break-even cost of the best: {even}. Deflated Sharpe {_share(verdict['dsr'], '')} after "
         f"{verdict['n_trials']} trials; ledger {verdict['ledger']}.",
     ]
     return table, lines

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from quantseq.files import (
 )
 from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Panel
-from quantseq.pipeline.backtesting import FitFold, UseModel, model_fold
+from quantseq.pipeline.backtesting import FitFold, UseModel, model_fold, with_model
 from quantseq.pipeline.data import describe_data
 from quantseq.pipeline.health import as_rows, findings, refuse_errors
 from quantseq.pipeline.manifest import new_manifest
+from quantseq.pipeline.options import on_calendar
 from quantseq.pipeline.results import OURS
 from quantseq.pipeline.sweeps.grid import Grid, label, to_toml
 from quantseq.pipeline.sweeps.selection import Point, by_sharpe, judge_points
@@ -107,10 +108,11 @@ def sweep(
     BarsError, LeakageError, NotEnoughDataError, StorageError, GateError
         As in `backtest`.
     """
-    chosen, where = config or RunConfig(), places or Places()
+    chosen = on_calendar(config or RunConfig(), panel.sessions)
+    where = places or Places()
     if model is not None:
-        chosen = replace(chosen, forecaster=model.config)
-    points = (grid or Grid()).points(chosen)
+        chosen = with_model(chosen, model, progress)
+    points = (grid or Grid()).points(chosen, progress)
     ensure_writable(where.reports)
     found = findings(panel)
     refuse_errors(found, total=len(panel), allow_bad_data=allow_bad_data)

@@ -68,7 +68,7 @@ def whisker(low: float, middle: float, high: float, *, unit: str) -> Plotted:
             )
         axes.set_yticks([])
         axes.set_ylim(-1, 1)
-        reach = max(abs(low), abs(high))
+        reach = max(abs(low), abs(high)) or 0.1  # equal series: an interval of nothing
         axes.set_xlim(min(low, 0) - 0.12 * reach, max(high, 0) + 0.12 * reach)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_formatter(FuncFormatter(plain_text))

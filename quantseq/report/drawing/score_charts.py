@@ -79,7 +79,8 @@ def score_lines(
             )
             known = values[np.isfinite(values)]
             if len(known):
-                value = plain_text(round(float(known[-1]), 1) + 0.0)
+                last = float(known[-1])
+                value = plain_text(round(last, 1 if abs(last) >= 1 else 2) + 0.0)
                 ends.append((float(known[-1]), value if small else f"{name} {value}", colour))
         shown = list(where)[:: -(-len(where) // (5 if small else 14))]
         axes.set_xticks(shown, [str(one) for one in shown])

@@ -27,7 +27,7 @@ from quantseq.report.page import (
 from quantseq.report.run import Run
 from quantseq.report.sections.folds import fold_sheet
 from quantseq.report.sections.overview import audit, ends, entries
-from quantseq.trading.luck import psr
+from quantseq.trading.luck import psr, trial_spread
 
 NEEDED = 0.95
 """Deflated Sharpe ratio that an edge must exceed."""
@@ -77,11 +77,7 @@ def _facts(run: Run, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
         (
             "Trials counted",
             f"{words.count(trials)}, from the ledger of every backtest in this folder"
-            + (
-                ""
-                if spread is None
-                else f"; their Sharpe ratios per session scatter by {words.number(spread, 4)}"
-            ),
+            + ("" if spread is None else f"; {_scatter(spread, len(run.equity))}"),
         ),
         (
             "Test that nothing tried beats buy-and-hold (SPA)",
@@ -107,10 +103,18 @@ def _facts(run: Run, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "Rule",
-            "an edge is claimed only if the whole interval lies above 0, the DSR exceeds 95 % and the "
-            "look-ahead audit passes",
+            "an edge is claimed only if the whole interval lies above 0, the DSR exceeds 95 %, the "
+            "look-ahead audit passes and the ledger is whole",
         ),
     ]
+
+
+def _scatter(spread: float, sessions: int) -> str:
+    """What the trials are discounted by: their own scatter, or chance's where they show none."""
+    shown = words.number(spread, 4)
+    if sessions > 1 and np.isclose(spread, trial_spread([], sessions), rtol=1e-9, atol=0):
+        return f"they show no scatter, so that of chance is taken, {shown} in Sharpe per session"
+    return f"their Sharpe ratios per session scatter by {shown}"
 
 
 def _difference(low: float, middle: float, high: float) -> Block:
@@ -192,7 +196,11 @@ def _placebos(run: Run) -> Chart | None:
     names = [words.text(one.get("name")) for one in found]
     table = np.array([[one[k] for k in RANGE] for one in found], dtype=np.float64)
     rank = words.known(audit(run).get("rank"))
-    beaten = "" if rank is None else f" It beats {words.percent(rank)} of all placebos."
+    beaten = (
+        ""
+        if rank is None
+        else f" It beats {words.percent(rank)} of all placebos, a tie counting half."
+    )
     rows: list[list[str]] = []
     for name, values, one in zip(names, table.tolist(), found, strict=True):
         shown = [words.number(value, sign=True) for value in values]

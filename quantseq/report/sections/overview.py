@@ -14,19 +14,8 @@ from quantseq.market.bars import Dates, Floats
 from quantseq.report import words
 from quantseq.report.page import Badge, Block, Card, Cards, Header, Interval, Key, Missing, Section
 from quantseq.report.run import Run
+from quantseq.trading.luck import HEADLINES
 from quantseq.trading.performance import METRICS
-
-HEADLINES = (
-    "cagr",
-    "sharpe",
-    "volatility",
-    "max_drawdown",
-    "total_return",
-    "sortino",
-    "calmar",
-    "es_95",
-)
-"""The figures on the cards, twelve at most."""
 
 STRATEGY = Key("accent", "line", "strategy, net of costs")
 RIVAL = Key("neutral", "line", "buy-and-hold")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from quantseq.evaluation.assessment import LEAST, negligible
 from quantseq.report import words
 from quantseq.report.drawing import charts
 from quantseq.report.page import (
@@ -44,7 +45,7 @@ LEAST_HISTORY = 15
 """A forecast with fewer sessions before it in the run is not picked for a fan chart."""
 
 SIGNIFICANT = 0.05
-NOTHING = 5e-5
+NOTHING = LEAST["log_score"]
 """Nats a day that would be printed as 0.0000."""
 
 
@@ -153,6 +154,14 @@ def _scaled(value: Any, factor: float) -> float | None:
     return None if finite is None else factor * finite
 
 
+def sign(test: Mapping[str, Any]) -> int:
+    """-1 where a test shows the model to be better, 1 where worse, 0 where it decides nothing."""
+    t, p = words.known(test.get("t")), words.known(test.get("p"))
+    if t is None or p is None or p >= SIGNIFICANT or negligible(test):
+        return 0
+    return int(np.sign(t))
+
+
 def test_sheet(tests: list[Mapping[str, Any]]) -> Block:
     """One line per rival and score, one column per step; all numbers behind it.
 
@@ -169,8 +178,8 @@ def test_sheet(tests: list[Mapping[str, Any]]) -> Block:
         score = SCORES.get(kind, words.text(test.get("score")))
         step = "all" if isinstance(ahead, str) else words.count(ahead)
         t, p = words.known(test.get("t")), words.known(test.get("p"))
-        clear = t is not None and p is not None and p < SIGNIFICANT
-        better, worse = clear and (t or 0) < 0, clear and (t or 0) > 0
+        side = sign(test)
+        better, worse = side < 0, side > 0
         won, lost = won + better, lost + worse
         tone = "up3" if better else "down3" if worse else ""
         factor, digits, unit = UNITS.get(kind, (1.0, 4, ""))
@@ -193,7 +202,7 @@ def test_sheet(tests: list[Mapping[str, Any]]) -> Block:
         f"Is {words.listing(models)} better by more than noise? Score difference and p",
         f"Of {words.plural(len(tests), 'comparison')}, {won} clearly better (blue), {lost} clearly worse "
         f"(orange), {len(tests) - won - lost} undecided at 5{words.SPACE}%. A negative difference "
-        "favours it; p by Diebold and Mariano.",
+        "favours it, one printed as 0 neither; p by Diebold and Mariano.",
         table,
         Table(
             ["", "score", "step", "difference", "t", "p", "days"],

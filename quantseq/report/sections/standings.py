@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from quantseq.evaluation.assessment import in_words
+from quantseq.evaluation.assessment import in_words, negligible
 from quantseq.evaluation.confidence import MCS_SIZE
 from quantseq.evaluation.direction import SHOWN
 from quantseq.report import words
@@ -45,7 +45,11 @@ def sentence(
 ) -> str:
     """Against how many rivals the model won, and its skill over the reference."""
     found = list(_next_day(tests).values())
-    known = [t for test in found if (t := words.known(test.get("t"))) is not None]
+    known = [
+        t
+        for test in found
+        if (t := words.known(test.get("t"))) is not None and not negligible(test)
+    ]
     won, lost = (sum(sign * t >= SHOWN for t in known) for sign in (-1, 1))
     parts = []
     if found:
@@ -111,11 +115,23 @@ def cards(models: Mapping[str, Any], main: str, reference: str) -> Section:
         beside = "" if rival is None else f"{reference} {show(rival.get(key))}"
         items.append(Card(label, show(own.get(key)), "", beside))
     for label, key in (("IC", "ic"), ("Hit rate", "hit_rate")):
-        found = own.get(key) or {}
-        said = f"t = {words.number(found.get('t'), 1, sign=True)}"
-        items.append(Card(label, _called(key, found.get("value")), said))
+        items.append(Card(label, _called(key, (own.get(key) or {}).get("value")), _claim(own, key)))
     lead = f"{main} on the next day, beside its reference. Lower scores are better."
     return Section("figures", "Headline figures", lead, [Cards(items)])
+
+
+def sign_skill(own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What hits prove: Pesaran-Timmermann, beyond the commoner sign; null prices have none to beat."""
+    return own.get("pesaran_timmermann" if "pesaran_timmermann" in own else "hit_rate") or {}
+
+
+def _claim(own: Mapping[str, Any], key: str) -> str:
+    """The t of a measure of direction on a card."""
+    found = sign_skill(own) if key == "hit_rate" else own.get(key) or {}
+    t = words.known(found.get("t"))
+    if key == "hit_rate":
+        return f"beyond the commoner sign t = {words.number(t, 1, sign=True)}"
+    return f"t = {words.number(t, 1, sign=True)}"
 
 
 def _called(measure: str, value: Any) -> str:
@@ -198,17 +214,19 @@ def scores(models: Mapping[str, Any], main: str) -> Section:
     rows = [
         [
             label,
-            _called(key, (own.get(key) or {}).get("value")),
-            words.number((own.get(key) or {}).get("t"), 2, sign=True),
-            words.count((own.get(key) or {}).get("n_days")),
-            words.count((own.get(key) or {}).get("n_needed")),
+            _called(key, found.get("value")),
+            words.DASH if key == "hit_rate" else words.number(found.get("t"), 2, sign=True),
+            words.count(found.get("n_days")),
+            words.DASH if key == "hit_rate" else words.count(found.get("n_needed")),
         ]
         for key, label in DIRECTION.items()
+        for found in (own.get(key) or {},)
     ]
     blocks.append(
         Sheet(
             f"Direction: does {main} know up from down?",
-            f"Next day. |t| of at least {SHOWN:g} would say so; errors count days, not rows.",
+            f"Next day. |t| of at least {SHOWN:g} would say so; errors count days, not rows. Hits are tested "
+            "by Pesaran-Timmermann, beyond what always calling the commoner sign would hit.",
             Table(["measure", "value", "t", "days", "days needed for t = 2"], rows),
         )
     )

@@ -30,6 +30,7 @@ from quantseq.report.page import (
 from quantseq.report.run import Run
 from quantseq.report.sections.overview import audit, days, ends, entries, figure, floats, month_rows
 from quantseq.trading.attribution import ACCOUNT
+from quantseq.trading.broker.costs import MOST_BPS
 from quantseq.trading.performance import METRICS, wealth
 from quantseq.trading.sensitivity import at_cost
 
@@ -91,10 +92,11 @@ def _sweep(run: Run, net: "pd.Series[float]") -> Chart | None:
         ]
         for bps, value, one in zip(asked, found, priced, strict=True)
     ]
+    told = break_even(run.result, turnover)
     reading = (
-        "No break-even cost was stored for this run"
-        if level is None
-        else f"Break-even at {words.bps(level)}, solved on re-run accounts"
+        f"Break-even at {told}, solved on re-run accounts"
+        if level is not None
+        else f"Break-even cost: {told}"
     )
     return chart(
         "sweep",
@@ -115,6 +117,18 @@ def _sweep(run: Run, net: "pd.Series[float]") -> Chart | None:
         legend=[Key("accent", "line", "CAGR, net")]
         + ([Key("loss", "dash", "break-even cost")] if drawn else []),
     )
+
+
+def break_even(result: Mapping[str, Any], turnover: Any = None) -> str:
+    """The cost at which the strategy earns no more than cash, or why there is none, in a few words."""
+    level = words.known(result.get("break_even_bps"))
+    if level is not None:
+        return "more than the whole notional" if level >= MOST_BPS else words.bps(level)
+    if "break_even_bps" not in result:
+        return "not stored for this run"
+    if turnover is not None and not np.nansum(turnover):
+        return "none, it never traded"
+    return "none, it earns less than cash without any"
 
 
 def _decay(run: Run) -> Chart | None:
@@ -233,14 +247,12 @@ def _cost_reading(run: Run) -> str:
         parts.append(f"costs took {words.percent(yearly, 2)} of equity a year")
     text = ", ".join(parts) + ". " if parts else ""
     charged = words.bps(run.manifest.get("cost_bps"))
-    level = words.known(run.result.get("break_even_bps"))
-    if level is None:
-        return (
-            f"{text}{charged} of every trade charged; no break-even cost was stored for this run."
-        )
+    level, told = words.known(run.result.get("break_even_bps")), break_even(run.result, turnover)
+    if level is None or level >= MOST_BPS:
+        return f"{text}{charged} of every trade charged; break-even cost: {told}."
     return (
-        f"{text}{charged} of every trade charged; above {words.bps(level)} the strategy would have "
-        "earned less than cash."
+        f"{text}{charged} of every trade charged; above {told} the strategy would have earned less "
+        "than cash."
     )
 
 

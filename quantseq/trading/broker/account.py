@@ -60,7 +60,7 @@ class BacktestResult:
     completed_orders : int
         Fills of the rest of an order that had stayed open.
     capped_orders : int
-        Orders and rests of orders that the volume cut.
+        Times the volume of a session cut an order, or the rest of one.
     liquidated : int
         Positions closed at their last price because their symbol had no bar for `LAPSE` sessions.
     carried : int
@@ -168,10 +168,10 @@ class BacktestResult:
 def run(orders: Orders, costs: Costs) -> BacktestResult:
     """Walk through the sessions with cash and shares; every number of a result comes from here."""
     days, width = orders.target.shape
-    rate, interest, lend = costs.rate, costs.cash_rate / costs.periods, 0.0
+    rate, interest, lend = costs.rate, costs.cash_rate / costs.year, 0.0
     if (orders.target < 0).any():
-        lend = costs.borrow_bps / 1e4 / costs.periods
-    owe = interest + costs.financing_bps / 1e4 / costs.periods
+        lend = costs.borrow_bps / 1e4 / costs.year
+    owe = interest + costs.financing_bps / 1e4 / costs.year
     holding_matters, simple = bool(interest or lend or owe), costs.proportional
     may_wait = not simple or orders.waiting is not None  # else no order is ever left open
     allowed = orders.wanted | orders.lapsed

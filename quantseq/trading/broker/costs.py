@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError
 from quantseq.market.bars import Floats
+from quantseq.market.calendars import YEAR
 
 MOST_BPS = 10_000.0
 """Costs as large as the traded notional: the most that `Costs` takes."""
@@ -75,8 +76,9 @@ class Costs:
         Positions after an order are whole shares, as counted on that day, rounded towards 0.
     max_gross : float in [1, 10]
         Largest sum of absolute weights; above 1 the account borrows.
-    periods : int in [1, 366]
-        Sessions per year, by which the yearly rates are divided.
+    periods : int in [0, 366]
+        Sessions per year, by which the yearly rates are divided. 0 leaves it to the calendar of the
+        prices; see `quantseq.market.calendars.sessions_per_year`.
     """
 
     cost_bps: float = 5.0
@@ -90,7 +92,7 @@ class Costs:
     capital: float = 1_000_000.0
     whole_shares: bool = False
     max_gross: float = 1.0
-    periods: int = 252
+    periods: int = 0
 
     def __post_init__(self) -> None:
         rules = (
@@ -113,13 +115,22 @@ class Costs:
             ("capital", 0 < self.capital < math.inf, "above 0 in money"),
             ("whole_shares", isinstance(self.whole_shares, bool), "true or false"),
             ("max_gross", 1 <= self.max_gross <= 10, "in [1, 10] times equity"),
-            ("periods", 1 <= self.periods <= 366, "in [1, 366] sessions per year"),
+            (
+                "periods",
+                0 <= self.periods <= 366,
+                "in [0, 366] sessions per year, 0 for the calendar's own",
+            ),
         )
         for name, good, rule in rules:
             if not good:
                 raise ConfigError(
                     f"The {name!r} parameter of Costs must be {rule}. Got {getattr(self, name)!r}."
                 )
+
+    @property
+    def year(self) -> int:
+        """Sessions per year: those of one exchange where the calendar has not been asked."""
+        return self.periods or YEAR
 
     @property
     def one_way_bps(self) -> float:

@@ -18,6 +18,18 @@ LEVEL = 0.95
 
 RESAMPLES = 2_000
 
+HEADLINES = (
+    "cagr",
+    "sharpe",
+    "volatility",
+    "max_drawdown",
+    "total_return",
+    "sortino",
+    "calmar",
+    "es_95",
+)
+"""The figures that a report leads with; each has its interval."""
+
 Interval = tuple[float, float]
 
 
@@ -101,7 +113,7 @@ def block_length(returns: Any) -> int:
 
 def metric_intervals(
     returns: Any,
-    names: Sequence[str] = ("cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar"),
+    names: Sequence[str] = HEADLINES,
     *,
     seed: int,
     benchmark: Any = None,

@@ -143,7 +143,7 @@ def lag_curve(
             pd.DatetimeIndex(panel.sessions[(place + delay)[inside]].astype("datetime64[s]"))
         )
         result = trade(panel, late, start=start)
-        start, periods = result.sessions[0] if start is None else start, result.terms.periods
+        start, periods = result.sessions[0] if start is None else start, result.terms.year
         returns[delay] = result.returns_net
     curve = [Lag(delay, METRICS["sharpe"](net, periods=periods)) for delay, net in returns.items()]
     return curve, _cliff(curve, returns)
@@ -159,7 +159,7 @@ def _cliff(curve: Sequence[Lag], returns: Mapping[int, Floats]) -> Check:
     return Check(
         "lag curve",
         not cliff,
-        f"Sharpe by sessions of delay: {told}; {rule} (one session costs {_ratio(lost)}, t = {t:.1f}).",
+        f"Sharpe by sessions of delay: {told}; {rule} (one session costs {_ratio(lost)}, t = {_ratio(t, 1)}).",
     )
 
 
@@ -208,7 +208,7 @@ def placebos(
     -------
     list of Placebo
     rank : float
-        Over all draws of all families; NaN where nothing can be compared.
+        Over all draws of all families, a tie counting half; NaN where nothing can be compared.
     """
     found, every = [], []
     for name, draws in families.items():
@@ -219,8 +219,11 @@ def placebos(
         )
         found.append(Placebo(name, float(middle), len(sharpes), float(low), float(high)))
         every.extend(sharpes.tolist())
-    known = bool(every) and math.isfinite(real)
-    return found, float(np.mean(np.array(every) < real)) if known else math.nan
+    if not every or not math.isfinite(real):
+        return found, math.nan
+    others = np.array(every)
+    tied = np.isclose(others, real, rtol=1e-9, atol=0)  # the same trades, summed in another order
+    return found, float(np.mean(np.where(tied, 0.5, others < real)))
 
 
 def nothing_to_find(families: Mapping[str, Sequence[Draw]], *, periods: int = 252) -> Check:
@@ -238,7 +241,7 @@ def nothing_to_find(families: Mapping[str, Sequence[Draw]], *, periods: int = 25
         difference = np.concatenate(parts) if parts else np.zeros(0)
         t = _t(difference)
         edge = float(difference.mean()) * math.sqrt(periods) if len(difference) else math.nan
-        told.append(f"{_ratio(edge, '+')} on {name} (t = {t:.1f}, {len(draws)} draws)")
+        told.append(f"{_ratio(edge, plus='+')} on {name} (t = {_ratio(t, 1)}, {len(draws)} draws)")
         if edge > PLACEBO_EDGE and t > PLACEBO_T:
             loud.append(name)
     verdict = f"; the line sees what is not there on {', '.join(loud)}" if loud else ""
@@ -260,5 +263,5 @@ def _t(values: Floats) -> float:
     return float(values.mean()) / spread * math.sqrt(len(values)) if spread > 0 else math.nan
 
 
-def _ratio(value: float, plus: str = "") -> str:
-    return "undefined" if math.isnan(value) else f"{value:{plus}.2f}".replace("-", "−")
+def _ratio(value: float, digits: int = 2, *, plus: str = "") -> str:
+    return "undefined" if math.isnan(value) else f"{value:{plus}.{digits}f}".replace("-", "−")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from quantseq.config import Places, RunConfig
+from quantseq.forecast.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Panel
 from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.sweeps import sweeping
@@ -103,6 +104,26 @@ def test_a_point_earns_what_its_backtest_does(
     assert point["sharpe"] == figures["strategy"]["sharpe"]
     difference = figures["strategy"]["sharpe"] - figures["buy_and_hold"]["sharpe"]
     assert point["sharpe_difference"] == pytest.approx(difference)
+
+
+def test_a_trained_model_is_swept_whatever_purge_was_asked_for(
+    small_panel: Panel, elsewhere: Places
+) -> None:
+    model = Seq2SeqForecaster.fit(
+        small_panel.until("2005-06-30"),
+        train_until="2004-12-31",
+        validate_from="2005-01-10",
+        config=SMALL.forecaster,
+    )
+    short = replace(
+        SMALL,
+        forecaster=replace(SMALL.forecaster, horizon=1),
+        walk_forward=replace(SMALL.walk_forward, purge=1),
+    )
+    grid = Grid(("sign",), costs_bps=(0.0,))
+    found = sweep(small_panel, grid=grid, config=short, model=model, places=elsewhere)
+    assert found.manifest["config"]["walk_forward"]["purge"] == 3
+    assert found.manifest["config"]["forecaster"]["horizon"] == 3
 
 
 def test_the_best_can_be_run_alone(outcome: SweepOutcome) -> None:

@@ -26,6 +26,10 @@ def test_a_whisker_shows_its_three_numbers_with_signs() -> None:
         assert text in picture
 
 
+def test_a_whisker_of_nothing_is_drawn_without_a_warning() -> None:
+    assert ">Sharpe<" in _svg(charts.whisker(0.0, 0.0, 0.0, unit="Sharpe"))
+
+
 def test_coverage_writes_what_each_band_held() -> None:
     picture = _svg(charts.coverage([0.5, 0.9], [0.492, 0.903]))
     assert ">49.2\u00a0%<" in picture

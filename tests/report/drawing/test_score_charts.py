@@ -43,3 +43,11 @@ def test_many_years_leave_room_between_their_labels() -> None:
     lines = score_lines(years, {"a": np.ones(30)}, across="year", up="y")
     text = svg(lines, (340, 300), prefix="p", title="t", description="d")
     assert sum(f">{year}<" in text for year in years) == 5
+
+
+def test_a_small_last_score_is_not_labelled_0() -> None:
+    series = {"a": np.array([0.1, -0.03]), "b": np.array([2.0, 12.34])}
+    drawing = score_lines([1, 2], series, across="steps", up="score")
+    text = svg(drawing, (900, 300), prefix="p", title="t", description="d")
+    assert ">a −0.03<" in text
+    assert ">b 12.3<" in text

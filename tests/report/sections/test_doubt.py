@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from quantseq.report import words
@@ -55,6 +56,19 @@ def test_trials_and_ledger_are_shown(with_result: Callable[..., Run]) -> None:
     facts = _facts(with_result(verdict={"n_trials": 1234, "ledger": "intact"}))
     assert facts["Trials counted"].startswith("1,234, ")
     assert facts["Ledger"] == "intact"
+    assert facts["Rule"].endswith("look-ahead audit passes and the ledger is whole")
+
+
+def test_the_scatter_of_chance_is_not_called_that_of_the_trials(
+    run: Run, with_result: Callable[..., Run]
+) -> None:
+    alone = {"n_trials": 1, "trial_sd": 1 / np.sqrt(len(run.equity) - 1)}
+    told = _facts(with_result(verdict=alone))["Trials counted"]
+    assert told.endswith(
+        "they show no scatter, so that of chance is taken, 0.0282 in Sharpe per session"
+    )
+    told = _facts(with_result(verdict={"n_trials": 9, "trial_sd": 0.05}))["Trials counted"]
+    assert told.endswith("their Sharpe ratios per session scatter by 0.0500")
 
 
 def test_spa_and_the_track_record_needed_are_shown(with_result: Callable[..., Run]) -> None:

@@ -96,6 +96,7 @@ def test_at_most_twelve_cards_with_interval_and_rival(run: Run) -> None:
     cards = overview.cards(run).blocks[0]
     assert isinstance(cards, Cards)
     assert 6 <= len(cards.items) <= 12
+    assert all(card.interval and card.bar for card in cards.items)
     sharpe = next(card for card in cards.items if card.label == "Sharpe ratio")
     assert sharpe.value == words.number(run.result["metrics"]["strategy"]["sharpe"], sign=True)
     assert sharpe.interval.startswith("95 %: ")

@@ -64,6 +64,18 @@ def test_a_clearly_worse_model_is_said(run: Run, with_result: Callable[..., Run]
     assert str(sheet.table.rows[1][3]) == f"{words.DASH}\np {words.DASH}"
 
 
+def test_a_difference_that_is_printed_as_0_is_not_clear(
+    run: Run, with_result: Callable[..., Run]
+) -> None:
+    sure = {"model": "a", "rival": "b", "score": "crps", "t": 5.2, "p": 1e-7}
+    gaps = (2e-11, 4.9e-7, 6e-7)
+    tests = [{**sure, "step": n, "mean_difference": gap} for n, gap in enumerate(gaps)]
+    sheet = skill.forecast(with_result(forecast=_forecast(run, tests=tests))).blocks[1]
+    assert isinstance(sheet, Sheet)
+    assert [cell.tone for cell in sheet.table.rows[0][2:]] == ["", "", "down3"]
+    assert "0 clearly better (blue), 1 clearly worse (orange), 2 undecided" in sheet.reading
+
+
 @pytest.mark.parametrize(
     ("skilled", "text"),
     [

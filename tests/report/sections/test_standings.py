@@ -3,7 +3,15 @@
 import pytest
 
 from quantseq.report.page import Cards, Missing, Sheet
-from quantseq.report.sections.standings import bps, cards, milli, scores, sentence, verdict
+from quantseq.report.sections.standings import (
+    bps,
+    cards,
+    milli,
+    scores,
+    sentence,
+    sign_skill,
+    verdict,
+)
 
 OWN = {"skill_nats": 0.0012, "skill_interval": [0.0002, 0.0021], "log_score": -2.7}
 TESTS = [
@@ -24,6 +32,10 @@ def test_only_the_next_day_counts_by_log_score_where_there_is_one() -> None:
     assert "better than 1 of 4 rivals by more than noise, worse than 1, undecided against 2" in text
     assert "over its own reference, a, is +1.20 thousandths" in text
     assert "+0.20 to +2.10" in text
+    nothing = [{**test, "mean_difference": 2e-11} for test in TESTS]
+    assert "better than 0 of 4 rivals by more than noise, worse than 0" in sentence(
+        OWN, "m", "a", nothing
+    )
     assert sentence({}, "m", "", []) == "No rival took part, so nothing was compared."
 
 
@@ -63,6 +75,21 @@ def test_the_confidence_set_names_who_may_be_best() -> None:
     more = scores(models, "m").blocks[1]
     assert isinstance(more, Sheet)
     assert more.reading.endswith("m and a.")
+
+
+def test_a_constant_call_of_up_is_not_shown_to_know_direction() -> None:
+    """One symbol in a rising market: every call is up, so nothing can be tested."""
+    unknown = {"value": None, "t": None, "n_days": 0, "n_needed": None}
+    hits = {"value": 0.563, "t": 2.72, "n_days": 300, "n_needed": 160.0}
+    own = {"hit_rate": hits, "ic": unknown, "pesaran_timmermann": unknown}
+    direction = scores({"m": own}, "m").blocks[2]
+    assert isinstance(direction, Sheet)
+    rows = {row[0]: [str(cell) for cell in row[1:]] for row in direction.table.rows}
+    assert rows["hit rate"] == ["56.3\u00a0%", "—", "300", "—"]
+    cards_ = cards({"m": own}, "m", "").blocks[0]
+    assert isinstance(cards_, Cards)
+    assert cards_.items[-1].interval == "beyond the commoner sign t = —"
+    assert sign_skill({"hit_rate": hits}) == hits, "prices without drift have no commoner sign"
 
 
 @pytest.mark.parametrize("show", [milli, bps])

@@ -25,11 +25,25 @@ def test_costs_are_the_difference_of_gross_and_net(run: Run) -> None:
     assert f"above {level} the strategy would have earned less than cash" in sheet.reading
 
 
-def test_an_unknown_break_even_is_said(with_result: Callable[..., Run]) -> None:
-    row = tradable.tradable(with_result(break_even_bps=None)).blocks[0]
-    assert isinstance(row, Row)
-    assert isinstance(row.blocks[0], Sheet)
-    assert "no break-even cost was stored" in row.blocks[0].reading
+@pytest.mark.parametrize(
+    ("level", "turnover", "told"),
+    [
+        (None, 1.0, "none, it earns less than cash without any"),
+        (None, 0.0, "none, it never traded"),
+        (10_000.0, 1.0, "more than the whole notional"),
+        ("missing", 1.0, "not stored for this run"),
+    ],
+)
+def test_why_there_is_no_break_even_is_said(
+    run: Run, find: Callable[..., Any], level: Any, turnover: float, told: str
+) -> None:
+    result = {**run.result, "break_even_bps": level}
+    if level == "missing":
+        del result["break_even_bps"]
+    changed = run.equity.assign(turnover=turnover * run.equity["turnover"])
+    section = tradable.tradable(replace(run, result=result, equity=changed))
+    assert find(section, "Before and after costs").reading.endswith(f"break-even cost: {told}.")
+    assert f"{told}" in find(section, "sweep").reading.split(";")[0]
 
 
 def test_no_gross_returns_are_said(run: Run) -> None:

@@ -50,7 +50,7 @@ def slow(panel, weights, costs, fill, trade=None):
     """Cash and shares by symbol, one order after the other, in plain Python."""
     bars = {name: one.adjusted() for name, one in panel.items()}
     at = {n: {d: k for k, d in enumerate(b.sessions)} for n, b in bars.items()}
-    day, money = 1 / costs.periods, costs.capital
+    day, money = 1 / costs.year, costs.capital
     decided = {np.datetime64(t.date()): k for k, t in enumerate(weights.index)}
     sessions = list(panel.sessions)
     sessions = sessions[sessions.index(min(decided)) :]

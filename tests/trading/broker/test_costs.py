@@ -177,7 +177,7 @@ def test_a_symbol_without_volume_has_no_impact_to_charge(weights_of):
         ("capital", 0.0),
         ("whole_shares", 1),
         ("max_gross", 0.5),
-        ("periods", 0),
+        ("periods", -1),
     ],
 )
 def test_bad_costs_are_named(name, value):

@@ -22,6 +22,7 @@ from quantseq.trading.chance.placebos import (
     placebos,
     simulated,
 )
+from quantseq.trading.measures import METRICS
 from quantseq.trading.policy import changed
 from tests.prices import recent_prices, simulate_bars, simulate_panel
 
@@ -170,4 +171,8 @@ def test_the_place_of_the_real_result_among_placebos() -> None:
     assert np.isnan(found[1].sharpe)
     assert placebos(-100.0, families)[1] == 0.0
     assert np.isnan(placebos(np.nan, families)[1])
+    same = {"one": [Draw(nets[0], flat)] * 4}
+    alike = METRICS["sharpe"](nets[0])
+    assert placebos(alike * (1 + 1e-13), same)[1] == 0.5
+    assert placebos(alike, {**same, "two": [Draw(nets[0] - 1e-4, flat)] * 4})[1] == 0.75
     assert np.isnan(placebos(1.0, {})[1])
