@@ -52,7 +52,7 @@ BUDGET = 88_000
 SLICES = 4_000
 """Of the PIT; every band's ends lie between two of them."""
 
-LONG = 4_000
+LONG = 2_000
 """Days from which on scores lie on their coarsest grid; half as many have one that is twice as fine."""
 
 SCORES = ("log_score", "crps")
