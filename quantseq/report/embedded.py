@@ -40,7 +40,7 @@ from quantseq.report.drawing.packing import (
     unpack,
     with_carry,
 )
-from quantseq.report.grids import HELD, coarse_grid, daily_grid, held_by, on_daily_grid
+from quantseq.report.grids import HELD, coarse_grid, daily_grid, held_by, on_daily_grid, shortness
 from quantseq.report.run import Run
 
 OPEN, CLOSE = '<script type="application/json" id="data">', "</script>"
@@ -51,9 +51,6 @@ BUDGET = 88_000
 
 SLICES = 4_000
 """Of the PIT; every band's ends lie between two of them."""
-
-LONG = 4_000
-"""Days from which on scores lie on their coarsest grid; half as many have one that is twice as fine."""
 
 SCORES = ("log_score", "crps")
 POLICY = "policy:"
@@ -275,7 +272,7 @@ def _score_columns(scores: pd.DataFrame, *, first: bool) -> list[Column]:
             float(np.nanstd(values)) if np.isfinite(values).all(where=~np.isnan(values)) else 0.0
         )
         fine = 6 if name.count(":") < 2 else 4 if first else 3
-        fine += max(0, int(np.ceil(np.log2(LONG / max(len(values), 1)))))
+        fine += int(np.ceil(np.log2(shortness(len(values)))))
         per = 1 if name[0] == "n" else coarse_grid(spread, fine)
         columns.append(Column(f"score {name}", with_carry(values, per), per))
     return columns

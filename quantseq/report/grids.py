@@ -19,7 +19,15 @@ STRAY = 8
 FINEST = 10**12
 """Steps in 1 of the finest grid of a daily column."""
 
+LONG = 2_000
+"""Days over which errors even out enough for the coarsest grid; see `shortness`."""
+
 _DIGITS = {"cost": 8, "turnover": 5, "gross_exposure": 4}
+
+
+def shortness(days: int) -> float:
+    """How many times finer the grid of so many days is than that of many: `LONG` over them, at least 1."""
+    return max(LONG / max(days, 1), 1.0)
 
 
 def on_daily_grid(name: str, values: Any, held: Any) -> Floats:
@@ -43,7 +51,7 @@ def on_daily_grid(name: str, values: Any, held: Any) -> Floats:
 def daily_grid(name: str, values: Any, held: Any = None) -> int:
     """Returns to five digits of their deviation, at least 1e-7; rivals' to three, at least 1e-5.
 
-    A rival that is close to buy-and-hold takes the digits of their difference; one that is the same, its grid.
+    Rivals of short runs take more digits, see `shortness`. A rival that is close to buy-and-hold takes the digits of their difference; one that is the same, its grid.
     """
     if not _is_return(name):
         return int(10 ** _DIGITS.get(name, 6))
@@ -58,7 +66,8 @@ def daily_grid(name: str, values: Any, held: Any = None) -> int:
     least, digits = (7, 5) if own else (5, 3)
     spread = min((one for one in spreads if 0 < one < np.inf), default=0.0)
     more = digits - int(np.floor(np.log10(spread))) - 1 if spread > 0 else least
-    return min(int(10 ** max(least, more)), FINEST)
+    short = 0 if own else int(np.ceil(np.log10(shortness(len(known)))))
+    return min(int(10 ** (max(least, more) + short)), FINEST)
 
 
 def _spread(values: Floats) -> float:

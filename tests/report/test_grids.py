@@ -10,6 +10,7 @@ import pytest
 from quantseq.report.embedded import gather, packed, rounded, unpacked
 from quantseq.report.run import Run
 from quantseq.trading.measures import METRICS
+from quantseq.trading.performance import summarise
 
 
 def _with(run: Run, **columns: Any) -> Run:
@@ -30,9 +31,9 @@ def test_every_return_keeps_its_sign_on_the_page(run: Run) -> None:
 
 def test_many_small_returns_in_a_row_do_not_distort_the_next_large_one(run: Run) -> None:
     cash = run.equity["buy_and_hold"].to_numpy().copy()
-    cash[100:400] = 4e-6  # out of the market, at 0.1 % a year
+    cash[100:400] = 4e-7  # out of the market, at 0.01 % a year
     found = rounded(_with(run, **{"rival:r": cash})).equity["rival:r"]
-    assert np.abs(found - cash).max() <= 1e-4
+    assert np.abs(found - cash).max() <= 1e-5
     assert (found > 0).equals(pd.Series(cash > 0))
 
 
@@ -55,3 +56,16 @@ def test_a_column_that_lies_on_a_grid_is_embedded_on_it_whatever_its_deviation(r
     )
     found = unpacked(packed(gather(exact))).equity
     np.testing.assert_array_equal(found["rival:r"], exact.equity["rival:r"])
+
+
+@pytest.mark.parametrize("days", [30, 60, 120, 250, 1000])
+def test_figures_of_a_rival_follow_from_the_page_however_short_the_run(run: Run, days: int) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        net = rng.standard_t(5, days) * 0.004
+        short = replace(run, equity=run.equity.iloc[:days].assign(**{"rival:r": net}))
+        found = unpacked(packed(gather(rounded(short)))).equity["rival:r"]
+        stored, again = summarise(net), summarise(found)
+        for name, value in stored.items():
+            if METRICS[name].unit != "sessions" and np.isfinite(value):
+                assert again[name] == pytest.approx(value, rel=2e-3, abs=2e-3), name
