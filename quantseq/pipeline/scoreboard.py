@@ -88,6 +88,12 @@ def describe(result: Mapping[str, Any]) -> list[str]:
                 f"{words.number(found['t'], 1, sign=True)} over "
                 f"{found['n_days']:,} days; t = 2 would need {found['n_needed']:,.0f}."
             )
+    hits, informed = ours["hit_rate"], ours["pesaran_timmermann"]
+    if np.isfinite(hits["t"]) and not np.isfinite(informed["t"]):
+        lines.append(
+            f"Direction, hit rate {number(hits['value'], 4)} over {hits['n_days']:,} days: every call was the "
+            "same, so it says what the prices did and nothing of the forecast."
+        )
     lines += result["verdict"] + result["notes"]
     if result["null"] is not None:
         lines.append(f"Null run, {result['null']['sentence']}.")

@@ -62,6 +62,14 @@ def test_how_much_of_the_network_was_kept_is_printed(survived: list[Any], words:
     assert all(line.startswith(words) for line in lines)
 
 
+def test_a_hit_rate_of_one_and_the_same_call_is_told_as_such() -> None:
+    unknown = SIGN | {"t": float("nan"), "p": float("nan")}
+    models = {"seq2seq": model(pesaran_timmermann=unknown), "har-pooled-t": model()}
+    (line,) = [one for one in describe(result(models=models)) if "hit rate" in one]
+    assert line.startswith("Direction, hit rate 0.5100 over 250 days: every call was the same")
+    assert not [one for one in describe(result()) if "hit rate" in one]
+
+
 def test_the_null_run_is_the_last_line() -> None:
     assert describe(result(null={"sentence": "gbm: nothing"}))[-1] == "Null run, gbm: nothing."
 
