@@ -172,9 +172,7 @@ def hold(
             for number, part in _with_all_jobs(panel, entrant, group, rules, jobs):
                 finish(entrant.name, number, part)
         except NotEnoughDataError as error:
-            if not entrant.optional:
-                raise
-            left_out[entrant.name] = str(error)
+            left_out[entrant.name] = _excused(entrant, error)
     rest = [task for task in reversed(tasks) if all(task is not other for other in alone)]
     rest.sort(key=lambda task: not task[0].heavy)
     work = (delayed(_one_task)(panel, entrant, group, rules) for entrant, group in rest)
@@ -252,6 +250,13 @@ def _fit(
     return model, describe(), naive_errors(panel.between(first.train_start, first.train_end))
 
 
+def _excused(entrant: Entrant, error: NotEnoughDataError) -> str:
+    """Why an optional entrant takes no part; for one that must, the error itself."""
+    if not entrant.optional:
+        raise error
+    return str(error)
+
+
 def _one_task(
     panel: Panel, entrant: Entrant, group: Group, rules: Rules
 ) -> tuple[str, list[tuple[int, Part | Path]] | str]:
@@ -260,9 +265,7 @@ def _one_task(
         try:
             model, told, naive = _fit(panel, entrant, group, rules, 1)
         except NotEnoughDataError as error:
-            if not entrant.optional:
-                raise
-            return entrant.name, str(error)
+            return entrant.name, _excused(entrant, error)
         found = []
         for number, fold, path in group:
             graded = [

@@ -70,11 +70,11 @@ def describe(result: Mapping[str, Any]) -> list[str]:
         )
     shares = [share for share in result["survived"] if share is not None]
     if shares:
-        folds = "1 fold" if len(shares) == 1 else f"{len(shares)} folds"
         tilts = [told.get("recalibration", {}) for told in result["details"][OURS]]
         tilted = sum(bool(tilt.get("width") or tilt.get("skew")) for tilt in tilts)
         lines.append(
-            f"Validation kept {np.mean(shares):.0%} of the network, on average over {folds}; the rest is "
+            f"Validation kept {np.mean(shares):.0%} of the network, on average over "
+            f"{words.plural(len(shares), 'fold')}; the rest is "
             f"the reference, {tilt_in_words(tilted, len(shares))}."
         )
     inside = [name for name, one in models.items() if (one["mcs_log_score"] or 0) >= MCS_SIZE]

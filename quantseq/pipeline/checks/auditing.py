@@ -103,7 +103,7 @@ def audit_run(
     checks.append(done(cliff))
     dealt = _dealt(run, step)
     empty = _worlds(run, step)
-    periods = config.costs.periods
+    periods = config.costs.year
     if empty:
         checks.append(nothing_to_find(empty, periods=periods))
     real = METRICS["sharpe"](run.strategy.returns_net, periods=periods)
@@ -139,7 +139,7 @@ def _free(costs: Costs) -> Costs:
         borrow_bps=0.0,
         capital=costs.capital,
         max_gross=costs.max_gross,
-        periods=costs.periods,
+        periods=costs.year,
     )
 
 
