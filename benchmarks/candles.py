@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pandas as pd
 
-from quantseq.forecast.baselines import ReferenceForecaster
-from quantseq.forecast.candles import BarModel
-from quantseq.forecast.windows import PriceTask
+from quantseq.forecasting.baselines import ReferenceForecaster
+from quantseq.forecasting.candles import BarModel
+from quantseq.forecasting.windows import PriceTask
 from quantseq.market.bars import Floats
 from quantseq.pipeline.data import sample_panel
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from arch import arch_model
 
 from quantseq.config import Places, RunConfig
-from quantseq.forecast.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Panel
 from quantseq.market.tables import read_panel
 from quantseq.pipeline.data import sample_panel

@@ -17,11 +17,11 @@ import torch
 from plain import PlainAttentive
 from torch.nn import functional as F
 
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.networks import ForecasterConfig
-from quantseq.forecast.scales import make_scale
-from quantseq.forecast.volatility import features
-from quantseq.forecast.windows import CONTEXT
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.networks import ForecasterConfig
+from quantseq.forecasting.scales import make_scale
+from quantseq.forecasting.volatility import features
+from quantseq.forecasting.windows import CONTEXT
 from quantseq.market.bars import Bars, Panel
 from quantseq.seq2seq.training import set_threads
 

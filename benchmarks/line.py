@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from quantseq.config import Places, RunConfig
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.reference import Reference
-from quantseq.forecast.scores import realised_returns, score
-from quantseq.forecast.volatility import features
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.reference import Reference
+from quantseq.forecasting.scores import realised_returns, score
+from quantseq.forecasting.volatility import features
 from quantseq.pipeline.backtesting import backtest
 from quantseq.pipeline.data import sample_panel
 from quantseq.pipeline.training import pass_gate
-from quantseq.report.render import render
+from quantseq.reporting.render import render
 from quantseq.seq2seq.training import set_threads
 from quantseq.trading.backtest import buy_and_hold
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 
 from quantseq.config import Places, RunConfig
-from quantseq.forecast.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.pipeline.backtesting import backtest
 from quantseq.pipeline.data import sample_panel
 from quantseq.pipeline.training import pass_gate
-from quantseq.report.render import render
-from quantseq.report.run import Run
+from quantseq.reporting.render import render
+from quantseq.reporting.run import Run
 from quantseq.seq2seq.training import set_threads
 
 TIMES = 15

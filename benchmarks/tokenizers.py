@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from quantseq.evaluation.significance import diebold_mariano
-from quantseq.forecast.schemes import SchemeComparison, compare_schemes
+from quantseq.forecasting.schemes import SchemeComparison, compare_schemes
 from quantseq.market.tables import read_panel
 from quantseq.pipeline.data import sample_panel
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from quantseq.config import Places, RunConfig
     from quantseq.errors import QuantseqError
     from quantseq.evaluation.walkforward import WalkForward, evaluate
-    from quantseq.forecast.forecaster import Seq2SeqForecaster
-    from quantseq.forecast.forecasts import Forecasts
-    from quantseq.forecast.model_folder import load_forecaster, save_forecaster
-    from quantseq.forecast.networks import ForecasterConfig
+    from quantseq.forecasting.forecaster import Seq2SeqForecaster
+    from quantseq.forecasting.forecasts import Forecasts
+    from quantseq.forecasting.model_folder import load_forecaster, save_forecaster
+    from quantseq.forecasting.networks import ForecasterConfig
     from quantseq.market.bars import Bars, Panel
     from quantseq.market.store import Store
     from quantseq.market.tables import read_panel
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from quantseq.pipeline.study import study_copy
     from quantseq.pipeline.toys import train_copy
     from quantseq.pipeline.training import train_price
-    from quantseq.report.pages import figures
+    from quantseq.reporting.pages import figures
     from quantseq.trading.broker.costs import Costs
 
 __version__ = "0.1.0"
@@ -45,13 +45,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Bars": "market.bars",
     "Costs": "trading.broker.costs",
-    "ForecasterConfig": "forecast.networks",
-    "Forecasts": "forecast.forecasts",
+    "ForecasterConfig": "forecasting.networks",
+    "Forecasts": "forecasting.forecasts",
     "Panel": "market.bars",
     "Places": "config",
     "QuantseqError": "errors",
     "RunConfig": "config",
-    "Seq2SeqForecaster": "forecast.forecaster",
+    "Seq2SeqForecaster": "forecasting.forecaster",
     "Store": "market.store",
     "WalkForward": "evaluation.walkforward",
     "audit": "pipeline.checks.recreating",
@@ -59,12 +59,12 @@ _HOMES = {
     "demo": "pipeline.demo",
     "evaluate": "evaluation.walkforward",
     "fetch": "pipeline.data",
-    "figures": "report.pages",
-    "load_forecaster": "forecast.model_folder",
+    "figures": "reporting.pages",
+    "load_forecaster": "forecasting.model_folder",
     "outlook": "pipeline.forecasting",
     "read_panel": "market.tables",
     "sample_panel": "pipeline.data",
-    "save_forecaster": "forecast.model_folder",
+    "save_forecaster": "forecasting.model_folder",
     "study_copy": "pipeline.study",
     "train_copy": "pipeline.toys",
     "train_price": "pipeline.training",

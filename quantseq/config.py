@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from quantseq.errors import ConfigError
 from quantseq.evaluation.walkforward import WalkForward
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.trading.backtest import Fill
 from quantseq.trading.broker.costs import Costs
 from quantseq.trading.policy import make_policy

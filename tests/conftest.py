@@ -20,7 +20,7 @@ install_import_hook(
 
 from quantseq.config import Places, RunConfig
 from quantseq.evaluation.walkforward import WalkForward
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.backtesting import BacktestOutcome, backtest
 from quantseq.pipeline.data import sample_panel

@@ -11,9 +11,9 @@ from quantseq.market.bars import Bars, Panel
 from quantseq.market.sources import SampleSource
 
 if TYPE_CHECKING:
-    from quantseq.forecast.forecaster import Seq2SeqForecaster
-    from quantseq.forecast.forecasts import Forecasts
-    from quantseq.forecast.networks import ForecasterConfig
+    from quantseq.forecasting.forecaster import Seq2SeqForecaster
+    from quantseq.forecasting.forecasts import Forecasts
+    from quantseq.forecasting.networks import ForecasterConfig
 
 NEW_YORK, TOKYO = "America/New_York", "Asia/Tokyo"
 
@@ -86,7 +86,7 @@ def recent_prices() -> Panel:
 @cache
 def small_config() -> "ForecasterConfig":
     """A forecaster that fits in seconds."""
-    from quantseq.forecast.networks import ForecasterConfig
+    from quantseq.forecasting.networks import ForecasterConfig
 
     return ForecasterConfig(
         horizon=3,
@@ -104,7 +104,7 @@ def fit_small(
     panel: Panel, config: "ForecasterConfig", *, seed: int = 0, last: int = 700
 ) -> "Seq2SeqForecaster":
     """Fit on sessions up to number `last`: train, a purge of 5, then 130 of validation."""
-    from quantseq.forecast.forecaster import Seq2SeqForecaster
+    from quantseq.forecasting.forecaster import Seq2SeqForecaster
 
     days = panel.sessions
     return Seq2SeqForecaster.fit(
@@ -118,7 +118,7 @@ def fit_small(
 
 def opinionated(forecaster: "Seq2SeqForecaster", weight: float = 0.5) -> "Seq2SeqForecaster":
     """The same forecaster with output layers that say something loud about every input."""
-    from quantseq.forecast.calibration import Recalibration, Shrinkage
+    from quantseq.forecasting.calibration import Recalibration, Shrinkage
 
     for number, network in enumerate(forecaster.networks):
         generator = torch.Generator().manual_seed(number)

@@ -17,36 +17,6 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def tree_of_the_readme() -> set[str]:
-    """Paths in the tree that the README draws, folders with a slash at the end."""
-    block = re.search(r"```text\nquantseq/\n(.*?)```", README, re.S)
-    assert block
-    paths, stack = set(), ["quantseq/"]
-    for line in block.group(1).splitlines():
-        match = re.match(r"^((?:│  |   )*)[├└]─ (\S+)", line)
-        assert match, line
-        depth = len(match.group(1)) // 3
-        name = match.group(2)
-        stack = [*stack[: depth + 1], name]
-        paths.add("".join(stack))
-    return paths
-
-
-def tree_on_disk() -> set[str]:
-    package = ROOT / "quantseq"
-    paths = set()
-    for path in package.rglob("*"):
-        if "__pycache__" in path.parts or path.name == "__init__.py":
-            continue
-        slash = "/" if path.is_dir() else ""
-        paths.add(f"quantseq/{path.relative_to(package).as_posix()}{slash}")
-    return {p for p in paths if not re.match(r"quantseq/(market/sample|report/templates)/.", p)}
-
-
-def test_the_readmes_tree_is_the_tree() -> None:
-    assert tree_of_the_readme() == tree_on_disk()
-
-
 def test_every_command_stands_in_the_readme() -> None:
     for group in ([], ["data"], ["study"]):
         text = subprocess.run(

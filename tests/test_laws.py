@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from quantseq.evaluation.walkforward import Evaluation, Fold, WalkForward, evaluate
-from quantseq.forecast.baselines import EwmaStudent, ReferenceForecaster
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import Forecaster, Forecasts
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting.baselines import EwmaStudent, ReferenceForecaster
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecasts import Forecaster, Forecasts
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 from quantseq.trading.decisions.holding import held_moments

@@ -36,7 +36,7 @@ def audit(
     prices that are cut and rewritten, decisions are carried out late, and the line is sent over prices
     without anything to find. The result goes into the run's manifest, result and report.
     """
-    from quantseq.forecast.model_folder import load_forecaster
+    from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline.checks.auditing import badge, describe_audit
     from quantseq.pipeline.checks.recreating import audit as run_audit
     from quantseq.pipeline.checks.recreating import describe

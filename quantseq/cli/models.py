@@ -98,7 +98,7 @@ def train(
         )
         lines = toys.describe(metrics)
     elif task == "price":
-        from quantseq.forecast.networks import ForecasterConfig
+        from quantseq.forecasting.networks import ForecasterConfig
         from quantseq.pipeline.data import resolve_panel
 
         _only_for("copy, reverse or sort", preset=preset, batches=batches, figures=figures)
@@ -163,7 +163,7 @@ def forecast(
 ) -> None:
     """Forecast the next sessions: quantiles, P(up), and a fan chart per symbol."""
     from quantseq.files import write_text
-    from quantseq.forecast.model_folder import load_forecaster
+    from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline import forecasting
     from quantseq.pipeline.data import need_symbols, resolve_panel
     from quantseq.pipeline.health import as_rows

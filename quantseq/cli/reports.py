@@ -34,9 +34,9 @@ def report(
 ) -> None:
     """Render the page of a folder again, of a run, an evaluation or a toy task, or the index of all runs."""
     from quantseq.pipeline.printing import print_pdf
-    from quantseq.report.figures import export_figures
-    from quantseq.report.index import newest, write_index
-    from quantseq.report.pages import page_of, rewrite
+    from quantseq.reporting.figures import export_figures
+    from quantseq.reporting.index import newest, write_index
+    from quantseq.reporting.pages import page_of, rewrite
 
     if index:
         if run is not None or pdf or figures is not None:
@@ -99,7 +99,7 @@ def compare(
 ) -> None:
     """Put several runs side by side: growth, scores, tests between their models, settings."""
     from quantseq.pipeline.comparing import compare as run_compare
-    from quantseq.report.comparison import write_comparison
+    from quantseq.reporting.comparison import write_comparison
 
     found = run_compare(runs)
     path = write_comparison(found, out or reports_dir / "comparison.html")

@@ -103,12 +103,12 @@ def backtest(
     json: Json = None,
 ) -> None:
     """Walk forward, trade the forecasts with costs, and write a run folder with report.html."""
-    from quantseq.forecast.model_folder import load_forecaster
+    from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline.backtesting import backtest as run_backtest
     from quantseq.pipeline.data import need_symbols, resolve_panel
     from quantseq.pipeline.options import resolve_config
-    from quantseq.report.figures import export_figures
-    from quantseq.report.pages import page_of
+    from quantseq.reporting.figures import export_figures
+    from quantseq.reporting.pages import page_of
 
     if figures is not None:
         ensure_writable(figures)

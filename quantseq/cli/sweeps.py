@@ -90,7 +90,7 @@ def sweep(
     Forecasts are made once per horizon. Every point is a trial: it gets its line in the ledger, and its
     net returns are kept. A sweep that was interrupted goes on where it stopped.
     """
-    from quantseq.forecast.model_folder import load_forecaster
+    from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline.data import need_symbols, resolve_panel
     from quantseq.pipeline.options import resolve_config
     from quantseq.pipeline.sweeps.grid import Grid

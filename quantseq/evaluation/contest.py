@@ -22,10 +22,10 @@ from quantseq.errors import CorruptFileError, NotEnoughDataError
 from quantseq.evaluation.grades import Grades, chunks_of, grade_cutoffs, naive_errors
 from quantseq.evaluation.walkforward import Fold, check_not_trained_on
 from quantseq.files import fingerprint, read_json, sha256_file, write_json
-from quantseq.forecast.forecasts import Forecaster
+from quantseq.forecasting.forecasts import Forecaster
 from quantseq.market.bars import Dates, Panel
 
-ROOMS = ("market", "seq2seq", "forecast", "evaluation")
+ROOMS = ("market", "seq2seq", "forecasting", "evaluation")
 """Whose code decides a part's numbers."""
 
 PACKAGES = ("numpy", "scipy", "torch", "arch", "scikit-learn")

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from quantseq.evaluation.significance import by_date
-from quantseq.forecast.hac import standard_error
+from quantseq.forecasting.hac import standard_error
 from quantseq.market.bars import Dates, Floats
 
 MIN_SYMBOLS = 3

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from quantseq.evaluation.contest import Entrant
 from quantseq.evaluation.nulls import TRUTH, Truth
 from quantseq.evaluation.walkforward import Fold
-from quantseq.forecast.baselines import ReferenceForecaster
-from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock
-from quantseq.forecast.forecasts import Forecaster
+from quantseq.forecasting.baselines import ReferenceForecaster
+from quantseq.forecasting.baselines.registry import RIVALS, TrainingBlock
+from quantseq.forecasting.forecasts import Forecaster
 from quantseq.market.bars import Panel
 
 

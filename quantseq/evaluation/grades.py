@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from quantseq.errors import CorruptFileError
 from quantseq.evaluation.walkforward import Fold, cutoffs_of
 from quantseq.files import atomic_path
-from quantseq.forecast.forecasts import QUANTILE_LEVELS, Forecaster, Forecasts
-from quantseq.forecast.scores import (
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecaster, Forecasts
+from quantseq.forecasting.scores import (
     Scores,
     interval_score,
     pinball_loss,

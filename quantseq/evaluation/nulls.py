@@ -22,9 +22,9 @@ from quantseq.evaluation.confidence import mean_interval
 from quantseq.evaluation.direction import SHOWN, hit_rate, information_coefficient
 from quantseq.evaluation.grades import Grades
 from quantseq.evaluation.significance import by_date, diebold_mariano
-from quantseq.forecast.baselines.student import StudentForecaster
-from quantseq.forecast.density import NORMAL_NU
-from quantseq.forecast.reference import POOL, StepParameters
+from quantseq.forecasting.baselines.student import StudentForecaster
+from quantseq.forecasting.density import NORMAL_NU
+from quantseq.forecasting.reference import POOL, StepParameters
 from quantseq.market.bars import Bars, Floats, Panel
 
 KINDS = ("gbm", "garch", "permuted")

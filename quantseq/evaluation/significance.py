@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from quantseq.forecast.hac import standard_error
+from quantseq.forecasting.hac import standard_error
 from quantseq.market.bars import Dates, Floats
 
 ROUNDING = 1e-9

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
-from quantseq.forecast.forecasts import Forecaster, Forecasts
-from quantseq.forecast.scores import Scores, realised_returns, score
+from quantseq.forecasting.forecasts import Forecaster, Forecasts
+from quantseq.forecasting.scores import Scores, realised_returns, score
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.market.intervals import as_date
 

@@ -18,10 +18,10 @@ from quantseq.evaluation.walkforward import (
     evaluate,
 )
 from quantseq.files import ensure_writable
-from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import Forecaster
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecasts import Forecaster
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.checks.audited import SHORT, Audited
 from quantseq.pipeline.checks.auditing import audit_run, badge, describe_audit
@@ -32,12 +32,12 @@ from quantseq.pipeline.options import least_purge, on_calendar
 from quantseq.pipeline.results import OURS, Traded, judge
 from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
-from quantseq.report.figures import Figure
-from quantseq.report.pages import figures
-from quantseq.report.render import write_report
-from quantseq.report.run import Run
-from quantseq.report.sections.tradable import break_even
-from quantseq.report.words import SPACE, number
+from quantseq.reporting.figures import Figure
+from quantseq.reporting.pages import figures
+from quantseq.reporting.render import write_report
+from quantseq.reporting.run import Run
+from quantseq.reporting.sections.tradable import break_even
+from quantseq.reporting.words import SPACE, number
 from quantseq.trading.backtest import backtest as run_backtest
 from quantseq.trading.backtest import break_even_bps
 from quantseq.trading.broker.account import BacktestResult

@@ -1,7 +1,7 @@
 """Several runs side by side: growth on common sessions, scores and tests on common forecasts.
 
 Owns what is common, how much of each run is left out to get there, and which numbers are compared. Does
-not know how they are shown (`quantseq.report.comparison`).
+not know how they are shown (`quantseq.reporting.comparison`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ import pandas as pd
 
 from quantseq.errors import ConfigError, RunError
 from quantseq.evaluation.significance import diebold_mariano
-from quantseq.forecast.scores import Scores
-from quantseq.report.comparison import Comparison
-from quantseq.report.embedded import SCORES, model_of
-from quantseq.report.run import Run
-from quantseq.report.sections.proof import settings
+from quantseq.forecasting.scores import Scores
+from quantseq.reporting.comparison import Comparison
+from quantseq.reporting.embedded import SCORES, model_of
+from quantseq.reporting.run import Run
+from quantseq.reporting.sections.proof import settings
 from quantseq.trading.luck import verdict
 from quantseq.trading.performance import align, summarise
 

@@ -17,10 +17,10 @@ from quantseq.evaluation.grades import Grades
 from quantseq.evaluation.nulls import KINDS, TRUTH, judge_null, make_null
 from quantseq.evaluation.walkforward import Fold, fold_between
 from quantseq.files import atomic_path, ensure_writable, write_json
-from quantseq.forecast.baselines.registry import choose_rivals
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import QUANTILE_LEVELS, Forecaster
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting.baselines.registry import choose_rivals
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecaster
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.notebook import card
 from quantseq.pipeline.data import describe_data
@@ -31,10 +31,10 @@ from quantseq.pipeline.results import OURS, REFERENCE, notes_on_rest
 from quantseq.pipeline.scoreboard import number
 from quantseq.pipeline.training import pass_gate
 from quantseq.progress import SILENT, Progress
-from quantseq.report import score_page, words
-from quantseq.report.figures import Figure, export_figures, figures_of
-from quantseq.report.render import write_page
-from quantseq.report.sections.skill import HISTORY, LEAST_HISTORY, picks
+from quantseq.reporting import score_page, words
+from quantseq.reporting.figures import Figure, export_figures, figures_of
+from quantseq.reporting.render import write_page
+from quantseq.reporting.sections.skill import HISTORY, LEAST_HISTORY, picks
 from quantseq.seq2seq.training import set_threads
 
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from quantseq.errors import ConfigError, LeakageError, ModelFileError, NotEnoughDataError
 from quantseq.files import write_bytes
-from quantseq.forecast.candles import FIELDS, SampledBars
-from quantseq.forecast.density import RISK_LEVELS
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import QUANTILE_LEVELS, Forecasts
-from quantseq.forecast.rows import AT_REST, MIN_HISTORY
+from quantseq.forecasting.candles import FIELDS, SampledBars
+from quantseq.forecasting.density import RISK_LEVELS
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
+from quantseq.forecasting.rows import AT_REST, MIN_HISTORY
 from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.catalogue import file_name
 from quantseq.pipeline.health import Findings, usable
@@ -213,7 +213,7 @@ def draw_fans(panel: Panel, outlook: Outlook, folder: Path, *, jobs: int = 1) ->
 
 
 def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
-    from quantseq.report.drawing.charts import fan_chart_png
+    from quantseq.reporting.drawing.charts import fan_chart_png
 
     cutoff = rows["cutoff"].iloc[0]
     known = bars.until(cutoff)
@@ -258,7 +258,7 @@ def draw_bars(panel: Panel, outlook: Outlook, folder: Path, *, jobs: int = 1) ->
 
 
 def _draw_bars(bars: Bars, path: pd.DataFrame, quantiles: dict[str, Floats], folder: Path) -> Path:
-    from quantseq.report.drawing.candlesticks import Outcome, candlestick_png
+    from quantseq.reporting.drawing.candlesticks import Outcome, candlestick_png
 
     cutoff = path["cutoff"].iloc[0]
     known = bars.until(cutoff)

@@ -168,7 +168,7 @@ def summarise(bars: Bars) -> list[tuple[str, str]]:
 
 def draw(bars: Bars, path: Path | None = None) -> Path:
     """Write a candlestick and volume chart as PNG, by default into the working directory."""
-    from quantseq.report.drawing.candles import candles_png
+    from quantseq.reporting.drawing.candles import candles_png
 
     where = path or Path(f"{file_name(bars.symbol).replace('/', '')}-{bars.sessions[-1]}.png")
     write_bytes(where, candles_png(bars))
@@ -177,7 +177,7 @@ def draw(bars: Bars, path: Path | None = None) -> Path:
 
 def draw_text(bars: Bars, *, width: int, height: int) -> Iterable[str]:
     """The same chart as lines of text."""
-    from quantseq.report.drawing.candles import candle_lines
+    from quantseq.reporting.drawing.candles import candle_lines
 
     return candle_lines(bars, width=width, height=height)
 
@@ -189,7 +189,7 @@ def usable(
 
     Left out, before anything is fitted: symbols without a bar up to `until`, and symbols in whose prices
     the health check finds errors. Days on which a price stands still are no matter of whole symbols: no
-    model forecasts them, see `quantseq.forecast.rows`.
+    model forecasts them, see `quantseq.forecasting.rows`.
 
     Parameters
     ----------

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from quantseq.notebook import card
-from quantseq.report import toy_page
-from quantseq.report.figures import Figure, figures_of
+from quantseq.reporting import toy_page
+from quantseq.reporting.figures import Figure, figures_of
 
 
 class TrainingOutcome(dict[str, Any]):

@@ -11,11 +11,11 @@ from quantseq.config import Places, RunConfig
 from quantseq.evaluation.significance import diebold_mariano
 from quantseq.evaluation.walkforward import Evaluation, Fold, cutoffs_of
 from quantseq.files import fingerprint
-from quantseq.forecast.rows import AT_REST, rows_at_rest
+from quantseq.forecasting.rows import AT_REST, rows_at_rest
 from quantseq.market.bars import Panel
 from quantseq.pipeline.health import Findings, as_rows
-from quantseq.report.run import Run
-from quantseq.report.words import plural
+from quantseq.reporting.run import Run
+from quantseq.reporting.words import plural
 from quantseq.seq2seq.gate import GateRecord
 from quantseq.trading import ledger
 from quantseq.trading.attribution import attribute

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantseq.evaluation.confidence import MCS_SIZE
 from quantseq.pipeline.results import OURS, REFERENCE
-from quantseq.report import words
+from quantseq.reporting import words
 
 DIRECTION = {
     "IC": "ic",

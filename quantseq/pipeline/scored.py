@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from quantseq.evaluation.significance import TestResult, diebold_mariano
-from quantseq.forecast.scores import COVERAGES, coverage, kolmogorov_distance
+from quantseq.forecasting.scores import COVERAGES, coverage, kolmogorov_distance
 from quantseq.market.bars import Floats
-from quantseq.report.embedded import SLICES, Embedded, model_of, pit_values
-from quantseq.report.run import Run
+from quantseq.reporting.embedded import SLICES, Embedded, model_of, pit_values
+from quantseq.reporting.run import Run
 
 PRECISE = 1e-9
 """Tolerance, relative above 1, where nothing was rounded."""

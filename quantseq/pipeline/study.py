@@ -17,8 +17,8 @@ from quantseq.errors import ConfigError, CorruptFileError
 from quantseq.files import ensure_writable, read_json, write_json, write_text
 from quantseq.pipeline.manifest import versions
 from quantseq.progress import SILENT, Progress
-from quantseq.report.drawing.ink import write_picture
-from quantseq.report.drawing.toy_charts import Band, small_multiples
+from quantseq.reporting.drawing.ink import write_picture
+from quantseq.reporting.drawing.toy_charts import Band, small_multiples
 from quantseq.seq2seq.gate import BAR
 from quantseq.seq2seq.proof.study import (
     CASES,

@@ -8,9 +8,9 @@ from quantseq.files import ensure_writable, write_json
 from quantseq.pipeline.outcomes import TrainingOutcome
 from quantseq.pipeline.step_bars import StepBars
 from quantseq.progress import SILENT, Progress
-from quantseq.report import toy_page
-from quantseq.report.figures import export_figures
-from quantseq.report.render import write_page
+from quantseq.reporting import toy_page
+from quantseq.reporting.figures import export_figures
+from quantseq.reporting.render import write_page
 from quantseq.seq2seq import copy_task
 from quantseq.seq2seq.copy_task import CopyResult, CopySource, Milestone
 from quantseq.seq2seq.gate import BAR, BAR_WITHOUT_ATTENTION

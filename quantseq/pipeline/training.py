@@ -10,10 +10,10 @@ from typing import Any
 from quantseq.config import Places
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.files import ensure_writable, read_json, write_json
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.model_folder import save_forecaster
-from quantseq.forecast.networks import ForecasterConfig
-from quantseq.forecast.rows import MIN_HISTORY
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.model_folder import save_forecaster
+from quantseq.forecasting.networks import ForecasterConfig
+from quantseq.forecasting.rows import MIN_HISTORY
 from quantseq.market.bars import Panel
 from quantseq.pipeline.health import as_rows, findings, refuse_errors
 from quantseq.pipeline.manifest import versions

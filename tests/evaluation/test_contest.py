@@ -11,8 +11,8 @@ from quantseq.evaluation import contest
 from quantseq.evaluation.contest import Contest, Entrant, Rules, hold
 from quantseq.evaluation.grades import Grades
 from quantseq.evaluation.walkforward import Fold, WalkForward
-from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock
-from quantseq.forecast.forecasts import Forecaster
+from quantseq.forecasting.baselines.registry import RIVALS, TrainingBlock
+from quantseq.forecasting.forecasts import Forecaster
 from quantseq.market.bars import Panel
 from tests.prices import simulate_panel
 

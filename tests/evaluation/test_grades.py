@@ -9,9 +9,9 @@ import pytest
 from quantseq.errors import CorruptFileError
 from quantseq.evaluation.grades import Grades, chunks_of, grade, grade_cutoffs, naive_errors
 from quantseq.evaluation.walkforward import WalkForward, cutoffs_of
-from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock
-from quantseq.forecast.forecasts import QUANTILE_LEVELS
-from quantseq.forecast.scores import realised_returns, sample_crps, score
+from quantseq.forecasting.baselines.registry import RIVALS, TrainingBlock
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS
+from quantseq.forecasting.scores import realised_returns, sample_crps, score
 from quantseq.market.bars import Panel
 from tests.prices import simulate_bars, simulate_panel
 

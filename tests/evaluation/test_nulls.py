@@ -11,12 +11,12 @@ from quantseq.errors import ConfigError
 from quantseq.evaluation.contest import Entrant, Rules, hold
 from quantseq.evaluation.nulls import CORRELATION, NU, NullPanel, Truth, judge_null, make_null
 from quantseq.evaluation.walkforward import Fold, WalkForward
-from quantseq.forecast.baselines.registry import RIVALS, TrainingBlock
-from quantseq.forecast.baselines.student import StudentForecaster
-from quantseq.forecast.forecasts import Forecaster
-from quantseq.forecast.reference import StepParameters
-from quantseq.forecast.scores import realised_returns, score
-from quantseq.forecast.volatility import aligned_returns
+from quantseq.forecasting.baselines.registry import RIVALS, TrainingBlock
+from quantseq.forecasting.baselines.student import StudentForecaster
+from quantseq.forecasting.forecasts import Forecaster
+from quantseq.forecasting.reference import StepParameters
+from quantseq.forecasting.scores import realised_returns, score
+from quantseq.forecasting.volatility import aligned_returns
 from quantseq.market.bars import Panel
 from tests.prices import recent_prices, simulate_bars, simulate_panel
 

@@ -12,7 +12,7 @@ from quantseq.evaluation.significance import (
     diebold_mariano,
     loss_difference,
 )
-from quantseq.forecast.hac import hac_lag
+from quantseq.forecasting.hac import hac_lag
 
 law = settings(deadline=None, max_examples=40)
 

@@ -18,11 +18,11 @@ from quantseq.evaluation.walkforward import (
     evaluate,
     fold_between,
 )
-from quantseq.forecast.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
-from quantseq.forecast.forecasts import Forecaster, Forecasts
-from quantseq.forecast.reference import POOL, Reference
-from quantseq.forecast.rows import MIN_HISTORY
-from quantseq.forecast.scores import realised_returns
+from quantseq.forecasting.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
+from quantseq.forecasting.forecasts import Forecaster, Forecasts
+from quantseq.forecasting.reference import POOL, Reference
+from quantseq.forecasting.rows import MIN_HISTORY
+from quantseq.forecasting.scores import realised_returns
 from quantseq.market.bars import Panel
 from tests.prices import rewrite_after, simulate_panel
 

@@ -13,10 +13,10 @@ from quantseq.config import Places, RunConfig
 from quantseq.errors import LeakageError, NotEnoughDataError
 from quantseq.evaluation.significance import diebold_mariano
 from quantseq.evaluation.walkforward import WalkForward
-from quantseq.forecast import forecaster
-from quantseq.forecast.calibration import Shrinkage
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting import forecaster
+from quantseq.forecasting.calibration import Shrinkage
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Bars, Panel
 from quantseq.pipeline.backtesting import (
     BacktestOutcome,
@@ -29,7 +29,7 @@ from quantseq.pipeline.backtesting import (
 )
 from quantseq.pipeline.manifest import _free
 from quantseq.progress import Progress
-from quantseq.report.render import write_report
+from quantseq.reporting.render import write_report
 from quantseq.trading.backtest import buy_and_hold
 from quantseq.trading.chance.deflation import expected_best_sharpe, min_track_record, psr
 from quantseq.trading.chance.overfitting import spa
@@ -37,7 +37,7 @@ from quantseq.trading.ledger import check_returns, kept_heads, read
 from quantseq.trading.performance import METRICS
 from quantseq.trading.policy import POLICIES
 from quantseq.trading.rivals import RIVALS
-from tests.forecast.broken import only_closes
+from tests.forecasting.broken import only_closes
 
 SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
 

@@ -10,8 +10,8 @@ from quantseq.errors import ConfigError, RunError
 from quantseq.evaluation.significance import diebold_mariano
 from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.comparing import compare
-from quantseq.report.comparison import Comparison
-from quantseq.report.run import Run
+from quantseq.reporting.comparison import Comparison
+from quantseq.reporting.run import Run
 from quantseq.trading.performance import METRICS, wealth
 
 

@@ -16,7 +16,7 @@ from quantseq.pipeline import evaluating
 from quantseq.pipeline.evaluating import EvaluationOutcome, Split, evaluate
 from quantseq.pipeline.scoreboard import describe
 from tests.conftest import SMALL
-from tests.forecast.broken import glitch, only_closes
+from tests.forecasting.broken import glitch, only_closes
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("hist-vol", "bootstrap", "ewma-t", "garch-t", "har-pooled-t")

@@ -8,7 +8,7 @@ import pytest
 from quantseq.errors import BarsError, LeakageError, NotEnoughDataError
 from quantseq.market.bars import Panel
 from quantseq.pipeline.forecasting import describe, outlook
-from tests.forecast.broken import glitch, only_closes
+from tests.forecasting.broken import glitch, only_closes
 from tests.prices import fit_small, recent_prices, small_config
 
 

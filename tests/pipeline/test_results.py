@@ -10,7 +10,7 @@ import pytest
 from quantseq.config import Places, PolicyConfig, RunConfig
 from quantseq.errors import NotEnoughDataError
 from quantseq.evaluation.walkforward import WalkForward
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Bars, Panel
 from quantseq.pipeline.backtesting import BacktestOutcome, backtest
 from quantseq.pipeline.results import Traded, _notes

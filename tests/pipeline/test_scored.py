@@ -8,8 +8,8 @@ import pytest
 
 from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.scored import FromForecasts, FromPage
-from quantseq.report.embedded import gather, packed, rounded, unpacked
-from quantseq.report.run import Run
+from quantseq.reporting.embedded import gather, packed, rounded, unpacked
+from quantseq.reporting.run import Run
 
 RIVALS = ("har-pooled-t", "ewma-t", "hist-vol")
 Pair = tuple[FromForecasts, FromPage]

@@ -9,8 +9,8 @@ import pytest
 from quantseq.config import Places
 from quantseq.errors import ConfigError, GateError, NotEnoughDataError
 from quantseq.files import write_json
-from quantseq.forecast.model_folder import load_forecaster
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting.model_folder import load_forecaster
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.backtesting import backtest
 from quantseq.pipeline.demo import demo

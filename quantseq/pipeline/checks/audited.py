@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from quantseq.config import RunConfig
 from quantseq.evaluation.walkforward import Evaluation
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import Forecasts, with_tokens
-from quantseq.forecast.rows import CONTEXT
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecasts import Forecasts, with_tokens
+from quantseq.forecasting.rows import CONTEXT
 from quantseq.market.bars import Dates, Panel
 from quantseq.trading.audit import Trace, cut_points
 from quantseq.trading.backtest import Fill

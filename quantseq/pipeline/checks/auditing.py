@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from quantseq.evaluation.walkforward import Fold
 from quantseq.files import fingerprint
-from quantseq.forecast.windows import PriceTask
+from quantseq.forecasting.windows import PriceTask
 from quantseq.market.bars import Dates, Panel
 from quantseq.pipeline.checks.audited import OURS, Audited
 from quantseq.trading.audit import (

@@ -16,9 +16,9 @@ import pandas as pd
 
 from quantseq.pipeline.results import REFERENCE
 from quantseq.pipeline.scored import PRECISE, Scored
-from quantseq.report import words
-from quantseq.report.embedded import SLICES, model_of
-from quantseq.report.run import Run
+from quantseq.reporting import words
+from quantseq.reporting.embedded import SLICES, model_of
+from quantseq.reporting.run import Run
 from quantseq.trading.attribution import ACCOUNT
 from quantseq.trading.broker.costs import MOST_BPS
 from quantseq.trading.chance.deflation import min_track_record

@@ -28,8 +28,8 @@ from quantseq.config import Places, RunConfig
 from quantseq.errors import ConfigError, DataError, RunError
 from quantseq.evaluation.walkforward import Evaluation, FitFunction, Fold, evaluate, fit_fold
 from quantseq.files import ensure_writable, sha256_bytes, write_json
-from quantseq.forecast.forecaster import Seq2SeqForecaster
-from quantseq.forecast.forecasts import Forecaster, Forecasts
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecasts import Forecaster, Forecasts
 from quantseq.market.bars import Bars, Panel
 from quantseq.market.sources import SampleSource
 from quantseq.market.store import Store
@@ -39,8 +39,8 @@ from quantseq.pipeline.checks.auditing import audit_run, badge, fit_label
 from quantseq.pipeline.manifest import versions
 from quantseq.pipeline.results import forecast_frame, long_weights
 from quantseq.progress import SILENT, Progress
-from quantseq.report.render import write_report
-from quantseq.report.run import MANIFEST, RESULT, SCHEMA, Run, sign
+from quantseq.reporting.render import write_report
+from quantseq.reporting.run import MANIFEST, RESULT, SCHEMA, Run, sign
 from quantseq.trading.audit import Check, rewritten
 from quantseq.trading.backtest import buy_and_hold
 from quantseq.trading.decisions.holding import held_moments

@@ -18,11 +18,11 @@ from quantseq.errors import RunError
 from quantseq.files import sha256_bytes, sha256_file
 from quantseq.pipeline.checks.recomputing import Figure, figures, not_recomputed
 from quantseq.pipeline.scored import FromForecasts, FromPage
-from quantseq.report import embedded
-from quantseq.report.embedded import Embedded, read_embedded, without_data
-from quantseq.report.printed import printed
-from quantseq.report.render import REPORT, expected, expected_of
-from quantseq.report.run import FILES, FRAMES, SUMS, Run
+from quantseq.reporting import embedded
+from quantseq.reporting.embedded import Embedded, read_embedded, without_data
+from quantseq.reporting.printed import printed
+from quantseq.reporting.render import REPORT, expected, expected_of
+from quantseq.reporting.run import FILES, FRAMES, SUMS, Run
 from quantseq.trading import ledger
 
 LEDGER = "ledger.jsonl"

@@ -11,8 +11,8 @@ import pandas as pd
 from quantseq.config import Places, RunConfig
 from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.sweeps.grid import label, policy_label
-from quantseq.report.sections.tradable import break_even
-from quantseq.report.words import SPACE
+from quantseq.reporting.sections.tradable import break_even
+from quantseq.reporting.words import SPACE
 from quantseq.trading import ledger
 from quantseq.trading.backtest import break_even_bps, buy_and_hold
 from quantseq.trading.chance.overfitting import overfitting, spa

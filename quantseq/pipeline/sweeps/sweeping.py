@@ -22,7 +22,7 @@ from quantseq.files import (
     write_json,
     write_text,
 )
-from quantseq.forecast.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Panel
 from quantseq.pipeline.backtesting import FitFold, UseModel, model_fold, with_model
 from quantseq.pipeline.data import describe_data

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from quantseq.forecast.density import SIMPLE_BOUND, TokenDensity
-from quantseq.forecast.forecasts import Forecasts, with_tokens
+from quantseq.forecasting.density import SIMPLE_BOUND, TokenDensity
+from quantseq.forecasting.forecasts import Forecasts, with_tokens
 from quantseq.market.bars import Floats, Panel
 from quantseq.trading.broker.orders import prices
 

@@ -10,11 +10,11 @@ import pytest
 
 from quantseq.config import RunConfig
 from quantseq.evaluation.walkforward import Evaluation
-from quantseq.forecast.calibration import Shrinkage
-from quantseq.forecast.forecasts import Forecasts
-from quantseq.forecast.reference import Reference, StepParameters
-from quantseq.forecast.volatility import SymbolFeatures
-from quantseq.forecast.windows import PriceTask
+from quantseq.forecasting.calibration import Shrinkage
+from quantseq.forecasting.forecasts import Forecasts
+from quantseq.forecasting.reference import Reference, StepParameters
+from quantseq.forecasting.volatility import SymbolFeatures
+from quantseq.forecasting.windows import PriceTask
 from quantseq.market.bars import Panel
 from quantseq.pipeline.backtesting import BacktestOutcome, describe
 from quantseq.pipeline.checks.audited import FULL, OURS, SHORT, Audited, Depth

@@ -12,8 +12,8 @@ import pytest
 from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.checks.recomputing import Figure, figures, not_recomputed
 from quantseq.pipeline.scored import FromForecasts, FromPage
-from quantseq.report.embedded import Embedded, gather, packed, rounded, unpacked
-from quantseq.report.run import Run
+from quantseq.reporting.embedded import Embedded, gather, packed, rounded, unpacked
+from quantseq.reporting.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.checks import recreating
 from quantseq.pipeline.checks.audited import SHORT, Audited, Depth
 from quantseq.pipeline.checks.recreating import FitRewritten, audit, describe, find_prices
-from quantseq.report.run import Run
+from quantseq.reporting.run import Run
 from quantseq.trading.audit import Check
 from tests.prices import rewrite_after
 

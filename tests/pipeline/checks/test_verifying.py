@@ -17,9 +17,9 @@ from quantseq.files import sha256_file
 from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.checks import verifying
 from quantseq.pipeline.checks.verifying import Verification, verify
-from quantseq.report.embedded import OPEN, insert, read_embedded, without_data
-from quantseq.report.render import expected, render
-from quantseq.report.run import FILES, SUMS, Run
+from quantseq.reporting.embedded import OPEN, insert, read_embedded, without_data
+from quantseq.reporting.render import expected, render
+from quantseq.reporting.run import FILES, SUMS, Run
 
 
 @pytest.fixture(scope="module")

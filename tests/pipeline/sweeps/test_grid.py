@@ -9,7 +9,7 @@ from quantseq.config import PolicyConfig, RunConfig
 from quantseq.errors import ConfigError
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.files import fingerprint
-from quantseq.forecast.networks import ForecasterConfig
+from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.pipeline.sweeps.grid import COSTS_BPS, KNOBS, Grid, label, to_toml
 from quantseq.trading.broker.costs import Costs
 from quantseq.trading.policy import POLICIES, make_policy

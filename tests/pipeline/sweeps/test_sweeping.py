@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from quantseq.config import Places, RunConfig
-from quantseq.forecast.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Panel
 from quantseq.pipeline.backtesting import BacktestOutcome
 from quantseq.pipeline.sweeps import sweeping

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from quantseq.forecast.density import NORMAL_NU, SIMPLE_BOUND, TokenDensity
-from quantseq.forecast.forecasts import Forecasts
+from quantseq.forecasting.density import NORMAL_NU, SIMPLE_BOUND, TokenDensity
+from quantseq.forecasting.forecasts import Forecasts
 from quantseq.trading.decisions.holding import gap_loss, held_moments
 
 

@@ -1,0 +1,340 @@
+"""The forecaster of the house: reference, tokens, an ensemble of small networks, calibration.
+
+Owns how the parts are fitted inside one training and validation block, and how token probabilities
+and sampled tokens become `Forecasts`. Knows nothing of folds, tests or trades.
+
+In one sentence: encode the past as tokens, let each network say how likely each token is next,
+average, shrink towards the reference and recalibrate by what validation allows, decode through the
+reference.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.forecasting.calibration import (
+    Recalibration,
+    Shrinkage,
+    carry,
+    choose_recalibration,
+    choose_shrinkage,
+)
+from quantseq.forecasting.candles import BarModel
+from quantseq.forecasting.density import TokenDensity
+from quantseq.forecasting.forecasts import Forecasts, keyed_uniforms
+from quantseq.forecasting.networks import ForecasterConfig, fit_networks
+from quantseq.forecasting.rows import rows_to_forecast
+from quantseq.forecasting.windows import (
+    PriceTask,
+    WindowTable,
+)
+from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.seq2seq.decoding import sample
+from quantseq.seq2seq.model import Seq2Seq
+from quantseq.seq2seq.tokens import FIRST_ID
+from quantseq.seq2seq.training import StepReport, TrainingHistory
+
+MARGINAL_PATHS = 96
+"""Paths over which the probabilities of later steps are averaged, at least."""
+
+PREDICT_CHUNK = 4096
+"""Windows gathered at once when predicting; decoding pads its own chunks."""
+
+PREDICT_DRAWS = 4_000_000
+"""Draws held at once when predicting."""
+
+
+MAX_SEED = 2**48
+"""Members' seeds are a thousand times as large and must fit the generator."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seq2SeqForecaster:
+    """A fitted forecaster.
+
+    Parameters
+    ----------
+    config : ForecasterConfig
+    task : PriceTask
+        Reference, tokenizer and bins, fitted on the training block.
+    networks : tuple of Seq2Seq
+        The ensemble's members.
+    shrinkage : Shrinkage
+        How much of the network validation let through.
+    recalibration : Recalibration
+        What validation corrected after that.
+    validate_from : datetime64[D]
+        First session of the validation block.
+    trained_until : datetime64[D]
+        Newest session that any fitted part has seen, validation included.
+    symbols : tuple of str
+        What it was trained on.
+    data_hashes : mapping of symbol to str
+        SHA-256 of the bars that it was trained on.
+    num_windows : int
+        Windows in the training block.
+    histories : tuple of TrainingHistory
+        One per member.
+    bars : BarModel, optional
+        How a bar looks beside its return, fitted on the training block; None if it had no ranges.
+    """
+
+    config: ForecasterConfig
+    task: PriceTask
+    networks: tuple[Seq2Seq, ...]
+    shrinkage: Shrinkage
+    recalibration: Recalibration
+    validate_from: np.datetime64
+    trained_until: np.datetime64
+    symbols: tuple[str, ...]
+    data_hashes: dict[str, str]
+    num_windows: int
+    histories: tuple[TrainingHistory, ...] = field(default=())
+    name: str = "seq2seq"
+    bars: BarModel | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        panel: Panel,
+        *,
+        train_until: Any,
+        validate_from: Any,
+        config: ForecasterConfig | None = None,
+        seed: int = 0,
+        jobs: int = 1,
+        checkpoint: Path | None = None,
+        on_step: Callable[[int, StepReport], None] | None = None,
+        on_network: Callable[[int], None] | None = None,
+    ) -> Self:
+        """Fit everything on one panel; whatever it holds is seen, nothing else can be.
+
+        The training block ends at `train_until`. The validation block starts at `validate_from`
+        and ends with the panel: its first half stops the training early, its second half, after a
+        purge of one horizon, decides how much of the network to keep and what to correct.
+
+        Parameters
+        ----------
+        panel : Panel
+            Bars up to the end of the validation block.
+        train_until, validate_from : date
+            End of training and start of validation, ``train_until < validate_from``.
+        config : ForecasterConfig, optional
+        seed : int
+            Seed of the first member; others follow from it.
+        jobs : int
+            Members are trained in this many processes; the numbers are the same for every choice.
+        checkpoint : Path, optional
+            Folder for the training states of the members; a fit that finds some goes on from them,
+            to the same bits. The caller answers for their belonging to the same data.
+        on_step : callable, optional
+            Called with the member's number and its `StepReport` after each training step; only
+            with one process.
+        on_network : callable, optional
+            Called with the member's number when it is trained.
+
+        Raises
+        ------
+        ConfigError
+            If the seed is outside its rule.
+        NotEnoughDataError
+            If either block is too short for one window.
+        """
+        chosen = config or ForecasterConfig()
+        if not 0 <= seed < MAX_SEED:
+            raise ConfigError(f"The seed of a fit must be an int in [0, {MAX_SEED}). Got {seed}.")
+        task = PriceTask.fit(
+            panel.until(train_until),
+            horizon=chosen.horizon,
+            num_bins=chosen.num_bins,
+            volatility=chosen.volatility,
+        )
+        chosen = replace(chosen, num_bins=task.tokenizer.num_bins)
+        table = task.table(panel)
+        training = table.rows_between(panel.sessions[0], train_until)
+        stopping, choosing = table.halves(panel.sessions, validate_from, purge=chosen.horizon)
+        if len(training) < chosen.batch_size or not len(stopping) or not len(choosing):
+            raise NotEnoughDataError(
+                f"The blocks give {len(training)} training, {len(stopping)} early-stopping and "
+                f"{len(choosing)} shrinkage windows; at least {chosen.batch_size}, 1 and 1 are "
+                "needed. Give a longer history, more symbols or a longer validation block."
+            )
+        networks, histories = fit_networks(
+            chosen,
+            task,
+            table,
+            training,
+            stopping,
+            seed=seed,
+            jobs=jobs,
+            checkpoint=checkpoint,
+            on_step=on_step,
+            on_network=on_network,
+        )
+        ends = np.cumsum([len(bars) for bars in panel.values()])[:-1]
+        scales = dict(zip(panel, np.split(table.scale, ends), strict=True))
+        fitted = cls(
+            chosen,
+            task,
+            networks,
+            Shrinkage(1.0, 0.0),
+            Recalibration(0.0, 0.0, 0.0),
+            np.datetime64(validate_from, "D"),
+            panel.sessions[-1],
+            panel.symbols,
+            {symbol: bars.sha256 for symbol, bars in panel.items()},
+            len(training),
+            histories,
+            bars=BarModel.fit(panel.until(train_until), scales),
+        )
+        probs = fitted.token_probabilities(table, choosing)
+        happened = table.targets[choosing, 0].astype(np.intp) - FIRST_ID
+        tilt = np.take_along_axis(probs, happened[:, None], axis=1)[:, 0] * chosen.num_bins
+        cutoffs = table.sessions[choosing]
+        fitted = replace(fitted, shrinkage=choose_shrinkage(tilt, cutoffs))
+        pooled = fitted.pool(probs)
+        return replace(fitted, recalibration=choose_recalibration(pooled, happened, cutoffs))
+
+    def pool(self, probs: Floats) -> Floats:
+        """Mix the network's probabilities (..., V) with the reference's."""
+        weight = self.shrinkage.weight
+        return weight * probs + (1 - weight) / self.config.num_bins
+
+    def token_probabilities(self, table: WindowTable, rows: NDArray[np.intp]) -> Floats:
+        """Ensemble probabilities of the next token, before shrinkage: (R, V)."""
+        unused = np.zeros((PREDICT_CHUNK, len(self.networks), 1), np.float32)
+        parts = [rows[i : i + PREDICT_CHUNK] for i in range(0, len(rows), PREDICT_CHUNK)]
+        found = [self._sample(table, part, unused[: len(part)])[1][:, 0] for part in parts]
+        return np.concatenate(found)
+
+    def _sample(
+        self, table: WindowTable, rows: NDArray[np.intp], draws: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Sample N paths per window from draws (R, N, H), shared out among the members.
+
+        Returns
+        -------
+        bins : (R, N, H) int64
+        probs : (R, H, V) float64
+            Marginal probabilities: members averaged, steps after the first averaged over paths.
+            Every member needs at least one path.
+        """
+        members = len(self.networks)
+        bins = np.zeros(draws.shape, np.int64)
+        probs = np.zeros((len(rows), draws.shape[2], self.config.num_bins))
+        batch = table.batch(rows)
+        for member, network in enumerate(self.networks):
+            mine = slice(member, None, members)
+            uniforms = np.ascontiguousarray(draws[:, mine].transpose(2, 0, 1))
+            found = sample(
+                network,
+                batch,
+                num_paths=uniforms.shape[2],
+                length=uniforms.shape[0],
+                uniforms=torch.from_numpy(uniforms),
+                marginals=True,
+            )
+            bins[:, mine] = found.ids.numpy() - FIRST_ID
+            assert found.marginals is not None
+            probs += found.marginals.numpy()[..., FIRST_ID:].astype(np.float64) / members
+        return bins, probs / probs.sum(axis=-1, keepdims=True)
+
+    def predict(
+        self, panel: Panel, cutoffs: Dates, *, horizon: int, num_paths: int = 0, seed: int = 0
+    ) -> Forecasts:
+        """Forecast every symbol at every cutoff on which it traded.
+
+        A share `shrinkage.weight` of the paths comes from the networks, the rest from the
+        reference, so that the paths are draws from the distributions that stand beside them.
+
+        Parameters
+        ----------
+        panel : Panel
+            For each row only bars up to its cutoff are used.
+        cutoffs : (D,) datetime64[D]
+        horizon : int
+            Steps ahead, at most that of the fit.
+        num_paths : int
+            Samples per row; 0 for none.
+        seed : int
+            Draws are keyed by (seed, symbol, cutoff).
+
+        Raises
+        ------
+        ConfigError
+            If the horizon is longer than the fitted one.
+        NotEnoughDataError
+            If nothing can be forecast.
+        """
+        if not 1 <= horizon <= self.config.horizon:
+            raise ConfigError(
+                f"This model forecasts 1 to {self.config.horizon} steps; got a horizon of {horizon}. "
+                "Train again with a longer horizon."
+            )
+        wanted = rows_to_forecast(panel, cutoffs)
+        table = self.task.table(panel)
+        offset, rows = 0, []
+        for symbol, bars in panel.items():
+            rows.append(wanted[symbol] + offset)
+            offset += len(bars)
+        index = np.concatenate(rows)
+        symbols, dates = table.symbols[index], table.sessions[index]
+        weight, num_bins = self.shrinkage.weight, self.config.num_bins
+        loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
+        from_network = round(weight * num_paths)
+        sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
+        uniform = np.full((1, 1, num_bins), 1 / num_bins)
+        calibrated = self.recalibration.apply(uniform)
+        probs = np.broadcast_to(calibrated, (len(index), horizon, num_bins)).copy()
+        density = TokenDensity(loc, scale, nu, probs)
+        paths = np.empty((len(index), num_paths, horizon), np.float32)
+        chunk = max(1, min(PREDICT_CHUNK, PREDICT_DRAWS // max(num_paths * horizon, 1)))
+        for start in range(0, len(index), chunk):
+            part = slice(start, start + chunk)
+            shape = (2, max(num_paths, sampled), horizon)
+            draws = keyed_uniforms(seed, symbols[part], dates[part], shape)
+            scaled = draws[:, 0, :num_paths] * np.float32(num_bins)
+            bins, inside = np.floor(scaled).astype(np.int64), draws[:, 1, :num_paths]
+            pooled = np.broadcast_to(uniform, probs[part].shape)
+            if weight > 0:
+                answers, found = self._sample(table, index[part], draws[:, 0, :sampled])
+                bins[:, :from_network] = answers[:, :from_network]
+                pooled = self.pool(found)
+                probs[part] = self.recalibration.apply(pooled)
+            if self.recalibration.changes:
+                bins, moved = carry(bins, inside, pooled, probs[part])
+                paths[part] = density[part].at_tokens(bins, moved)
+            else:
+                paths[part] = density[part].at_tokens(bins, inside)
+        shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
+        return Forecasts(
+            self.name,
+            symbols,
+            dates,
+            density,
+            shares,
+            self.trained_until,
+            seed,
+            paths if num_paths else None,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What was fitted, as JSON values."""
+        return {
+            "config": asdict(self.config),
+            "shrinkage": asdict(self.shrinkage),
+            "recalibration": asdict(self.recalibration),
+            "validate_from": str(self.validate_from),
+            "trained_until": str(self.trained_until),
+            "symbols": list(self.symbols),
+            "data_hashes": self.data_hashes,
+            "num_windows": self.num_windows,
+            "tokenizer": self.task.tokenizer.fingerprint,
+            "zero_share": self.task.tokenizer.zero_share,
+        }

@@ -1,0 +1,149 @@
+"""A fitted forecaster as a folder, written whole or not at all, and checked when read back.
+
+::
+
+    price/
+    ├─ forecaster.json    configuration, calibration, training cutoff, symbols, hashes of data and parts
+    ├─ tokenizer.json     what an id means, with its fingerprint
+    ├─ task.json          reference density and stream bins
+    ├─ bars.json          training days that lend their shape to sampled bars; absent if none can
+    └─ member-0/ …        one network each, in the format of `quantseq.seq2seq.checkpoint`
+
+Owns this layout. The networks' files are read and written by the seq2seq room alone.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantseq.errors import CorruptFileError, ModelFileError
+from quantseq.files import (
+    atomic_folder,
+    fingerprint,
+    read_json,
+    sha256_file,
+    to_json,
+    write_json,
+    write_text,
+)
+from quantseq.forecasting.calibration import Recalibration, Shrinkage
+from quantseq.forecasting.candles import BarModel
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.networks import ForecasterConfig
+from quantseq.forecasting.tokenizer import ReturnTokenizer
+from quantseq.forecasting.windows import PriceTask
+from quantseq.seq2seq.checkpoint import CONFIG, load_model, save_model
+
+FORMAT = 2
+
+
+def save_forecaster(
+    folder: Path, forecaster: Seq2SeqForecaster, *, metrics: Mapping[str, Any] | None = None
+) -> None:
+    """Write a forecaster's folder, replacing an older one only when the new one is complete.
+
+    Parameters
+    ----------
+    folder : Path
+    forecaster : Seq2SeqForecaster
+    metrics : mapping, optional
+        What the training measured; written as ``metrics.json``, for people.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written.
+    """
+    with atomic_folder(folder) as fresh:
+        task = forecaster.task.to_json()
+        forecaster.task.tokenizer.save(fresh / "tokenizer.json")
+        write_json(fresh / "task.json", task)
+        for number, network in enumerate(forecaster.networks):
+            history = forecaster.histories[number] if forecaster.histories else None
+            meta = {
+                "task": "price",
+                "member": number,
+                "vocabulary": forecaster.task.tokenizer.fingerprint,
+                "trained_until": str(forecaster.trained_until),
+            }
+            save_model(fresh / f"member-{number}", network, meta=meta, history=history)
+        bars = None if forecaster.bars is None else forecaster.bars.to_json()
+        if bars is not None:
+            write_text(fresh / "bars.json", json.dumps(bars))  # one line: it is long
+        if metrics is not None:
+            write_json(fresh / "metrics.json", metrics)
+        members = [_member_hash(fresh, number) for number in range(len(forecaster.networks))]
+        parts = {"format": FORMAT, "task": fingerprint(task), "members": members}
+        parts["bars"] = None if bars is None else fingerprint(bars)
+        state = json.loads(to_json(forecaster.describe() | parts))  # as it will be read back
+        write_json(fresh / "forecaster.json", state | {"fingerprint": fingerprint(state)})
+
+
+def _member_hash(folder: Path, number: int) -> str:
+    """Hash of a member's configuration, which holds the hash of its weights."""
+    return sha256_file(folder / f"member-{number}" / CONFIG)
+
+
+def load_forecaster(folder: Path) -> Seq2SeqForecaster:
+    """Read a forecaster back.
+
+    Raises
+    ------
+    ModelFileError
+        If the folder is missing, damaged, mismatched, or written in another format.
+    """
+    if not (folder / "forecaster.json").is_file():
+        raise ModelFileError(
+            f"No trained price model in {str(folder)!r}. "
+            "Train one with `quantseq train --task price`, or name its folder with --model."
+        )
+    try:
+        state = read_json(folder / "forecaster.json")
+        if state["format"] != FORMAT:
+            raise ModelFileError(
+                f"{str(folder)!r} has format {state['format']}; this quantseq reads {FORMAT}. "
+                "Train the model again."
+            )
+        if state.pop("fingerprint") != fingerprint(state):
+            raise _changed(folder / "forecaster.json")
+        tokenizer = ReturnTokenizer.load(folder / "tokenizer.json", expected=state["tokenizer"])
+        task = read_json(folder / "task.json")
+        if fingerprint(task) != state["task"]:
+            raise _changed(folder / "task.json")
+        bars = None if state.get("bars") is None else read_json(folder / "bars.json")
+        if bars is not None and fingerprint(bars) != state["bars"]:
+            raise _changed(folder / "bars.json")
+        config = ForecasterConfig(**state["config"])
+        members = [load_model(folder / f"member-{i}") for i in range(config.members)]
+        for number, expected in enumerate(state["members"]):
+            if _member_hash(folder, number) != expected:
+                raise _changed(folder / f"member-{number}" / CONFIG)
+        return Seq2SeqForecaster(
+            config,
+            PriceTask.from_json(task, tokenizer),
+            tuple(model for model, _, _ in members),
+            Shrinkage(**state["shrinkage"]),
+            Recalibration(**state["recalibration"]),
+            np.datetime64(state["validate_from"], "D"),
+            np.datetime64(state["trained_until"], "D"),
+            tuple(state["symbols"]),
+            dict(state["data_hashes"]),
+            int(state["num_windows"]),
+            tuple(history for _, _, history in members if history is not None),
+            bars=None if bars is None else BarModel.from_json(bars),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, CorruptFileError) as error:
+        raise ModelFileError(
+            f"The model in {str(folder)!r} is damaged: {error}. "
+            "Restore the folder or train the model again."
+        ) from error
+
+
+def _changed(path: Path) -> ModelFileError:
+    return ModelFileError(
+        f"{str(path)!r} was changed after the model was saved. "
+        "Restore the folder or train the model again."
+    )

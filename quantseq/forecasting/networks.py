@@ -1,0 +1,274 @@
+"""The networks of a forecaster: what they look like, and how an ensemble of them is trained.
+
+Owns the choices, the loop over members, and what a member starts from and is measured against. Knows
+windows and token ids, but neither prices nor what the answers are used for.
+
+A network is to say how a day differs from an average day; how average days are is the reference's
+business, and what of it drifts, recalibration's. So its output starts from the base rates of training
+tokens, and after training its own average answer is taken out again [1]_: a network that has learned
+nothing else then answers uniformly, which is the reference. And how much likelier a bin has become may
+only change smoothly from bin to bin: after each step the output layer is brought back to the span of the
+tilts that move, widen, lean and fatten. A few thousand days teach no more.
+
+References
+----------
+.. [1] Menon, A. et al. (2021). Long-tail learning via logit adjustment. ICLR.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from quantseq.errors import ConfigError
+from quantseq.forecasting.calibration import hermite
+from quantseq.forecasting.inputs import CONDITIONS, STREAMS
+from quantseq.forecasting.scales import SCALES
+from quantseq.forecasting.windows import (
+    STREAM_BINS,
+    STREAM_SIZES,
+    PriceTask,
+    WindowSource,
+    WindowTable,
+)
+from quantseq.market.bars import Floats
+from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
+from quantseq.seq2seq.training import StepReport, TrainConfig, TrainingHistory, fit, set_threads
+
+AVERAGE_OVER = 8192
+"""Training windows whose mean answer stands for that of an average day."""
+
+ANSWERED = 256
+"""Windows answered at once outside of training: more are no faster and take more memory."""
+
+MIN_EPOCH_STEPS = 40
+"""Batches per epoch that a small panel reaches by using more of its windows."""
+
+
+@dataclass(frozen=True)
+class ForecasterConfig:
+    """Choices of a forecaster; the defaults were chosen on validation blocks only.
+
+    Parameters
+    ----------
+    horizon : int
+        Steps ahead.
+    num_bins : int
+        V, size of the return vocabulary without PAD and EOS.
+    members : int
+        Networks in the ensemble, each from a seed of its own.
+    epochs : int
+        Passes over the training windows.
+    stride : int
+        Every `stride`-th window is used per epoch, at a random phase; more of them in small panels.
+    batch_size : int
+        Windows per training step.
+    hidden_size, embedding_size : int
+        Size of the recurrent layers (per direction) and of the token embeddings.
+    dropout, learning_rate, weight_decay : float
+        Regularisation, and the highest rate of the one-cycle schedule.
+    volatility : str
+        Scale of the reference, one of `quantseq.forecasting.scales.SCALES`.
+    patience : int
+        Validations (two per epoch) without improvement after which a network stops; the best weights
+        are kept. Fewer than half of the cycle would stop most networks while the rate is still high,
+        when validation loss rises before it falls.
+    """
+
+    horizon: int = 5
+    num_bins: int = 24
+    members: int = 4
+    epochs: int = 3
+    stride: int = 5
+    batch_size: int = 256
+    hidden_size: int = 32
+    embedding_size: int = 16
+    dropout: float = 0.4
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
+    patience: int = 6
+    volatility: str = "har"
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "members", "epochs", "stride", "batch_size", "patience"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(
+                    f"The {name!r} parameter of ForecasterConfig must be an int of 1 or more. "
+                    f"Got {value!r}."
+                )
+        if self.volatility not in SCALES:
+            raise ConfigError(
+                f"The 'volatility' parameter of ForecasterConfig must be one of {', '.join(SCALES)}. "
+                f"Got {self.volatility!r}."
+            )
+
+    def architecture(self, task: PriceTask | None = None) -> Seq2SeqConfig:
+        """The network's configuration: for a fitted task, or with nominal stream sizes."""
+        streams = [STREAM_SIZES[name] + 3 for name in STREAMS]
+        conditions = [STREAM_BINS + 3] * len(CONDITIONS)
+        if task is not None:
+            streams = [bins.vocab_size for bins in task.stream_bins]
+            conditions = [bins.vocab_size for bins in task.condition_bins]
+        return Seq2SeqConfig(
+            vocab_size=self.num_bins + FIRST_ID,
+            embedding_size=self.embedding_size,
+            hidden_size=self.hidden_size,
+            bidirectional=True,
+            attention="bahdanau",
+            dropout=self.dropout,
+            source_streams=tuple(streams),
+            condition_streams=tuple(conditions),
+            never_emit=(PAD, EOS),
+            zero_projection=True,
+        )
+
+    def training(self, steps_per_epoch: int) -> TrainConfig:
+        """How each network is trained."""
+        return TrainConfig(
+            steps=self.epochs * steps_per_epoch,
+            optimiser="adamw",
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            clip_norm=1.0,
+            schedule="one_cycle",
+            validate_every=max(10, steps_per_epoch // 2),
+            patience=self.patience,
+        )
+
+
+def fit_networks(
+    config: ForecasterConfig,
+    task: PriceTask,
+    table: WindowTable,
+    training: NDArray[np.intp],
+    stopping: NDArray[np.intp],
+    *,
+    seed: int,
+    jobs: int = 1,
+    checkpoint: Path | None = None,
+    on_step: Callable[[int, StepReport], None] | None = None,
+    on_network: Callable[[int], None] | None = None,
+) -> tuple[tuple[Seq2Seq, ...], tuple[TrainingHistory, ...]]:
+    """Train every member of the ensemble.
+
+    Parameters
+    ----------
+    config : ForecasterConfig
+    task : PriceTask
+    table : WindowTable
+    training, stopping : (R,) int
+        Rows to train on, and rows that decide which weights are kept.
+    seed : int
+        Members take the seeds ``1000 · seed`` and up.
+    jobs : int
+        Processes; the numbers are the same for every choice.
+    checkpoint : Path, optional
+        Folder for the training states, which a later call goes on from.
+    on_step : callable, optional
+        Called with the member's number and its `StepReport`; only with one process.
+    on_network : callable, optional
+        Called with the member's number when it is trained.
+    """
+    # Few windows: use more of them per epoch, so that an epoch stays worth validating.
+    enough = len(training) // (config.batch_size * MIN_EPOCH_STEPS)
+    stride = min(max(enough, 1), config.stride)
+    validation = [
+        table.batch(stopping[i : i + ANSWERED]) for i in range(0, len(stopping), ANSWERED)
+    ]
+    sources = [
+        WindowSource(table, training, config.batch_size, stride, seed * 1000 + member)
+        for member in range(config.members)
+    ]
+    results = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_fit_one)(
+            config,
+            task,
+            source,
+            validation,
+            checkpoint and checkpoint / f"member-{member}",
+            on_step and partial(on_step, member),
+        )
+        for member, source in enumerate(sources)
+    )
+    found = []
+    for member, result in enumerate(results):
+        found.append(result)
+        if on_network is not None:
+            on_network(member)
+    return tuple(network for network, _ in found), tuple(history for _, history in found)
+
+
+def _fit_one(
+    config: ForecasterConfig,
+    task: PriceTask,
+    source: WindowSource,
+    validation: list[Batch],
+    checkpoint: Path | None,
+    on_step: Callable[[StepReport], None] | None,
+) -> tuple[Seq2Seq, TrainingHistory]:
+    set_threads(1)
+    network = Seq2Seq(config.architecture(task), seed=source.seed)
+    shift_answers(network, base_rates(source.table.targets[source.rows], config.num_bins))
+
+    def after_step(report: StepReport) -> None:
+        smooth_answers(network)
+        if on_step is not None:
+            on_step(report)
+
+    history = fit(
+        network,
+        source,
+        config.training(source.steps_per_epoch),
+        seed=source.seed,
+        validation=validation,
+        checkpoint=checkpoint,
+        resume=True,
+        on_step=after_step,
+    )
+    smooth_answers(network)
+    shift_answers(network, 1 / average_answer(network, source.table, source.rows))
+    return network, history
+
+
+def base_rates(targets: NDArray[np.integer], bins: int) -> Floats:
+    """How often each bin came, all steps together, over its expectation: (V,)."""
+    counts = np.bincount(targets.ravel() - FIRST_ID, minlength=bins) + 1.0
+    return np.asarray(counts / counts.mean(), dtype=np.float64)
+
+
+@torch.no_grad()
+def average_answer(network: Seq2Seq, table: WindowTable, rows: NDArray[np.intp]) -> Floats:
+    """Mean probability of each bin over (at most `AVERAGE_OVER`) windows, over uniform: (V,)."""
+    was_training = network.training
+    network.eval()
+    chosen = rows[:: -(-len(rows) // AVERAGE_OVER)]
+    total = np.zeros(network.config.vocab_size - FIRST_ID)
+    for start in range(0, len(chosen), ANSWERED):
+        answers = network(table.batch(chosen[start : start + ANSWERED]))[..., FIRST_ID:]
+        total += torch.softmax(answers, dim=-1).double().sum(dim=(0, 1)).numpy()
+    network.train(was_training)
+    return np.asarray(total / total.mean())
+
+
+@torch.no_grad()
+def smooth_answers(network: Seq2Seq) -> None:
+    """Bring the output layer to the nearest one whose log odds are smooth over the bins.
+
+    Nearest in the sense of least squares, for each feature of the decoder.
+    """
+    weight = network.decoder.projection.weight
+    smooth = np.linalg.qr(hermite(len(weight) - FIRST_ID))[0]
+    weight[FIRST_ID:] = torch.from_numpy(smooth @ smooth.T).to(weight.dtype) @ weight[FIRST_ID:]
+
+
+@torch.no_grad()
+def shift_answers(network: Seq2Seq, factors: Floats) -> None:
+    """Multiply the odds of each bin by a factor (V,), whatever the input."""
+    network.decoder.bias[FIRST_ID:] += torch.from_numpy(np.log(factors)).float()

@@ -1,0 +1,315 @@
+"""The conditional density a quant would use anyway: σ_t × Student-t, one per symbol and step.
+
+Owns the fit of degrees of freedom and scale on standardised returns, the level that follows a symbol's
+own ratio of returns to σ, and the lookup of (loc, scale, ν) for any (symbol, cutoff). It is the rival
+to beat, and the measure that tokens are quantised in. Knows nothing of tokens or networks.
+
+How large a day's return is beside its range drifts over the years. A scale fitted once goes stale;
+here it is a level that moves by a small step with the score of each return [3]_, known at each close.
+
+References
+----------
+.. [1] Bollerslev, T. (1987). A conditionally heteroskedastic time series model for speculative
+   prices and rates of return. Review of Economics and Statistics 69(3).
+.. [2] Merton, R. (1980). On estimating the expected return on the market. Journal of Financial
+   Economics 8(4).
+.. [3] Creal, D., Koopman, S. and Lucas, A. (2013). Generalized autoregressive score models with
+   applications. Journal of Applied Econometrics 28(5).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from scipy import optimize, special
+
+from quantseq.errors import NotEnoughDataError
+from quantseq.forecasting.density import MIN_NU, t_log_density
+from quantseq.forecasting.scales import MIN_OWN_ROWS, SCALES, Scale, make_scale
+from quantseq.forecasting.volatility import (
+    LONG_WINDOW,
+    SymbolFeatures,
+    aligned_returns,
+    features,
+)
+from quantseq.market.bars import Floats, Panel
+
+MAX_NU = 100.0
+DRIFT_PRIOR = 0.03
+"""Plausible size of a daily mean in units of σ: an annual Sharpe ratio of 0.5."""
+
+LEVEL_STEP = 0.003
+"""How far a return moves the log level: half of an error is gone after about 200 sessions."""
+
+LEVEL_NU = 5.0
+"""Degrees of freedom of the score that the level follows."""
+
+START_SESSIONS = 1000
+"""Newest training sessions that set the level from which a symbol starts."""
+
+CLIP = 10.0
+"""Standardised returns beyond this count as this when a shape is fitted: a glitch is no crash."""
+
+WIDEST = 3.0
+"""A level is at most this many times its start, a symbol's start so many times the pooled one."""
+
+POOL = ""
+"""Key of the pooled parameters, used for symbols that were not in the training block."""
+
+
+def fit_student_t(z: Floats) -> tuple[float, float]:
+    """Maximum-likelihood degrees of freedom and scale of zero-location returns [1]_.
+
+    Parameters
+    ----------
+    z : (n,) float64
+        Standardised returns without NaN.
+
+    Returns
+    -------
+    nu, scale : float
+        ``nu`` within [`MIN_NU`, `MAX_NU`].
+    """
+
+    def loss(log_nu: float) -> float:
+        nu = float(np.exp(log_nu))
+        scale = student_scale(z, nu)
+        return float(np.log(scale) - np.mean(t_log_density(z / scale, np.asarray(nu))))
+
+    found = optimize.minimize_scalar(
+        loss, bounds=(np.log(MIN_NU), np.log(MAX_NU)), method="bounded", options={"xatol": 1e-3}
+    )
+    nu = float(np.clip(np.exp(found.x), MIN_NU, MAX_NU))
+    return nu, student_scale(z, nu)
+
+
+def student_scale(z: Floats, nu: float) -> float:
+    """Maximum-likelihood scale of zero-location returns (n,) with `nu` degrees of freedom."""
+    squares = z * z
+    scale2 = float(np.mean(squares)) + 1e-12
+    for _ in range(30):  # expectation-maximisation in the scale alone
+        updated = float(np.mean((nu + 1) / (nu + squares / scale2) * squares)) + 1e-12
+        if abs(updated / scale2 - 1) < 1e-7:
+            break
+        scale2 = updated
+    return float(np.sqrt(scale2))
+
+
+def score_of_scale(squares: Floats, nu: Floats | float) -> Floats:
+    """Slope of the log density of squared standardised returns in the log of the scale.
+
+    Above zero where the scale was too small, within [−1, ν]: no glitch can dominate an average.
+    """
+    return np.asarray((nu + 1) * squares / (nu + squares) - 1, dtype=np.float64)
+
+
+def follow(z: Floats, start: float) -> Floats:
+    """Log level of the scale of standardised returns, as it was known at each close.
+
+    Parameters
+    ----------
+    z : (n,) float64
+        Returns in units of the σ that was known the day before; NaN leaves the level as it is.
+    start : float
+        Log level before the first return.
+
+    Returns
+    -------
+    (n,) float64
+        Row i has seen ``z[: i + 1]``; it stays within a factor `WIDEST` of the start.
+    """
+    low, high = start - np.log(WIDEST), start + np.log(WIDEST)
+    level, levels = start, []
+    for square in (z * z).tolist():
+        if square == square:  # not NaN
+            relative = square * math.exp(-2 * level)
+            score = (LEVEL_NU + 1) * relative / (LEVEL_NU + relative) - 1
+            level = min(max(level + LEVEL_STEP * score, low), high)
+        levels.append(level)
+    return np.array(levels, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class StepParameters:
+    """Parameters (M, H) of the reference at M (symbol, cutoff) rows."""
+
+    loc: Floats
+    scale: Floats
+    nu: Floats
+
+    def cdf(self, returns: Floats) -> Floats:
+        """Probability integral transform u = F(r), shape (M, H)."""
+        return np.asarray(special.stdtr(self.nu, (returns - self.loc) / self.scale))
+
+    def first(self, steps: int) -> "StepParameters":
+        """The first `steps` columns."""
+        return StepParameters(self.loc[:, :steps], self.scale[:, :steps], self.nu[:, :steps])
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A causal volatility times a Student-t per symbol and step.
+
+    Parameters
+    ----------
+    volatility : Scale
+        By default the pooled HAR.
+    drift : (H,) float64
+        Location in units of σ, the same for every symbol: a mean per stock is noise.
+    starts : mapping of symbol to float
+        Log level, in units of σ, before the first session; under `POOL` the median, for symbols with
+        fewer than `MIN_OWN_ROWS` training sessions.
+    shapes : mapping of symbol to (H, 2) float64
+        Degrees of freedom, and scale in units of σ times the level; pooled likewise.
+    overnight_share : mapping of symbol to float
+        Share of the close-to-close variance that falls between close and open.
+
+    Notes
+    -----
+    Each step's density depends on the cutoff alone: σ of steps 2..H is not known at the cutoff, so
+    every step has its own regression and its own t.
+    """
+
+    volatility: Scale
+    drift: Floats
+    starts: Mapping[str, float]
+    shapes: Mapping[str, Floats]
+    overnight_share: Mapping[str, float]
+
+    @property
+    def horizon(self) -> int:
+        """Steps ahead that the reference covers."""
+        return self.volatility.horizon
+
+    @classmethod
+    def fit(cls, panel: Panel, *, horizon: int, volatility: str = "har") -> Self:
+        """Fit on a training block: everything in `panel` is used, nothing else is seen.
+
+        Parameters
+        ----------
+        panel : Panel
+        horizon : int
+        volatility : str
+            One of `quantseq.forecasting.scales.SCALES`.
+
+        Raises
+        ------
+        NotEnoughDataError
+            If the block is too short, or no symbol ever moves.
+        """
+        data = features(panel)
+        scale = make_scale(volatility, data, horizon=horizon)
+        ahead: dict[str, Floats] = {}  # returns of steps 1..H over the σ that was known
+        for symbol, one in data.items():
+            z = aligned_returns(one.returns, horizon) / scale.scale(symbol, one)
+            z[~np.isfinite(one.har).all(axis=1)] = np.nan
+            known = z[np.isfinite(z).all(axis=1)]
+            if len(known) and np.abs(known).max() > 0:
+                ahead[symbol] = z
+        if not ahead:
+            raise NotEnoughDataError(
+                f"No symbol among {', '.join(panel)} has moving prices for more than "
+                f"{LONG_WINDOW + horizon} sessions. Give a longer history or other symbols."
+            )
+        drift = _shrunk_drift({s: z[np.isfinite(z).all(axis=1)] for s, z in ahead.items()})
+        centred = {symbol: z - drift for symbol, z in ahead.items()}
+        starts = _starts({symbol: z[:, 0] for symbol, z in centred.items()})
+        standardised = {}
+        for symbol, z in centred.items():
+            level = follow(_shift(z[:, 0]), starts.get(symbol, starts[POOL]))
+            z = np.clip(z / np.exp(level)[:, None], -CLIP, CLIP)
+            standardised[symbol] = z[np.isfinite(z).all(axis=1)]
+        shapes = {
+            symbol: np.array([fit_student_t(z[:, h]) for h in range(horizon)])
+            for symbol, z in standardised.items()
+        }
+        own = {s: shape for s, shape in shapes.items() if len(standardised[s]) >= MIN_OWN_ROWS}
+        pooled = np.median(list((own or shapes).values()), axis=0)
+        for shape in own.values():  # a stale series would have hardly any scale of its own
+            shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
+        shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
+        shares[POOL] = float(np.median(list(shares.values())))
+        return cls(scale, drift, starts, {**own, POOL: pooled}, shares)
+
+    def parameters(self, symbol: str, one: SymbolFeatures) -> StepParameters:
+        """Location, scale and ν of the next H returns, at every session: (n, H) each.
+
+        Parameters
+        ----------
+        symbol : str
+            A symbol without parameters of its own takes the pooled ones.
+        one : SymbolFeatures
+            The symbol's features.
+        """
+        shape = self.shapes.get(symbol, self.shapes[POOL])
+        sigma = self.volatility.scale(symbol, one)
+        z = one.returns / _shift(sigma[:, 0]) - self.drift[0]
+        level = np.exp(follow(z, self.starts.get(symbol, self.starts[POOL])))[:, None]
+        nu = np.broadcast_to(shape[:, 0], sigma.shape)
+        return StepParameters(sigma * self.drift, sigma * level * shape[:, 1], nu)
+
+    def share_overnight(self, symbol: str) -> float:
+        """The symbol's overnight share of variance, pooled if unknown."""
+        return self.overnight_share.get(symbol, self.overnight_share[POOL])
+
+    def to_json(self) -> dict[str, Any]:
+        """State as JSON values."""
+        return {
+            "volatility": {"kind": self.volatility.kind, **self.volatility.to_json()},
+            "drift": self.drift.tolist(),
+            "starts": dict(self.starts),
+            "shapes": {symbol: shape.tolist() for symbol, shape in self.shapes.items()},
+            "overnight_share": dict(self.overnight_share),
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_json`."""
+        return cls(
+            SCALES[state["volatility"]["kind"]].from_json(state["volatility"]),
+            np.array(state["drift"]),
+            dict(state["starts"]),
+            {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
+            dict(state["overnight_share"]),
+        )
+
+
+def _shift(ahead: Floats) -> Floats:
+    """What stood beside the session before: (n,), NaN first."""
+    return np.concatenate([[np.nan], ahead[:-1]])
+
+
+def _starts(ahead: Mapping[str, Floats]) -> dict[str, float]:
+    """Log level of each symbol's newest next-day returns (n,) in units of σ, and the pooled one."""
+    known = {symbol: z[np.isfinite(z)][-START_SESSIONS:] for symbol, z in ahead.items()}
+    found = {symbol: np.log(student_scale(z, LEVEL_NU)) for symbol, z in known.items()}
+    old = [found[symbol] for symbol, z in known.items() if len(z) >= MIN_OWN_ROWS]
+    pooled = float(np.median(old or list(found.values())))
+    low, high = pooled - np.log(WIDEST), pooled + np.log(WIDEST)
+    own = {
+        s: float(np.clip(found[s], low, high)) for s, z in known.items() if len(z) >= MIN_OWN_ROWS
+    }
+    return {**own, POOL: pooled}
+
+
+def _shrunk_drift(standardised: Mapping[str, Floats]) -> Floats:
+    """Mean standardised return per step, pooled and shrunk towards zero: (H,).
+
+    The posterior mean under a normal prior with standard deviation `DRIFT_PRIOR`: a few years of
+    prices say little about a mean [2]_. The median over symbols keeps one broken series from
+    setting it; its error is that of one series over the same days, because symbols move together.
+    """
+    means = np.array([np.clip(z, -8, 8).mean(axis=0) for z in standardised.values()])
+    error2 = 1 / max(len(z) for z in standardised.values())
+    pooled = np.median(means, axis=0) * DRIFT_PRIOR**2 / (DRIFT_PRIOR**2 + error2)
+    return np.asarray(pooled, dtype=np.float64)
+
+
+def _overnight_share(one: SymbolFeatures) -> float:
+    overnight, total = one.overnight[1:], one.returns[1:]
+    intraday = total - overnight
+    energy = float(np.mean(np.clip(overnight, -0.2, 0.2) ** 2))
+    rest = float(np.mean(np.clip(intraday, -0.2, 0.2) ** 2))
+    return energy / (energy + rest) if energy + rest > 0 else 0.0

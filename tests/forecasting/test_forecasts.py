@@ -1,0 +1,198 @@
+"""Columns of forecasts: rows, moments of what a position really holds, draws by key."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from quantseq.errors import ConfigError
+from quantseq.forecasting.density import TokenDensity
+from quantseq.forecasting.distributions import Quantiles
+from quantseq.forecasting.forecasts import (
+    QUANTILE_LEVELS,
+    Forecasts,
+    keyed_uniforms,
+)
+
+law = settings(deadline=None, max_examples=25)
+DAYS = np.arange("2020-01-01", "2020-01-07", dtype="datetime64[D]")
+
+
+def made(
+    rows: int = 6, horizon: int = 3, *, bins: int = 5, paths: int = 40, seed: int = 0
+) -> Forecasts:
+    rng = np.random.default_rng(seed)
+    shape = (rows, horizon)
+    density = TokenDensity(
+        rng.normal(0, 0.002, shape),
+        rng.uniform(0.005, 0.03, shape),
+        rng.choice([3.0, 6.0], shape),
+        rng.dirichlet(np.full(bins, 3.0), shape),
+    )
+    return Forecasts(
+        "test",
+        np.array(list("ABCDEF")[:rows], dtype=object),
+        DAYS[:rows],
+        density,
+        rng.uniform(0.1, 0.6, rows),
+        np.datetime64("2019-12-31"),
+        7,
+        rng.normal(0, 0.01, (rows, paths, horizon)).astype(np.float32) if paths else None,
+    )
+
+
+def test_rows_are_forecasts_of_one_symbol_at_one_cutoff() -> None:
+    every = made()
+    for row, one in enumerate(every):
+        assert (one.symbol, one.cutoff, one.seed) == ("ABCDEF"[row], DAYS[row], 7)
+        np.testing.assert_array_equal(one.paths, every.paths[row])
+        np.testing.assert_array_equal(one.quantile([0.1, 0.9]), every.quantile([0.1, 0.9])[row])
+        np.testing.assert_array_equal(one.mean, every.mean[row])
+        np.testing.assert_array_equal(one.prob_up, every.prob_up[row])
+        np.testing.assert_array_equal(one.value_at_risk(), every.value_at_risk()[row])
+        np.testing.assert_array_equal(one.expected_shortfall(), every.expected_shortfall()[row])
+        np.testing.assert_array_equal(
+            one.simple_moments(), [x[row] for x in every.simple_moments()]
+        )
+        assert one.token_probs.sum() == pytest.approx(1)
+    assert row == len(every) - 1
+
+
+@pytest.mark.parametrize("rows", [np.array([4, 1]), np.arange(6) % 2 == 0])
+def test_picking_rows_picks_every_column(rows: np.ndarray) -> None:
+    every = made()
+    some = every[rows]
+    assert some.symbols.tolist() == every.symbols[rows].tolist()
+    np.testing.assert_array_equal(some.overnight_share, every.overnight_share[rows])
+    np.testing.assert_array_equal(some.mean, every.mean[rows])
+    np.testing.assert_array_equal(some.paths, every.paths[rows])
+
+
+def test_concatenation_undoes_picking() -> None:
+    every = made()
+    again = Forecasts.concatenate([every[np.arange(2)], every[np.arange(2, 6)]])
+    assert again.symbols.tolist() == every.symbols.tolist()
+    assert again.std.tobytes() == every.std.tobytes()
+    assert again.paths.tobytes() == every.paths.tobytes()
+    assert Forecasts.concatenate([made(paths=0), made()]).paths is None
+
+
+def test_cumulative_quantiles_are_those_of_summed_paths_after_an_exact_first_step() -> None:
+    every = made()
+    found = every.cumulative_quantile([0.1, 0.5])
+    np.testing.assert_array_equal(found[:, 0], every.quantile([0.1, 0.5])[:, 0])
+    for row in range(6):
+        for step in (1, 2):
+            summed = every.paths[row, :, : step + 1].astype(float).sum(axis=1)
+            np.testing.assert_allclose(found[row, step], np.quantile(summed, [0.1, 0.5]))
+
+
+def test_cumulative_quantiles_need_paths() -> None:
+    with pytest.raises(ConfigError, match="num_paths > 0"):
+        made(paths=0).cumulative_quantile([0.5])
+
+
+def test_close_fills_hold_the_second_step() -> None:
+    every = made()
+    moments = every.fill_moments("close")
+    np.testing.assert_allclose(moments["mean"], every.mean[:, 1])
+    np.testing.assert_allclose(moments["std"], every.std[:, 1])
+    np.testing.assert_allclose(moments["prob_up"], every.prob_up[:, 1])
+
+
+def test_open_fills_hold_the_day_of_step_one_and_the_night_of_step_two() -> None:
+    every = made()
+    moments, night = every.fill_moments("open"), every.overnight_share
+    mean = (1 - night) * every.mean[:, 0] + night * every.mean[:, 1]
+    variance = (1 - night) * every.std[:, 0] ** 2 + night * every.std[:, 1] ** 2
+    np.testing.assert_allclose(moments["mean"], mean)
+    np.testing.assert_allclose(moments["std"], np.sqrt(variance))
+    assert moments["prob_up"].between(0, 1).all()
+
+
+def test_a_single_step_stands_in_for_the_second() -> None:
+    every = made(horizon=1)
+    for fill in ("open", "close"):
+        moments = every.fill_moments(fill)
+        np.testing.assert_allclose(moments["mean"], every.mean[:, 0])
+        np.testing.assert_allclose(moments["std"], every.std[:, 0])
+        np.testing.assert_allclose(moments["prob_up"], every.prob_up[:, 0], atol=1e-12)
+
+
+def test_the_chance_of_a_rise_follows_mean_and_spread() -> None:
+    ones = np.ones((1, 2))
+    density = TokenDensity.reference(0.01 * ones, 0.02 * ones, 5 * ones)
+    every = Forecasts("t", np.array(["A"], object), DAYS[:1], density, np.array([0.3]), DAYS[0], 0)
+    expected = stats.t.cdf(0.5, 5)
+    assert every.fill_moments()["prob_up"][0] == pytest.approx(expected)
+
+
+def test_an_unknown_fill_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'open' or 'close'"):
+        made().fill_moments("noon")
+
+
+def test_the_frame_has_one_line_per_row_and_step() -> None:
+    every = made()
+    frame = every.to_frame()
+    assert len(frame) == 18
+    assert frame["step"].tolist() == [1, 2, 3] * 6
+    names = [f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS]
+    np.testing.assert_allclose(frame[names], every.quantile(QUANTILE_LEVELS).reshape(18, 7))
+    np.testing.assert_allclose(
+        frame[[f"cum_{name}" for name in names]],
+        every.cumulative_quantile(QUANTILE_LEVELS).reshape(18, 7),
+    )
+    assert frame["cutoff"].iloc[3] == pd.Timestamp("2020-01-02")
+    assert not [name for name in made(paths=0).to_frame() if name.startswith("cum")]
+
+
+@given(st.integers(0, 2**40), st.permutations(range(6)), st.integers(1, 5))
+@law
+def test_draws_depend_on_their_key_alone(seed: int, order: list[int], paths: int) -> None:
+    symbols = np.array(["AAPL", "AAPL", "^GSPC", "BRK-B", "π", "A|1"], dtype=object)
+    draws = keyed_uniforms(seed, symbols, DAYS, (paths, 3))
+    other = keyed_uniforms(seed, symbols[order], DAYS[order], (paths, 3))
+    assert other.tobytes() == draws[order].tobytes()
+    alone = keyed_uniforms(seed, symbols[2:3], DAYS[2:3], (paths, 3))
+    assert alone.tobytes() == draws[2:3].tobytes()
+    assert len({row.tobytes() for row in draws}) == 6
+
+
+def test_draws_differ_between_seeds_and_are_uniform() -> None:
+    symbols, days = np.full(6, "A", dtype=object), DAYS
+    draws = keyed_uniforms(0, symbols, days, (5000,))
+    assert not np.array_equal(draws, keyed_uniforms(1, symbols, days, (5000,)))
+    assert draws.dtype == np.float32
+    assert 0 <= draws.min() < draws.max() < 1
+    assert stats.kstest(draws.ravel(), "uniform").pvalue > 0.01
+
+
+def test_a_model_without_tokens_is_a_forecast_too() -> None:
+    plain = made(2, 3)
+    values = np.sort(np.random.default_rng(0).normal(0, 0.01, (2, 3, 5)), axis=-1)
+    found = replace(plain, density=Quantiles(values, (0.1, 0.3, 0.5, 0.7, 0.9)))
+    assert (found.horizon, len(found)) == (3, 2)
+    assert next(iter(found)).token_probs is None
+    frame = found.to_frame()
+    assert frame["token_prob_max"].isna().all()
+    np.testing.assert_allclose(frame["q50"], values[..., 2].ravel())
+    both = Forecasts.concatenate([found, found])
+    np.testing.assert_array_equal(both.density.quantile([0.3])[2:], found.density.quantile([0.3]))
+    assert np.isfinite(found.fill_moments("open")["prob_up"]).all()
+
+
+def test_a_notebook_shows_the_next_step_and_says_what_it_leaves_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = replace(made(), symbols=np.array(["<b>", *"BCDEF"], dtype=object))
+    text = every._repr_html_()
+    assert "<b>" not in text
+    assert "test: 6 forecasts of 3 steps" in text
+    assert f"{100 * every.quantile([0.05])[1, 0, 0]:.2f} %" in text
+    monkeypatch.setattr("quantseq.forecasting.forecasts.MOST", 4)
+    assert "2 more forecasts are not shown." in every._repr_html_()

@@ -1,0 +1,251 @@
+"""The rival to beat: its t is scipy's t, it is causal, and one broken series does not set it."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from quantseq.errors import NotEnoughDataError
+from quantseq.forecasting.density import MIN_NU
+from quantseq.forecasting.reference import (
+    DRIFT_PRIOR,
+    LEVEL_NU,
+    LEVEL_STEP,
+    MAX_NU,
+    POOL,
+    WIDEST,
+    Reference,
+    StepParameters,
+    fit_student_t,
+    follow,
+    score_of_scale,
+)
+from quantseq.forecasting.scales import MIN_OWN_ROWS, SCALES
+from quantseq.forecasting.volatility import LONG_WINDOW, aligned_returns, features
+from quantseq.market.bars import Bars, Panel
+from tests.prices import rewrite_after, simulate_bars, simulate_panel
+
+law = settings(deadline=None, max_examples=15)
+PANEL = simulate_panel("ABC", 750)
+REFERENCE = Reference.fit(PANEL, horizon=2)
+DATA = features(PANEL)
+
+
+@pytest.mark.parametrize("nu", [2.6, 4.0, 7.0, 25.0])
+def test_the_student_t_fit_equals_that_of_scipy(nu: float) -> None:
+    z = 1.7 * np.random.default_rng(0).standard_t(nu, 3000)
+    found_nu, found_scale = fit_student_t(z)
+    theirs_nu, _, theirs_scale = stats.t.fit(z, floc=0)
+    best = stats.t.logpdf(z, theirs_nu, 0, theirs_scale).mean()
+    assert stats.t.logpdf(z, found_nu, 0, found_scale).mean() == pytest.approx(best, abs=1e-6)
+    assert found_nu == pytest.approx(theirs_nu, rel=0.01)
+    assert found_scale == pytest.approx(theirs_scale, rel=0.002)
+
+
+@given(st.floats(1e-3, 1e3))
+@law
+def test_the_scale_scales_and_the_shape_does_not(factor: float) -> None:
+    z = np.random.default_rng(1).standard_t(5, 500)
+    nu, scale = fit_student_t(z)
+    other_nu, other_scale = fit_student_t(z * factor)
+    assert other_scale == pytest.approx(scale * factor, rel=0.02)
+    assert other_nu == pytest.approx(nu, rel=0.1)
+
+
+def test_degrees_of_freedom_stay_within_their_bounds() -> None:
+    rng = np.random.default_rng(0)
+    assert fit_student_t(rng.normal(size=4000))[0] > 20
+    assert fit_student_t(rng.uniform(-1, 1, size=400))[0] == pytest.approx(MAX_NU, rel=0.01)
+    assert fit_student_t(rng.standard_cauchy(400))[0] == pytest.approx(MIN_NU, rel=0.01)
+    nu, scale = fit_student_t(np.zeros(50))
+    assert MIN_NU <= nu <= MAX_NU
+    assert scale > 0
+
+
+def test_training_returns_are_uniform_under_the_reference() -> None:
+    for symbol, one in features(PANEL).items():
+        levels = REFERENCE.parameters(symbol, one).cdf(aligned_returns(one.returns, 2))
+        for step in (0, 1):
+            known = levels[np.isfinite(levels[:, step]), step]
+            assert stats.kstest(known, "uniform").statistic < 0.06
+
+
+def test_location_scale_and_shape_are_sigma_times_what_was_fitted() -> None:
+    one = features(PANEL)["B"]
+    found, sigma = REFERENCE.parameters("B", one), REFERENCE.volatility.scale("B", one)
+    nu, relative = REFERENCE.shapes["B"][1]
+    np.testing.assert_array_equal(found.loc[:, 1], sigma[:, 1] * REFERENCE.drift[1])
+    before = np.concatenate([[np.nan], one.returns[1:] / sigma[:-1, 0]])
+    level = np.exp(follow(before - REFERENCE.drift[0], REFERENCE.starts["B"]))
+    np.testing.assert_array_equal(found.scale[:, 1], sigma[:, 1] * level * relative)
+    assert (found.nu[:, 1] == nu).all()
+
+
+@given(st.integers(200, 748), st.integers(0, 99))
+@law
+def test_parameters_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> None:
+    other = features(rewrite_after(PANEL, PANEL.sessions[n], seed=seed))
+    for symbol, one in features(PANEL).items():
+        old = REFERENCE.parameters(symbol, one)
+        new = REFERENCE.parameters(symbol, other[symbol])
+        for name in ("loc", "scale", "nu"):
+            assert getattr(old, name)[: n + 1].tobytes() == getattr(new, name)[: n + 1].tobytes()
+
+
+def test_the_level_follows_a_scale_that_drifts() -> None:
+    rng = np.random.default_rng(0)
+    true = np.linspace(0, 0.8, 3000)
+    levels = follow(np.exp(true) * rng.standard_t(LEVEL_NU, 3000), 0.0)
+    assert np.abs(levels - true)[500:].max() < 0.3
+    assert np.abs(levels - true)[500:].mean() < 0.12
+
+
+def test_the_level_stands_where_the_score_vanishes_on_average() -> None:
+    z = 0.7 * np.random.default_rng(1).standard_t(6, 20000)
+    levels = follow(z, 0.0)[2000:]
+    score = score_of_scale((z[2000:] / np.exp(levels)) ** 2, LEVEL_NU)
+    assert score.mean() == pytest.approx(0, abs=0.01)
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(np.nan), max_size=60), st.floats(-2, 2))
+@law
+def test_the_level_moves_by_small_steps_and_is_never_unknown(z: list[float], start: float) -> None:
+    levels = follow(np.array(z, dtype=np.float64), start)
+    steps = np.diff(np.concatenate([[start], levels]))
+    assert np.isfinite(levels).all()
+    assert (steps <= LEVEL_STEP * LEVEL_NU + 1e-12).all()
+    assert (steps >= -LEVEL_STEP - 1e-12).all()
+    assert (steps[np.isnan(z)] == 0).all()
+
+
+def test_a_series_that_stands_still_keeps_a_level() -> None:
+    levels = follow(np.zeros(5000), 0.5)
+    assert levels[-1] == pytest.approx(0.5 - np.log(WIDEST))
+
+
+@pytest.mark.parametrize("volatility", list(SCALES))
+def test_every_volatility_makes_a_calibrated_density(volatility: str) -> None:
+    reference = Reference.fit(PANEL, horizon=2, volatility=volatility)
+    assert reference.volatility.kind == volatility
+    for symbol, one in DATA.items():
+        levels = reference.parameters(symbol, one).cdf(aligned_returns(one.returns, 2))
+        known = levels[LONG_WINDOW:-2]
+        assert ((known > 0.05) & (known < 0.95)).mean() == pytest.approx(0.9, abs=0.04)
+
+
+def replaced(bars: Bars, close: np.ndarray) -> Bars:
+    same = dict.fromkeys(("open", "high", "low", "close", "adj_close"), close)
+    rest = {name: getattr(bars, name) for name in ("volume", "dividends", "splits")}
+    return Bars(bars.symbol, bars.sessions, **same, **rest, timezone=bars.timezone)
+
+
+def broken(kind: str) -> Bars:
+    """A series that no rule of `Bars` forbids and nobody should learn from."""
+    bars = simulate_bars("Z", 750)
+    rng = np.random.default_rng(0)
+    closes = {
+        "flat": np.full(750, 3.0),
+        "stale": bars.close[(np.arange(750) // 40) * 40],
+        "glitches": np.where(rng.random(750) < 0.05, 100.0, 1.0) * bars.close,
+        "rocket": np.exp(np.linspace(0, 300, 750)),
+    }
+    return replaced(bars, closes[kind])
+
+
+@pytest.mark.parametrize("kind", ["flat", "stale", "glitches", "rocket"])
+def test_one_broken_series_does_not_set_what_is_pooled(kind: str) -> None:
+    healthy = simulate_panel("ABCDEFG", 750)
+    plain = Reference.fit(healthy, horizon=2)
+    spoiled = Reference.fit(Panel([*healthy.values(), broken(kind)]), horizon=2)
+    np.testing.assert_allclose(spoiled.drift, plain.drift, atol=0.03)
+    np.testing.assert_allclose(spoiled.shapes[POOL], plain.shapes[POOL], rtol=0.25)
+    for symbol, one in features(healthy).items():
+        old, new = (r.parameters(symbol, one) for r in (plain, spoiled))
+        ratio = np.log(new.scale / old.scale)[200:]
+        assert np.sqrt(np.mean(ratio**2)) < 0.1
+        assert np.isfinite(new.scale[200:]).all()
+
+
+@pytest.mark.parametrize("kind", ["flat", "stale", "glitches", "rocket"])
+def test_a_broken_series_still_has_a_density(kind: str) -> None:
+    panel = Panel([*PANEL.values(), broken(kind)])
+    found = Reference.fit(panel, horizon=2).parameters("Z", features(panel)["Z"])
+    assert (found.scale[200:] > 0).all()
+    assert np.isfinite(found.scale[200:]).all()
+    assert (found.nu >= MIN_NU).all()
+
+
+def test_the_drift_is_shared_and_shrunk_to_a_plausible_size() -> None:
+    z = {
+        s: aligned_returns(o.returns, 2) / REFERENCE.volatility.scale(s, o) for s, o in DATA.items()
+    }
+    known = {s: v[np.isfinite(v).all(axis=1)] for s, v in z.items()}
+    typical = np.median([np.clip(v, -8, 8).mean(axis=0) for v in known.values()], axis=0)
+    error2 = 1 / max(map(len, known.values()))
+    np.testing.assert_allclose(
+        REFERENCE.drift, typical * DRIFT_PRIOR**2 / (DRIFT_PRIOR**2 + error2), atol=1e-12
+    )
+    assert np.abs(REFERENCE.drift).max() < np.abs(typical).max()
+
+
+def test_symbols_with_little_history_borrow_from_the_pool() -> None:
+    young = simulate_bars("Y", MIN_OWN_ROWS, start=str(PANEL.sessions[100]))
+    reference = Reference.fit(Panel([*PANEL.values(), young]), horizon=2)
+    assert set(reference.shapes) == set(reference.starts) == {"A", "B", "C", POOL}
+    one = features(PANEL)["A"]
+    new, pooled = reference.parameters("Y", one), reference.parameters("unheard of", one)
+    assert new.scale.tobytes() == pooled.scale.tobytes()
+    assert new.nu.tobytes() == pooled.nu.tobytes()
+
+
+def test_young_symbols_alone_are_fitted_together() -> None:
+    panel = simulate_panel("ABC", 300)
+    reference = Reference.fit(panel, horizon=2)
+    assert set(reference.shapes) == {POOL}
+    one = features(panel)["A"]
+    levels = reference.parameters("A", one).cdf(aligned_returns(one.returns, 2))
+    assert np.nanstd(levels) == pytest.approx(np.sqrt(1 / 12), rel=0.1)
+
+
+def test_a_symbol_with_a_single_bar_does_no_harm() -> None:
+    newborn = simulate_bars("N", 1, start=str(PANEL.sessions[-1]))
+    reference = Reference.fit(Panel([*PANEL.values(), newborn]), horizon=2)
+    assert reference.overnight_share == REFERENCE.overnight_share
+    assert reference.share_overnight("N") == reference.overnight_share[POOL]
+
+
+def test_the_overnight_share_is_the_share_of_squares() -> None:
+    bars = PANEL["A"]
+    night = np.log(bars.open[1:] / bars.close[:-1])
+    day = np.log(bars.close[1:] / bars.open[1:])
+    share = (night**2).sum() / ((night**2).sum() + (day**2).sum())
+    assert REFERENCE.overnight_share["A"] == pytest.approx(share, rel=1e-6)
+    assert 0 < REFERENCE.overnight_share[POOL] < 1
+
+
+def test_without_opens_everything_moves_overnight() -> None:
+    panel = Panel([replaced(bars, bars.close) for bars in PANEL.values()])
+    assert Reference.fit(panel, horizon=1).overnight_share[POOL] == 1.0
+
+
+def test_prices_that_never_move_cannot_be_fitted() -> None:
+    with pytest.raises(NotEnoughDataError, match="No symbol among Z"):
+        Reference.fit(Panel([broken("flat")]), horizon=2)
+
+
+def test_the_first_steps_are_the_first_columns() -> None:
+    columns = np.arange(6.0).reshape(2, 3)
+    first = StepParameters(columns, columns + 1, columns + 3).first(2)
+    np.testing.assert_array_equal(first.scale, columns[:, :2] + 1)
+
+
+def test_the_reference_survives_json_bit_for_bit() -> None:
+    again = Reference.from_json(json.loads(json.dumps(REFERENCE.to_json())))
+    one = features(PANEL)["C"]
+    for name in ("loc", "scale", "nu"):
+        old, new = (getattr(r.parameters("C", one), name) for r in (REFERENCE, again))
+        assert old.tobytes() == new.tobytes()
+    assert again.overnight_share == REFERENCE.overnight_share
