@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from quantseq.market.bars import Bars, Panel
-from quantseq.trading.backtest import backtest
-from quantseq.trading.broker.costs import Costs
-from quantseq.trading.performance import drawdown_table, monthly_table, rolling, summarise
-from quantseq.trading.returns_space import in_returns_space
+from quantseq.trading.backtest import simulate
+from quantseq.trading.costs import Costs
+from quantseq.trading.metrics import drawdown_table, monthly_table, rolling, summarise_returns
 
 DAYS, ASSETS, RUNS = 2_500, 500, 5
 ENGINE_BUDGET, FIGURES_BUDGET, TIMES_FASTER = 0.150, 0.100, 8.0
@@ -71,32 +70,31 @@ def show(name: str, seconds: tuple[float, float], budget: float | None = None) -
 
 
 def main() -> None:
-    """Time the engine, the returns-space path, the figures, and vectorbt where it is."""
+    """Time the engine, the figures, and vectorbt where it is."""
     print(f"{'':52}{'clock':>12}{'process':>12}")
     panel, weights = market(DAYS, ASSETS)
     costs = Costs(cost_bps=5)
-    exact = timed(lambda: backtest(panel, weights, costs=costs))
+    exact = timed(lambda: simulate(panel, weights, costs=costs))
     show(f"exact engine, {ASSETS} assets x {DAYS} days", exact, ENGINE_BUDGET)
     full = Costs(cost_bps=5, half_spread_bps=2, impact=1.0, min_commission=1.0, capital=1e7)
     show(
         "the same with impact and least commission",
-        timed(lambda: backtest(panel, weights, costs=full)),
+        timed(lambda: simulate(panel, weights, costs=full)),
     )
-    show("returns space", timed(lambda: in_returns_space(panel, weights).returns(costs)))
-    result = backtest(panel, weights, costs=costs)
+    result = simulate(panel, weights, costs=costs)
     net = result.to_frame()["returns_net"]
     held = net.shift(1).fillna(0.0)
 
     def figures() -> None:
-        summarise(net, benchmark=held)
+        summarise_returns(net, periods=252, benchmark=held)
         drawdown_table(net)
         monthly_table(net)
-        rolling("sharpe", net)
+        rolling("sharpe", net, periods=252)
 
     show("all figures, drawdowns, months, rolling Sharpe", timed(figures), FIGURES_BUDGET)
     for days, assets in ((DAYS // 2, ASSETS), (DAYS, ASSETS // 2), (DAYS * 2, ASSETS)):
         one, book = market(days, assets)
-        spent = timed(lambda one=one, book=book: backtest(one, book, costs=costs))
+        spent = timed(lambda one=one, book=book: simulate(one, book, costs=costs))
         share = spent[1] / exact[1]
         size = days * assets / (DAYS * ASSETS)
         show(f"{assets} assets x {days} days: {share:.2f} of the time for {size:.1f}", spent)

@@ -19,10 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quantseq.seq2seq.copy_task import PRESETS, CopySource, train_copy
+from quantseq.seq2seq.copy_task import (
+    EVALUATION,
+    PRESETS,
+    CopySource,
+    free_running,
+    train_preset,
+)
 from quantseq.seq2seq.model import Seq2Seq
-from quantseq.seq2seq.proof.mastery import free_running
-from quantseq.seq2seq.proof.toys import EVALUATION
 from quantseq.seq2seq.training import StepReport, fit, set_threads
 
 
@@ -148,7 +152,7 @@ def main() -> None:
     ]
     set_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        strong = train_copy("strong", seed=0, out=Path(folder)).metrics
+        strong = train_preset("strong", seed=0, out=Path(folder)).metrics
     result = {
         "batches": arguments.batches,
         "ours_seconds": [round(ours, 2) for ours, _ in pairs],

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from arch import arch_model
 
-from quantseq.config import Places, RunConfig
+from quantseq.config import RunConfig
+from quantseq.files import Places
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Panel
-from quantseq.market.tables import read_panel
+from quantseq.market.readers import read_panel
 from quantseq.pipeline.data import sample_panel
-from quantseq.pipeline.evaluating import Split, evaluate
-from quantseq.pipeline.training import pass_gate
+from quantseq.pipeline.evaluate import Split, evaluate
+from quantseq.pipeline.train import pass_gate
 from quantseq.seq2seq.training import set_threads
 
 

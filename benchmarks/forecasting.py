@@ -19,9 +19,8 @@ from torch.nn import functional as F
 
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.networks import ForecasterConfig
-from quantseq.forecasting.scales import make_scale
-from quantseq.forecasting.volatility import features
-from quantseq.forecasting.windows import CONTEXT
+from quantseq.forecasting.rows import CONTEXT
+from quantseq.forecasting.volatility import Scale, features
 from quantseq.market.bars import Bars, Panel
 from quantseq.seq2seq.training import set_threads
 
@@ -113,7 +112,7 @@ def main() -> None:
     begun = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        make_scale("gjr", data, horizon=STEPS)
+        Scale.fit("gjr", data, horizon=STEPS)
     garch = time.perf_counter() - begun
     print(
         f"GJR-GARCH for {chosen.symbols} symbols: {garch:.1f} s; the fit is {fitted / garch:.0f} x"

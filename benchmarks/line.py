@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from quantseq.config import Places, RunConfig
+from quantseq.config import RunConfig
+from quantseq.evaluation.scores import naive_errors, score
+from quantseq.files import Places
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.reference import Reference
-from quantseq.forecasting.scores import realised_returns, score
 from quantseq.forecasting.volatility import features
-from quantseq.pipeline.backtesting import backtest
+from quantseq.pipeline.backtest import backtest
 from quantseq.pipeline.data import sample_panel
-from quantseq.pipeline.training import pass_gate
+from quantseq.pipeline.train import pass_gate
 from quantseq.reporting.render import render
 from quantseq.seq2seq.training import set_threads
 from quantseq.trading.backtest import buy_and_hold
@@ -50,8 +51,8 @@ def main() -> None:
         runs=3,
     )
     forecasts = model.predict(panel, cutoffs, horizon=5, num_paths=0, seed=0)
-    realised = realised_returns(panel, forecasts)
-    timed("score them", lambda: score(forecasts, realised), runs=3)
+    naive = naive_errors(past)
+    timed("score them", lambda: score(forecasts, panel, naive), runs=3)
     timed("buy and hold", lambda: buy_and_hold(panel))
     with tempfile.TemporaryDirectory() as folder:
         places = Places(Path(folder) / "data", Path(folder) / "reports")

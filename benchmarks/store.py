@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from quantseq.market.bars import Bars
-from quantseq.market.catalogue import Catalogue
 from quantseq.market.store import Store
 
 GROWTH = """
@@ -116,7 +115,7 @@ def main() -> None:
         line = [sys.executable, "-c", GROWTH, folder, *chosen]
         grown = int(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
         print(f"{'memory at the peak of loading it':<48} {grown / frame:7.2f} x its frame")
-        took = seconds(lambda: list(Catalogue(Path(folder)).infos()))[0]
+        took = seconds(lambda: list(Store(Path(folder)).infos()))[0]
         print(f"{f'headers of {asked.symbols:,} symbols':<48} {took:7.2f} s")
         listed = command("data", "list", "--data-dir", folder)
         print(f"{f'quantseq data list of {asked.symbols:,} symbols':<48} {listed:7.2f} s")

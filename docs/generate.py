@@ -1,6 +1,6 @@
 """Writes the pages that are made from registries: ``python docs/generate.py``.
 
-``metrics.md`` comes from the registry of figures, ``policies.md`` from the policies and the rivals. A
+``metrics.md`` comes from the registry of figures, ``policies.md`` from the policies and the benchmarks. A
 test compares both with what stands here, so that a definition has one home.
 """
 
@@ -8,12 +8,10 @@ import inspect
 from dataclasses import fields
 from pathlib import Path
 
-from quantseq.trading import measures
-from quantseq.trading.broker import costs
-from quantseq.trading.decisions import sizing
-from quantseq.trading.measures import METRICS
-from quantseq.trading.policy import POLICIES
-from quantseq.trading.rivals import RIVALS
+from quantseq.trading import costs, metrics, sizing
+from quantseq.trading.benchmarks import BENCHMARKS
+from quantseq.trading.metrics import METRICS
+from quantseq.trading.policies import POLICIES
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Made by docs/generate.py; edit the registry instead. -->"
@@ -47,7 +45,7 @@ def value(default: object) -> str:
     return ", ".join(default) if isinstance(default, tuple) else str(default)
 
 
-def metrics() -> str:
+def figures() -> str:
     """The page of figures."""
     rows = [
         row(
@@ -62,13 +60,13 @@ def metrics() -> str:
         for one in METRICS.values()
     ]
     headers = ["name", "figure", "formula", "unit", "ddof", "annualised", "source"]
-    lines = ["# Figures", "", NOTE, "", prose(measures.__doc__).split("\n\n", 2)[2], ""]
+    lines = ["# Figures", "", NOTE, "", prose(metrics.__doc__).split("\n\n", 2)[2], ""]
     return "\n".join([*lines, *table(headers, rows)]) + "\n"
 
 
 def policies() -> str:
-    """The page of policies, rivals and costs."""
-    shared = {one.name: one.default for one in fields(sizing.Sliced)}
+    """The page of policies, benchmarks and costs."""
+    shared = {one.name: one.default for one in fields(sizing.Policy)}
     rows = []
     for name, policy in POLICIES.items():
         own = [
@@ -78,7 +76,7 @@ def policies() -> str:
         ]
         rows.append(row(f"`{name}`", policy.formula, ", ".join(own) or "—", policy.source))
     lines = [
-        "# Policies, rivals and costs",
+        "# Policies, benchmarks and costs",
         "",
         NOTE,
         "",
@@ -106,14 +104,14 @@ def policies() -> str:
         "",
         prose(sizing.__doc__).split("\n\n", 2)[2],
         "",
-        "## Rivals",
+        "## Benchmarks",
         "",
         "Run over the same decision dates, symbols, costs and fills, and shown beside every strategy. "
         "They go short only if the strategy does.",
         "",
         *table(
-            ["rival", "rule", "source"],
-            [row(one.label, one.formula, one.source) for one in RIVALS.values()],
+            ["benchmark", "rule", "source"],
+            [row(one.label, one.formula, one.source) for one in BENCHMARKS.values()],
         ),
         "",
         "## Costs",
@@ -123,7 +121,7 @@ def policies() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"metrics.md": metrics, "policies.md": policies}
+PAGES = {"metrics.md": figures, "policies.md": policies}
 
 if __name__ == "__main__":
     for page, make in PAGES.items():

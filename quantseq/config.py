@@ -1,11 +1,12 @@
 """What a run was asked to do: frozen choices, from TOML or the command line, stored with each run.
 
-Owns the resolved configuration and the places on disk. Knows the choices of every room, and runs
-nothing.
+Owns the resolved configuration, how it comes from a file and from settings. Knows the
+choices of every room, and runs nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,51 +15,12 @@ from typing import Any, Self
 from quantseq.errors import ConfigError
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecasting.networks import ForecasterConfig
-from quantseq.trading.backtest import Fill
-from quantseq.trading.broker.costs import Costs
-from quantseq.trading.policy import make_policy
-from quantseq.trading.trials import Trial
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where things lie, relative to the working directory unless told otherwise.
-
-    Parameters
-    ----------
-    data : Path
-        The store of bars, and ``models/`` with the gate's records.
-    reports : Path
-        Run folders and ``ledger.jsonl``.
-    """
-
-    data: Path = Path("data")
-    reports: Path = Path("reports")
-
-    @property
-    def models(self) -> Path:
-        """Trained models."""
-        return self.data / "models"
-
-    @property
-    def gates(self) -> Path:
-        """Records of architectures that were put through the copy gate."""
-        return self.models / "gates"
-
-    @property
-    def evaluations(self) -> Path:
-        """Finished parts of evaluations, by fingerprint; deleting them costs time only."""
-        return self.data / "evaluations"
-
-    @property
-    def sweeps(self) -> Path:
-        """Forecasts that sweeps have made, by fingerprint; deleting them costs time only."""
-        return self.data / "sweeps"
-
-    @property
-    def ledger(self) -> Path:
-        """Every trial ever scored."""
-        return self.reports / "ledger.jsonl"
+from quantseq.market.bars import Dates
+from quantseq.market.calendars import sessions_per_year
+from quantseq.progress import SILENT, Progress
+from quantseq.trading.costs import Costs, FillPrice
+from quantseq.trading.policies import make_policy
+from quantseq.trading.sizing import Policy
 
 
 @dataclass(frozen=True)
@@ -68,7 +30,7 @@ class PolicyConfig:
     Parameters
     ----------
     name : str
-        See `quantseq.trading.policy.make_policy`.
+        See `quantseq.trading.policies.make_policy`.
     parameters : mapping
         Its parameters; what is missing takes the policy's default.
     """
@@ -97,7 +59,7 @@ class RunConfig:
     walk_forward: WalkForward = WalkForward()
     policy: PolicyConfig = PolicyConfig()
     costs: Costs = Costs()
-    fill: Fill = "open"
+    fill: FillPrice = "open"
     num_paths: int = 100
     seed: int = 0
 
@@ -116,10 +78,9 @@ class RunConfig:
                 "Set purge to the horizon or more."
             )
 
-    @property
-    def trial(self) -> Trial:
-        """What of it is tried on forecasts that are there: policy, costs and fill."""
-        return Trial(self.policy.name, self.policy.parameters, self.costs, self.fill)
+    def make_policy(self) -> Policy:
+        """The policy, told the costs and the sessions per year unless its parameters say otherwise."""
+        return make_policy(self.policy.name, costs=self.costs, **self.policy.parameters)
 
     def to_mapping(self) -> dict[str, Any]:
         """As nested JSON values."""
@@ -137,18 +98,20 @@ class RunConfig:
         ConfigError
             If a name is unknown (with the nearest known one) or a value breaks its rule.
         """
-        sections: dict[str, Any] = {
-            "forecaster": ForecasterConfig,
-            "walk_forward": WalkForward,
-            "policy": PolicyConfig,
-            "costs": Costs,
-        }
         _known(mapping, cls, "the configuration")
         values = {
-            name: _section(sections[name], value, name) if name in sections else value
+            name: _section(_SECTIONS[name], value, name) if name in _SECTIONS else value
             for name, value in mapping.items()
         }
         return cls(**values)
+
+
+_SECTIONS: dict[str, Any] = {
+    "forecaster": ForecasterConfig,
+    "walk_forward": WalkForward,
+    "policy": PolicyConfig,
+    "costs": Costs,
+}
 
 
 def _known(mapping: Mapping[str, Any], kind: Any, where: str) -> None:
@@ -185,3 +148,109 @@ def _check_type(name: str, value: Any, known: Field[Any]) -> None:
         good, rule = type(value) is type(default), f"of type {type(default).__name__}"
     if not good:
         raise ConfigError(f"{name} must be {rule}. Got {value!r}.")
+
+
+def parse_settings(given: Sequence[str]) -> dict[str, Any]:
+    """``section.name=value`` texts of ``--set`` as a mapping; values as TOML, or as they stand.
+
+    Examples
+    --------
+    >>> parse_settings(["costs.borrow_bps=80", "walk_forward.test_start=2010-01-04", "fill=close"])
+    {'costs.borrow_bps': 80, 'walk_forward.test_start': '2010-01-04', 'fill': 'close'}
+
+    Raises
+    ------
+    ConfigError
+        If a text has no name or no value.
+    """
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise ConfigError(
+                f"--set wants section.name=value, such as costs.borrow_bps=80. Got {text!r}."
+            )
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        found[name] = str(parsed) if isinstance(parsed, date) else parsed
+    return found
+
+
+def resolve_config(
+    path: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    progress: Progress = SILENT,
+) -> RunConfig:
+    """Defaults, overridden by a TOML file, overridden by settings that are not None.
+
+    Without a purge of its own the purge is the horizon. A horizon that is given raises the file's purge;
+    a purge that is given must fit. Another policy than the file's drops the file's parameters.
+
+    Parameters
+    ----------
+    path : Path, optional
+        TOML with the sections of `RunConfig`.
+    settings : mapping, optional
+        Dotted names to values: ``{"forecaster.horizon": 1, "policy.fraction": 0.5}``; a name of the policy that
+        is no field of `PolicyConfig` is one of its parameters.
+    progress : Progress
+        Hears of a purge that was raised.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, a name is unknown, or a value breaks its rule.
+    """
+    asked: dict[str, Any] = {}
+    if path is not None:
+        try:
+            asked = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"Cannot read {str(path)!r} as TOML: {error}.") from error
+    for section in _SECTIONS:
+        if not isinstance(asked.get(section, {}), dict):
+            raise ConfigError(
+                f"[{section}] must be a table of names and values. Got {asked[section]!r}."
+            )
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    policy = given.get("policy.name")
+    if policy is not None and policy != asked.get("policy", {}).get("name", PolicyConfig().name):
+        asked["policy"] = {}
+    for name, value in given.items():
+        *sections, last = name.split(".")
+        if sections == ["policy"] and last not in ("name", "parameters"):
+            sections = ["policy", "parameters"]
+        place = asked
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{section!r} in {name!r} is no section. Write {section}=value.")
+        place[last] = value
+    horizon = asked.get("forecaster", {}).get("horizon")
+    if horizon is not None:
+        walk = asked.setdefault("walk_forward", {})
+        purge = walk.setdefault("purge", horizon)
+        raised = "forecaster.horizon" in given and "walk_forward.purge" not in given
+        if raised and type(purge) is int and type(horizon) is int:  # unchecked yet
+            walk["purge"] = least_purge(purge, horizon, progress)
+    return RunConfig.from_mapping(asked)
+
+
+def on_calendar(config: RunConfig, sessions: Dates) -> RunConfig:
+    """The configuration with the sessions per year of these dates, unless it has some of its own."""
+    if config.costs.periods:
+        return config
+    return replace(config, costs=replace(config.costs, periods=sessions_per_year(sessions)))
+
+
+def least_purge(purge: int, horizon: int, progress: Progress = SILENT) -> int:
+    """The purge, or a horizon that is longer and was settled elsewhere: by a model, a grid, an option."""
+    if purge < horizon:
+        progress.say(
+            f"The purge is raised from {purge} to {horizon} sessions, the horizon: targets of one block "
+            "would lie in the next."
+        )
+    return max(purge, horizon)

@@ -1,8 +1,8 @@
 """The one way anything reaches the disk: atomically, durably, under a lock where two may meet.
 
-Owns temporary names, ``fsync``, ``os.replace``, locks and content hashes. Knows nothing of prices,
-models or reports. A reader sees the old file or the new file, never half of one, even when the
-process is killed at any moment.
+Owns temporary names, ``fsync``, ``os.replace``, locks, content hashes and where things lie (`Places`).
+Knows nothing of prices, models or reports. A reader sees the old file or the new file, never half of one,
+even when the process is killed at any moment. Whatever the disk or folder refuses is a `StorageError`.
 """
 
 import hashlib
@@ -13,92 +13,62 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quantseq.errors import ConfigError, CorruptFileError, StorageError
 
-LOCK_TIMEOUT = 60.0
-"""Seconds to wait for somebody else's lock before giving up."""
 
-
-def _storage_error(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"Cannot write {str(path)!r}: {error.strerror or error}. "
-        "The folder must be writable and the disk must have room; choose another folder."
-    )
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn what the system says against `path` into an error of our own."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write {str(path)!r}: {error.strerror or error}. "
+            "The folder must be writable and the disk must have room; choose another folder."
+        ) from error
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder with its parents.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be created.
-    """
-    try:
+    """Create a folder with its parents."""
+    with _refusals(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _storage_error(path, error) from error
     return path
 
 
 def ensure_writable(folder: Path) -> Path:
-    """Create a folder and make sure, before long work, that files can be written into it.
-
-    Raises
-    ------
-    StorageError
-        If they cannot.
-    """
+    """Create a folder and make sure, before long work, that files can be written into it."""
     make_folder(folder)
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise _storage_error(folder, error) from error
+    with _refusals(folder), tempfile.TemporaryFile(dir=folder):
+        return folder
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it replaces `path`, else it vanishes.
 
-    Parameters
-    ----------
-    path : Path
-        The file to write. Missing parent folders are created.
-
-    Yields
-    ------
-    Path
-        Where to write. It keeps the suffix of `path`, because some writers look at it.
-
-    Raises
-    ------
-    StorageError
-        If the folder is not writable or the disk is full. `path` keeps its old content.
+    Missing parent folders are created. The temporary path keeps the suffix of `path`, because some writers
+    look at it. After a failure `path` has its old content.
     """
     make_folder(path.parent)
-    try:
+    with _refusals(path):
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent
         )
         os.close(handle)
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -149,13 +119,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises
-    ------
-    CorruptFileError
-        If the file is missing, unreadable or not JSON.
-    """
+    """Read a JSON file; a CorruptFileError if it is missing, unreadable or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -171,58 +135,41 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     The old folder, if any, is moved aside first and removed last; a kill between the two moves
     leaves it beside `path` under a hidden name.
-
-    Raises
-    ------
-    StorageError
-        If the parent folder is not writable.
     """
     make_folder(path.parent)
-    try:
-        temporary = Path(
-            tempfile.mkdtemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
-        )
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            old = temporary.with_suffix(".old")
-            path.replace(old)
-            temporary.replace(path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _refusals(path):
+        name = tempfile.mkdtemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            if path.exists():
+                old = temporary.with_suffix(".old")
+                path.replace(old)
+                temporary.replace(path)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
-def lock(path: Path, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
-    """Hold an exclusive lock named `path` between processes.
-
-    Raises
-    ------
-    StorageError
-        If somebody else keeps the lock for longer than `timeout` seconds.
-    """
+def lock(path: Path, *, timeout: float = 60.0) -> Iterator[None]:
+    """Hold an exclusive lock named `path` between processes, waiting at most `timeout` seconds for it."""
     from filelock import FileLock, Timeout
 
     make_folder(path.parent)
     held = FileLock(path, timeout=timeout)
-    try:
-        held.acquire()
-    except Timeout as error:
-        raise StorageError(
-            f"Another quantseq process has held {str(path)!r} for {timeout:.0f} s. "
-            "Wait for it to finish, then try again."
-        ) from error
-    except OSError as error:
-        raise _storage_error(path, error) from error
+    with _refusals(path):
+        try:
+            held.acquire()
+        except Timeout as error:
+            raise StorageError(
+                f"Another quantseq process has held {str(path)!r} for {timeout:.0f} s. "
+                "Wait for it to finish, then try again."
+            ) from error
     try:
         yield
     finally:
@@ -243,13 +190,38 @@ def sha256_file(path: Path) -> str:
 def fingerprint(value: Any) -> str:
     """SHA-256 of the canonical JSON form of `value`: equal content, equal fingerprint.
 
-    Raises
-    ------
-    ConfigError
-        If `value` holds something that JSON cannot.
+    A ConfigError if `value` holds something that JSON cannot.
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Only JSON values have a fingerprint: {error}.") from error
     return sha256_bytes(text.encode())
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie, relative to the working directory unless told otherwise."""
+
+    data: Path = Path("data")  # the store of bars, and ``models/`` with the gate's records
+    reports: Path = Path("reports")  # run folders and ``ledger.jsonl``
+
+    @property
+    def models(self) -> Path:
+        """Trained models."""
+        return self.data / "models"
+
+    @property
+    def gates(self) -> Path:
+        """Records of architectures that were put through the copy gate."""
+        return self.models / "gates"
+
+    @property
+    def cache(self) -> Path:
+        """Finished parts of runs, by fingerprint; deleting them costs time only."""
+        return self.data / "cache"
+
+    @property
+    def ledger(self) -> Path:
+        """Every trial ever scored."""
+        return self.reports / "ledger.jsonl"

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol, TextIO
 
-LOG_SECONDS = 10.0
-"""A log gets a line this often, and none for work that is done sooner."""
+_LOG_SECONDS = 10.0  # a log gets a line this often, and none for work that is done sooner
 
 
 class Bar(Protocol):
@@ -37,8 +36,8 @@ class _Shown:
             unit=unit,
             file=sys.stderr,
             dynamic_ncols=True,
-            mininterval=0.2 if watched else LOG_SECONDS,
-            delay=0 if watched else LOG_SECONDS,
+            mininterval=0.2 if watched else _LOG_SECONDS,
+            delay=0 if watched else _LOG_SECONDS,
             bar_format="{desc}: {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} "
             "[{elapsed} so far, {remaining} left, {rate_fmt}{postfix}]",
         )
@@ -55,13 +54,7 @@ class _Shown:
 
 
 class Progress:
-    """Makes bars and prints lines of news to standard error.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing at all.
-    """
+    """Makes bars and prints lines of news to standard error; if `quiet`, nothing at all."""
 
     def __init__(self, *, quiet: bool = True) -> None:
         self._quiet = quiet

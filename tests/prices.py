@@ -145,5 +145,5 @@ def forecast_bytes(forecasts: "Forecasts") -> bytes:
     parts += [forecasts.overnight_share]
     parts += [forecasts.mean, forecasts.std, forecasts.prob_up]
     parts += [forecasts.quantile([0.05, 0.5, 0.95]), forecasts.cutoffs]
-    parts += [] if forecasts.paths is None else [forecasts.paths]
+    parts += [part for part in (forecasts.paths, forecasts.cumulative) if part is not None]
     return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)

@@ -1,132 +1,38 @@
 """Folders of an evaluation and of a toy task, as their commands write them, without any training."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from quantseq.evaluation.assessment import compare, describe_grades, verdicts
-from quantseq.evaluation.grades import Grades
 from quantseq.files import write_json
+from quantseq.reporting.run import Run
 
 EVIL = "<script>alert('x')</script>"
-DAYS, SYMBOLS, STEPS = 420, ("A", EVIL, "C"), 3
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+GOLDEN = Path(__file__).parent / "reporting" / "goldens" / "evaluation.json"
+"""Manifest and result of an evaluation of `EVIL` among others, with every documented key."""
 
 
-def _grades(shift: float, *, density: bool = True) -> Grades:
-    """Scores of the same rows for every model, worse by `shift`."""
-    rng = np.random.default_rng(0)
-    rows = DAYS * len(SYMBOLS)
-    shape = rows, STEPS
-    noise = rng.normal(size=shape)
-    apart = np.random.default_rng(1).normal(0, 0.1, size=shape)
-    other = apart if shift else np.zeros(shape)
-    log_score = -3.0 + 0.2 * noise + shift + other if density else np.full(shape, np.nan)
-    crps = 0.009 + 0.001 * (noise + shift + other)
-    return Grades(
-        np.tile(np.array(SYMBOLS, dtype=object), DAYS),
-        np.busday_offset("2010-06-01", np.arange(DAYS), roll="forward").repeat(len(SYMBOLS)),
-        0.01 * noise,
-        log_score,
-        crps,
-        rng.random(shape) ** (1 + shift),
-        crps / 2,
-        7 * crps,
-        np.abs(noise),
-        0.001 * rng.normal(size=shape),
-        0.5 + 0.02 * rng.normal(size=shape),
-        3 * crps[:, :1],
-    )
-
-
-def evaluation(*, null: bool = True) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Content of ``evaluation.json`` and ``scores.parquet``."""
-    grades = {
-        "seq2seq": _grades(0.0),
-        "har-pooled-t": _grades(0.0002),
-        "ewma-t": _grades(0.03),
-        EVIL: _grades(0.02, density=False),
+def evaluation() -> Run:
+    """The run of an evaluation: its stored result beside scores of four models."""
+    rng, stored = np.random.default_rng(0), json.loads(GOLDEN.read_text(encoding="utf-8"))
+    days, steps, symbols = 420, 3, stored["manifest"]["symbols"]
+    rows = days * len(symbols)
+    cutoffs = np.busday_offset("2010-06-01", np.arange(days), roll="forward")
+    keys = {
+        "symbol": np.repeat(np.tile(symbols, days), steps),
+        "cutoff": np.repeat(cutoffs.repeat(len(symbols)), steps).astype("datetime64[s]"),
+        "step": np.tile(np.arange(1, steps + 1), rows),
+        "realised": 0.01 * rng.normal(size=rows * steps),
     }
-    tests = compare(grades, "seq2seq")
-    models = describe_grades(grades, "har-pooled-t", 0)
-    first = grades["seq2seq"]
-    columns: dict[str, Any] = {
-        "symbol": np.repeat(first.symbols, STEPS),
-        "cutoff": np.repeat(first.cutoffs, STEPS).astype("datetime64[s]"),
-        "step": np.tile(np.arange(1, STEPS + 1), len(first)),
-    }
-    columns |= {f"pit:{name}": one.pit.ravel() for name, one in grades.items()}
-    dates = [str(day) for day in first.cutoffs[:: len(SYMBOLS)][:40]]
-    closes = (100 * np.exp(0.01 * np.sin(np.arange(40)))).tolist()
-    prices = closes[-1] * np.exp(
-        np.outer(np.sqrt(np.arange(1, STEPS + 1)), 0.02 * np.linspace(-1.6, 1.6, len(LEVELS)))
-    )
-    fan = {
-        "of": 1200,
-        "symbol": EVIL,
-        "cutoff": dates[-1],
-        "crps": 0.009,
-        "dates": dates,
-        "closes": closes,
-        "levels": list(LEVELS),
-        "prices": prices.tolist(),
-        "realised": [closes[-1] * 1.01] * STEPS,
-    }
-    noise = {key: models["seq2seq"][key] for key in ("hit_rate", "ic", "rank_ic")}
-    fold = {"fold": 0, "purge": 3, "embargo": 0}
-    fold |= {
-        f"{part}_{end}": "2010-01-04"
-        for part in ("train", "validation")
-        for end in ("start", "end")
-    }
-    result = {
-        "manifest": {
-            "run_id": "20260102-030405-abcdef",
-            "created": "2026-01-02T03:04:05+00:00",
-            "command": f"quantseq evaluate {EVIL}",
-            "title": "seq2seq against 3 rivals on 3 symbols",
-            "sample_data": False,
-            "config": {"seed": 7, "policy": {"name": "kelly"}, "num_paths": 20},
-            "data": {symbol: {"source": "csv", "rows": 900} for symbol in SYMBOLS},
-            "symbols": list(SYMBOLS),
-            "test_start": "2010-06-01",
-            "test_end": "2012-01-09",
-            "versions": {"numpy": "2"},
-            "git_commit": None,
-        },
-        "reference": "har-pooled-t",
-        "folds": [{**fold, "test_start": "2010-06-01", "test_end": "2012-01-09"}],
-        "models": models,
-        "tests": tests,
-        "verdict": verdicts(tests, own_reference="har-pooled-t"),
-        "survived": [0.25],
-        "details": {},
-        "null": {
-            "kind": "garch",
-            "ok": True,
-            "sentence": "garch: better than the true density: not shown, t = −0.3",
-            "skill_nats": 0.0001,
-            "interval": [-0.001, 0.0012],
-            "t": -0.3,
-            **noise,
-        }
-        if null
-        else None,
-        "gate": {"passed": True, "score": 1.0, "bar": 0.995},
-        "gallery": [{**fan, "pick": pick} for pick in ("best", "median", "worst")],
-        "notes": [f"{EVIL}: 12 sessions are too few."],
-    }
-    return result, pd.DataFrame(columns)
-
-
-def evaluation_folder(folder: Path, *, null: bool = True) -> Path:
-    """Write it."""
-    result, scores = evaluation(null=null)
-    write_json(folder / "evaluation.json", result)
-    scores.to_parquet(folder / "scores.parquet")
-    return folder
+    parts = [
+        pd.DataFrame({"model": name, **keys, "pit": rng.random(rows * steps) ** (1 + 0.02 * place)})
+        for place, name in enumerate(stored["result"]["models"])
+    ]
+    forecasts = pd.DataFrame(keys).drop(columns="realised")
+    return Run(stored["manifest"], stored["result"], pd.concat(parts), forecasts)
 
 
 def toy_folder(folder: Path, *, attention: bool = True, exact: float = 0.998) -> Path:

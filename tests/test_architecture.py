@@ -1,6 +1,7 @@
 """The import law: data moves left to right and never back."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "quantseq"
 ORDER = [
     {"errors"},
-    {"files", "notebook", "progress"},
+    {"files", "progress"},
     {"market", "seq2seq"},
     {"forecasting"},
     {"evaluation"},
@@ -89,3 +90,40 @@ def test_importing_the_package_stays_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_no_public_name_is_defined_in_two_modules() -> None:
+    homes: dict[str, set[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names = [node.target.id]
+            else:
+                continue
+            for name in names:
+                if not name.startswith("_"):
+                    homes.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
+def test_the_tree_in_the_architecture_is_what_lies_on_the_disk() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    tree = text.split("```text\nquantseq/\n")[1].split("```")[0]
+    room, told = "", set()
+    for line in tree.splitlines():
+        match = re.match(r"(│  )?[├└]─ (\S+)", line)
+        assert match, line
+        if match[1] is None and match[2].endswith("/"):
+            room = match[2]
+        elif match[1] is None:
+            told.add(match[2])
+        else:
+            told.add(room + match[2])
+    files = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")}
+    assert {name for name in told if name.endswith(".py")} == {
+        path.as_posix() for path in files if path.name != "__init__.py"
+    }

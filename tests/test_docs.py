@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from quantseq.pipeline import study
-from quantseq.pipeline.backtesting import BacktestOutcome, to_json
-from quantseq.pipeline.toys import train_copy
-from quantseq.seq2seq.proof.study import CASES, StudyRun
+from quantseq.pipeline.backtest import BacktestOutcome
+from quantseq.pipeline.train import train_toy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_command_stands_in_the_readme() -> None:
-    for group in ([], ["data"], ["study"]):
+    for group in ([], ["data"]):
         text = subprocess.run(
             [sys.executable, "-m", "quantseq", *group, "--help"],
             capture_output=True,
@@ -50,7 +48,7 @@ def test_links_between_documents_lead_somewhere(page: str) -> None:
 
 def test_the_documented_keys_of_a_backtest_are_there(small_run: BacktestOutcome) -> None:
     text = (ROOT / "docs/json.md").read_text(encoding="utf-8").split("## `backtest`, `demo`")[1]
-    result = to_json(small_run)
+    result = small_run.to_json()
     for cell in re.findall(r"^\| (`.*?`) \|", text, re.M):
         for key in re.findall(r"`([^`]+)`", cell):
             names = key.replace("[]", ".0").replace("NAME", "seq2seq").split(".")
@@ -67,20 +65,7 @@ def test_the_documented_keys_of_the_toys_are_all_there_are(tmp_path: Path) -> No
         for cell in re.findall(r"^\| (`.*?`) \|", text, re.M)
         for key in re.findall(r"`([^`]+)`", cell)
     }
-    assert documented == set(train_copy("seed", out=tmp_path, batches=1))
-
-
-def test_the_documented_keys_of_a_study_are_all_there_are(tmp_path: Path) -> None:
-    text = (ROOT / "docs/json.md").read_text(encoding="utf-8").split("## `study copy`")[1]
-    documented = {
-        key
-        for cell in re.findall(r"^\| (`.*?`) \|", text.split("\n## ")[0], re.M)
-        for key in re.findall(r"`([^`]+)`", cell)
-    }
-    run = StudyRun("x", 0, 1, [0, 1], [0.0, 1.0], [0.0, 1.0], [2.0, 1.0])
-    result = study._write(tmp_path, {case: [run] for case in CASES}, seed=0, batches=1)
-    (row,) = {tuple(row) for row in result["table"]}
-    assert documented == set(result) - {"table"} | {f"table[].{name}" for name in row}
+    assert documented == set(train_toy("seed", out=tmp_path, batches=1))
 
 
 def test_generated_pages_are_what_the_registries_say() -> None:

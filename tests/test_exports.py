@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import quantseq
+from quantseq.cli import app, data
 
 
 @pytest.mark.parametrize("name", quantseq.__all__)
@@ -15,13 +16,22 @@ def test_every_public_name_resolves_and_is_documented(name: str) -> None:
 
 
 def test_public_names_and_their_homes_agree() -> None:
-    assert set(quantseq._HOMES) == set(quantseq.__all__)
+    assert {*quantseq._HOMES, "data"} == set(quantseq.__all__)
     assert quantseq.__all__ == sorted(quantseq.__all__)
 
 
 def test_no_public_name_is_also_a_module() -> None:
     package = Path(quantseq.__file__).parent
     assert not {path.stem for path in package.iterdir()} & set(quantseq.__all__)
+
+
+def test_what_a_command_does_the_function_of_its_name_does() -> None:
+    commands = {one.name for one in app.registered_commands} - {"trials"}
+    assert commands <= set(quantseq.__all__)
+    assert all(callable(getattr(quantseq, name)) for name in commands)
+    for one in data.registered_commands:
+        name = {"import": "import_", "list": "list_"}.get(str(one.name), one.name)
+        assert callable(getattr(quantseq.data, str(name)))
 
 
 def test_unknown_names_are_attribute_errors() -> None:

@@ -1,21 +1,21 @@
 """Laws across rooms: the future never reaches tokens, forecasts or weights; same seed, same bytes."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from quantseq.evaluation.walkforward import Evaluation, Fold, WalkForward, evaluate
-from quantseq.forecasting.baselines import EwmaStudent, ReferenceForecaster
+from quantseq.evaluation.run import Evaluation, ModelSpec, baseline, run
+from quantseq.evaluation.walkforward import Fold, WalkForward
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
-from quantseq.forecasting.forecasts import Forecaster, Forecasts
+from quantseq.forecasting.forecasts import Forecasts
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
+from quantseq.pipeline.evaluate import FitNetwork
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
-from quantseq.trading.decisions.holding import held_moments
-from quantseq.trading.policy import POLICIES, make_policy
+from quantseq.trading.policies import POLICIES, held_moments, make_policy
 from tests.prices import forecast_bytes, loud_forecaster, opinionated, recent_prices, rewrite_after
 
 HORIZON = 2
@@ -32,31 +32,24 @@ CONFIG = ForecasterConfig(
 )
 
 
-class Fit:
-    """The line of a fold: a loud network, its reference and a volatility model."""
+@dataclass(frozen=True)
+class FitLoud:
+    """A network of a fold whose output layer says something loud about every input."""
 
-    def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
-        ours = opinionated(
-            Seq2SeqForecaster.fit(
-                panel,
-                train_until=fold.train_end,
-                validate_from=fold.validation_start,
-                config=CONFIG,
-                seed=seed,
-            )
-        )
-        reference, train = ours.task.reference, panel.until(fold.train_end)
-        shares = reference.overnight_share
-        return {
-            "seq2seq": ours,
-            "har": ReferenceForecaster(train.sessions[-1], shares, reference),
-            "ewma": EwmaStudent.fit(train, shares),
-        }
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Seq2SeqForecaster:
+        return opinionated(FitNetwork(CONFIG)(panel, fold, seed, jobs))
 
 
-def run(panel: Panel, *, seed: int = 0) -> Evaluation:
+MODELS = [
+    ModelSpec("seq2seq", FitLoud(), parallel=True, keep=True),
+    baseline("har-pooled-t", HORIZON),
+    baseline("ewma-t", HORIZON),
+]
+
+
+def run_all(panel: Panel, *, seed: int = 0) -> Evaluation:
     folds = SPLITTER.split(panel.sessions)[:3]
-    return evaluate(panel, folds, Fit(), horizon=HORIZON, num_paths=9, seed=seed)
+    return run(panel, MODELS, folds, horizon=HORIZON, num_paths=9, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +59,7 @@ def recent() -> Panel:
 
 @pytest.fixture(scope="module")
 def evaluation(recent: Panel) -> Evaluation:
-    return run(recent)
+    return run_all(recent)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +78,7 @@ def rewritten(recent: Panel, cutoff: np.datetime64) -> Panel:
 @pytest.fixture(scope="module")
 def other(rewritten: Panel) -> Evaluation:
     """The line from fit to forecast over the invented bars."""
-    return run(rewritten)
+    return run_all(rewritten)
 
 
 def until(forecasts: Forecasts, cutoff: np.datetime64) -> Forecasts:
@@ -107,12 +100,19 @@ def test_tokens_do_not_see_the_future(
 def test_forecasts_do_not_see_the_future_from_fit_to_forecast(
     evaluation: Evaluation, other: Evaluation, cutoff: np.datetime64
 ) -> None:
-    for name, forecasts in evaluation.forecasts.items():
-        early = until(forecasts, cutoff)
-        assert len(early) == 4 * 91
-        assert forecast_bytes(early) == forecast_bytes(until(other.forecasts[name], cutoff)), name
-        late = forecasts[forecasts.cutoffs > cutoff]
-        assert not np.isin(late.std[:, 0], other.forecasts[name].std[:, 0]).any()
+    ours, theirs = (one.forecasts["seq2seq"] for one in (evaluation, other))
+    early = until(ours, cutoff)
+    assert len(early) == 4 * 91
+    assert forecast_bytes(early) == forecast_bytes(until(theirs, cutoff))
+    assert not np.isin(ours[ours.cutoffs > cutoff].std[:, 0], theirs.std[:, 0]).any()
+    same = ["model", "symbol", "cutoff", "step", "mean", "prob_up"]
+    plain, changed = (
+        one.scores.loc[one.scores["cutoff"] <= pd.Timestamp(str(cutoff)), same].reset_index(
+            drop=True
+        )
+        for one in (evaluation, other)
+    )
+    pd.testing.assert_frame_equal(plain, changed, check_exact=True)
 
 
 @pytest.mark.parametrize("fill", ["open", "close"])
@@ -132,46 +132,36 @@ def test_weights_do_not_see_the_future(
 def test_the_same_seed_gives_the_same_bytes_of_forecasts(
     evaluation: Evaluation, recent: Panel
 ) -> None:
-    again, other = run(recent), run(recent, seed=1)
-    for name, forecasts in evaluation.forecasts.items():
-        assert forecast_bytes(again.forecasts[name]) == forecast_bytes(forecasts), name
+    again, other = run_all(recent), run_all(recent, seed=1)
+    first, second = (forecast_bytes(one.forecasts["seq2seq"]) for one in (evaluation, again))
+    assert first == second
+    pd.testing.assert_frame_equal(evaluation.scores, again.scores, check_exact=True)
     assert forecast_bytes(other.forecasts["seq2seq"]) != forecast_bytes(
         evaluation.forecasts["seq2seq"]
     )
 
 
 @pytest.mark.slow
-def test_the_number_of_jobs_changes_no_byte_of_a_network(
-    evaluation: Evaluation, recent: Panel
-) -> None:
+def test_the_number_of_jobs_changes_no_byte_of_a_network(recent: Panel) -> None:
     config = CONFIG
 
-    def fit(panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
+    def fit(panel: Panel, fold: Fold, seed: int, jobs: int) -> Seq2SeqForecaster:
         """A local function travels to other processes by value."""
-        ours = Seq2SeqForecaster.fit(
-            panel,
-            train_until=fold.train_end,
-            validate_from=fold.validation_start,
-            config=config,
-            seed=seed,
-        )
-        return {"seq2seq": ours}
+        return FitNetwork(config)(panel, fold, seed, jobs)
 
-    folds = SPLITTER.split(recent.sessions)[:2]
+    folds, spec = SPLITTER.split(recent.sessions)[:2], [ModelSpec("seq2seq", fit, keep=True)]
     one, two = (
-        evaluate(recent, folds, fit, horizon=HORIZON, num_paths=9, jobs=jobs) for jobs in (1, 2)
+        run(recent, spec, folds, horizon=HORIZON, num_paths=9, jobs=jobs) for jobs in (1, 2)
     )
     assert forecast_bytes(one.forecasts["seq2seq"]) == forecast_bytes(two.forecasts["seq2seq"])
-    assert one.scores["seq2seq"].crps.tobytes() == two.scores["seq2seq"].crps.tobytes()
+    pd.testing.assert_frame_equal(one.scores, two.scores, check_exact=True)
 
 
 def test_reserved_ids_are_never_decoded_inside_a_price_horizon(
     recent: Panel, evaluation: Evaluation
 ) -> None:
     fold = evaluation.folds[0]
-    past = recent.between(fold.train_start, fold.validation_end)
-    model = Fit()(past, fold, 0)["seq2seq"]
-    assert isinstance(model, Seq2SeqForecaster)
+    model = FitLoud()(recent.between(fold.train_start, fold.validation_end), fold, 0, 1)
     with torch.no_grad():
         for network in model.networks:
             weight = network.decoder.projection.weight

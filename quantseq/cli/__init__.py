@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from quantseq.cli import audits, evaluation, fetching, models, reports, runs, stored, sweeps, toys
+from quantseq.cli import commands
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -46,68 +46,61 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _add(
-    command: Callable[..., None], *examples: str, to: typer.Typer = app, name: str = ""
-) -> None:
+def _add(command: Callable[..., None], *examples: str, to: typer.Typer = app) -> None:
     label = "Example:  " if len(examples) == 1 else "Examples:  "
     epilog = label + "   |   ".join(examples)
-    to.command(name or command.__name__, epilog=epilog)(_guarded(command))
+    to.command(command.__name__.removesuffix("_command"), epilog=epilog)(_guarded(command))
 
 
-_add(runs.demo, "quantseq demo --reports-dir /tmp/reports")
+_add(commands.demo_command, "quantseq demo --reports-dir /tmp/reports")
 _add(
-    fetching.fetch,
+    commands.fetch_command,
     "quantseq fetch AAPL MSFT ^GSPC BRK-B EURUSD=X --start 2010-01-01",
     "quantseq fetch --file symbols.txt --rate 0.5",
-    "quantseq fetch --resume",
     "quantseq fetch AAPL --interval 5m",
     "quantseq fetch AAPL GOOG IBM MSFT --source sample",
 )
 _add(
-    models.train,
+    commands.train_command,
     "quantseq train --task copy --preset seed",
     "quantseq train --task price --symbols AAPL,MSFT --out data/models/price",
 )
+_add(commands.forecast_command, "quantseq forecast AAPL --horizon 5 --csv aapl.csv")
 _add(
-    models.forecast,
-    "quantseq forecast AAPL --horizon 5 --csv aapl.csv",
-    "quantseq forecast AAPL MSFT --bars --json bars.json",
-)
-_add(
-    runs.backtest,
+    commands.backtest_command,
     "quantseq backtest AAPL GOOG IBM MSFT --cost-bps 10",
-    "quantseq backtest --panel prices.parquet --jobs 2",
+    "quantseq backtest --panel prices.parquet --set costs.borrow_bps=80 --set policy.long_only=false",
 )
 _add(
-    evaluation.evaluate,
-    "quantseq evaluate AAPL MSFT --rivals garch-t,gjr-garch-skewt",
+    commands.evaluate_command,
+    "quantseq evaluate AAPL MSFT --baselines garch-t,gjr-garch-skewt",
     "quantseq evaluate --panel p.parquet --train-until 2007-12-31 --validate-until 2009-12-31",
 )
 _add(
-    sweeps.sweep,
+    commands.sweep_command,
     "quantseq sweep AAPL GOOG IBM MSFT --costs-bps 0,5,10",
     "quantseq sweep --panel prices.parquet --policies probability,rank --thresholds 0.51,0.53",
     "quantseq sweep AAPL MSFT --vary kelly.fraction=0.1,0.5 --horizons 1,5",
 )
-_add(sweeps.trials, "quantseq trials", "quantseq trials --json trials.json")
+_add(commands.trials_command, "quantseq trials", "quantseq trials --json trials.json")
 _add(
-    audits.audit,
+    commands.audit_command,
     "quantseq audit reports/20260101-120000-abc123",
     "quantseq audit reports/20260101-120000-abc123 --panel prices.parquet --json audit.json",
 )
 _add(
-    reports.report,
+    commands.report_command,
     "quantseq report --open",
-    "quantseq report reports/20260101-120000-abc123 --pdf",
+    "quantseq report reports/20260101-120000-abc123 --figures figures",
     "quantseq report --index",
 )
 _add(
-    reports.verify,
+    commands.verify_command,
     "quantseq verify reports/20260101-120000-abc123",
     "quantseq verify report.html --json differences.json",
 )
 _add(
-    reports.compare,
+    commands.compare_command,
     "quantseq compare reports/20260101-120000-abc123 reports/20260102-120000-def456 --open",
 )
 
@@ -115,28 +108,16 @@ data = typer.Typer(
     help="Look after the stored prices.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(data, name="data")
-_add(stored.import_, "quantseq data import prices.csv --symbol MINE", to=data, name="import")
-_add(stored.list_, "quantseq data list", to=data, name="list")
+_add(commands.import_command, "quantseq data import prices.csv --symbol MINE", to=data)
+_add(commands.list_command, "quantseq data list", to=data)
+_add(commands.show_command, "quantseq data show AAPL --start 2012-01-01", to=data)
 _add(
-    stored.show,
-    "quantseq data show AAPL --start 2012-01-01",
-    "quantseq data show AAPL --terminal",
+    commands.check_command,
+    "quantseq data check AAPL",
+    "quantseq data check --file prices.csv",
     to=data,
 )
-_add(stored.check, "quantseq data check AAPL", "quantseq data check --file prices.csv", to=data)
-_add(stored.remove, "quantseq data rm AAPL", to=data, name="rm")
-
-study = typer.Typer(
-    help="Compare kinds of machines on the toy task.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(study, name="study")
-_add(
-    toys.copy_,
-    "quantseq study copy --seeds 5",
-    "quantseq study copy --batches 500 --out /tmp/study",
-    to=study,
-    name="copy",
-)
+_add(commands.rm_command, "quantseq data rm AAPL", to=data)
 
 
 def main() -> None:

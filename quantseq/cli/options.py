@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from quantseq.config import Places
+    from quantseq.files import Places
     from quantseq.progress import Progress
+
+_DAY = ["%Y-%m-%d"]
 
 Symbols = Annotated[list[str] | None, typer.Argument(help="Stored symbols, such as AAPL ^GSPC.")]
 PanelFile = Annotated[
@@ -23,11 +25,13 @@ PanelFile = Annotated[
         help="Parquet or CSV with symbol, date, open, high, low, close, volume, already adjusted.",
     ),
 ]
-Start = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First date.")]
-End = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last date.")]
-Seed = Annotated[int, typer.Option(min=0, help="The one seed that all others follow from.")]
+Start = Annotated[datetime | None, typer.Option(formats=_DAY, help="First date.")]
+End = Annotated[datetime | None, typer.Option(formats=_DAY, help="Last date.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
+]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes; the numbers stay the same.")]
-DataDir = Annotated[Path, typer.Option(help="Stored prices, and models under models/.")]
+DataDir = Annotated[Path, typer.Option(help="Stored prices, models/ and cache/.")]
 ReportsDir = Annotated[Path, typer.Option(help="Run folders and ledger.jsonl.")]
 AllowBadData = Annotated[
     bool,
@@ -38,39 +42,32 @@ AllowBadData = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no tables.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
-
 Figures = Annotated[
-    Path | None,
-    typer.Option("--figures", help="Also write every figure as SVG and PNG into this folder."),
+    Path | None, typer.Option(help="Also write every figure as SVG and PNG into this folder.")
+]
+Model = Annotated[
+    Path | None, typer.Option(help="Score this trained model after its training data instead.")
+]
+Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
+Timezone = Annotated[
+    str, typer.Option(help="Exchange time zone of the file, such as America/New_York.")
 ]
 
 # What a TOML file can say too; None leaves it to that, or to the default in brackets.
-ConfigFile = Annotated[Path | None, typer.Option(help="TOML file; options given here win over it.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(help="TOML file with [forecaster], [walk_forward], [policy] and [costs]."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Any setting of the TOML file, such as costs.borrow_bps=80; repeatable, wins over it.",
+    ),
+]
 Horizon = Annotated[int | None, typer.Option(min=1, help="Steps ahead [5].")]
-LongOnly = Annotated[
-    bool | None,
-    typer.Option("--long-only/--long-short", help="Allow short positions or not [the policy's]."),
-]
-BorrowBps = Annotated[
-    float | None, typer.Option(min=0, help="Fee on shorts, basis points a year [50].")
-]
-Fill = Annotated[str | None, typer.Option(help="Fill at the next session's open or close [open].")]
 TestStart = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="Walk-forward: first session of the tests."),
-]
-TestSize = Annotated[int | None, typer.Option(min=1, help="Walk-forward: sessions per fold [504].")]
-ValidationSize = Annotated[
-    int | None, typer.Option(min=1, help="Walk-forward: sessions of validation [378].")
-]
-MinTrain = Annotated[
-    int | None, typer.Option(min=1, help="Walk-forward: sessions of the first training [756].")
-]
-Purge = Annotated[
-    int | None, typer.Option(min=0, help="Sessions between the blocks [the horizon].")
-]
-ConfigSeed = Annotated[
-    int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
+    datetime | None, typer.Option(formats=_DAY, help="Walk-forward: first session of the tests.")
 ]
 
 DATA, REPORTS = Path("data"), Path("reports")
@@ -89,7 +86,7 @@ def symbol_list(*given: list[str] | None) -> list[str]:
 
 def places_at(data: Path, reports: Path = REPORTS) -> "Places":
     """Where this command keeps its things."""
-    from quantseq.config import Places
+    from quantseq.files import Places
 
     return Places(data, reports)
 
@@ -101,7 +98,7 @@ def progress_of(quiet: bool) -> "Progress":
     return Progress(quiet=quiet)
 
 
-def command() -> str:
+def typed_command() -> str:
     """The command line as it was typed, for manifests."""
     return shlex.join(["quantseq", *sys.argv[1:]])
 
@@ -115,10 +112,17 @@ def save_json(path: Path | None, value: Any) -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print rows as aligned columns."""
-    names = list(rows[0])
-    cells = [names, *([str(row[name]) for name in names] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    for line in cells:
-        parts = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        typer.echo("  ".join(parts).rstrip())
+    """Print rows as aligned columns; where nobody watches, as wide as they are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if row[name] is None else str(row[name])) for name in rows[0]))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=1_000)
+    console.print(table)

@@ -15,14 +15,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from quantseq.errors import ConfigError
-from quantseq.evaluation.assessment import in_words
-from quantseq.evaluation.confidence import mean_interval
-from quantseq.evaluation.direction import SHOWN, hit_rate, information_coefficient
-from quantseq.evaluation.grades import Grades
-from quantseq.evaluation.significance import by_date, diebold_mariano
-from quantseq.forecasting.baselines.student import StudentForecaster
+from quantseq.evaluation.scores import at_step, dates_of, in_words
+from quantseq.evaluation.significance import (
+    SHOWN,
+    by_date,
+    diebold_mariano,
+    hit_rate,
+    information_coefficient,
+    mean_interval,
+)
+from quantseq.forecasting.baselines import StudentForecaster
 from quantseq.forecasting.density import NORMAL_NU
 from quantseq.forecasting.reference import POOL, StepParameters
 from quantseq.market.bars import Bars, Floats, Panel
@@ -214,8 +219,8 @@ def _permute(panel: Panel, rng: np.random.Generator) -> Panel:
     return Panel(made)
 
 
-def judge_null(kind: str, ours: Grades, truth: Grades | None, *, seed: int) -> dict[str, Any]:
-    """What the line showed where nothing is to be found.
+def judge_null(kind: str, scores: pd.DataFrame, model: str, *, seed: int) -> dict[str, Any]:
+    """What the line showed where nothing is to be found, from the long table of a run on a `NullPanel`.
 
     Returns
     -------
@@ -225,21 +230,24 @@ def judge_null(kind: str, ours: Grades, truth: Grades | None, *, seed: int) -> d
         ``ok`` is False where the skill is positive with t ≤ −2, or |t| of a measure of direction
         is above `NOISE`.
     """
-    up, came, dates = ours.prob_up[:, 0], ours.realised[:, 0], ours.cutoffs
+    ours, truth = at_step(scores, model), at_step(scores, TRUTH)
+    up, came, dates = ours["prob_up"].to_numpy(), ours["realised"].to_numpy(), dates_of(ours)
+    mean = ours["mean"].to_numpy()
     direction = {
         "hit_rate": hit_rate(up, came, dates),
-        "ic": information_coefficient(ours.mean[:, 0], came, dates),
-        "rank_ic": information_coefficient(ours.mean[:, 0], came, dates, ranks=True),
+        "ic": information_coefficient(mean, came, dates),
+        "rank_ic": information_coefficient(mean, came, dates, ranks=True),
     }
     result: dict[str, Any] = {"kind": kind} | {n: asdict(one) for n, one in direction.items()}
     loud = [name for name, one in direction.items() if abs(one.t) > NOISE]
     skilled = False
     sentence = f"{kind}: no direction was found"
-    if truth is None:
+    if not len(truth):
         result |= dict.fromkeys(("skill_nats", "interval", "t", "p", "n_days"))
     else:
-        test = diebold_mariano(ours.log_score[:, 0], truth.log_score[:, 0], dates)
-        gain = by_date(truth.log_score[:, 0] - ours.log_score[:, 0], dates)
+        own, true = ours["log_score"].to_numpy(), truth["log_score"].to_numpy()
+        test = diebold_mariano(own, true, dates)
+        gain = by_date(true - own, dates)
         skilled = test.t <= -SHOWN
         result |= {"skill_nats": -test.mean_difference, "t": test.t, "p": test.p}
         result |= {"interval": list(mean_interval(gain, seed=seed)), "n_days": test.n_days}

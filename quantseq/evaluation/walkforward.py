@@ -1,23 +1,17 @@
-"""Who was trained on what and tested where: folds in time, and forecasts made inside them.
+"""Who was trained on what and tested where: folds in time.
 
-Owns the split of a calendar into train, purge, validation, purge and test, and the one loop that
-fits on the past of each fold and forecasts its test block. Knows no model's inside: a model is a
-function from a fold and its bars to a `Forecaster`.
+Owns the split of a calendar into train, purge, validation, purge and test, and the check that no model has seen
+its test block. Fits nothing: that is `run.py`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
-from quantseq.forecasting.forecasts import Forecaster, Forecasts
-from quantseq.forecasting.scores import Scores, realised_returns, score
-from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.market.intervals import as_date
+from quantseq.forecasting.forecasts import Forecaster
+from quantseq.market.bars import Dates, Panel, as_date
 
 
 @dataclass(frozen=True)
@@ -235,49 +229,6 @@ class WalkForward:
         return folds
 
 
-class FitFunction(Protocol):
-    """Fits every model of one fold on the bars up to the end of its validation block."""
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
-        """Return forecasters by name."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Forecasts of several models on the same rows, with their outcomes and scores.
-
-    Attributes
-    ----------
-    forecasts, scores : mapping by model name
-    realised : (M, H) log returns that followed, NaN where unknown
-    fold : (M,) number of the fold of each row
-    folds : the folds, with what each fit reported under ``details`` and its ``models``
-    """
-
-    forecasts: dict[str, Forecasts]
-    scores: dict[str, Scores]
-    realised: Floats
-    fold: NDArray[np.intp]
-    folds: list[Fold]
-    details: list[dict[str, Any]] = field(default_factory=list)
-    models: list[Mapping[str, Forecaster]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What one fold gave."""
-
-    forecasts: dict[str, Forecasts]
-    details: dict[str, Any]
-    models: Mapping[str, Forecaster]
-
-
-def fit_fold(panel: Panel, fold: Fold, fit: FitFunction, *, seed: int) -> Mapping[str, Forecaster]:
-    """Fit every model of a fold on the bars of its training and validation blocks, and no others."""
-    return fit(panel.between(fold.train_start, fold.validation_end), fold, seed)
-
-
 def check_not_trained_on(model: Forecaster, test_start: Any) -> None:
     """Refuse a model that has seen the test block.
 
@@ -291,96 +242,6 @@ def check_not_trained_on(model: Forecaster, test_start: Any) -> None:
             f"The model {model.name!r} has seen data until {model.trained_until}, but is to be tested "
             f"from {test_start}. Test after {model.trained_until}, or train on an earlier block."
         )
-
-
-def evaluate(
-    panel: Panel,
-    folds: list[Fold],
-    fit: FitFunction,
-    *,
-    horizon: int,
-    num_paths: int = 100,
-    seed: int = 0,
-    jobs: int = 1,
-    on_fold: Callable[[Fold], None] | None = None,
-) -> Evaluation:
-    """Forecast every fold and score all models on the same rows.
-
-    Parameters
-    ----------
-    panel : Panel
-    folds : list of Fold
-    fit : FitFunction
-        Sees only the bars from the start of the training block to the end of the validation block.
-    horizon, num_paths, seed : int
-        See `Forecaster.predict`.
-    jobs : int
-        Folds run in this many processes; the numbers are the same for every choice.
-    on_fold : callable, optional
-        Called when a fold is done.
-
-    Raises
-    ------
-    ConfigError
-        If there are no folds.
-    LeakageError
-        If a model has seen the test block.
-    """
-    if not folds:
-        raise ConfigError("evaluate needs at least one fold. Split the calendar with WalkForward.")
-    from joblib import Parallel, delayed
-
-    groups: dict[Any, list[tuple[int, Fold]]] = {}
-    for number, fold in enumerate(folds):
-        groups.setdefault(fold.fitted_on, []).append((number, fold))
-    tasks = (
-        delayed(_forecast_folds)(panel, group, fit, horizon, num_paths, seed)
-        for group in groups.values()
-    )
-    done: dict[int, _Part] = {}
-    for results in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
-        for number, result in results:
-            done[number] = result
-            if on_fold is not None:
-                on_fold(folds[number])
-    parts, names = [done[i] for i in range(len(folds))], list(done[0].forecasts)
-    forecasts = {
-        name: Forecasts.concatenate([part.forecasts[name] for part in parts]) for name in names
-    }
-    first = forecasts[names[0]]
-    realised = realised_returns(panel, first)
-    fold_of_row = np.repeat(range(len(folds)), [len(part.forecasts[names[0]]) for part in parts])
-    scores = {name: score(one, realised) for name, one in forecasts.items()}
-    details, models = [part.details for part in parts], [part.models for part in parts]
-    return Evaluation(forecasts, scores, realised, fold_of_row, folds, details, models)
-
-
-@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # sums split as in a worker
-def _forecast_folds(
-    panel: Panel,
-    group: list[tuple[int, Fold]],
-    fit: FitFunction,
-    horizon: int,
-    num_paths: int,
-    seed: int,
-) -> list[tuple[int, _Part]]:
-    """Fit once for folds that share their training dates, and forecast each."""
-    from quantseq.seq2seq.training import set_threads
-
-    set_threads(1)
-    models = fit_fold(panel, group[0][1], fit, seed=seed)
-    describe: Callable[[], dict[str, Any]] = getattr(models.get("seq2seq"), "describe", dict)
-    found = []
-    for number, fold in group:
-        results = {}
-        for name, model in models.items():
-            check_not_trained_on(model, fold.test_start)
-            cutoffs, paths = cutoffs_of(panel, fold), num_paths if name == "seq2seq" else 0
-            results[name] = model.predict(
-                panel, cutoffs, horizon=horizon, num_paths=paths, seed=seed
-            )
-        found.append((number, _Part(results, describe(), models)))
-    return found
 
 
 def cutoffs_of(panel: Panel, fold: Fold) -> Dates:

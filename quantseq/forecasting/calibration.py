@@ -11,6 +11,8 @@ References
    Forecasting 23(1).
 .. [3] Efron, B. and Tibshirani, R. (1996). Using specially designed exponential families for density
    estimation. Annals of Statistics 24(6).
+.. [4] Newey, W. and West, K. (1987). A simple, positive semi-definite, heteroskedasticity and
+   autocorrelation consistent covariance matrix. Econometrica 55(3).
 """
 
 from collections.abc import Callable
@@ -19,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
+from statsmodels.stats.sandwich_covariance import S_hac_simple
 
-from quantseq.forecasting.hac import standard_error
 from quantseq.market.bars import Dates, Floats
 
 WEIGHTS = np.linspace(0, 1, 21)
@@ -198,6 +200,17 @@ def carry(
     start = above[rows, steps, moved] - share
     last = np.nextafter(1.0, 0.0)
     return moved, np.clip((level - start) / np.maximum(share, 1e-300), 0, last)
+
+
+def standard_error(series: Floats, *, step: int = 1) -> float:
+    """Newey-West error [4]_ of the mean of a series (n,) whose values overlap by `step` − 1 neighbours.
+
+    Bartlett weights up to a lag of max(step − 1, ⌊4(n/100)^(2/9)⌋), by ``statsmodels``.
+    """
+    n = len(series)
+    lag = max(step - 1, int(4 * (n / 100) ** (2 / 9)))
+    total = float(S_hac_simple((series - series.mean())[:, None], nlags=lag)[0, 0])
+    return float(np.sqrt(max(total, 0.0)) / n)
 
 
 def hermite(bins: int) -> Floats:

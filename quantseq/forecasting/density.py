@@ -38,14 +38,13 @@ NORMAL_NU = 1e6
 HALF_GRAIN = 2.0**-25
 """Half the distance between two neighbours of a 24-bit uniform draw."""
 
+SIMPLE_BOUND = float(np.log(2))
+"""A log return beyond this size counts as this size where simple returns are read: a position cannot lose more."""
+
 RISK_LEVELS = (0.95, 0.99)
 """Confidence levels at which losses are usually quoted."""
 
-SIMPLE_BOUND = float(np.log(2))
-"""A log return beyond this size counts as this size in moments of the simple return."""
-
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(96)
-_INNER_NODES, _INNER_WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 @dataclass(frozen=True)
@@ -300,59 +299,6 @@ class TokenDensity:
             partial = self._partial_mean(t, bins, p)
             shortfall[..., i] = -self.loc - self.scale * partial / (1 - level)
         return shortfall
-
-    def simple_moments(self, *, bound: float = SIMPLE_BOUND) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the simple return ``exp(R) − 1``, each (M, H).
-
-        Under any Student-t ``E[exp(R)]`` is infinite, because the density falls more slowly than
-        the exponential grows. So R is limited to ±`bound` first: what lies beyond counts as the
-        bound. By default a session at most doubles or halves the price.
-
-        Parameters
-        ----------
-        bound : float
-            Largest size of a log return, above 0.
-
-        Raises
-        ------
-        ConfigError
-            If `bound` is not positive.
-
-        Notes
-        -----
-        Gauss-Legendre quadrature bin by bin: over the reference's level in the inner bins, over the
-        logarithm of t in the outer ones; the relative error is below 1e-8 while `bound` is several
-        scales away.
-        """
-        if not 0 < bound < np.inf:
-            raise ConfigError(f"The bound of simple_moments must be above 0. Got {bound}.")
-        split = max(1, -(-4 // self.num_bins))  # equal parts of a bin are equally likely
-        probs = np.repeat(self.probs, split, axis=-1).astype(np.float64) / split
-        count = probs.shape[-1]
-        nus, index = np.unique(self.nu, return_inverse=True)
-        index = index.reshape(self.nu.shape)
-        first, second = np.zeros(self.loc.shape), np.zeros(self.loc.shape)
-
-        def add(weight: Floats, returns: Floats) -> None:
-            simple = np.expm1(np.clip(returns, -bound, bound))
-            first[...] += weight * simple
-            second[...] += weight * simple**2
-
-        for level in np.arange(1, count - 1):
-            for node, weight in zip(_INNER_NODES, _INNER_WEIGHTS, strict=True):
-                t = special.stdtrit(nus, (level + (node + 1) / 2) / count)[index]
-                add(probs[..., level] * weight / 2, self.loc + self.scale * t)
-        edge = -special.stdtrit(nus, 1 / count)[index]
-        for sign, p in ((-1, probs[..., 0]), (1, probs[..., -1])):
-            last = np.maximum((bound - sign * self.loc) / self.scale, edge)
-            span = np.log(last / edge)
-            for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
-                t = edge * np.exp(span * (node + 1) / 2)
-                share = p * count * weight / 2 * span * t * _t_density(t, self.nu)
-                add(share, self.loc + sign * self.scale * t)
-            beyond = p * count * special.stdtr(self.nu, -last)
-            add(beyond, np.full(self.loc.shape, sign * bound))
-        return first, np.sqrt(np.maximum(second - first**2, 0))
 
     def crps(self, returns: Floats) -> Floats:
         """Continuous ranked probability score [2]_ at `returns` (M, H), exact; lower is better.

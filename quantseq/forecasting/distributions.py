@@ -1,4 +1,4 @@
-"""Distributions of one return that rivals speak in: what each must answer, and two that are no t.
+"""Distributions of one return that baselines speak in: what each must answer, and two that are no t.
 
 Owns the `Distribution` protocol, which `TokenDensity` satisfies too, the skewed Student-t of Hansen
 [1]_ (`SkewT`) and distributions given by quantiles alone (`Quantiles`). Knows nothing of symbols,

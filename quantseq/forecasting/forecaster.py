@@ -25,7 +25,6 @@ from quantseq.forecasting.calibration import (
     choose_recalibration,
     choose_shrinkage,
 )
-from quantseq.forecasting.candles import BarModel
 from quantseq.forecasting.density import TokenDensity
 from quantseq.forecasting.forecasts import Forecasts, keyed_uniforms
 from quantseq.forecasting.networks import ForecasterConfig, fit_networks
@@ -35,10 +34,11 @@ from quantseq.forecasting.windows import (
     WindowTable,
 )
 from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.seq2seq.checkpoint import TrainingHistory
 from quantseq.seq2seq.decoding import sample
 from quantseq.seq2seq.model import Seq2Seq
 from quantseq.seq2seq.tokens import FIRST_ID
-from quantseq.seq2seq.training import StepReport, TrainingHistory
+from quantseq.seq2seq.training import StepReport
 
 MARGINAL_PATHS = 96
 """Paths over which the probabilities of later steps are averaged, at least."""
@@ -81,8 +81,6 @@ class Seq2SeqForecaster:
         Windows in the training block.
     histories : tuple of TrainingHistory
         One per member.
-    bars : BarModel, optional
-        How a bar looks beside its return, fitted on the training block; None if it had no ranges.
     """
 
     config: ForecasterConfig
@@ -97,7 +95,6 @@ class Seq2SeqForecaster:
     num_windows: int
     histories: tuple[TrainingHistory, ...] = field(default=())
     name: str = "seq2seq"
-    bars: BarModel | None = None
 
     @classmethod
     def fit(
@@ -177,8 +174,6 @@ class Seq2SeqForecaster:
             on_step=on_step,
             on_network=on_network,
         )
-        ends = np.cumsum([len(bars) for bars in panel.values()])[:-1]
-        scales = dict(zip(panel, np.split(table.scale, ends), strict=True))
         fitted = cls(
             chosen,
             task,
@@ -191,7 +186,6 @@ class Seq2SeqForecaster:
             {symbol: bars.sha256 for symbol, bars in panel.items()},
             len(training),
             histories,
-            bars=BarModel.fit(panel.until(train_until), scales),
         )
         probs = fitted.token_probabilities(table, choosing)
         happened = table.targets[choosing, 0].astype(np.intp) - FIRST_ID

@@ -1,24 +1,28 @@
 """What a forecast is, whatever made it: many (symbol, cutoff) rows of distributions and paths.
 
-Owns `Forecasts` (columnar, what code passes around), `Forecast` (one row of it, what people look
-at), the `Forecaster` protocol, the keyed draws, and the moments of the return that a position
+Owns `Forecasts` (columnar, what code passes around), the `Forecaster` protocol, the keyed draws, and the moments of the return that a position
 really holds. Knows nothing of how a model works inside.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from html import escape
+from pathlib import Path
+from typing import Protocol, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from quantseq.errors import ConfigError
-from quantseq.forecasting.density import RISK_LEVELS, SIMPLE_BOUND, TokenDensity
+from quantseq.errors import ConfigError, CorruptFileError
+from quantseq.files import atomic_path
+from quantseq.forecasting.density import RISK_LEVELS, TokenDensity
 from quantseq.forecasting.distributions import Distribution, concatenate
 from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.notebook import MOST, card
 
 QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 
@@ -35,63 +39,10 @@ def with_tokens(density: Distribution) -> TokenDensity:
     """
     if not isinstance(density, TokenDensity):
         raise ConfigError(
-            "Expected shortfall, simple returns and bars need a forecast from a Student-t, with or "
+            "Expected shortfall and storage need a forecast from a Student-t, with or "
             f"without tokens. Got {type(density).__name__}: use its quantiles."
         )
     return density
-
-
-@dataclass(frozen=True, eq=False)
-class Forecast:
-    """One symbol at one cutoff; every field is known at the close of `cutoff`.
-
-    Attributes
-    ----------
-    symbol : str
-    cutoff : datetime64[D]
-        Last session that the model saw.
-    paths : (num_paths, horizon) float32 or None
-        Sampled log returns per step.
-    token_probs : (V,) float64 or None
-        Probabilities of the first step's bins; None for a model without tokens.
-    density : Distribution
-        The marginal distributions of the steps, shape (1, H).
-    seed : int
-    """
-
-    symbol: str
-    cutoff: np.datetime64
-    paths: Paths | None
-    token_probs: Floats | None
-    density: Distribution
-    seed: int
-
-    def quantile(self, levels: ArrayLike) -> Floats:
-        """Log-return quantiles per step, (H, Q)."""
-        return np.asarray(self.density.quantile(levels)[0])
-
-    @property
-    def mean(self) -> Floats:
-        """Expected log return per step, (H,)."""
-        return np.asarray(self.density.mean[0])
-
-    @property
-    def prob_up(self) -> Floats:
-        """P(log return > 0) per step, (H,)."""
-        return np.asarray(self.density.prob_up[0])
-
-    def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
-        """Losses per step, (H, Q): see `TokenDensity.value_at_risk`."""
-        return np.asarray(with_tokens(self.density).value_at_risk(levels)[0])
-
-    def expected_shortfall(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
-        """Mean losses beyond the value at risk, (H, Q): see `TokenDensity.expected_shortfall`."""
-        return np.asarray(with_tokens(self.density).expected_shortfall(levels)[0])
-
-    def simple_moments(self, *, bound: float = SIMPLE_BOUND) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the simple return, (H,): see `TokenDensity`."""
-        mean, std = with_tokens(self.density).simple_moments(bound=bound)
-        return mean[0], std[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +66,8 @@ class Forecasts:
         Seed of the draws.
     paths : (M, N, H) float32 or None
         Joint samples of the log returns of steps 1..H.
+    cumulative : (M, H, Q) float64 or None
+        What `without_paths` keeps of them: quantiles at `QUANTILE_LEVELS` of the return to each step.
     """
 
     model: str
@@ -125,22 +78,10 @@ class Forecasts:
     trained_until: np.datetime64
     seed: int
     paths: Paths | None = None
+    cumulative: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.symbols)
-
-    def __iter__(self) -> Iterator[Forecast]:
-        for row in range(len(self)):
-            one = self[np.array([row])]
-            tokens = one.density.probs[0, 0] if isinstance(one.density, TokenDensity) else None
-            yield Forecast(
-                str(self.symbols[row]),
-                self.cutoffs[row],
-                None if one.paths is None else one.paths[0],
-                None if tokens is None else np.asarray(tokens, dtype=np.float64),
-                one.density,
-                self.seed,
-            )
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Forecasts":
         return replace(
@@ -150,6 +91,7 @@ class Forecasts:
             density=self.density[rows],
             overnight_share=self.overnight_share[rows],
             paths=None if self.paths is None else self.paths[rows],
+            cumulative=None if self.cumulative is None else self.cumulative[rows],
         )
 
     @property
@@ -184,10 +126,6 @@ class Forecasts:
         """Mean losses beyond the value at risk, (M, H, Q): see `TokenDensity`."""
         return with_tokens(self.density).expected_shortfall(levels)
 
-    def simple_moments(self, *, bound: float = SIMPLE_BOUND) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the simple return, (M, H): see `TokenDensity`."""
-        return with_tokens(self.density).simple_moments(bound=bound)
-
     def cumulative_quantile(self, levels: ArrayLike) -> Floats:
         """Quantiles of the return from the cutoff to each step: (M, H, Q).
 
@@ -199,12 +137,19 @@ class Forecasts:
             If no paths were asked for.
         """
         if self.paths is None:
+            if self.cumulative is not None and tuple(np.ravel(levels)) == QUANTILE_LEVELS:
+                return self.cumulative
             raise ConfigError("Cumulative quantiles need paths: predict with num_paths > 0.")
         summed = np.cumsum(self.paths, axis=2, dtype=np.float64)
         moved = np.moveaxis(np.quantile(summed, np.asarray(levels), axis=1), 0, -1)
         result: Floats = np.ascontiguousarray(moved)
         result[:, 0] = self.quantile(levels)[:, 0]
         return result
+
+    def without_paths(self, levels: tuple[float, ...] = QUANTILE_LEVELS) -> "Forecasts":
+        """The same forecasts with the quantiles of their paths' sums instead of the paths."""
+        moved = None if self.paths is None else self.cumulative_quantile(levels)
+        return replace(self, paths=None, cumulative=moved)
 
     def fill_moments(self, fill: str = "open") -> pd.DataFrame:
         """Moments of the log return that a position decided at the cutoff really holds.
@@ -259,30 +204,26 @@ class Forecasts:
         }
         quantiles = self.quantile(levels)
         columns |= {f"q{n}": quantiles[..., i].ravel() for i, n in enumerate(names)}
-        if self.paths is not None:
+        if self.paths is not None or self.cumulative is not None:
             summed = self.cumulative_quantile(levels)
             columns |= {f"cum_q{n}": summed[..., i].ravel() for i, n in enumerate(names)}
         return pd.DataFrame(columns)
 
     def _repr_html_(self) -> str:
         """Shown by notebooks: the next step's moments and quantiles, one line per row."""
-        few = self[np.arange(min(len(self), MOST))]
-        levels = (0.05, 0.5, 0.95)
-        numbers = np.column_stack(
-            [few.std[:, 0], few.prob_up[:, 0], few.quantile(levels)[:, 0]]
-        ).tolist()
-        rows = [
-            [str(symbol), str(cutoff), *(f"{100 * value:.2f} %" for value in values)]
-            for symbol, cutoff, values in zip(few.symbols, few.cutoffs, numbers, strict=True)
-        ]
-        left = len(self) - len(few)
-        return card(
-            f"{self.model}: {len(self):,} forecasts of {self.horizon} steps",
-            f"Log return of the next step; the model has seen nothing after {self.trained_until}.",
-            ["symbol", "cutoff", "std", "P(up)", *(f"{100 * level:g} %" for level in levels)],
-            rows,
-            f"{left:,} more forecasts are not shown." if left else "",
+        few, levels = self[np.arange(min(len(self), 30))], (0.05, 0.5, 0.95)
+        head = f"{self.model}: {len(self):,} forecasts of {self.horizon} steps, in per cent of log return; "
+        frame = pd.DataFrame(
+            100 * np.column_stack([few.std[:, 0], few.prob_up[:, 0], few.quantile(levels)[:, 0]]),
+            pd.MultiIndex.from_arrays([few.symbols, few.cutoffs], names=["symbol", "cutoff"]),
+            ["std", "P(up)", *(f"{100 * level:g} %" for level in levels)],
         )
+        table = frame.to_html(float_format="{:.2f}".format, border=0, sparsify=False)
+        left = (
+            f"<div>{len(self) - 30:,} more forecasts are not shown.</div>" if len(self) > 30 else ""
+        )
+        seen = f"the model has seen nothing after {self.trained_until}."
+        return f"<div><strong>{escape(head + seen)}</strong>{table}{left}</div>"
 
     def _token_prob_max(self) -> Floats:
         """Probability of the likeliest token, (M, H); NaN for a model without tokens."""
@@ -297,6 +238,7 @@ class Forecasts:
         first = parts[0]
         density = concatenate([p.density for p in parts])
         paths = [p.paths for p in parts if p.paths is not None]
+        moved = [p.cumulative for p in parts if p.cumulative is not None]
         return Forecasts(
             first.model,
             np.concatenate([p.symbols for p in parts]),
@@ -306,7 +248,70 @@ class Forecasts:
             max(p.trained_until for p in parts),
             first.seed,
             np.concatenate(paths) if len(paths) == len(parts) else None,
+            np.concatenate(moved) if len(moved) == len(parts) else None,
         )
+
+    def save(self, path: Path) -> None:
+        """Write as Parquet, atomically and to the bit, without paths.
+
+        Raises
+        ------
+        ConfigError
+            If the distributions are no `TokenDensity`.
+        """
+        density = with_tokens(self.density)
+        arrays = {name: getattr(density, name) for name in ("loc", "scale", "nu", "probs")}
+        if self.cumulative is not None:
+            arrays["cumulative"] = self.cumulative
+        columns = {
+            "symbol": pa.array([str(s) for s in self.symbols]).dictionary_encode(),
+            "cutoff": pa.array(self.cutoffs.astype("datetime64[D]")),
+            "overnight_share": pa.array(self.overnight_share),
+        }
+        for name, values in arrays.items():
+            flat = pa.array(np.ascontiguousarray(values).ravel())
+            columns[name] = pa.FixedSizeListArray.from_arrays(flat, values[0].size)
+        head = {
+            "model": self.model,
+            "trained_until": str(self.trained_until),
+            "seed": self.seed,
+            "shapes": {name: values.shape[1:] for name, values in arrays.items()},
+        }
+        table = pa.table(columns).replace_schema_metadata({"quantseq": json.dumps(head)})
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read back what `save` wrote.
+
+        Raises
+        ------
+        CorruptFileError
+            If the file cannot be read.
+        """
+        try:
+            table = pq.read_table(path)
+            head = json.loads(table.schema.metadata[b"quantseq"])
+            arrays = {
+                name: table[name].combine_chunks().flatten().to_numpy().reshape(-1, *shape)
+                for name, shape in head["shapes"].items()
+            }
+            cumulative = arrays.pop("cumulative", None)
+            return cls(
+                head["model"],
+                np.array(table["symbol"].to_pylist(), dtype=object),
+                table["cutoff"].to_numpy().astype("datetime64[D]"),
+                TokenDensity(**arrays),
+                table["overnight_share"].to_numpy(),
+                np.datetime64(head["trained_until"], "D"),
+                head["seed"],
+                cumulative=cumulative,
+            )
+        except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
+            raise CorruptFileError(
+                f"Cannot read {str(path)!r}: {error}. Delete it; it is computed again."
+            ) from error
 
 
 class Forecaster(Protocol):

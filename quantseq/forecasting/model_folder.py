@@ -6,7 +6,6 @@
     ├─ forecaster.json    configuration, calibration, training cutoff, symbols, hashes of data and parts
     ├─ tokenizer.json     what an id means, with its fingerprint
     ├─ task.json          reference density and stream bins
-    ├─ bars.json          training days that lend their shape to sampled bars; absent if none can
     └─ member-0/ …        one network each, in the format of `quantseq.seq2seq.checkpoint`
 
 Owns this layout. The networks' files are read and written by the seq2seq room alone.
@@ -27,17 +26,15 @@ from quantseq.files import (
     sha256_file,
     to_json,
     write_json,
-    write_text,
 )
 from quantseq.forecasting.calibration import Recalibration, Shrinkage
-from quantseq.forecasting.candles import BarModel
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.forecasting.tokenizer import ReturnTokenizer
 from quantseq.forecasting.windows import PriceTask
-from quantseq.seq2seq.checkpoint import CONFIG, load_model, save_model
+from quantseq.seq2seq.checkpoint import MODEL_FILE, load_model, save_model
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save_forecaster(
@@ -70,21 +67,17 @@ def save_forecaster(
                 "trained_until": str(forecaster.trained_until),
             }
             save_model(fresh / f"member-{number}", network, meta=meta, history=history)
-        bars = None if forecaster.bars is None else forecaster.bars.to_json()
-        if bars is not None:
-            write_text(fresh / "bars.json", json.dumps(bars))  # one line: it is long
         if metrics is not None:
             write_json(fresh / "metrics.json", metrics)
         members = [_member_hash(fresh, number) for number in range(len(forecaster.networks))]
         parts = {"format": FORMAT, "task": fingerprint(task), "members": members}
-        parts["bars"] = None if bars is None else fingerprint(bars)
         state = json.loads(to_json(forecaster.describe() | parts))  # as it will be read back
         write_json(fresh / "forecaster.json", state | {"fingerprint": fingerprint(state)})
 
 
 def _member_hash(folder: Path, number: int) -> str:
-    """Hash of a member's configuration, which holds the hash of its weights."""
-    return sha256_file(folder / f"member-{number}" / CONFIG)
+    """Hash of a member's weights and their description."""
+    return sha256_file(folder / f"member-{number}" / MODEL_FILE)
 
 
 def load_forecaster(folder: Path) -> Seq2SeqForecaster:
@@ -113,14 +106,11 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
         task = read_json(folder / "task.json")
         if fingerprint(task) != state["task"]:
             raise _changed(folder / "task.json")
-        bars = None if state.get("bars") is None else read_json(folder / "bars.json")
-        if bars is not None and fingerprint(bars) != state["bars"]:
-            raise _changed(folder / "bars.json")
         config = ForecasterConfig(**state["config"])
         members = [load_model(folder / f"member-{i}") for i in range(config.members)]
         for number, expected in enumerate(state["members"]):
             if _member_hash(folder, number) != expected:
-                raise _changed(folder / f"member-{number}" / CONFIG)
+                raise _changed(folder / f"member-{number}" / MODEL_FILE)
         return Seq2SeqForecaster(
             config,
             PriceTask.from_json(task, tokenizer),
@@ -133,7 +123,6 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
             dict(state["data_hashes"]),
             int(state["num_windows"]),
             tuple(history for _, _, history in members if history is not None),
-            bars=None if bars is None else BarModel.from_json(bars),
         )
     except (KeyError, TypeError, ValueError, AttributeError, CorruptFileError) as error:
         raise ModelFileError(

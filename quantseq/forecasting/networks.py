@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from quantseq.errors import ConfigError
 from quantseq.forecasting.calibration import hermite
 from quantseq.forecasting.inputs import CONDITIONS, STREAMS
-from quantseq.forecasting.scales import SCALES
+from quantseq.forecasting.volatility import SCALES
 from quantseq.forecasting.windows import (
     STREAM_BINS,
     STREAM_SIZES,
@@ -37,9 +37,10 @@ from quantseq.forecasting.windows import (
     WindowTable,
 )
 from quantseq.market.bars import Floats
+from quantseq.seq2seq.checkpoint import TrainingHistory
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
-from quantseq.seq2seq.training import StepReport, TrainConfig, TrainingHistory, fit, set_threads
+from quantseq.seq2seq.training import StepReport, TrainConfig, fit, set_threads
 
 AVERAGE_OVER = 8192
 """Training windows whose mean answer stands for that of an average day."""
@@ -74,7 +75,7 @@ class ForecasterConfig:
     dropout, learning_rate, weight_decay : float
         Regularisation, and the highest rate of the one-cycle schedule.
     volatility : str
-        Scale of the reference, one of `quantseq.forecasting.scales.SCALES`.
+        Scale of the reference, one of `volatility.SCALES`.
     patience : int
         Validations (two per epoch) without improvement after which a network stops; the best weights
         are kept. Fewer than half of the cycle would stop most networks while the rate is still high,
@@ -121,7 +122,7 @@ class ForecasterConfig:
             embedding_size=self.embedding_size,
             hidden_size=self.hidden_size,
             bidirectional=True,
-            attention="bahdanau",
+            attention="luong",
             dropout=self.dropout,
             source_streams=tuple(streams),
             condition_streams=tuple(conditions),
@@ -133,7 +134,6 @@ class ForecasterConfig:
         """How each network is trained."""
         return TrainConfig(
             steps=self.epochs * steps_per_epoch,
-            optimiser="adamw",
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             clip_norm=1.0,

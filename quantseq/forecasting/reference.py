@@ -27,9 +27,10 @@ from scipy import optimize, special
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.density import MIN_NU, t_log_density
-from quantseq.forecasting.scales import MIN_OWN_ROWS, SCALES, Scale, make_scale
 from quantseq.forecasting.volatility import (
     LONG_WINDOW,
+    MIN_OWN_ROWS,
+    Scale,
     SymbolFeatures,
     aligned_returns,
     features,
@@ -192,7 +193,7 @@ class Reference:
         panel : Panel
         horizon : int
         volatility : str
-            One of `quantseq.forecasting.scales.SCALES`.
+            One of `volatility.SCALES`.
 
         Raises
         ------
@@ -200,7 +201,7 @@ class Reference:
             If the block is too short, or no symbol ever moves.
         """
         data = features(panel)
-        scale = make_scale(volatility, data, horizon=horizon)
+        scale = Scale.fit(volatility, data, horizon=horizon)
         ahead: dict[str, Floats] = {}  # returns of steps 1..H over the σ that was known
         for symbol, one in data.items():
             z = aligned_returns(one.returns, horizon) / scale.scale(symbol, one)
@@ -257,7 +258,7 @@ class Reference:
     def to_json(self) -> dict[str, Any]:
         """State as JSON values."""
         return {
-            "volatility": {"kind": self.volatility.kind, **self.volatility.to_json()},
+            "volatility": self.volatility.to_json(),
             "drift": self.drift.tolist(),
             "starts": dict(self.starts),
             "shapes": {symbol: shape.tolist() for symbol, shape in self.shapes.items()},
@@ -268,7 +269,7 @@ class Reference:
     def from_json(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild from `to_json`."""
         return cls(
-            SCALES[state["volatility"]["kind"]].from_json(state["volatility"]),
+            Scale.from_json(state["volatility"]),
             np.array(state["drift"]),
             dict(state["starts"]),
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},

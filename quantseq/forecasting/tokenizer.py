@@ -1,19 +1,18 @@
 """Money to integers and back: returns become bins of their probability integral transform.
 
-Owns what every tokenizer is (`Tokenizer`, and the saved state they share), the default one, and the
-bins of auxiliary inputs. Knows nothing of networks; the reference density that turns a return into
-its transform is given to it as numbers in (0, 1). Other schemes stand in `quantseq.forecasting.binning`.
+Owns the tokenizer with its saved state, and the bins of auxiliary inputs. Knows nothing of networks; the
+reference density that turns a return into its transform is given to it as numbers in (0, 1). What other
+schemes cost is measured in ``benchmarks/tokenizers.py``.
 
 Encode: ``u = F(r)`` → bin ``⌊V·u⌋`` → id ``bin + FIRST_ID``. Decode: id → bin → ``u`` drawn inside
 the bin → ``r = F⁻¹(u)``. Because the bins are equal shares of the reference's probability, uniform
 token probabilities are the reference itself, and ``ln V − cross-entropy`` is the skill over it.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ from quantseq.market.bars import Floats, Panel
 from quantseq.seq2seq.tokens import FIRST_ID
 
 STATE_VERSION = 1
-DEFAULT_SCHEME = "pit"
 MAX_BINS = 4096
 
 NARROWEST = 0.02
@@ -39,11 +37,13 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a tokenizer was fitted on: part of its state and of its fingerprint.
+class ReturnTokenizer:
+    """Equal bins of the probability integral transform, as token ids; its values are levels ``u = F(r)``.
 
     Parameters
     ----------
+    num_bins : int
+        V, in [2, 4096].
     fitted_from, fitted_until : str
         Interval of the training block, ISO dates.
     symbols : tuple of str
@@ -52,94 +52,19 @@ class Origin:
         SHA-256 of that block.
     zero_share : float
         Share of exactly zero returns in the block: an atom that a continuous density cannot show.
-    """
-
-    fitted_from: str = ""
-    fitted_until: str = ""
-    symbols: tuple[str, ...] = ()
-    data_hash: str = ""
-    zero_share: float = 0.0
-
-    @classmethod
-    def of(cls, panel: Panel) -> Self:
-        """The origin of whatever is fitted on all of `panel`."""
-        returns = np.concatenate([bars.log_returns()[1:] for bars in panel.values()])
-        first, last = panel.sessions[[0, -1]]
-        share = float(np.mean(returns == 0)) if len(returns) else 0.0
-        return cls(str(first), str(last), panel.symbols, panel.sha256, share)
-
-
-class Tokenizer(Protocol):
-    """Numbers to token ids and back, whatever number stands for a return in the scheme."""
-
-    scheme: ClassVar[str]
-
-    @property
-    def num_bins(self) -> int:
-        """V."""
-        ...
-
-    @property
-    def zero_share(self) -> float:
-        """Share of exactly zero returns in the training block."""
-        ...
-
-    @classmethod
-    def fit(cls, values: Floats, *, num_bins: int, origin: Origin | None = None) -> Self:
-        """Fit on the values of a training block; they are all that is seen."""
-        ...
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids: the bins, and the reserved PAD and EOS."""
-        ...
-
-    @property
-    def edges(self) -> Floats:
-        """(V + 1,) edges of the bins, increasing."""
-        ...
-
-    def encode(self, values: Floats) -> Ids:
-        """Ids of values; NaN becomes the middle bin, which says nothing."""
-        ...
-
-    def decode(self, ids: Ids, inside: Floats | float = 0.5) -> Floats:
-        """Values at the share `inside` ∈ [0, 1) of each id's bin; drawn uniformly, variance stays."""
-        ...
-
-    def bins(self, ids: Ids) -> Ids:
-        """Bin numbers 0..V − 1 of ids; PAD and EOS have none."""
-        ...
-
-    def log_inside(self, values: Floats) -> Floats:
-        """Log density of values given their bin, in nats per unit of the value."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of everything that decides what an id means."""
-        ...
-
-    def save(self, path: Path) -> None:
-        """Write the state as JSON."""
-        ...
-
-
-@dataclass(frozen=True)
-class SavedTokenizer(ABC):
-    """What all tokenizers share: the number of bins, their origin, ids, and the state on disk.
-
-    Parameters
-    ----------
-    num_bins : int
-        V, in [2, 4096].
-    fitted_from, fitted_until, symbols, data_hash, zero_share
-        See `Origin`.
 
     Raises
     ------
     ConfigError
         If `num_bins` is outside its rule.
+
+    Examples
+    --------
+    >>> tokenizer = ReturnTokenizer(4)
+    >>> tokenizer.encode(np.array([0.1, 0.3, 0.99]))
+    array([2, 3, 5])
+    >>> tokenizer.decode(np.array([2, 3, 5]))
+    array([0.125, 0.375, 0.875])
     """
 
     num_bins: int
@@ -149,19 +74,12 @@ class SavedTokenizer(ABC):
     data_hash: str = ""
     zero_share: float = 0.0
 
-    scheme: ClassVar[str]
-
     def __post_init__(self) -> None:
         if not isinstance(self.num_bins, int) or not 2 <= self.num_bins <= MAX_BINS:
             raise ConfigError(
                 f"The 'num_bins' parameter of {type(self).__name__} must be an int in "
                 f"[2, {MAX_BINS}]. Got {self.num_bins!r}."
             )
-
-    @property
-    @abstractmethod
-    def edges(self) -> Floats:
-        """(V + 1,) edges of the bins, increasing."""
 
     @property
     def vocab_size(self) -> int:
@@ -193,9 +111,7 @@ class SavedTokenizer(ABC):
         write_json(path, self._content() | {"fingerprint": self.fingerprint})
 
     def _content(self) -> dict[str, Any]:
-        """The state as JSON values; a state that names no scheme has the default one."""
-        named = {} if self.scheme == DEFAULT_SCHEME else {"scheme": self.scheme}
-        return {"version": STATE_VERSION, **named, **asdict(self)}
+        return {"version": STATE_VERSION, **asdict(self)}
 
     @classmethod
     def load(cls, path: Path, *, expected: str | None = None) -> Self:
@@ -217,12 +133,6 @@ class SavedTokenizer(ABC):
                 f"{path} has tokenizer version {version}; this quantseq reads {STATE_VERSION}. "
                 "Train the model again."
             )
-        scheme = state.pop("scheme", DEFAULT_SCHEME)
-        if scheme != cls.scheme:
-            raise ModelFileError(
-                f"{path} holds tokens of the scheme {scheme!r}, not {cls.scheme!r}. "
-                "Load it with its own tokenizer, or train the model again."
-            )
         try:
             fields: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
@@ -241,32 +151,18 @@ class SavedTokenizer(ABC):
             )
         return tokenizer
 
-
-@dataclass(frozen=True)
-class ReturnTokenizer(SavedTokenizer):
-    """Equal bins of the probability integral transform, as token ids.
-
-    Its values are levels ``u = F(r)``; parameters as in `SavedTokenizer`.
-
-    Examples
-    --------
-    >>> tokenizer = ReturnTokenizer(4)
-    >>> tokenizer.encode(np.array([0.1, 0.3, 0.99]))
-    array([2, 3, 5])
-    >>> tokenizer.decode(np.array([2, 3, 5]))
-    array([0.125, 0.375, 0.875])
-    """
-
-    scheme = DEFAULT_SCHEME
-
     @classmethod
-    def fit(cls, values: Floats, *, num_bins: int, origin: Origin | None = None) -> Self:
-        """Equal bins need no fit: `values` are not looked at, the reference was fitted instead.
+    def fit(cls, panel: Panel, *, num_bins: int) -> Self:
+        """Equal bins for a training block: only their number is a choice, the reference was fitted.
 
         More bins than `MOST_EQUAL` would be narrower than `NARROWEST` and are merged to that many.
         """
         cls(num_bins)  # the rule of the number that was asked for
-        return cls(min(num_bins, MOST_EQUAL), **vars(origin or Origin()))
+        returns = np.concatenate([bars.log_returns()[1:] for bars in panel.values()])
+        first, last = panel.sessions[[0, -1]]
+        share = float(np.mean(returns == 0)) if len(returns) else 0.0
+        merged = min(num_bins, MOST_EQUAL)
+        return cls(merged, str(first), str(last), panel.symbols, panel.sha256, share)
 
     @property
     def edges(self) -> Floats:
@@ -298,10 +194,6 @@ class ReturnTokenizer(SavedTokenizer):
         """
         bins = self.bins(ids)
         return np.asarray((bins + inside) / self.num_bins)
-
-    def log_inside(self, values: Floats) -> Floats:
-        """Log density of levels given their bin: ``ln V`` everywhere."""
-        return np.full(np.shape(values), np.log(self.num_bins))
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """Causal scales: how large the next returns may be, known before they happen.
 
-Owns the daily variance proxy, the features that volatility is forecast from, and the scale that needs
-no fit, `ewma_scale`. The regression on the features stands in `har.py`, the choice among scales in
-`scales.py`. Knows nothing of tokens, densities or networks.
+Owns the daily variance proxy, the features that volatility is forecast from, the pooled regression on them
+(`HarModel`), and the choice among scales by name (`Scale`). Knows nothing of tokens, densities or networks.
 
-One broken series (a price ten times too high, a price that never moves) must not set what is pooled:
-the proxy is kept within bounds around its own recent average, and market terms are medians over
-symbols.
+One broken series (a price ten times too high, a price that never moves) must not set what is pooled: the proxy
+is kept within bounds around its own recent average, market terms are medians over symbols, rows of stale
+prices are not fitted, and residuals are weighed as Huber did.
 
-Every array here is indexed by session, and the value at session i uses bars up to the close of i
-only: a scale for the return of session i + h that stands at index i is known h sessions ahead.
+Every array here is indexed by session, and the value at session i uses bars up to the close of i only: a scale
+for the return of session i + h that stands at index i is known h sessions ahead. No scale is ever below
+``sqrt(VARIANCE_FLOOR)``.
 
 References
 ----------
@@ -20,17 +20,22 @@ References
 .. [3] J.P. Morgan/Reuters (1996). RiskMetrics technical document, 4th edition.
 .. [4] Glosten, L., Jagannathan, R. and Runkle, D. (1993). On the relation between the expected value
    and the volatility of the nominal excess return on stocks. Journal of Finance 48(5).
+.. [5] Huber, P. (1964). Robust estimation of a location parameter. Annals of Mathematical
+   Statistics 35(1).
 """
 
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import signal
 
-from quantseq.errors import BarsError
+from quantseq.errors import BarsError, ConfigError, NotEnoughDataError
 from quantseq.market.bars import Bars, Dates, Floats, Panel
 from quantseq.market.calendars import market_of
 
@@ -332,3 +337,230 @@ def aligned_returns(returns: Floats, horizon: int) -> NDArray[np.float64]:
         if len(returns) > step:
             result[: len(returns) - step, step - 1] = returns[step:]
     return result
+
+
+THIN = 0.5
+"""Share of unchanged closes in `LONG_WINDOW` sessions beyond which a row is not fitted."""
+
+HUBER = 2.0
+"""Residuals beyond this many robust standard deviations count linearly, not quadratically."""
+
+_MIN_ROWS = 100
+_MAX_ROWS = 400_000
+"""Rows of a pooled regression: fewer are refused; of more, every k-th is used."""
+
+
+@dataclass(frozen=True)
+class HarModel:
+    """Pooled HAR [2]_ on the log of the range-based variance, one regression per step ahead.
+
+    Parameters
+    ----------
+    coefficients : (F, H) float64
+        Huber regression [5]_ over the symbols and sessions of the training block.
+    rescale : (H,) float64
+        Makes the typical symbol's standardised training return have unit variance.
+    """
+
+    coefficients: Floats
+    rescale: Floats
+
+    @property
+    def horizon(self) -> int:
+        """Steps ahead that the model covers."""
+        return int(self.coefficients.shape[1])
+
+    @classmethod
+    def fit(cls, data: Mapping[str, SymbolFeatures], *, horizon: int) -> Self:
+        """Fit on the rows whose features and targets lie inside `data`.
+
+        Rows of stale prices are left out, unless that leaves too few.
+
+        Parameters
+        ----------
+        data : mapping of SymbolFeatures
+            Features of the training block only: whatever is in them is used.
+        horizon : int
+            Steps ahead, at least 1.
+
+        Raises
+        ------
+        NotEnoughDataError
+            If fewer than `_MIN_ROWS` rows have both features and targets.
+        """
+        rows, targets, thick = [], [], []
+        for one in data.values():
+            usable = np.flatnonzero(np.isfinite(one.har).all(axis=1))
+            usable = usable[usable + horizon < len(one.sessions)]
+            unchanged = rolling_mean((one.returns == 0).astype(np.float64), LONG_WINDOW)
+            thick.append(unchanged[usable] <= THIN)
+            rows.append(one.har[usable])
+            targets.append(one.log_variance[usable[:, None] + np.arange(1, horizon + 1)])
+        x, y = np.concatenate(rows), np.concatenate(targets)
+        if len(x) < _MIN_ROWS:
+            raise NotEnoughDataError(
+                f"The volatility model found {len(x)} usable sessions; it needs {_MIN_ROWS} after the first "
+                f"{LONG_WINDOW} of each symbol. Give a longer history or an earlier start."
+            )
+        moving = np.concatenate(thick)
+        if moving.sum() >= _MIN_ROWS:
+            x, y = x[moving], y[moving]
+        every = -(-len(x) // _MAX_ROWS)
+        coefficients = _huber(x[::every], y[::every])
+        plain = cls(coefficients, np.ones(horizon))
+        energy = []
+        for one in data.values():
+            z = aligned_returns(one.returns, horizon) / plain.scale(one.har)
+            if np.isfinite(z).any(axis=0).all():
+                own = np.nanmean(np.clip(z, -8, 8) ** 2, axis=0)
+                if (own > 0).all():  # a series that never moves says nothing of a unit variance
+                    energy.append(own)
+        return cls(coefficients, np.sqrt(np.median(energy or [plain.rescale], axis=0)))
+
+    def scale(self, har: Floats) -> Floats:
+        """Volatility of each of the next H returns.
+
+        Parameters
+        ----------
+        har : (n, F) float64
+            Feature rows; NaN rows give NaN.
+
+        Returns
+        -------
+        (n, H) float64
+            At row i, column h - 1: the scale of the return of session i + h, known at the close of
+            i, never below ``sqrt(VARIANCE_FLOOR)``.
+        """
+        # Column by column: a matrix product may choose another kernel for another number of rows.
+        log_variance = np.zeros((len(har), self.horizon))
+        for feature in range(har.shape[1]):
+            log_variance += har[:, feature, None] * self.coefficients[feature]
+        scale = np.exp(np.clip(log_variance, -30, 5) / 2) * self.rescale
+        return np.maximum(scale, np.sqrt(VARIANCE_FLOOR))
+
+    def to_json(self) -> dict[str, Any]:
+        """State as JSON values."""
+        return {"coefficients": self.coefficients.tolist(), "rescale": self.rescale.tolist()}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_json`."""
+        return cls(np.array(state["coefficients"]), np.array(state["rescale"]))
+
+
+def _huber(x: Floats, y: Floats) -> Floats:
+    """Regress every column of y on x by iteratively reweighted least squares: (F, H)."""
+    coefficients: Floats = np.linalg.lstsq(x, y, rcond=None)[0].astype(np.float64)
+    for step in range(y.shape[1]):
+        for _ in range(5):
+            residual = np.abs(y[:, step] - x @ coefficients[:, step])
+            spread = 1.4826 * float(np.median(residual)) + 1e-12
+            weighted = x * np.minimum(1, HUBER * spread / np.maximum(residual, 1e-12))[:, None]
+            coefficients[:, step] = np.linalg.lstsq(
+                weighted.T @ x, weighted.T @ y[:, step], rcond=1e-10
+            )[0]
+    return coefficients
+
+
+MIN_OWN_ROWS = 500
+"""Training sessions below which a symbol gets no parameters of its own."""
+
+
+SCALES = ("har", "har-symbol", "ewma", "gjr")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A fitted volatility, by its name in `SCALES`.
+
+    ``har`` is one regression for all symbols; ``har-symbol`` one per symbol with enough history, the pooled one
+    for the others; ``ewma`` fits nothing; ``gjr`` is GJR-GARCH(1,1,1) [4]_ with Student-t errors per symbol, with
+    the EWMA for symbols without a fit to trust. Parameters stay as they were fitted.
+
+    Parameters
+    ----------
+    kind : str
+    horizon : int
+        H.
+    models : mapping of symbol to HarModel
+        Under "" the pooled one; empty for ``ewma`` and ``gjr``.
+    garch : mapping of symbol to tuple of 5 floats
+        ω, α, γ, β, and the variance before the first session.
+    """
+
+    kind: str
+    horizon: int
+    models: Mapping[str, HarModel]
+    garch: Mapping[str, tuple[float, ...]]
+
+    @classmethod
+    def fit(cls, kind: str, data: Mapping[str, SymbolFeatures], *, horizon: int) -> Self:
+        """Fit on the features of a training block.
+
+        Raises
+        ------
+        ConfigError
+            If no scale has this name.
+        NotEnoughDataError
+            As `HarModel.fit`.
+        """
+        if kind not in SCALES:
+            raise ConfigError(f"The volatility must be one of {', '.join(SCALES)}. Got {kind!r}.")
+        models, garch = {}, {}
+        for symbol, one in data.items():
+            long = np.isfinite(one.har).all(axis=1).sum() >= MIN_OWN_ROWS
+            if kind == "har-symbol" and long:
+                with suppress(NotEnoughDataError):  # most of its prices are stale
+                    models[symbol] = HarModel.fit({symbol: one}, horizon=horizon)
+            if kind == "gjr" and (found := _fit_gjr(one.returns[1:])) is not None:
+                garch[symbol] = found
+        if kind.startswith("har"):
+            models[""] = HarModel.fit(data, horizon=horizon)
+        return cls(kind, horizon, models, garch)
+
+    def scale(self, symbol: str, one: SymbolFeatures) -> Floats:
+        """Volatility of each of the next H returns: (n, H), the row of session i known at its close.
+
+        NaN before there is enough history.
+        """
+        if self.models:
+            return self.models.get(symbol, self.models[""]).scale(one.har)
+        if symbol not in self.garch:
+            return np.repeat(ewma_of_returns(one.returns)[:, None], self.horizon, axis=1)
+        omega, alpha, gamma, beta, start = self.garch[symbol]
+        variance = np.full((len(one.returns), self.horizon), np.nan)
+        variance[1:, 0] = gjr_variances(one.returns[1:], omega, alpha, gamma, beta, start)[1:]
+        for step in range(1, self.horizon):  # the model's own expected variances
+            variance[:, step] = omega + (alpha + gamma / 2 + beta) * variance[:, step - 1]
+        return np.asarray(np.sqrt(np.maximum(variance, VARIANCE_FLOOR)))
+
+    def to_json(self) -> dict[str, Any]:
+        """State as JSON values."""
+        models = {symbol: model.to_json() for symbol, model in self.models.items()}
+        return {**vars(self), "models": models, "garch": dict(self.garch)}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_json`."""
+        models = {symbol: HarModel.from_json(one) for symbol, one in state["models"].items()}
+        garch = {symbol: tuple(one) for symbol, one in state["garch"].items()}
+        return cls(state["kind"], state["horizon"], models, garch)
+
+
+def _fit_gjr(returns: Floats) -> tuple[float, ...] | None:
+    """GJR parameters of one symbol's returns (n,), None if there are none to trust."""
+    unit = float(returns.std()) if len(returns) else 0.0
+    if len(returns) < MIN_OWN_ROWS or unit <= np.sqrt(VARIANCE_FLOOR):
+        return None
+    from arch import arch_model  # takes seconds to import, and only this choice needs it
+
+    model = arch_model(returns / unit, mean="Zero", p=1, o=1, q=1, dist="t", rescale=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the flag below says the same
+        result = model.fit(disp="off", show_warning=False)
+    omega, alpha, gamma, beta = result.params.to_numpy()[:4]
+    stable = alpha + gamma / 2 + beta < 1 and np.isfinite([omega, alpha, gamma, beta]).all()
+    if result.convergence_flag or not stable:
+        return None
+    start = omega * unit**2 + (alpha + gamma / 2 + beta) * backcast(returns)
+    return tuple(map(float, (omega * unit**2, alpha, gamma, beta, start)))

@@ -21,7 +21,7 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.inputs import STREAMS, inputs
 from quantseq.forecasting.reference import Reference
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, lively
-from quantseq.forecasting.tokenizer import Ids, Origin, ReturnTokenizer, StreamBins
+from quantseq.forecasting.tokenizer import Ids, ReturnTokenizer, StreamBins
 from quantseq.forecasting.volatility import (
     LONG_WINDOW,
     aligned_returns,
@@ -180,8 +180,7 @@ class PriceTask:
         told = inputs(data, expected).values()
         streams = np.concatenate([one.streams for one in told])
         conditions = np.concatenate([one.conditions for one in told])
-        returns = np.concatenate([one.returns[1:] for one in data.values()])
-        tokenizer = ReturnTokenizer.fit(returns, num_bins=num_bins, origin=Origin.of(panel))
+        tokenizer = ReturnTokenizer.fit(panel, num_bins=num_bins)
         return cls(
             reference,
             tokenizer,

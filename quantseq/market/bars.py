@@ -1,8 +1,14 @@
 """What a price history is: one symbol's validated bars, and a panel of several with daily ones.
 
-Owns the rules that bars must satisfy and the views that the rest of the house reads: adjusted bars,
-log returns, everything up to a cutoff. Knows nothing of where bars come from, how they are stored,
-or what anybody does with them.
+Owns the rules that bars must satisfy, the arithmetic of dates and instants around their intervals, and the views
+that the rest of the house reads: adjusted bars, log returns, everything up to a cutoff. Knows nothing of where
+bars come from, how they are stored, or what anybody does with them. Sessions are written down as ::
+
+    1d        datetime64[D]   the exchange date
+    1wk       datetime64[D]   the Monday of the week
+    1h, 5m    datetime64[s]   the moment at which the bar opens, in UTC
+
+Everything behind the store works on days (`require_daily`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,19 +20,78 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quantseq.errors import BarsError, NoDataError, SymbolNotFoundError
+from quantseq.errors import BarsError, ConfigError, IntervalError, NoDataError, SymbolNotFoundError
 from quantseq.files import fingerprint, sha256_bytes
-from quantseq.market.catalogue import check_interval
-from quantseq.market.intervals import (
-    DATE_DTYPE,
-    INSTANT_DTYPE,
-    as_date,
-    date_range,
-    exchange_dates,
-    is_intraday,
-    monday,
-    require_daily,
-)
+
+INTERVALS = ("1d", "1wk", "1h", "5m")
+"""Bar lengths that the house can keep."""
+
+LENGTHS = {"1h": np.timedelta64(3600, "s"), "5m": np.timedelta64(300, "s")}  # shorter than a day
+
+DATE_DTYPE, INSTANT_DTYPE = "datetime64[D]", "datetime64[s]"
+
+
+def check_interval(interval: str) -> str:
+    """Give `interval` back; a ConfigError if the house does not know it."""
+    if interval not in INTERVALS:
+        raise ConfigError(f"The interval must be one of {', '.join(INTERVALS)}. Got {interval!r}.")
+    return interval
+
+
+def is_intraday(interval: str) -> bool:
+    """Whether bars of this interval are shorter than a day."""
+    return interval in LENGTHS
+
+
+def require_daily(symbol: str, interval: str) -> None:
+    """Refuse bars that are not daily with an IntervalError, at every door behind the store."""
+    if interval != "1d":
+        raise IntervalError(
+            f"{symbol}: these are bars of interval {interval!r}, and this works on daily bars only. "
+            f"Use the daily ones: quantseq fetch {symbol} --interval 1d"
+        )
+
+
+def as_date(value: Any) -> np.datetime64:
+    """Exchange date (``datetime64[D]``) of a date, timestamp or ISO text; else a BarsError."""
+    try:
+        if isinstance(value, (int, float, np.number)):
+            raise TypeError
+        return np.datetime64(pd.Timestamp(value).tz_localize(None).date(), "D")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BarsError(f"{value!r} is not a date. Write it as YYYY-MM-DD.") from error
+
+
+def date_range(start: Any, end: Any) -> tuple[np.datetime64 | None, np.datetime64 | None]:
+    """Both ends as exchange dates; None leaves a side open. A BarsError if none, or if reversed."""
+    first = None if start is None else as_date(start)
+    last = None if end is None else as_date(end)
+    if first is not None and last is not None and first > last:
+        raise BarsError(f"The range {first} to {last} is reversed. Give the earlier date first.")
+    return first, last
+
+
+def monday(dates: Any) -> Any:
+    """The Monday of the week of a date, or of each of an array of dates."""
+    days = np.asarray(dates, dtype=DATE_DTYPE)
+    return days - (days.astype(np.int64) + 3) % 7
+
+
+def exchange_dates(sessions: NDArray[np.datetime64], timezone: str) -> NDArray[np.datetime64]:
+    """The exchange date of every session, shape (n,); an unknown time zone counts as UTC."""
+    if sessions.dtype == DATE_DTYPE:
+        return sessions
+    clock = pd.DatetimeIndex(sessions, tz="UTC").tz_convert(timezone or "UTC")
+    return clock.tz_localize(None).to_numpy().astype(DATE_DTYPE)
+
+
+def midnight(date: Any, timezone: str) -> np.datetime64:
+    """When `date` begins at the exchange, in UTC (``datetime64[s]``)."""
+    clock = pd.Timestamp(str(date)).tz_localize(
+        timezone or "UTC", ambiguous=True, nonexistent="shift_forward"
+    )
+    return np.datetime64(int(clock.timestamp()), "s")
+
 
 PRICES = ("open", "high", "low", "close", "adj_close")
 FIELDS = (*PRICES, "volume", "dividends", "splits")
@@ -38,22 +103,17 @@ _FIRST_DATE = np.datetime64("1600-01-01", "D")
 _LAST_DATE = np.datetime64("2200-12-31", "D")
 
 
+def undated_rows(sessions: Dates) -> NDArray[np.bool_]:
+    """Where there is no date, or none that prices can have, shape (n,)."""
+    return np.isnat(sessions) | (sessions < _FIRST_DATE) | (sessions > _LAST_DATE)
+
+
 def find_fault(sessions: Dates, values: Mapping[str, Floats]) -> tuple[int, str] | None:
-    """Look for the first broken rule in raw columns: the row it stands in and the reason.
+    """Look for the first broken rule in raw columns, any of the fields of `Bars`, (n,) like the sessions.
 
-    Parameters
-    ----------
-    sessions : (n,) datetime64[D]
-        Exchange dates.
-    values : Mapping of str to (n,) float64
-        Any of the fields of `Bars`.
-
-    Returns
-    -------
-    tuple of int and str, or None
-        None if every rule holds.
+    Returns the row it stands in and the reason; None if every rule holds.
     """
-    undated = np.isnat(sessions) | (sessions < _FIRST_DATE) | (sessions > _LAST_DATE)
+    undated = undated_rows(sessions)
     if undated.any():
         where = int(np.argmax(undated))
         return where, f"{sessions[where]} is not a date between {_FIRST_DATE} and {_LAST_DATE}."
@@ -100,7 +160,7 @@ class Bars:
     symbol : str
         The name as its source writes it.
     sessions : (n,) datetime64[D], or datetime64[s] where `interval` is shorter than a day
-        Strictly increasing; `quantseq.market.intervals` says how each interval writes them. A daily
+        Strictly increasing; `quantseq.market.bars` says how each interval writes them. A daily
         bar is known at the close of its session.
     open, high, low, close : (n,) float64
         Raw or already adjusted prices in the currency of the listing, all finite and positive.
@@ -115,7 +175,7 @@ class Bars:
     provenance : Mapping
         Where the bars came from: at least ``source``.
     interval : str
-        Length of a bar, one of `quantseq.market.catalogue.INTERVALS`.
+        Length of a bar, one of `INTERVALS`.
 
     Raises
     ------
@@ -174,24 +234,9 @@ class Bars:
     ) -> Self:
         """Build bars from a frame indexed by date, or with a ``date`` column.
 
-        Parameters
-        ----------
-        symbol : str
-            The name of the series.
-        frame : DataFrame
-            Columns open, high, low, close, volume; adj_close defaults to close, dividends and
-            splits to 0.
-        timezone : str
-            Exchange time zone, "" if unknown.
-        provenance : Mapping, optional
-            Where the bars came from.
-        interval : str
-            Length of a bar; below a day, an index without time zone counts as UTC.
-
-        Raises
-        ------
-        BarsError
-            If a column is missing, or a rule of `Bars` is broken.
+        Columns are open, high, low, close, volume; adj_close defaults to close, dividends and splits to 0.
+        Below a day, an index without time zone counts as UTC. A BarsError if a column is missing, or a
+        rule of `Bars` is broken.
         """
         if "date" in frame.columns:
             frame = frame.set_index("date")
@@ -201,28 +246,27 @@ class Bars:
                 f"{symbol}: the columns {missing} are missing; found {list(map(str, frame.columns))}. "
                 "Bars need date, open, high, low, close and volume."
             )
-        if not isinstance(frame.index, pd.DatetimeIndex):
-            try:
-                if pd.api.types.is_numeric_dtype(frame.index):
-                    raise TypeError("it holds numbers")
-                frame = frame.set_index(pd.DatetimeIndex(frame.index))
-            except (ValueError, TypeError) as error:
-                raise BarsError(
-                    f"{symbol}: the index holds no dates: {error}. "
-                    "Index the frame by exchange date, or give it a 'date' column."
-                ) from error
+        try:
+            if pd.api.types.is_numeric_dtype(frame.index):
+                raise TypeError("it holds numbers")
+            index = pd.DatetimeIndex(frame.index)
+        except (ValueError, TypeError) as error:
+            raise BarsError(
+                f"{symbol}: the index holds no dates: {error}. "
+                "Index the frame by exchange date, or give it a 'date' column."
+            ) from error
         columns = {name: np.zeros(len(frame)) for name in FIELDS}
         for name in columns:
             source = "close" if name == "adj_close" and name not in frame else name
-            if source in frame:
-                try:
-                    columns[name] = frame[source].to_numpy(dtype=np.float64, na_value=np.nan)
-                except (ValueError, TypeError) as error:
-                    raise BarsError(
-                        f"{symbol}: column {source!r} holds something that is no number: {error}. "
-                        "Every price and volume must be a number."
-                    ) from error
-        index = pd.DatetimeIndex(frame.index)
+            if source not in frame:
+                continue
+            try:
+                columns[name] = frame[source].to_numpy(dtype=np.float64, na_value=np.nan)
+            except (ValueError, TypeError) as error:
+                raise BarsError(
+                    f"{symbol}: column {source!r} holds something that is no number: {error}. "
+                    "Every price and volume must be a number."
+                ) from error
         if is_intraday(interval) and index.tz is not None:
             index = index.tz_convert("UTC")
         sessions = index.tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
@@ -230,36 +274,28 @@ class Bars:
         return cls(symbol, sessions, **columns, **facts)  # type: ignore[arg-type]
 
     def to_frame(self) -> pd.DataFrame:
-        """All fields as a frame indexed by ``date`` (datetime64[s]: midnight, or intraday UTC)."""
+        """All fields, indexed by ``date`` (datetime64[s]: midnight, or intraday UTC)."""
         zone = "UTC" if is_intraday(self.interval) else None
         index = pd.DatetimeIndex(self.sessions.astype(INSTANT_DTYPE), name="date", tz=zone)
         return pd.DataFrame({name: getattr(self, name) for name in FIELDS}, index=index)
 
-    def _slice(self, part: slice) -> Self:
-        return replace(
-            self,
-            sessions=self.sessions[part],
-            **{name: getattr(self, name)[part] for name in FIELDS},
-        )
+    def rows(self, part: slice) -> Self:
+        """The bars of a range of positions."""
+        fields = {name: getattr(self, name)[part] for name in FIELDS}
+        return replace(self, sessions=self.sessions[part], **fields)
 
     def until(self, cutoff: Any) -> Self:
         """Only the daily bars known at the close of `cutoff` (inclusive)."""
         require_daily(self.symbol, self.interval)
-        return self._slice(slice(0, int(np.searchsorted(self.sessions, as_date(cutoff), "right"))))
+        return self.rows(slice(0, int(np.searchsorted(self.sessions, as_date(cutoff), "right"))))
 
     def between(self, start: Any = None, end: Any = None) -> Self:
-        """The bars of the exchange dates `start` to `end`, both inclusive; None leaves a side open.
-
-        Raises
-        ------
-        BarsError
-            If `start` lies after `end`, or one is no date.
-        """
+        """The bars of the exchange dates `start` to `end`, both inclusive; None leaves a side open."""
         first, last = date_range(start, end)
         dates = exchange_dates(self.sessions, self.timezone)
         begin = 0 if first is None else int(np.searchsorted(dates, first, "left"))
         stop = len(self) if last is None else int(np.searchsorted(dates, last, "right"))
-        return self._slice(slice(begin, stop))
+        return self.rows(slice(begin, stop))
 
     def adjusted(self) -> Self:
         """Bars on the adjusted scale: open, high, low and close times ``adj_close / close``.
@@ -282,10 +318,8 @@ class Bars:
     @cached_property
     def sha256(self) -> str:
         """Content hash over symbol, sessions, every field, and the interval if it is not a day."""
-        parts = [
-            self.symbol.encode(errors="surrogatepass"),
-            self.sessions.astype(np.int64).tobytes(),
-        ]
+        symbol = self.symbol.encode(errors="surrogatepass")
+        parts = [symbol, self.sessions.astype(np.int64).tobytes()]
         parts += [getattr(self, name).tobytes() for name in FIELDS]
         parts += [] if self.interval == "1d" else [self.interval.encode()]
         return sha256_bytes(b"\0".join(parts))
@@ -294,19 +328,7 @@ class Bars:
 class Panel(Mapping[str, Bars]):
     """Several symbols' daily bars, in the order given, with a shared calendar.
 
-    Parameters
-    ----------
-    bars : iterable of Bars
-        At least one; no symbol twice; none empty.
-
-    Raises
-    ------
-    NoDataError
-        If there are no bars at all, or a symbol has none.
-    BarsError
-        If a symbol appears twice.
-    IntervalError
-        If bars are not daily.
+    A NoDataError if there are no bars at all, or a symbol has none; a BarsError if a symbol appears twice.
     """
 
     def __init__(self, bars: Iterable[Bars]) -> None:
@@ -354,12 +376,9 @@ class Panel(Mapping[str, Bars]):
         return np.unique(np.concatenate([bars.sessions for bars in self._bars.values()]))
 
     def matrix(self, name: str) -> Floats:
-        """One field (or ``log_returns``) of every symbol on the shared calendar.
+        """One field (or ``log_returns``) of every symbol on the shared calendar, (D, S).
 
-        Returns
-        -------
-        (D, S) float64
-            NaN where a symbol has no bar.
+        NaN where a symbol has no bar.
         """
         result = np.full((len(self.sessions), len(self)), np.nan)
         for column, bars in enumerate(self._bars.values()):
@@ -368,12 +387,9 @@ class Panel(Mapping[str, Bars]):
         return result
 
     def until(self, cutoff: Any) -> "Panel":
-        """Only what is known at the close of `cutoff`; symbols that start later are left out.
+        """Only what is known at the close of `cutoff`; a NoDataError if that is nothing.
 
-        Raises
-        ------
-        NoDataError
-            If no symbol has a bar by then.
+        Symbols that start later are left out.
         """
         return Panel(cut for bars in self._bars.values() if len(cut := bars.until(cutoff)))
 

@@ -1,33 +1,44 @@
-"""When exchanges are open: the calendar of a symbol, by its suffix, its kind or its time zone.
+"""When exchanges are open, and when a bar is final: half an hour after its session has closed.
 
-Owns the map from what Yahoo calls an exchange to the calendars of `exchange_calendars`. Knows nothing of
-prices. A symbol whose exchange cannot be told has no calendar; nobody guesses.
+Owns the map from what Yahoo calls an exchange to the calendars of `exchange_calendars`, by suffix, kind or time
+zone, and what such a calendar says about closes, early ones included. Knows nothing of prices, sources or the
+store. A symbol whose exchange cannot be told has no calendar; nobody guesses: then the close that the source
+itself names counts, and without that the exchange's midnight.
 """
 
 import functools
 import re
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
 
 import numpy as np
 
 from quantseq.errors import ConfigError
-from quantseq.market.bars import Bars, Dates
-from quantseq.market.intervals import DATE_DTYPE
+from quantseq.market.bars import (
+    DATE_DTYPE,
+    INSTANT_DTYPE,
+    LENGTHS,
+    Bars,
+    Dates,
+    as_date,
+    exchange_dates,
+    is_intraday,
+    midnight,
+    monday,
+)
 
 YEAR = 252
 """Sessions per year of one exchange, by convention."""
 
-FEW = 4
-"""Holidays move the sessions per year of most single exchanges by no more than this."""
+_FEW = 4  # holidays move the sessions per year of most single exchanges by no more than this
 
-ALWAYS, WEEKDAYS, FUTURES = "24/7", "24/5", "CMES"
-"""Crypto trades every day, currencies from Monday to Friday, futures on Chicago's days."""
+# Crypto trades every day, currencies from Monday to Friday, futures on Chicago's days; the last two say
+# on which days there is trade, but not when a day's bar is complete.
+_ALWAYS, _WEEKDAYS, _FUTURES = "24/7", "24/5", "CMES"
 
-WITHOUT_CLOSE = (WEEKDAYS, FUTURES)
-"""Calendars that say on which days there is trade, but not when a day's bar is complete."""
-
-KINDS = {"CRYPTOCURRENCY": ALWAYS, "CURRENCY": WEEKDAYS, "FUTURE": FUTURES, "OPTION": None}
+_KINDS = {"CRYPTOCURRENCY": _ALWAYS, "CURRENCY": _WEEKDAYS, "FUTURE": _FUTURES, "OPTION": None}
 """Calendar by Yahoo's word for what an instrument is, whatever its exchange."""
 
 _NEW_YORK = (
@@ -38,7 +49,7 @@ _GERMANY = {"GER": "XETR", "FRA": "XFRA", "STU": "XSTU", "DUS": "XDUS", "HAM": "
 EXCHANGES = dict.fromkeys(_NEW_YORK, "XNYS") | _GERMANY
 """Calendar by Yahoo's name of the exchange, in zones whose exchanges keep different hours."""
 
-MIXED = ("America/New_York", "Europe/Berlin")
+_MIXED = ("America/New_York", "Europe/Berlin")
 """Those zones: an exchange there that is not in `EXCHANGES` has no calendar."""
 
 SUFFIXES = {
@@ -75,22 +86,14 @@ ZONES = {
 
 _CRYPTO = re.compile(r"[A-Z0-9]{2,12}-(USD|USDT|USDC|EUR|GBP|JPY|CAD|AUD|KRW|INR|BTC|ETH)")
 _EARLIEST = 1950
-_ISRAELI_ELECTIONS = (
-    "2003-01-28", "2006-03-28", "2009-02-10", "2013-01-22", "2015-03-17", "2018-10-30",
-    "2019-04-09", "2019-09-17", "2020-03-02", "2021-03-23", "2022-11-01", "2024-02-27",
-)  # fmt: skip
 
 
 def sessions_per_year(sessions: Dates) -> int:
-    """By how many sessions yearly figures are annualised: `YEAR`, or what the dates really have.
+    """By how many sessions yearly figures are annualised: `YEAR`, or what the dates (D,) really have.
 
-    Counted from the first to the last session, rounded; `YEAR` where that lies within `FEW` of it, or
-    where the dates span less than a year. Known before any test: a calendar is no price.
-
-    Parameters
-    ----------
-    sessions : (D,) datetime64[D]
-        Sorted; the union over all symbols.
+    Counted from the first to the last session, rounded; `YEAR` where that lies within a few of it, or
+    where the dates, sorted and the union over all symbols, span less than a year. Known before any test: a
+    calendar is no price.
 
     Examples
     --------
@@ -102,7 +105,7 @@ def sessions_per_year(sessions: Dates) -> int:
     if span < 364:
         return YEAR
     found = min(round((len(sessions) - 1) / span * 365.25), 366)
-    return YEAR if abs(found - YEAR) <= FEW else max(found, 1)
+    return YEAR if abs(found - YEAR) <= _FEW else max(found, 1)
 
 
 def calendar_name(
@@ -110,14 +113,8 @@ def calendar_name(
 ) -> str | None:
     """Name of the calendar that `symbol` keeps, or None if its exchange cannot be told.
 
-    Parameters
-    ----------
-    symbol : str
-        As Yahoo writes it: its suffix or kind decides where `exchange` and `instrument` do not.
-    timezone : str
-        Exchange time zone; what is left to tell by for shares and indices without a suffix.
-    exchange, instrument : str
-        Yahoo's words for where it is listed and what it is, "" if unknown.
+    Yahoo's words for the `exchange` and for what it is decide, then the symbol's suffix or kind as Yahoo
+    writes it, then the time zone; "" is unknown.
 
     Examples
     --------
@@ -127,22 +124,22 @@ def calendar_name(
     ('XNYS', True)
     """
     name, kind = symbol.strip().upper(), instrument.upper()
-    if kind in KINDS:
-        return KINDS[kind]
+    if kind in _KINDS:
+        return _KINDS[kind]
     if exchange.upper() in EXCHANGES:
         return EXCHANGES[exchange.upper()]
     if name.endswith("=X"):
-        return WEEKDAYS
+        return _WEEKDAYS
     if _CRYPTO.fullmatch(name):
-        return ALWAYS
+        return _ALWAYS
     if name.endswith("=F"):
-        return FUTURES
+        return _FUTURES
     suffix = SUFFIXES.get(name.rpartition(".")[2]) if "." in name else None
-    unsure = bool(exchange) and timezone in MIXED
+    unsure = bool(exchange) and timezone in _MIXED
     return suffix or (None if unsure else ZONES.get(timezone))
 
 
-def listing(bars: Bars) -> dict[str, str]:
+def listing_of(bars: Bars) -> dict[str, str]:
     """Yahoo's words for the ``exchange`` of `bars` and what ``instrument`` they are, "" if unknown."""
     return {name: str(bars.provenance.get(name) or "") for name in ("exchange", "instrument")}
 
@@ -153,92 +150,153 @@ def market_of(bars: Bars) -> str:
     Symbols of one answer may be told of each other's day at its close. "" where neither suffix, kind
     nor time zone says anything: such symbols count as one market.
     """
-    return calendar_name(bars.symbol, bars.timezone, **listing(bars)) or bars.timezone
+    return calendar_name(bars.symbol, bars.timezone, **listing_of(bars)) or bars.timezone
 
 
 def expected_sessions(name: str, days: Dates) -> tuple[Dates, Dates]:
-    """Which of `days`, and which sessions, a calendar can speak about.
+    """The sessions that a calendar expects, and those of `days` that it can speak about.
 
-    Parameters
-    ----------
-    name : str
-        A calendar, see `calendar_name`.
-    days : (n,) datetime64[D]
-        Days with a bar, increasing.
-
-    Returns
-    -------
-    expected : (m,) datetime64[D]
-        The calendar's sessions from the first to the last of the covered days.
-    covered : (k,) datetime64[D]
-        The part of `days` that lies in the span of the calendar.
-
-    Raises
-    ------
-    ConfigError
-        If the installed packages cannot build this calendar.
+    The sessions run from the first to the last of the covered days. A ConfigError if the installed packages
+    cannot build this calendar. `days`, on which there is a bar, increase.
     """
     if not len(days):
         return days, days
-    if name in (ALWAYS, WEEKDAYS):
+    if name in (_ALWAYS, _WEEKDAYS):
         every = np.arange(days[0], days[-1] + 1)
-        return (every if name == ALWAYS else every[np.is_busday(every)]), days
-    sessions, start = _calendar(name, max(int(str(days[0])[:4]) // 10 * 10, _EARLIEST))
-    covered = days[(days >= start) & (days <= sessions[-1])]
+        return (every if name == _ALWAYS else every[np.is_busday(every)]), days
+    sessions, _, _ = _schedule(name, max(int(str(days[0])[:4]) // 10 * 10, _EARLIEST))
+    covered = days[(days >= sessions[0]) & (days <= sessions[-1])]
     if not len(covered):
         return covered, covered
     return sessions[(sessions >= covered[0]) & (sessions <= covered[-1])], covered
 
 
 @functools.cache
-def _calendar(name: str, year: int) -> tuple[Dates, np.datetime64]:
-    """All sessions of an exchange from the year on, and the first day that is covered."""
-    import exchange_calendars
-
-    start = f"{year}-01-01"
+def _schedule(name: str, year: int | None = None) -> tuple[Dates, Dates, Dates]:
+    """Sessions from `year` on, by default of 20 years, to the next one; with open and close in UTC."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # exchange_calendars trips over pandas 3
-            if name == "XTAE":
-                return _tel_aviv(start), np.datetime64(start, "D")
+            import exchange_calendars
+
             try:
-                sessions: Any = exchange_calendars.get_calendar(name, start=start).sessions
+                start = None if year is None else f"{year}-01-01"
+                calendar = exchange_calendars.get_calendar(name, start=start)
             except ValueError:  # it begins later
                 start = str(exchange_calendars.get_calendar(name).bound_min().date())
-                sessions = exchange_calendars.get_calendar(name, start=start).sessions
+                calendar = exchange_calendars.get_calendar(name, start=start)
+            table: Any = calendar.schedule
     except Exception as error:
         raise ConfigError(
             f"The calendar {name} cannot be built by the installed exchange_calendars and pandas: "
             f"{type(error).__name__}. Its sessions cannot be compared; try other versions of the two."
         ) from error
-    return sessions.to_numpy().astype(DATE_DTYPE), np.datetime64(start, "D")
-
-
-def _tel_aviv(start: str) -> Dates:
-    """Sessions of Tel Aviv: Sunday to Thursday until the end of 2025, Monday to Friday since.
-
-    Written out, because exchange_calendars 4.13 gives all years the week of 2026 and its Hebrew dates
-    fail on pandas 3. Source: the exchange's trading vacation schedule.
-    """
-    from pyluach.dates import HebrewDate
-
-    first, last = np.datetime64(start, "D"), np.datetime64("today", "D") + 366
-    closed = list(_ISRAELI_ELECTIONS)
-    for year in range(int(start[:4]) + 3759, int(str(last)[:4]) + 3762):
-        adar = 13 if (7 * year + 1) % 19 < 7 else 12
-        days = [
-            (adar, 14), (1, 14), (1, 15), (1, 20), (1, 21), (3, 5), (3, 6), (6, 29),
-            (7, 1), (7, 2), (7, 9), (7, 10), (7, 14), (7, 15), (7, 21), (7, 22),
-        ]  # fmt: skip
-        closed += [str(HebrewDate(year, month, day).to_pydate()) for month, day in days]
-        fast = HebrewDate(year, 5, 9).to_pydate()
-        closed.append(str(np.datetime64(fast) + (fast.weekday() == 5)))
-        independence = HebrewDate(year, 2, 5).to_pydate()
-        moved = np.datetime64(independence) + {4: -1, 5: -2, 0: 1}.get(independence.weekday(), 0)
-        closed += [str(moved), str(moved - 1)]
-    days_of_year = np.arange(first, last)
-    turn = np.datetime64("2026-01-05")
-    week = np.where(
-        days_of_year < turn, np.is_busday(days_of_year, "1111001"), np.is_busday(days_of_year)
+    opens, closes = (
+        table[side].dt.tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
+        for side in ("open", "close")
     )
-    return days_of_year[week & ~np.isin(days_of_year, np.array(closed, DATE_DTYPE))]
+    return table.index.to_numpy().astype(DATE_DTYPE), opens, closes
+
+
+_CLOSE_DELAY = np.timedelta64(30 * 60, "s")  # so long after the close a bar still counts as partial
+_SETTLED = np.timedelta64(14, "D")  # whatever opened so long ago is over, whatever the calendar
+_DAY, _WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
+
+
+def calendar_of(
+    symbol: str, timezone: str, *, exchange: str = "", instrument: str = ""
+) -> str | None:
+    """As `calendar_name`, but None for currencies and futures: they have no daily close of an exchange."""
+    name = calendar_name(symbol, timezone, exchange=exchange, instrument=instrument)
+    return None if name in (_WEEKDAYS, _FUTURES) else name
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What is final at one moment, for one listing and one interval."""
+
+    interval: str
+    timezone: str  # of the exchange
+    now: datetime  # with a time zone
+    calendar: str | None = None  # see `calendar_of`
+    # UTC close of the session in progress, as the source names it; used where no calendar is
+    close: np.datetime64 | None = None
+
+    @classmethod
+    def of(cls, bars: Bars, now: datetime, close: np.datetime64 | None = None) -> Self:
+        """The clock of these bars' listing, as their provenance describes it."""
+        calendar = calendar_of(bars.symbol, bars.timezone, **listing_of(bars))
+        return cls(bars.interval, bars.timezone, now, calendar, close)
+
+    @property
+    def edge(self) -> np.datetime64:
+        """Whatever closed by now, less the delay, is final."""
+        return np.datetime64(int(self.now.timestamp()), "s") - _CLOSE_DELAY
+
+    def drop_partial(self, bars: Bars) -> Bars:
+        """`bars` without those at their end that may still change."""
+        kept = len(bars)
+        if kept and bars.sessions[-1] + _SETTLED <= self.edge:
+            return bars
+        while kept and self.end_of(bars.sessions[kept - 1]) > self.edge:
+            kept -= 1
+        return bars if kept == len(bars) else bars.rows(slice(kept))
+
+    def end_of(self, session: np.datetime64) -> np.datetime64:
+        """The UTC moment at which the bar of `session` ends."""
+        if self.interval == "1wk":
+            return self._close_within(session, session + _WEEK - _DAY)
+        date = self._date(session)
+        close = self._close_within(date, date)
+        if not is_intraday(self.interval):
+            return close
+        end = session.astype(INSTANT_DTYPE) + LENGTHS[self.interval]
+        return min(end, close) if close > session else end
+
+    def _close_within(self, first: np.datetime64, last: np.datetime64) -> np.datetime64:
+        """Close of the last session from `first` to `last`, both dates."""
+        if self.calendar is not None:
+            sessions, _, closes = _schedule(self.calendar)
+            at = int(np.searchsorted(sessions, last, "right")) - 1
+            if at >= 0 and sessions[at] >= first:
+                return np.datetime64(closes[at], "s")
+        elif self.close is not None and first == last == self._date(self.close):
+            return self.close
+        return midnight(last + _DAY, self.timezone)
+
+    def is_up_to_date(self, last: np.datetime64, end: Any = None) -> bool:
+        """Whether no bar later than `last`, up to the date `end`, can be final; True only if certain."""
+        day = self._date(last)
+        stop = None if end is None else as_date(end)
+        intraday, weekly = is_intraday(self.interval), self.interval == "1wk"
+        if stop is not None and (stop < day or (stop == day and not intraday)):
+            return True
+        if stop is None and last + _SETTLED + _DAY <= self.edge:
+            return False
+        if self.calendar is None:  # nobody knows when a later bar is over
+            today = self._date(self.edge)
+            return not intraday and bool(day >= (monday(today) - _WEEK if weekly else today))
+        following = self._after(last)
+        if following is None:
+            return False
+        beyond = stop is not None and self._date(following) > stop
+        return bool(beyond or self.end_of(following) > self.edge)
+
+    def _date(self, session: np.datetime64) -> np.datetime64:
+        return np.datetime64(exchange_dates(np.array([session]), self.timezone)[0], "D")
+
+    def _after(self, last: np.datetime64) -> np.datetime64 | None:
+        """The calendar's next bar after `last`; None where it does not reach."""
+        assert self.calendar is not None
+        sessions, opens, closes = _schedule(self.calendar)
+        begins, intraday = sessions, is_intraday(self.interval)
+        if intraday:
+            begins = opens
+        elif self.interval == "1wk":
+            begins = np.unique(monday(sessions))
+        at = int(np.searchsorted(begins, last, "right")) - 1
+        after: np.datetime64 = last + LENGTHS.get(self.interval, _DAY)
+        if intraday and at >= 0 and after < closes[at]:
+            return after
+        following: np.datetime64 | None = begins[at + 1] if 0 <= at < len(begins) - 1 else None
+        return following

@@ -1,50 +1,178 @@
-"""Where prices come from: the bundled sample, the user's files, Yahoo, and sources that others install.
+"""What a source of prices is, the bundled sample, and how a source is found by its name.
 
-Owns the names of the sources and how one is found; the sample and files are defined here, Yahoo in
-`quantseq.market.yahoo`. Knows nothing of the store. Whoever wants to add a source installs a package with
-an entry point in the group ``quantseq.sources``: its name is what ``--source`` takes, its value anything
-that makes a `Source` when called, such as its class.
+Owns the protocol, the pace at which a source is asked, the provenance of an answer, the sample, and the names of the
+sources; Yahoo is defined in `quantseq.market.yahoo`. Knows nothing of the store. A source answers with validated
+`Bars` or raises: a `DataError` if asking again would change nothing, a `SourceError` if it might. Whoever wants to
+add one installs a package with an entry point in the group ``quantseq.sources``: its name is what ``--source``
+takes, its value anything that makes a `Source` when called, such as its class.
 """
 
 import inspect
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import metadata, resources
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from quantseq.errors import ConfigError, SymbolNotFoundError
-from quantseq.market.bars import Bars
-from quantseq.market.intervals import date_range
-from quantseq.market.protocol import Pace, Source, answer
-from quantseq.market.tables import read_table
-from quantseq.market.yahoo import YahooSource
+import numpy as np
+
+from quantseq.errors import ConfigError, NoDataError, SymbolNotFoundError
+from quantseq.market.bars import Bars, date_range
+from quantseq.market.readers import read_table
 
 PLUGINS = "quantseq.sources"
 """Entry point group of sources from other packages."""
 
 SAMPLE_SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
-SAMPLE_ATTRIBUTION = (
+_ATTRIBUTION = (
     "Quandl WIKI Prices (public domain), archived copy supplied by marketneutral on Kaggle, "
     "as packaged by bokeh-sampledata."
 )
 
 
+class Source(Protocol):
+    """Anything that delivers bars."""
+
+    @property
+    def name(self) -> str:
+        """One word; it stands in the provenance of every bar."""
+        ...
+
+    def fetch(
+        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
+    ) -> Bars:
+        """Bars of `symbol` from `start` to `end`, both inclusive; None leaves that side open.
+
+        Raises
+        ------
+        SymbolNotFoundError
+            If the source does not know the symbol.
+        NoDataError
+            If the range holds no bars; an answer is never empty.
+        BarsError
+            If the range is reversed, or what came back breaks a rule of `Bars`.
+        SourceError
+            If the source failed; another try may help.
+        ConfigError
+            If the source does not have this interval.
+
+        Bars whose session is not over are better left out; `quantseq fetch` drops what it knows to be
+        partial. Whatever else is raised counts as a failure of the source and ends nothing but this
+        symbol.
+        """
+        ...
+
+
+class Pace:
+    """Waits before each call, so that there are at most `rate` of them a second; `rate` is above 0."""
+
+    def __init__(
+        self,
+        rate: float,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not 0 < rate < np.inf:
+            raise ConfigError(
+                f"The rate must be a number of requests a second above 0. Got {rate}."
+            )
+        self._gap = 1 / rate
+        self._sleep = sleep
+        self._clock = clock
+        self._next = -np.inf
+
+    def __call__(self, count: int = 1) -> None:
+        """Wait until the calls before are far enough away; then `count` of them may happen."""
+        left = self._next - self._clock()
+        if left > 0:
+            self._sleep(left)
+        self._next = self._clock() + count * self._gap
+
+
+def answer(
+    bars: Bars,
+    name: str,
+    facts: Mapping[str, Any],
+    *,
+    start: Any,
+    end: Any,
+    packages: tuple[str, ...] = (),
+) -> Bars:
+    """Cut what the source `name` has to the asked range, and say where it came from.
+
+    The provenance gets `facts` and the versions of `packages`, beside our own and that of pandas.
+
+    Raises
+    ------
+    NoDataError
+        If nothing lies in the range.
+    """
+    cut = bars.between(start, end)
+    if not len(cut):
+        have = f"; it has {bars.sessions[0]} to {bars.sessions[-1]}" if len(bars) else ""
+        raise NoDataError(
+            f"{bars.symbol}: the source {name!r} has no bars from {start or 'the beginning'} to "
+            f"{end or 'today'}{have}. Widen the range."
+        )
+    provenance = {
+        **bars.provenance,
+        **facts,
+        "source": name,
+        "interval": bars.interval,
+        "start": None if start is None else str(start),
+        "end": None if end is None else str(end),
+        "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {one: metadata.version(one) for one in ("quantseq", "pandas", *packages)},
+    }
+    return replace(cut, provenance=provenance)
+
+
+class SampleSource:
+    """The bundled daily bars of AAPL, GOOG, IBM and MSFT, 2000-03-01 to 2013-03-01.
+
+    Prices are raw, with splits and dividends only in the adjusted close: use `Bars.adjusted`.
+    """
+
+    name = "sample"
+    symbols = SAMPLE_SYMBOLS
+
+    def fetch(
+        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
+    ) -> Bars:
+        """See `Source.fetch`; needs no network."""
+        date_range(start, end)
+        if interval != "1d":
+            raise ConfigError(
+                f"The source 'sample' has daily bars only. Use interval '1d', not {interval!r}."
+            )
+        known = symbol.strip().upper()
+        if known not in SAMPLE_SYMBOLS:
+            raise SymbolNotFoundError(
+                f"{symbol!r} is not in the bundled sample, which holds "
+                f"{', '.join(SAMPLE_SYMBOLS)}. Use --source yahoo for everything else."
+            )
+        place = resources.files("quantseq.market").joinpath("sample", f"{known}.csv")
+        with resources.as_file(place) as path:
+            bars = read_table(path, known, timezone="America/New_York")
+        facts = {"attribution": _ATTRIBUTION, "currency": "USD"}
+        return answer(bars, self.name, facts, start=start, end=end)
+
+
+# Named as other packages name theirs, so that nothing here imports a source that is not asked for.
+_YAHOO = metadata.EntryPoint("yahoo", "quantseq.market.yahoo:YahooSource", PLUGINS)
+_OWN = (_YAHOO.name, SampleSource.name)
+
+
 def source_names() -> tuple[str, ...]:
     """Every source that can be asked for: our own, then those that other packages installed."""
     installed = {point.name for point in metadata.entry_points(group=PLUGINS)}
-    own = ("yahoo", "sample")
-    return (*own, *sorted(installed - set(own)))
+    return (*_OWN, *sorted(installed.difference(_OWN)))
 
 
 def make_source(name: str, *, rate: float = 1.0) -> Source:
-    """Build the source that is called `name`.
-
-    Parameters
-    ----------
-    name : str
-        One of `source_names`; our own names cannot be taken by others.
-    rate : float
-        Requests a second, about. The sample makes none.
+    """Build the source that is called `name`, one of `source_names`, for about `rate` requests a second.
 
     Raises
     ------
@@ -54,7 +182,8 @@ def make_source(name: str, *, rate: float = 1.0) -> Source:
     """
     pace = Pace(rate)
     if name == "yahoo":
-        return YahooSource(rate=rate)
+        yahoo: Source = _YAHOO.load()(rate=rate)
+        return yahoo
     if name == "sample":
         return SampleSource()
     for point in metadata.entry_points(group=PLUGINS):
@@ -98,86 +227,3 @@ class _Paced:
     ) -> Bars:
         self._pace()
         return self._source.fetch(symbol, start=start, end=end, interval=interval)
-
-
-class SampleSource:
-    """The bundled daily bars of AAPL, GOOG, IBM and MSFT, 2000-03-01 to 2013-03-01.
-
-    Prices are raw, with splits and dividends only in the adjusted close: use `Bars.adjusted`.
-    """
-
-    name = "sample"
-    symbols = SAMPLE_SYMBOLS
-
-    def fetch(
-        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
-    ) -> Bars:
-        """See `Source.fetch`; needs no network."""
-        date_range(start, end)
-        _only_daily(self.name, interval)
-        known = symbol.strip().upper()
-        if known not in SAMPLE_SYMBOLS:
-            raise SymbolNotFoundError(
-                f"{symbol!r} is not in the bundled sample, which holds "
-                f"{', '.join(SAMPLE_SYMBOLS)}. Use --source yahoo for everything else."
-            )
-        place = resources.files("quantseq.market").joinpath("sample", f"{known}.csv")
-        with resources.as_file(place) as path:
-            bars = read_table(path, known, timezone="America/New_York")
-        facts = {"attribution": SAMPLE_ATTRIBUTION, "currency": "USD"}
-        return answer(bars, self.name, facts, start=start, end=end)
-
-
-class CsvSource:
-    """The user's own files as a source: one CSV or Parquet file, or a folder of ``SYMBOL.csv``.
-
-    Parameters
-    ----------
-    path : Path
-        A file (it answers for whatever symbol is asked) or a folder.
-    timezone : str
-        Exchange time zone of everything in it, "" if unknown.
-    """
-
-    name = "csv"
-
-    def __init__(self, path: Path | str, *, timezone: str = "") -> None:
-        self.path = Path(path)
-        self.timezone = timezone
-
-    @property
-    def files(self) -> Mapping[str, Path]:
-        """The file of each symbol; a file's name without suffix is its symbol."""
-        if not self.path.is_dir():
-            return {self.path.stem: self.path}
-        kinds = (".csv", ".parquet", ".pq")
-        found = sorted(path for path in self.path.iterdir() if path.suffix.lower() in kinds)
-        return {path.stem: path for path in found}
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """What the file names promise."""
-        return tuple(self.files)
-
-    def fetch(
-        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
-    ) -> Bars:
-        """See `Source.fetch`; needs no network. Faults name the line and the reason."""
-        date_range(start, end)
-        _only_daily(self.name, interval)
-        files = self.files
-        if self.path.is_dir() and symbol not in files:
-            raise SymbolNotFoundError(
-                f"{str(self.path)!r} has no file {symbol}.csv or {symbol}.parquet. "
-                "A folder of prices needs one file per symbol, named after it."
-            )
-        path = files.get(symbol, self.path)
-        bars = read_table(path, symbol, timezone=self.timezone)
-        return answer(bars, self.name, {}, start=start, end=end)
-
-
-def _only_daily(name: str, interval: str) -> None:
-    if interval != "1d":
-        raise ConfigError(
-            f"The source {name!r} has daily bars only. Use interval '1d', not {interval!r}."
-        )

@@ -1,22 +1,32 @@
 """Where bars are kept: one Parquet file per symbol and interval, with its provenance inside.
 
-Owns the Parquet schema, reading and writing, and the lock between writers; `catalogue` owns names and
-headers. Knows nothing of where bars come from or who reads them.
+Owns the folder layout, the file names, the Parquet schema, reading and writing, and the lock between writers. Knows
+nothing of where bars come from or who reads them. ::
 
-A reader sees the old file or the new one, never half of one. What is read back is checked against the
-SHA-256 that was written with it.
+    <root>/bars/1d/AAPL.parquet        date, open, high, low, close, adj_close, volume, dividends, splits
+    <root>/bars/1d/%5EGSPC.parquet     names are reversible: see `file_name`
+    <root>/bars/1d/.lock               held while a file is replaced
+    <root>/bars/5m/AAPL.parquet        date is then the moment at which the bar opens, in UTC
+
+A reader sees the old file or the new one, never half of one. What is read back is checked against the SHA-256 that
+was written with it.
 """
 
+import difflib
 import json
+import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quantseq.errors import (
+    ConfigError,
     CorruptFileError,
     IntervalError,
     NoDataError,
@@ -24,55 +34,189 @@ from quantseq.errors import (
     SymbolNotFoundError,
 )
 from quantseq.files import atomic_path, lock, sha256_bytes
-from quantseq.market.bars import FIELDS, Bars, Panel
-from quantseq.market.catalogue import HEADER, SCHEMA, SEAL, Catalogue, read_header
-from quantseq.market.intervals import is_intraday
+from quantseq.market.bars import FIELDS, Bars, Panel, check_interval, is_intraday
+
+_SCHEMA = 1
+# Keys of the Parquet metadata: what a file says about itself, and the SHA-256 of that.
+_HEADER, _SEAL = b"quantseq", b"quantseq.sha256"
+
+_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.|$)")
+_LONGEST, _LONGEST_PATH = 160, 3000
 
 
-class Store(Catalogue):
-    """Bars on disk under one folder: a `Catalogue` that can read and write them.
+def file_name(symbol: str) -> str:
+    """Turn any text into a relative path, without suffix, that is safe on every file system.
 
-    Parameters
-    ----------
-    root : Path
-        The data folder; it is created when something is written.
-    interval : str
-        Bar length, one of `quantseq.market.catalogue.INTERVALS`; every interval has its own folder.
+    Capital letters, digits, ``-``, ``_`` and inner dots stay; every other byte of the UTF-8 form becomes
+    ``%XX``. Small letters are escaped too, so that names differ even where case does not count. Names
+    that are too long for one file go into folders.
 
-    Raises
-    ------
-    ConfigError
-        If the interval is unknown.
+    Examples
+    --------
+    >>> file_name("BRK-B"), file_name("^GSPC"), file_name("../x")
+    ('BRK-B', '%5EGSPC', '%2E.%2F%78')
+    >>> symbol_of("EURUSD%3DX")
+    'EURUSD=X'
     """
+    data = symbol.encode(errors="surrogatepass")
+    name = "".join(
+        chr(byte) if chr(byte) in "-_.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ" else f"%{byte:02X}"
+        for byte in data
+    )
+    if not data:
+        return "%"
+    if name.startswith(".") or _RESERVED.match(name):
+        name = f"%{data[0]:02X}{name[1:]}"
+    return "/~".join(name[at : at + _LONGEST] for at in range(0, len(name), _LONGEST))
+
+
+def symbol_of(name: str) -> str:
+    """Undo `file_name`."""
+    if name == "%":
+        return ""
+    return unquote_to_bytes(name.replace("/~", "")).decode(errors="surrogatepass")
+
+
+class StoredInfo(NamedTuple):
+    """What a stored file says about itself, read without its prices."""
+
+    symbol: str
+    rows: int
+    first: str
+    last: str
+    timezone: str
+    sha256: str
+    provenance: Mapping[str, Any]
+
+
+def _own(name: str) -> str | None:
+    """The symbol of a file name, or None if the name is none of ours."""
+    try:
+        symbol = symbol_of(name)
+    except UnicodeDecodeError:
+        return None
+    return symbol if file_name(symbol) == name else None
+
+
+def _read_header(metadata: Mapping[bytes, bytes] | None, symbol: str) -> dict[str, Any]:
+    """The header of a file, once its seal and its symbol are checked; a ValueError says what is wrong."""
+    if not metadata or _HEADER not in metadata or _SEAL not in metadata:
+        raise ValueError("it was not written by quantseq")
+    text = metadata[_HEADER]
+    if sha256_bytes(text) != metadata[_SEAL].decode():
+        raise ValueError("its header does not match its SHA-256")
+    header: dict[str, Any] = json.loads(text)
+    if header["schema"] > _SCHEMA:
+        raise ValueError(f"schema {header['schema']} was written by a newer quantseq")
+    if header["symbol"] != symbol:
+        raise ValueError(f"it holds {header['symbol']!r} instead of {symbol!r}")
+    return header
+
+
+class Store:
+    """Bars on disk under the data folder `root`, which is created when something is written.
+
+    Every interval, one of `INTERVALS`, has its own folder.
+    """
+
+    def __init__(self, root: Path | str, *, interval: str = "1d") -> None:
+        self.root = Path(root)
+        self.interval = check_interval(interval)
+        self.folder = self.root / "bars" / interval
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.root)!r}, interval={self.interval!r})"
+
+    def __contains__(self, symbol: object) -> bool:
+        return isinstance(symbol, str) and self.path(symbol).is_file()
+
+    def path(self, symbol: str) -> Path:
+        """Where the bars of `symbol` are kept, whether or not there are any; a ConfigError if too long."""
+        name = file_name(symbol)
+        if len(name) > _LONGEST_PATH:
+            raise ConfigError(
+                f"The symbol {symbol[:20]!r}... has {len(symbol)} characters, more than a file path "
+                "holds. Give a symbol as exchanges write them."
+            )
+        return self.folder / f"{name}.parquet"
+
+    def symbols(self) -> tuple[str, ...]:
+        """Every stored symbol, sorted. Only names are looked at, no file is opened."""
+        names = (
+            path.relative_to(self.folder).with_suffix("").as_posix()
+            for path in self.folder.rglob("*.parquet")
+            if not path.name.startswith(".")
+        )
+        return tuple(sorted(symbol for name in names if (symbol := _own(name)) is not None))
+
+    def info(self, symbol: str) -> StoredInfo:
+        """What the file of `symbol` says about itself; fast, because no price is read. Raises as `read`."""
+        path = self._existing(symbol)
+        try:
+            header = _read_header(pq.read_metadata(path).metadata, symbol)
+            return StoredInfo(**{name: header[name] for name in StoredInfo._fields})
+        except Exception as error:
+            raise self._corrupt(path, error) from error
+
+    def infos(self) -> Iterator[tuple[str, StoredInfo | CorruptFileError]]:
+        """Every stored symbol, sorted, with what its file says, or why it cannot be read."""
+        for symbol in self.symbols():
+            try:
+                yield symbol, self.info(symbol)
+            except CorruptFileError as error:
+                yield symbol, error
+
+    def remove(self, symbol: str) -> None:
+        """Delete one symbol's bars, damaged or not; a SymbolNotFoundError if there are none."""
+        self._existing(symbol)
+        with lock(self.folder / ".lock"):
+            self._existing(symbol).unlink()
+
+    def backups(self, symbol: str) -> tuple[Path, ...]:
+        """What was kept beside the file of `symbol` when it was replaced, oldest first."""
+        path = self.path(symbol)
+        kept = (one for one in path.parent.glob("*") if one.name.startswith(path.name))
+        return tuple(sorted(one for one in kept if one.suffix in (".backup", ".damaged")))
+
+    def near(self, symbol: str) -> tuple[str, ...]:
+        """Up to three stored symbols that look like `symbol`, whatever the case."""
+        known = {name.upper(): name for name in self.symbols()}
+        close = difflib.get_close_matches(symbol.upper(), known, n=3, cutoff=0.5)
+        return tuple(known[name] for name in close)
+
+    def _existing(self, symbol: str) -> Path:
+        path = self.path(symbol)
+        if path.is_file():
+            return path
+        near = self.near(symbol)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise SymbolNotFoundError(
+            f"No bars of {symbol!r} are stored under {str(self.folder)!r}.{hint} "
+            f"Get them with: quantseq fetch {symbol}"
+        )
+
+    def _corrupt(self, path: Path, error: Exception) -> CorruptFileError:
+        symbol = symbol_of(path.relative_to(self.folder).with_suffix("").as_posix())
+        return CorruptFileError(
+            f"{str(path)!r} cannot be read back: {error}. "
+            f"Get the bars again with: quantseq fetch {symbol}"
+        )
 
     def write(self, bars: Bars) -> None:
         """Keep `bars` in place of whatever is stored under their symbol.
 
-        Raises
-        ------
-        NoDataError
-            If there are no bars: nothing never replaces something.
-        StorageError
-            If the folder is not writable, the disk is full, or another process keeps the lock.
+        Nothing never replaces something: a NoDataError if there are no bars. A StorageError if the folder
+        is not writable, the disk is full, or another process keeps the lock.
         """
         with lock(self.folder / ".lock"):
             self._replace(bars)
 
     def update(self, symbol: str, change: Callable[[Bars | None], Bars]) -> Bars:
-        """Read, change and replace one symbol's bars under the lock.
+        """Read, change and replace one symbol's bars under the lock; gives what is stored now.
 
-        Parameters
-        ----------
-        symbol : str
-            What to update.
-        change : Callable
-            Gets the stored bars (None if there are none, or if the file is damaged) and returns those to
-            keep. What it raises goes through, and the stored file stays as it was.
-
-        Returns
-        -------
-        Bars
-            What is stored now. A damaged file is kept beside it as ``*.damaged``.
+        `change` gets the stored bars (None if there are none, or if the file is damaged) and returns those
+        to keep. What it raises goes through, and the stored file stays as it was. A damaged file is kept
+        beside the new one as ``*.damaged``.
         """
         with lock(self.folder / ".lock"):
             old, damaged = None, False
@@ -84,8 +228,8 @@ class Store(Catalogue):
                 damaged = True
             new = change(old)
             if new is not old:
-                path = self.path(symbol)
                 if damaged:
+                    path = self.path(symbol)
                     path.replace(path.with_name(f"{path.name}.damaged"))
                 self._replace(new)
         return new
@@ -103,7 +247,7 @@ class Store(Catalogue):
         path = self._existing(symbol)
         try:
             with pq.ParquetFile(path) as file:
-                header = read_header(file.metadata.metadata, symbol)
+                header = _read_header(file.metadata.metadata, symbol)
                 table = file.read(use_threads=False)
             bars = Bars(
                 symbol,
@@ -122,14 +266,7 @@ class Store(Catalogue):
     def panel(self, symbols: Iterable[str] | None = None) -> Panel:
         """Bars of several symbols, in the order given; None means everything that is stored.
 
-        Raises
-        ------
-        NoDataError
-            If nothing is stored at all.
-        SymbolNotFoundError
-            If a symbol is not stored.
-        CorruptFileError
-            If a file is damaged.
+        Raises as `read`, and a NoDataError if nothing is stored at all.
         """
         names = self.symbols() if symbols is None else tuple(symbols)
         if symbols is None and not names:
@@ -168,7 +305,7 @@ class Store(Catalogue):
                 f"{self.interval!r}. Use a store with their interval."
             )
         header = {
-            "schema": SCHEMA,
+            "schema": _SCHEMA,
             "symbol": bars.symbol,
             "interval": self.interval,
             "rows": len(bars),
@@ -185,6 +322,6 @@ class Store(Catalogue):
         if is_intraday(self.interval):
             moments = table["date"].cast(pa.timestamp("ms")).cast(pa.timestamp("ms", tz="UTC"))
             table = table.set_column(0, "date", moments)
-        table = table.replace_schema_metadata({HEADER: text, SEAL: sha256_bytes(text)})
+        table = table.replace_schema_metadata({_HEADER: text, _SEAL: sha256_bytes(text)})
         with atomic_path(self.path(bars.symbol)) as temporary:
             pq.write_table(table, temporary, compression="zstd", use_dictionary=False)

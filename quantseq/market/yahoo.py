@@ -30,14 +30,11 @@ from quantseq.errors import (
     SourceUnavailableError,
     SymbolNotFoundError,
 )
-from quantseq.market.bars import Bars
-from quantseq.market.catalogue import check_interval
-from quantseq.market.closing import Clock, calendar_of
-from quantseq.market.intervals import date_range, is_intraday, monday
-from quantseq.market.protocol import Pace, answer
+from quantseq.market.bars import Bars, check_interval, date_range, is_intraday, monday
+from quantseq.market.calendars import Clock
+from quantseq.market.sources import Pace, answer
 
-DAYS_KEPT = {"1h": 730, "5m": 60}
-"""For how many days Yahoo keeps bars that are shorter than a day."""
+_DAYS_KEPT = {"1h": 730, "5m": 60}  # for how many days Yahoo keeps bars that are shorter than a day
 
 _EARLIEST = "1900-01-01"
 _YAHOO_SYMBOL = re.compile(r"[^\s/\\?#%\x00-\x1f]{1,40}")
@@ -53,19 +50,15 @@ class YahooSource:
     Parameters
     ----------
     session : requests or curl_cffi session, optional
-        The transport; None lets yfinance make its own.
-    timeout : float
-        Seconds to wait for an answer.
+        The transport; None lets yfinance make its own, and `timeout` seconds is its patience.
     attempts : int
         How often to ask before giving up, at least 1; only a `SourceError` is worth another try.
     wait : float
         Seconds before the second attempt; doubles with each further one, with jitter, up to 30.
     rate : float
         Requests a second, about; above 0.
-    now : callable
-        The time of day, in UTC.
-    sleep : callable
-        How to wait for some seconds.
+    now, sleep : callable
+        The time of day, in UTC, and how to wait for some seconds.
     """
 
     name = "yahoo"
@@ -124,14 +117,8 @@ class YahooSource:
             last = None if last is None else monday(last) + np.timedelta64(6, "D")
         stop = None if last is None else str(last + np.timedelta64(1, "D"))
         frame, meta = retrying(self._ask, known, str(first or _EARLIEST), stop, interval)
-        facts = {
-            "currency": meta.get("currency"),
-            "instrument": meta.get("instrumentType"),
-            "exchange": meta.get("exchangeName"),
-            "adjustment": "split-adjusted prices; adj_close adds dividends",
-        }
         bars = self._bars(known, frame, meta, interval)
-        return answer(bars, self.name, facts, start=first, end=last, packages=("yfinance",))
+        return answer(bars, self.name, {}, start=first, end=last, packages=("yfinance",))
 
     def _reachable(
         self, symbol: str, first: np.datetime64 | None, interval: str
@@ -139,7 +126,7 @@ class YahooSource:
         """`first`, or where Yahoo's history of this interval begins."""
         if not is_intraday(interval):
             return first
-        days = DAYS_KEPT[interval]
+        days = _DAYS_KEPT[interval]
         earliest = np.datetime64(self.now().date() - timedelta(days=days - 1), "D")
         if first is not None and first < earliest:
             raise NoDataError(
@@ -187,18 +174,17 @@ class YahooSource:
         if interval == "1wk":
             dates = pd.DatetimeIndex(frame.index).tz_localize(None).to_numpy()
             frame = frame.set_index(pd.DatetimeIndex(monday(dates)))
+        facts = {
+            "currency": meta.get("currency"),
+            "instrument": meta.get("instrumentType"),
+            "exchange": meta.get("exchangeName"),
+            "adjustment": "split-adjusted prices; adj_close adds dividends",
+        }
         zone = str(meta.get("exchangeTimezoneName") or "")
-        bars = Bars.from_frame(symbol, frame, timezone=zone, interval=interval)
-        calendar = calendar_of(
-            symbol,
-            zone,
-            exchange=str(meta.get("exchangeName") or ""),
-            instrument=str(meta.get("instrumentType") or ""),
-        )
-        regular = (meta.get("currentTradingPeriod") or {}).get("regular") or {}
-        end = regular.get("end")
+        bars = Bars.from_frame(symbol, frame, timezone=zone, provenance=facts, interval=interval)
+        end = ((meta.get("currentTradingPeriod") or {}).get("regular") or {}).get("end")
         close = np.datetime64(int(end.timestamp()), "s") if isinstance(end, pd.Timestamp) else None
-        return Clock(interval, zone, self.now(), calendar, close).drop_partial(bars)
+        return Clock.of(bars, self.now(), close).drop_partial(bars)
 
 
 @functools.cache

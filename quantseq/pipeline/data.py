@@ -1,22 +1,32 @@
-"""Getting prices in: download, import, and the panel that a command works on."""
+"""`fetch` and `data`: getting prices in, looking after them, and the panel that a command works on.
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+Owns what the commands do with the store, how findings of many symbols are put together and worded, and which symbols
+may be used. `quantseq.market` owns the store, the sources and the rules.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from quantseq.config import Places
-from quantseq.errors import ConfigError, NoDataError
-from quantseq.market.backlog import Backlog, Batch, pending
-from quantseq.market.bars import Bars, Panel
-from quantseq.market.fetching import Outcome
-from quantseq.market.fetching import fetch as fetch_batch
-from quantseq.market.intervals import date_range
+import numpy as np
+
+from quantseq.errors import BarsError, ConfigError, CorruptFileError, NoDataError
+from quantseq.files import Places, write_bytes
+from quantseq.market.bars import INTERVALS, Bars, Panel
+from quantseq.market.health import Finding, check_bars, screen
+from quantseq.market.readers import read_panel, read_raw, read_table
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
-from quantseq.market.store import Store
-from quantseq.market.tables import read_panel, read_table
+from quantseq.market.store import Store, file_name
+from quantseq.market.update import FetchOutcome, update
+
+Findings = Mapping[str, Sequence[Finding]]
+"""Findings by symbol; a symbol without any is left out."""
+
+_NAMED = 8
+"""How many symbols a message names."""
 
 
 def fetch(
@@ -29,11 +39,11 @@ def fetch(
     interval: str = "1d",
     full: bool = False,
     rate: float = 1.0,
-    on_symbol: Callable[[Outcome], None] | None = None,
-) -> list[Outcome]:
+    on_symbol: Callable[[FetchOutcome], None] | None = None,
+) -> list[FetchOutcome]:
     """Download bars and store them; a failure never replaces what is stored.
 
-    Only what is missing is asked for. A batch that is stopped can be continued with `resume_fetches`.
+    Only what is missing is asked for, so a batch that was stopped goes on when it is asked for again.
 
     Parameters
     ----------
@@ -55,7 +65,7 @@ def fetch(
 
     Returns
     -------
-    list of Outcome
+    list of FetchOutcome
         One per symbol, failures included.
 
     Raises
@@ -65,59 +75,18 @@ def fetch(
     BarsError
         If the range is reversed.
     """
-    first, last = date_range(start, end)
-    batch = Batch(
-        tuple(dict.fromkeys(symbols)),
-        source,
-        interval,
-        None if first is None else str(first),
-        None if last is None else str(last),
-        full,
-    )
-    backlog = Backlog((places or Places()).data, batch)
-    return _work_off(backlog, places or Places(), rate, on_symbol)
-
-
-def unfinished_fetches(places: Places | None = None) -> list[Backlog]:
-    """The batches that were stopped before their end, oldest first."""
-    return pending((places or Places()).data)
-
-
-def resume_fetches(
-    backlogs: Sequence[Backlog],
-    *,
-    places: Places | None = None,
-    rate: float = 1.0,
-    on_symbol: Callable[[Outcome], None] | None = None,
-) -> list[Outcome]:
-    """Go on with what `unfinished_fetches` found, as each batch was asked for.
-
-    Returns
-    -------
-    list of Outcome
-        One per symbol that was left.
-    """
-    where = places or Places()
-    return [one for left in backlogs for one in _work_off(left, where, rate, on_symbol)]
-
-
-def _work_off(
-    backlog: Backlog,
-    places: Places,
-    rate: float,
-    on_symbol: Callable[[Outcome], None] | None,
-) -> list[Outcome]:
-    batch = backlog.batch
-    return fetch_batch(
-        batch,
-        source=make_source(batch.source, rate=rate),
-        store=Store(places.data, interval=batch.interval),
-        backlog=backlog,
+    return update(
+        symbols,
+        source=make_source(source, rate=rate),
+        store=Store((places or Places()).data, interval=interval),
+        start=start,
+        end=end,
+        full=full,
         on_symbol=on_symbol,
     )
 
 
-def import_file(
+def import_(
     path: Path,
     *,
     symbol: str | None = None,
@@ -255,3 +224,279 @@ def need_symbols(symbols: Sequence[str], panel: Path | None) -> None:
         raise ConfigError(
             "No symbols were named. Give symbols such as AAPL, or a panel file with --panel."
         )
+
+
+def list_(*, places: Places | None = None) -> list[dict[str, Any]]:
+    """What is stored, one row per symbol and interval; a damaged file is named in its ``source``."""
+    rows: list[dict[str, Any]] = []
+    for interval in INTERVALS:
+        for symbol, info in Store((places or Places()).data, interval=interval).infos():
+            if isinstance(info, CorruptFileError):
+                damage = f"damaged: {' '.join(str(info).split())}"
+                facts: dict[str, Any] = {
+                    "rows": None,
+                    "first": None,
+                    "last": None,
+                    "source": damage,
+                }
+            else:
+                source = str(info.provenance.get("source", ""))
+                facts = {
+                    "rows": info.rows,
+                    "first": info.first,
+                    "last": info.last,
+                    "source": source,
+                }
+            rows.append({"symbol": symbol, "interval": interval, **facts})
+    return sorted(rows, key=lambda row: str(row["symbol"]))
+
+
+def show(
+    symbol: str,
+    *,
+    start: Any = None,
+    end: Any = None,
+    out: Path | None = None,
+    places: Places | None = None,
+) -> tuple[dict[str, str], Path]:
+    """Facts about a stored symbol as labelled texts, and a chart of its closes and volume as PNG.
+
+    Parameters
+    ----------
+    out : Path, optional
+        The PNG; by default SYMBOL-LASTDATE.png in the working directory.
+    """
+    Store((places or Places()).data).info(symbol)
+    bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
+    from quantseq.reporting.charts import price_chart_png
+
+    path = out or Path(f"{file_name(symbol).replace('/', '')}-{bars.sessions[-1]}.png")
+    write_bytes(path, price_chart_png(bars))
+    return dict(summarise(bars)), path
+
+
+def rm(
+    symbols: Sequence[str], *, interval: str | None = None, places: Places | None = None
+) -> dict[str, tuple[tuple[str, ...], tuple[Path, ...]]]:
+    """Remove stored prices; backups that a fetch has left stay where they are.
+
+    Returns
+    -------
+    dict
+        Per symbol the intervals that were removed, and the backups that are kept.
+    """
+    asked = INTERVALS if interval is None else (interval,)
+    stores = [Store((places or Places()).data, interval=one) for one in asked]
+    removed = {}
+    for symbol in symbols:
+        holding = [store for store in stores if symbol in store] or stores[:1]
+        for store in holding:
+            store.remove(symbol)
+        kept = tuple(path for store in stores for path in store.backups(symbol))
+        removed[symbol] = tuple(store.interval for store in holding), kept
+    return removed
+
+
+def check(
+    symbols: Sequence[str] = (),
+    *,
+    file: Path | None = None,
+    symbol: str | None = None,
+    timezone: str = "",
+    panel: Panel | None = None,
+    places: Places | None = None,
+) -> dict[str, tuple[Finding, ...]]:
+    """What the health check says about stored symbols (all by default), a panel, or a file.
+
+    A damaged stored file is an error of rule ``file``; of a file of prices every fault is counted, those included
+    that an import would refuse.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+        Stored symbols.
+    file : Path, optional
+        A CSV or Parquet file instead, with the name of its `symbol` and its `timezone`.
+    panel : Panel, optional
+        Prices at hand instead.
+    places : Places, optional
+
+    Raises
+    ------
+    NoDataError, SymbolNotFoundError
+        If nothing, or a named symbol, is not stored.
+    DataError
+        If the file is no table of prices at all.
+    """
+    if file is not None:
+        screened = {raw.symbol: screen(raw) for raw in read_raw(file, symbol, timezone=timezone)}
+        return {name: found for name, found in screened.items() if found}
+    if panel is not None:
+        return findings(panel)
+    store = Store((places or Places()).data)
+    wanted = list(symbols) or list(store.symbols())
+    if not wanted:
+        raise NoDataError(
+            f"No bars are stored under {str(store.folder)!r}. "
+            "Get some first, for example: quantseq fetch AAPL MSFT"
+        )
+    result: dict[str, tuple[Finding, ...]] = {}
+    for name in wanted:
+        try:
+            result[name] = check_bars(store.read(name))
+        except CorruptFileError as error:
+            result[name] = (Finding("file", "error", 1, (), str(error)),)
+    return {name: one for name, one in result.items() if one}
+
+
+def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:
+    """What the health check has to say about each symbol that is not spotless."""
+    checked = {symbol: check_bars(bars) for symbol, bars in panel.items()}
+    return {symbol: found for symbol, found in checked.items() if found}
+
+
+def errors_only(found: Findings) -> dict[str, list[Finding]]:
+    """Findings of severity ``error``, by symbol."""
+    errors = {
+        symbol: [one for one in several if one.severity == "error"]
+        for symbol, several in found.items()
+    }
+    return {symbol: several for symbol, several in errors.items() if several}
+
+
+def describe_errors(found: Findings) -> str:
+    """The symbols with errors and what is wrong with each, in one line; "" if there are none."""
+    errors = errors_only(found)
+    parts = []
+    for symbol, several in errors.items():
+        rules = [
+            f"{one.rule} on {one.sessions[0]}" + (f" and {one.count - 1} more" * (one.count > 1))
+            if one.sessions
+            else one.rule
+            for one in several
+        ]
+        parts.append(f"{symbol} ({', '.join(rules)})")
+    return _some(parts)
+
+
+def refuse_errors(found: Findings, *, total: int, allow_bad_data: bool = False) -> None:
+    """Refuse prices in which the health check found errors, unless they are allowed.
+
+    Parameters
+    ----------
+    found : mapping
+        From `findings`.
+    total : int
+        How many symbols were checked.
+    allow_bad_data : bool
+        Let errors pass; they stay in the report.
+
+    Raises
+    ------
+    BarsError
+        If there are errors. The message names the symbols, in one line.
+    """
+    errors = errors_only(found)
+    if errors and not allow_bad_data:
+        raise BarsError(
+            f"{len(errors)} of {total} symbols have errors in their prices: {describe_errors(found)}. "
+            "See `quantseq data check`; repair or leave them out, or go on with --allow-bad-data."
+        )
+
+
+def as_rows(found: Findings) -> list[dict[str, Any]]:
+    """Findings as plain values, one row each, for JSON and for the report."""
+    return [
+        {"symbol": symbol, **asdict(one), "sessions": list(one.sessions)}
+        for symbol, several in found.items()
+        for one in several
+    ]
+
+
+def summarise(bars: Bars) -> list[tuple[str, str]]:
+    """What a stored symbol holds, as labelled texts."""
+    returns = bars.log_returns()[1:]
+    known = bars.provenance
+    events = {
+        "dividends": int((bars.dividends > 0).sum()),
+        "splits": int(((bars.splits > 0) & (bars.splits != 1)).sum()),
+    }
+    facts = [
+        ("symbol", bars.symbol),
+        ("sessions", f"{len(bars)}, {bars.sessions[0]} to {bars.sessions[-1]}"),
+        ("source", str(known.get("source", "unknown"))),
+        ("fetched at", str(known.get("fetched_at", "unknown"))),
+        ("time zone", bars.timezone or "unknown"),
+        ("currency", str(known.get("currency") or "unknown")),
+        ("last close", f"{bars.close[-1]:.6g} (adjusted {bars.adj_close[-1]:.6g})"),
+        ("range of closes", f"{bars.close.min():.6g} to {bars.close.max():.6g}"),
+        ("median volume", f"{np.median(bars.volume):,.0f}"),
+        ("events", ", ".join(f"{count} {name}" for name, count in events.items())),
+    ]
+    if len(returns) > 1:
+        up, down = int(np.argmax(returns)) + 1, int(np.argmin(returns)) + 1
+        facts += [
+            ("daily volatility", f"{np.std(returns, ddof=1):.2%}"),
+            ("best day", f"{np.expm1(returns[up - 1]):+.2%} on {bars.sessions[up]}"),
+            ("worst day", f"{np.expm1(returns[down - 1]):+.2%} on {bars.sessions[down]}"),
+        ]
+    return [*facts, ("SHA-256", bars.sha256)]
+
+
+def usable(
+    panel: Panel, *, until: Any = None, allow_bad_data: bool = False
+) -> tuple[Panel, Findings, list[str]]:
+    """The symbols that may be forecast and compared on, what was found in all, and a sentence about each left out.
+
+    Left out, before anything is fitted: symbols without a bar up to `until`, and symbols in whose prices
+    the health check finds errors. Days on which a price stands still are no matter of whole symbols: no
+    model forecasts them, see `quantseq.forecasting.rows`.
+
+    Parameters
+    ----------
+    panel : Panel
+    until : date, optional
+        Later bars are cut off first.
+    allow_bad_data : bool
+        Keep symbols with errors.
+
+    Raises
+    ------
+    NoDataError
+        If no symbol has a bar up to `until`.
+    BarsError
+        If every symbol has errors.
+    """
+    known = panel if until is None else _known_by(panel, np.datetime64(until, "D"))
+    found = findings(known)
+    left_out = {
+        name: f"its prices start on {panel[name].sessions[0]}, after {until}"
+        for name in panel
+        if name not in known
+    }
+    broken = {} if allow_bad_data else errors_only(found)
+    left_out |= {s: f"errors in its prices, {describe_errors({s: broken[s]})}" for s in broken}
+    kept = [name for name in known if name not in left_out]
+    told = [f"{name} was left out: {why}." for name, why in left_out.items()]
+    if not kept:
+        raise BarsError(
+            f"No symbol is left: {_some([one.rstrip('.') for one in told])}. Mend the prices "
+            "(see `quantseq data check`), or use them as they are with --allow-bad-data."
+        )
+    return (known if len(kept) == len(known) else known.select(kept)), found, told
+
+
+def _known_by(panel: Panel, until: np.datetime64) -> Panel:
+    starts = {name: bars.sessions[0] for name, bars in panel.items()}
+    if min(starts.values()) > until:
+        late = [f"{name} starts on {first}" for name, first in starts.items()]
+        raise NoDataError(
+            f"No price is known by {until}: {_some(late)}. Fetch earlier prices, or choose a later date."
+        )
+    return panel.until(until)
+
+
+def _some(several: Sequence[str]) -> str:
+    """The first `_NAMED` texts, and how many more there are."""
+    more = len(several) - _NAMED
+    return "; ".join([*several[:_NAMED], *([f"and {more} more symbols"] if more > 0 else [])])

@@ -1,8 +1,9 @@
 """The whole line on the bundled real prices, small enough to watch."""
 
-from quantseq.config import Places, RunConfig
+from quantseq.config import RunConfig
 from quantseq.evaluation.walkforward import WalkForward
-from quantseq.pipeline.backtesting import BacktestOutcome, backtest
+from quantseq.files import Places
+from quantseq.pipeline.backtest import BacktestOutcome, backtest
 from quantseq.pipeline.data import sample_panel
 from quantseq.progress import SILENT, Progress
 

@@ -1,69 +1,65 @@
 """What a backtest came to: scores, tests, verdict and tables, gathered into a `Run`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from quantseq.config import Places, RunConfig
-from quantseq.evaluation.significance import diebold_mariano
-from quantseq.evaluation.walkforward import Evaluation, Fold, cutoffs_of
-from quantseq.files import fingerprint
+from quantseq.config import RunConfig
+from quantseq.evaluation.run import Evaluation
+from quantseq.evaluation.scores import (
+    CUMULATIVE,
+    at_step,
+    compare_models,
+    models_of,
+    summarise_models,
+    summary,
+    verdicts,
+)
+from quantseq.evaluation.walkforward import Fold, cutoffs_of
+from quantseq.files import Places, fingerprint
 from quantseq.forecasting.rows import AT_REST, rows_at_rest
-from quantseq.market.bars import Panel
-from quantseq.pipeline.health import Findings, as_rows
+from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.pipeline.data import Findings, as_rows
+from quantseq.reporting.page import plural
 from quantseq.reporting.run import Run
-from quantseq.reporting.words import plural
-from quantseq.seq2seq.gate import GateRecord
+from quantseq.seq2seq.copy_task import GateRecord
 from quantseq.trading import ledger
-from quantseq.trading.attribution import attribute
-from quantseq.trading.broker.account import BacktestResult
-from quantseq.trading.chance.overfitting import spa
-from quantseq.trading.decisions.holding import GapLoss
-from quantseq.trading.luck import (
-    Verdict,
+from quantseq.trading.account import BacktestResult
+from quantseq.trading.attribution import attribute, round_trips
+from quantseq.trading.benchmarks import BenchmarkResult
+from quantseq.trading.inference import (
     dsr_curve,
     metric_intervals,
     psr,
     sharpe_per_session,
+    spa,
+    trial_spread,
     verdict,
 )
-from quantseq.trading.measures import Floats
-from quantseq.trading.performance import summarise
-from quantseq.trading.rivals import Contest
-from quantseq.trading.trips import round_trips
+from quantseq.trading.metrics import summarise_returns
+from quantseq.trading.policies import GapLoss
 
 OURS = "seq2seq"
 REFERENCE = "har-pooled-t"
 
+# rules that the test of superior predictive ability leaves out: its benchmark, and a placebo
 NOT_TRIED = ("buy_and_hold", "random_entry")
-"""Rivals that the test of superior predictive ability leaves out: its benchmark, and a placebo."""
 
 
 @dataclass(frozen=True, eq=False)
 class Traded:
-    """Decisions, and what they and their rivals earned over the same sessions.
-
-    `policies` holds the net returns of the same forecasts under every other policy.
-    """
+    """Decisions, and what they and the benchmarks earned over the same sessions."""
 
     weights: pd.DataFrame
     strategy: BacktestResult
     benchmark: BacktestResult
     break_even: float | None
-    rivals: Mapping[str, Contest]
+    benchmarks: Mapping[str, BenchmarkResult]
     gap: GapLoss
-    policies: Mapping[str, Floats]
-
-    def tried(self) -> dict[str, Floats]:
-        """Net returns of everything that was tried, by the column of the equity table."""
-        rules = {f"rival:{k}": v.result.returns_net for k, v in self.rivals.items()}
-        policies = {f"policy:{name}": net for name, net in self.policies.items()}
-        left = {f"rival:{name}" for name in NOT_TRIED}
-        tried = {"strategy_net": self.strategy.returns_net, **policies, **rules}
-        return {name: net for name, net in tried.items() if name not in left}
+    policies: Mapping[str, Floats]  # net returns of the same forecasts under every other policy
 
 
 def judge(
@@ -76,188 +72,234 @@ def judge(
     places: Places,
     findings: Findings,
     audit: Mapping[str, Any],
-) -> tuple[Run, Verdict]:
+) -> Run:
     """Score the trial, write it into the ledger, and gather everything for the run folder."""
-    net, held = traded.strategy.returns_net, traded.benchmark.returns_net
-    sharpe = sharpe_per_session(net)
-    ledger.append(
-        places.ledger,
-        {
-            "run_id": manifest["run_id"],
-            "date": manifest["created"],
-            "command": manifest["command"],
-            "config_sha256": fingerprint(config.to_mapping()),
-            "data_sha256": panel.sha256,
-            "start": manifest["test_start"],
-            "end": manifest["test_end"],
-            "sessions": len(net),
-            "sharpe": sharpe,
-            "returns_sha256": ledger.returns_hash(net),
-            "returns_file": f"{manifest['run_id']}/equity.parquet#strategy_net",
-            "label": manifest["title"],
+    net, days = traded.strategy.returns_net, traded.strategy.sessions
+    line = trial_line(net, config, panel, days, f"{manifest['run_id']}/equity.parquet#strategy_net")
+    line |= {"run_id": manifest["run_id"], "date": manifest["created"]}
+    line |= {"command": manifest["command"], "label": manifest["title"]}
+    ledger.append(places.ledger, line)
+    stated = {
+        "verdict": count_trials(places, len(net)),
+        "folds": [
+            fold.describe()
+            | {
+                "n_train": details.get("num_windows"),
+                "survived": details.get("shrinkage", {}).get("weight"),
+            }
+            for fold, details in zip(evaluation.folds, evaluation.details[OURS], strict=True)
+        ],
+        "gate": asdict(gate),
+        "audit": dict(audit),
+        "break_even_bps": traded.break_even,
+        "data_findings": as_rows(findings),
+        "rivals": {
+            name: {**asdict(one.rule), "sharpe_range": one.sharpe_range and list(one.sharpe_range)}
+            for name, one in traded.benchmarks.items()
         },
+        "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
+        "overnight_gap": asdict(traded.gap),
+        "notes": _notes(panel, traded, evaluation),
+    }
+    tables = (
+        long_weights(traded.weights),
+        _equity_frame(panel, traded),
+        round_trips(traded.strategy),
     )
+    run = Run(manifest, stated, evaluation.scores, forecast_frame(evaluation), *tables)
+    return replace(run, result=figures_of_run(run))
+
+
+def trial_line(
+    net: Floats, config: RunConfig, panel: Panel, sessions: Dates, returns_file: str
+) -> dict[str, Any]:
+    """What the ledger is told of a trial, besides who scored it and when."""
+    return {
+        "config_sha256": fingerprint(config.to_mapping()),
+        "data_sha256": panel.sha256,
+        "start": str(sessions[0]),
+        "end": str(sessions[-1]),
+        "sessions": len(net),
+        "sharpe": sharpe_per_session(net),
+        "periods": config.costs.year,
+        "returns_sha256": ledger.returns_hash(net),
+        "returns_file": returns_file,
+    }
+
+
+def count_trials(places: Places, sessions: int) -> dict[str, Any]:
+    """What the ledger holds now: how many trials, the spread of their Sharpe ratios, and whether it is whole."""
     record = ledger.read(places.ledger)
-    fault = record.verify(ledger.kept_heads(places.reports))
-    periods, tried = config.costs.year, traded.tried()
+    return {
+        "n_trials": max(1, record.n_trials()),
+        "trial_sd": trial_spread(record.trial_sharpes(), sessions) if sessions > 1 else None,
+        "ledger": record.verify(ledger.kept_heads(places.reports)) or "intact",
+        "ledger_head": record.head,
+    }
+
+
+def judge_returns(
+    net: Floats,
+    held: Floats,
+    counted: Mapping[str, Any],
+    *,
+    spa_p: float,
+    seed: int,
+    periods: int,
+    cost_bps: float,
+    audit_passed: bool | None = None,
+) -> dict[str, Any]:
+    """``verdict``, ``metrics`` and ``intervals`` of net returns beside those of buy-and-hold, (D,) each.
+
+    `counted` is what `count_trials` said when they were scored, `spa_p` the test over all that was tried.
+    """
     judged = verdict(
         net,
         held,
-        seed=config.seed,
-        n_trials=max(1, record.n_trials()),
-        trial_sharpes=record.trial_sharpes(),
-        audit_passed=audit["passed"],
-        ledger_fault=fault,
-        cost_bps=config.costs.one_way_bps,
+        seed=seed,
+        n_trials=counted["n_trials"],
+        trial_sd=counted["trial_sd"],
+        audit_passed=audit_passed,
+        ledger_fault=None if counted["ledger"] == "intact" else counted["ledger"],
+        cost_bps=cost_bps,
         periods=periods,
     )
-    intervals = metric_intervals(net, seed=config.seed, periods=periods)
-    result = {
+    intervals = metric_intervals(net, seed=seed, periods=periods)
+    return {
         "verdict": {
             **asdict(judged),
             "interval": list(judged.interval),
             "psr": psr(net),
             "dsr_curve": dsr_curve(net, n_trials=judged.n_trials, spread=judged.trial_sd),
-            "spa_p": spa(np.column_stack(list(tried.values())), held, seed=config.seed),
-            "spa_over": list(tried),
-            "ledger": fault or "intact",
-            "ledger_head": record.head,
+            "spa_p": spa_p,
+            "ledger": counted["ledger"],
+            "ledger_head": counted["ledger_head"],
         },
         "metrics": {
-            "strategy": dict(summarise(net, benchmark=held, periods=periods)),
-            "buy_and_hold": dict(summarise(held, periods=periods)),
+            "strategy": summarise_returns(net, benchmark=held, periods=periods),
+            "buy_and_hold": summarise_returns(held, periods=periods),
         },
-        "intervals": {name: list(interval) for name, interval in intervals.items()},
-        "folds": [
-            fold.describe()
-            | {
-                "n_train": details.get("num_windows"),
-                "n_test": int((evaluation.fold == number).sum()),
-                "survived": details.get("shrinkage", {}).get("weight"),
-            }
-            for number, (fold, details) in enumerate(
-                zip(evaluation.folds, evaluation.details, strict=True)
-            )
-        ],
-        "forecast": forecast_quality(evaluation),
-        "gate": asdict(gate),
-        "audit": dict(audit),
-        "break_even_bps": traded.break_even,
-        "data_findings": as_rows(findings),
-        "rivals": {name: _rival(one, held, periods) for name, one in traded.rivals.items()},
-        "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
-        "trades": _trades(traded.strategy),
-        "overnight_gap": asdict(traded.gap),
-        "notes": _notes(panel, traded, evaluation),
+        "intervals": {name: list(ends) for name, ends in intervals.items()},
     }
-    run = Run(
-        manifest,
-        result,
-        forecast_frame(evaluation),
-        long_weights(traded.weights),
-        _equity_frame(panel, traded),
+
+
+def figures_of_run(run: Run) -> dict[str, Any]:
+    """The content of ``result.json``: every figure from the tables and the manifest, beside what was stated.
+
+    Stated is what follows from prices, other runs or measurements of their own. Called on a finished run it returns
+    the same again.
+    """
+    stated, periods, seed = run.result, run.periods, run.seed
+    columns = {str(name): run.equity[name].to_numpy() for name in run.equity}
+    net, held = columns["strategy_net"], columns["buy_and_hold"]
+    tried = {"strategy_net": net}
+    tried |= {name: one for name, one in columns.items() if name.startswith("policy:")}
+    left = {f"benchmark:{name}" for name in NOT_TRIED}
+    tried |= {n: x for n, x in columns.items() if n.startswith("benchmark:") and n not in left}
+    counted = stated["verdict"]
+    found = judge_returns(
+        net,
+        held,
+        counted,
+        spa_p=spa(np.column_stack(list(tried.values())), held, seed=seed),
+        seed=seed,
+        periods=periods,
+        cost_bps=run.manifest["cost_bps"],
+        audit_passed=counted.get("audit_passed", stated["audit"]["passed"]),
     )
-    return run, judged
-
-
-def _rival(contest: Contest, held: Any, periods: int) -> dict[str, Any]:
-    result = contest.result
+    found["verdict"]["spa_over"] = list(tried)
+    first = run.scores.loc[(run.scores["model"] == run.model) & (run.scores["step"] == 1)]
+    per_fold = first.groupby("fold").size()
     return {
-        **asdict(contest.rival),
-        "metrics": dict(summarise(result.returns_net, benchmark=held, periods=periods)),
-        "turnover": float(result.turnover.mean()) * periods,
-        "costs": float(result.costs.mean()) * periods,
-        "sharpe_range": None if contest.sharpe_range is None else list(contest.sharpe_range),
-    }
-
-
-def _trades(strategy: BacktestResult) -> dict[str, list[Any]]:
-    """Round trips by column, dates in ISO."""
-    table = round_trips(strategy)
-    for name in ("entered", "left"):
-        table[name] = table[name].dt.strftime("%Y-%m-%d")
-    return {
-        str(name): [None if value != value else value for value in column.tolist()]
-        for name, column in table.items()
-    }
-
-
-def forecast_quality(evaluation: Evaluation) -> dict[str, Any]:
-    """Scores of every model, tests of ours against each rival, and the skill over the reference."""
-    scores, ours = evaluation.scores, evaluation.scores[OURS]
-    cutoffs = evaluation.forecasts[OURS].cutoffs
-    horizon = evaluation.forecasts[OURS].horizon
-    tests = [
-        {
-            "model": OURS,
-            "rival": rival,
-            "score": name,
-            "step": step,
-            **asdict(
-                diebold_mariano(
-                    getattr(ours, name)[:, step - 1],
-                    getattr(scores[rival], name)[:, step - 1],
-                    cutoffs,
-                    step=step,
-                )
-            ),
-        }
-        for rival in scores
-        if rival != OURS
-        for name in ("log_score", "crps")
-        for step in range(1, horizon + 1)
-    ]
-    return {
-        "models": {name: one.summary() for name, one in scores.items()},
-        "by_step": {
-            name: [one.summary(step=step) for step in range(1, horizon + 1)]
-            for name, one in scores.items()
+        **found,
+        "folds": [
+            fold | {"n_test": int(per_fold.get(place, 0))}
+            for place, fold in enumerate(stated["folds"])
+        ],
+        "forecast": _forecast_quality(run.scores),
+        **{key: stated[key] for key in ("gate", "audit", "break_even_bps", "data_findings")},
+        "rivals": {
+            name: {
+                **rule,
+                "metrics": dict(
+                    summarise_returns(columns[f"benchmark:{name}"], benchmark=held, periods=periods)
+                ),
+                "turnover": float(columns[f"benchmark_turnover:{name}"].mean()) * periods,
+                "costs": float(columns[f"benchmark_cost:{name}"].mean()) * periods,
+            }
+            for name, rule in stated["rivals"].items()
         },
-        "skill_nats": float(np.nanmean(scores[REFERENCE].log_score[:, 0] - ours.log_score[:, 0])),
+        "attribution": stated["attribution"],
+        "trades": _trades(run.trades),
+        "overnight_gap": stated["overnight_gap"],
+        "notes": stated["notes"],
+    }
+
+
+def _trades(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Round trips by column, dates in ISO."""
+    dates = {name: table[name].dt.strftime("%Y-%m-%d") for name in ("entered", "left")}
+    return {
+        str(name): [None if pd.isna(value) else value for value in column.tolist()]
+        for name, column in table.assign(**dates).items()
+    }
+
+
+def figures_of_evaluation(run: Run) -> dict[str, Any]:
+    """The content of ``result.json`` of an evaluation: from its scores, beside what was stated."""
+    tests = compare_models(run.scores, OURS)
+    return {
+        **run.result,
+        "models": summarise_models(run.scores, REFERENCE, run.seed),
         "tests": tests,
+        "verdict": verdicts(tests, own_reference=REFERENCE),
+    }
+
+
+def _forecast_quality(scores: pd.DataFrame) -> dict[str, Any]:
+    """Scores of every model, tests of ours against each baseline, and the skill over the reference."""
+    by_step = {
+        name: [
+            summary(at_step(scores, name, step)) for step in range(1, int(scores["step"].max()) + 1)
+        ]
+        for name in models_of(scores)
+    }
+    plain, ours = (at_step(scores, name)["log_score"].to_numpy() for name in (REFERENCE, OURS))
+    return {
+        "models": {name: one[0] for name, one in by_step.items()},
+        "by_step": by_step,
+        "skill_nats": float(np.nanmean(plain - ours)),
+        "tests": [one for one in compare_models(scores, OURS) if one["step"] != CUMULATIVE],
     }
 
 
 def forecast_frame(evaluation: Evaluation) -> pd.DataFrame:
-    """Our forecasts as a long table beside their outcomes, their scores, and those of the rivals."""
-    forecasts, scores = evaluation.forecasts[OURS], evaluation.scores[OURS]
-    frame = forecasts.to_frame()
-    frame["fold"] = np.repeat(evaluation.fold, forecasts.horizon)
-    frame["realised"] = evaluation.realised.ravel()
-    for name in ("pit", "log_score", "crps"):
-        frame[name] = getattr(scores, name).ravel()
-    for rival, found in evaluation.scores.items():
-        if rival != OURS:
-            frame[f"log_score:{rival}"] = found.log_score.ravel()
-            frame[f"crps:{rival}"] = found.crps.ravel()
-            frame[f"pit:{rival}"] = found.pit.ravel()
-    return frame
+    """Our forecasts as the run folder keeps them: one row per symbol, cutoff and step."""
+    frame = evaluation.forecasts[OURS].to_frame()
+    ours = evaluation.scores["model"] == OURS
+    return frame.assign(fold=evaluation.scores.loc[ours, "fold"].to_numpy())
 
 
 def long_weights(weights: pd.DataFrame) -> pd.DataFrame:
     """Weights as the run folder keeps them: one row per decision date and symbol."""
-    return (
-        weights.rename_axis("decision")
-        .reset_index()
-        .melt("decision", var_name="symbol", value_name="weight")
-    )
+    wide = weights.rename_axis("decision").reset_index()
+    return wide.melt("decision", var_name="symbol", value_name="weight")
 
 
 def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
-    frame = traded.strategy.to_frame()
-    sessions = traded.strategy.sessions
-    place = np.searchsorted(panel.sessions, sessions)
+    frame, sessions = traded.strategy.to_frame(), traded.strategy.sessions
     columns = {
         "session": sessions.astype("datetime64[s]"),
         "strategy_net": frame["returns_net"].to_numpy(),
         "strategy_gross": frame["returns_gross"].to_numpy(),
         "buy_and_hold": traded.benchmark.returns_net,
-        "cost": frame["cost"].to_numpy(),
-        "turnover": frame["turnover"].to_numpy(),
-        "gross_exposure": frame["gross_exposure"].to_numpy(),
     }
-    closes = panel.matrix("adj_close")[place]
-    columns |= {f"rival:{name}": one.result.returns_net for name, one in traded.rivals.items()}
+    columns |= {name: frame[name].to_numpy() for name in ("cost", "turnover", "gross_exposure")}
+    closes = panel.matrix("adj_close")[np.searchsorted(panel.sessions, sessions)]
+    for name, one in traded.benchmarks.items():
+        columns[f"benchmark:{name}"] = one.result.returns_net
+        columns[f"benchmark_turnover:{name}"] = one.result.turnover
+        columns[f"benchmark_cost:{name}"] = one.result.costs
     columns |= {f"policy:{name}": net for name, net in traded.policies.items()}
     columns |= {f"close:{s}": closes[:, i] for i, s in enumerate(panel.symbols)}
     return pd.DataFrame(columns)
@@ -284,20 +326,13 @@ def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
         if symbol not in forecast and symbol not in resting
     ]
     notes += resting.values()
+    want, lapse = "for want of a bar, cash or volume", "20 sessions without a bar"
     counted = (
         (strategy.delayed_orders, "order", "met no bar and waited for the symbol's next one"),
-        (
-            strategy.dropped_orders,
-            "order",
-            "found no fill, or none in full, for want of a bar, cash or volume",
-        ),
+        (strategy.dropped_orders, "order", f"found no fill, or none in full, {want}"),
         (strategy.completed_orders, "rest", "of orders found cash or volume on a later session"),
         (strategy.capped_orders, "time", "the volume of a session cut an order or its rest"),
-        (
-            strategy.liquidated,
-            "position",
-            "ended at its last price after 20 sessions without a bar",
-        ),
+        (strategy.liquidated, "position", f"ended at its last price after {lapse}"),
         (strategy.carried, "time", "a position was marked at an old price for want of a bar"),
         (strategy.scaled_sessions, "session", "had less cash than buys wanted; buys were scaled"),
     )

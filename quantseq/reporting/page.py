@@ -1,33 +1,144 @@
-"""The parts a page is made of: tables, charts, cards, sections.
+"""What a page is made of: how a number is printed, blocks, figures, and the template that shows them.
 
-Owns their shape, and how one drawing becomes a wide and a narrow picture with its table. Knows
-nothing of runs or numbers: every cell is already text.
+Owns spelling, the shape of the blocks, and how a block becomes HTML. Knows nothing of runs.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+import json
+import math
+import re
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from html import escape as escape_html
+from pathlib import Path
+from typing import Any
 
-from markupsafe import Markup
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from quantseq.reporting.drawing.ink import Drawing, Size, svg
-from quantseq.reporting.drawing.live import Live
+from quantseq.files import make_folder, write_bytes, write_text
+from quantseq.reporting import charts
+from quantseq.reporting.charts import Drawing, Size, Text, Theme, template_text
 
-FULL: tuple[Size, Size] = ((900, 300), (340, 240))
-"""Wide and narrow size of a picture over the whole width; the page shows the one that fits."""
+DASH = "—"  # stands for None, NaN and infinity, never for 0
+SPACE = "\u00a0"  # between a number and its unit, where no line breaks
+# Wide and narrow size of a picture, of which the page shows the one that fits.
+FULL_WIDTH: tuple[Size, ...] = ((900, 300), (340, 240))
+HALF: tuple[Size, ...] = ((440, 250), (340, 230))
+_MAX_ROWS = 130  # of a table behind a chart; longer series are thinned
 
-HALF: tuple[Size, Size] = ((440, 250), (340, 230))
-THIRD: tuple[Size] = ((320, 230),)
-MAX_ROWS = 130
-"""Rows of a table behind a chart; longer series are thinned."""
+
+def known(value: Any) -> float | None:
+    """`value` as a finite float, or None if it is nothing of that kind."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def number(value: Any, digits: int = 2, *, sign: bool = False, factor: float = 1.0) -> str:
+    """A plain number, times `factor`, with grouped thousands.
+
+    Examples
+    --------
+    >>> number(-1234.5), number(0.125, 2, sign=True), number(float("nan"))
+    ('−1,234.50', '+0.12', '—')
+    """
+    finite = known(value)
+    if finite is None:
+        return DASH
+    text = f"{abs(factor * finite):,.{digits}f}"
+    if not text.strip("0.,"):
+        return text
+    return ("−" if factor * finite < 0 else "+" if sign else "") + text
+
+
+def percent(value: Any, digits: int = 1, *, sign: bool = False) -> str:
+    """A fraction in percent, with a space that does not break."""
+    text = number(value, digits, sign=sign, factor=100)
+    return text if text == DASH else f"{text}{SPACE}%"
+
+
+def bps(value: Any, digits: int = 1, *, factor: float = 1.0, sign: bool = False) -> str:
+    """Basis points: `value` times `factor`."""
+    text = number(value, digits, factor=factor, sign=sign)
+    return text if text == DASH else f"{text}{SPACE}bps"
+
+
+def count(value: Any) -> str:
+    """A whole number with grouped thousands."""
+    return number(value, 0)
+
+
+def p_value(value: Any) -> str:
+    """A probability of chance, never printed as 0."""
+    finite = known(value)
+    return "<0.001" if finite is not None and 0 <= finite < 0.001 else number(value, 3)
+
+
+def plain(value: Any) -> str:
+    """Anything as it stands; what is missing or empty as a dash."""
+    return DASH if value is None or value == "" else str(value)
+
+
+def iso(value: Any) -> str:
+    """An ISO date, or the dash for none."""
+    if value is None or pd.isna(value):
+        return DASH
+    return value[:10] if isinstance(value, str) else str(pd.Timestamp(value).date())
+
+
+def spread(low: Any, high: Any, show: Callable[[Any], str]) -> str:
+    """Two ends with *to* between them, or the dash where one is unknown."""
+    return DASH if known(low) is None or known(high) is None else f"{show(low)} to {show(high)}"
+
+
+def between(first: Any, last: Any) -> str:
+    """Two dates in two lines."""
+    return f"{iso(first)} to\n{iso(last)}"
+
+
+def plural(amount: int, noun: str) -> str:
+    """A counted noun."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def listing(items: Sequence[str]) -> str:
+    """Names in a row with a final *and*."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
+
+
+def card(
+    title: str, sentence: str, headers: Sequence[str], rows: Sequence[Sequence[str]], note: str = ""
+) -> str:
+    """HTML of a result as a notebook shows it: heading, sentence, small table, note; all escaped."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        first, *rest = map(escape_html, cells)
+        return f"<tr><th>{first}</th>{''.join(f'<{tag}>{cell}</{tag}>' for cell in rest)}</tr>"
+
+    table = line(headers, "th") + "".join(line(row, "td") for row in rows)
+    said, below = (f"<div>{escape_html(text)}</div>" if text else "" for text in (sentence, note))
+    return f"<div><strong>{escape_html(title)}</strong>{said}<table>{table}</table>{below}</div>"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One table cell: text, and a tone such as ``up3`` or ``down1`` that only repeats its sign."""
+    """Text of a table, a list or a badge.
+
+    A `tone` such as ``up3``, ``good`` or ``warn`` only repeats what the text says; `figure` names what
+    `quantseq verify` computes again from the returns that the page carries.
+    """
 
     text: str
     tone: str = ""
+    figure: str = ""
 
     def __str__(self) -> str:
         return self.text
@@ -35,40 +146,26 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Headers, rows of text, and how to align them.
+    """Headers, rows of texts or cells as wide as they, and how to show them.
 
-    Parameters
-    ----------
-    headers : sequence of str
-        One per column; the first column names the row.
-    rows : sequence of sequences of str or Cell
-        As wide as the headers.
-    caption : str
-        What the table shows, unless a heading says it.
-    align : str
-        One letter per column: ``t`` text, ``w`` text that wraps, ``r`` a range of dates in two
-        lines, ``h`` a hash, ``n`` number, ``l`` a number over its p. By default text, then numbers.
-    style : str
-        CSS class of the table.
-    strong : frozenset of int
-        Rows that stand out: the model in question.
-    totals : sequence of sequences of str or Cell
-        Rows below the others, which sorting leaves there.
+    `align` has a letter per column, the last one for all that follow: ``t`` text, ``w`` text that wraps, ``r`` a
+    range of dates in two lines, ``h`` a hash, ``n`` number, ``l`` a number over its p. `strong` is the row that
+    stands out, and sorting leaves `totals` below the others.
     """
 
     headers: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Sequence[Any]]
     caption: str = ""
-    align: str = ""
+    align: str = "tn"
     style: str = ""
-    strong: frozenset[int] = frozenset()
-    totals: Sequence[Sequence[str | Cell]] = ()
+    strong: int = -1
+    totals: Sequence[Sequence[Any]] = ()
 
     @property
     def classes(self) -> list[str]:
         """CSS class of each column."""
-        letters = self.align or "t" + "n" * (len(self.headers) - 1)
         names = {"t": "text", "w": "text wrap", "r": "text range", "h": "text hash", "l": "two"}
+        letters = self.align.ljust(len(self.headers), self.align[-1])
         return [names.get(letter, "") for letter in letters]
 
 
@@ -81,24 +178,106 @@ class Key:
     text: str
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A picture with its title, its reading in words, its legend and its numbers.
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A chart: what it says in words, how it is drawn, and the numbers behind it.
 
-    `draw` and `size` are what the pictures were made from, for files outside of the page.
+    `frame` holds these numbers, all of them and unrounded, by date for a chart over time. The page prints them
+    by `show`, or else those of `shown`, or the ends of months of a daily frame; `live` is what its script needs.
+
+    Examples
+    --------
+    In a notebook, a figure as the last line of a cell shows itself; its numbers are a table::
+
+        outcome = quantseq.backtest(panel)
+        outcome.figures()["drawdown"]
+        outcome.figures()["drawdown"].frame.loc["2008":].min()
     """
 
     key: str
     title: str
     reading: str
-    pictures: Sequence[Markup]
-    table: Table | None = None
+    draw: Drawing
+    frame: pd.DataFrame
+    show: Text | Mapping[Any, Text] = number
+    caption: str = ""
     legend: Sequence[Key] = ()
-    live: Live | None = None
-    draw: Drawing | None = None
-    size: Size = FULL[0]
+    sizes: Sequence[Size] = FULL_WIDTH
+    live: Mapping[str, Any] | None = None
+    shown: pd.DataFrame | None = None
 
-    kind: ClassVar[str] = "chart"
+    @property
+    def table(self) -> Table:
+        """The numbers as the page shows them."""
+        frame = self.frame if self.shown is None else self.shown
+        if self.shown is None and isinstance(frame.index, pd.DatetimeIndex):
+            frame = frame.groupby([frame.index.year, frame.index.month]).tail(1)
+            frame = frame.iloc[::-1].iloc[:: -(-len(frame) // _MAX_ROWS)].iloc[::-1]
+        return numbers(frame, self.show, self.caption)
+
+    @property
+    def pictures(self) -> list[Markup]:
+        """Inline SVG, one for each size."""
+        named: Any = {"title": self.title, "description": self.reading}
+        named["boxes"] = self.live is not None
+        sizes = enumerate(self.sizes)
+        return [charts.inline_svg(self.draw, s, prefix=f"{self.key}{i}", **named) for i, s in sizes]
+
+    def svg(self) -> str:
+        """An SVG document on the light ground."""
+        draw, size = self._alone()
+        return charts.svg_document(draw, size, title=self.title, description=self.reading)
+
+    def png(self) -> bytes:
+        """A PNG on the light ground, two pixels per CSS pixel."""
+        return charts.png(*self._alone())
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``KEY.svg`` and ``KEY.png``.
+
+        Raises
+        ------
+        StorageError
+            If the folder is not writable.
+        """
+        paths = [make_folder(folder) / f"{self.key}.{suffix}" for suffix in ("svg", "png")]
+        write_text(paths[0], self.svg())
+        write_bytes(paths[1], self.png())
+        return paths
+
+    def _alone(self) -> tuple[Drawing, Size]:
+        """The drawing under its title and above its legend, which are text on the page, and its size."""
+        (width, height), line, texts = self.sizes[0], 15, [key.text for key in self.legend]
+        title = textwrap.fill(self.title, width // 8)
+        per_row = max(width // (50 + 7 * max(map(len, texts), default=0)), 1)
+
+        def whole(canvas: Canvas, theme: Theme) -> None:
+            self.draw(canvas, theme)
+            look: Any = {"color": theme.ink, "fontweight": "bold", "fontsize": 12}
+            canvas.suptitle(title, x=0.01, ha="left", **look)
+            if self.legend:
+                handles = [_handle(key, theme) for key in self.legend]
+                look = {"loc": "outside lower left", "frameon": False, "labelcolor": theme.muted}
+                canvas.legend(handles, texts, ncols=per_row, **look)
+
+        lines = 1 + title.count("\n") + -(-len(texts) // per_row)
+        return whole, (width, height + line * (lines + 1))
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks."""
+        head = f"<b>{escape(self.title)}</b><br>{escape(self.reading)}"
+        return f"<figure><figcaption>{head}</figcaption>{self.svg()}</figure>"
+
+
+def _handle(key: Key, theme: Theme) -> Any:
+    """What a key of the page's legend looks like in a picture."""
+    colour = getattr(theme, key.role)
+    if key.shape == "box":
+        return Patch(color=colour, alpha=0.6, linewidth=0)
+    if key.shape == "dot":
+        return Line2D([], [], color=colour, marker="o", linestyle="")
+    dashes = {"dash": (4, 2), "dots": (1, 3)}.get(key.shape, (None, None))
+    return Line2D([], [], color=colour, dashes=dashes)
 
 
 @dataclass(frozen=True)
@@ -110,30 +289,24 @@ class Sheet:
     table: Table
     more: Table | None = None
 
-    kind: ClassVar[str] = "sheet"
-
 
 @dataclass(frozen=True)
 class Row:
     """Blocks side by side where there is room: ``pair`` or ``trio``, under one heading if given."""
 
     style: str
-    blocks: Sequence["Chart | Sheet"]
+    blocks: Sequence["Figure | Sheet"]
     title: str = ""
     reading: str = ""
     legend: Sequence[Key] = ()
-
-    kind: ClassVar[str] = "row"
 
 
 @dataclass(frozen=True)
 class Facts:
     """Terms and what they are, under a heading if given."""
 
-    items: Sequence[tuple[str, str]]
+    items: Sequence[tuple[str, str | Cell]]
     title: str = ""
-
-    kind: ClassVar[str] = "facts"
 
 
 @dataclass(frozen=True)
@@ -143,52 +316,34 @@ class Notes:
     items: Sequence[str]
     title: str = ""
 
-    kind: ClassVar[str] = "notes"
-
 
 @dataclass(frozen=True)
-class Missing:
-    """Why a part of the page is empty, in one line."""
+class Download:
+    """A CSV that travels inside the page, as a link that works without a script.
 
+    `attributes` stand in the link as ``data-NAME``.
+    """
+
+    name: str
+    csv: str
     text: str
+    attributes: Mapping[str, Any]
 
-    kind: ClassVar[str] = "missing"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Where an estimate, its interval and a rival lie on one scale, in percent of its width."""
-
-    low: float
-    high: float
-    value: float
-    rival: float | None = None
-
-
-@dataclass(frozen=True)
-class Card:
-    """One headline figure, its interval, and its rival."""
-
-    label: str
-    value: str
-    interval: str = ""
-    rival: str = ""
-    bar: Interval | None = None
-
-    kind: ClassVar[str] = "card"
+    @property
+    def address(self) -> str:
+        """The CSV as a ``data:`` address; line ends are the only bytes that need an escape."""
+        return "data:text/csv;charset=utf-8," + self.csv.replace("\n", "%0A")
 
 
 @dataclass(frozen=True)
 class Cards:
-    """Up to twelve headline figures."""
+    """Up to twelve headline figures: each a label, its value, and what stands below it."""
 
-    items: Sequence[Card]
-
-    kind: ClassVar[str] = "cards"
+    items: Sequence[Sequence[str | Cell]]
 
 
-# Every block has a `kind`, by which the template chooses how to show it.
-Block = Cards | Chart | Facts | Missing | Notes | Row | Sheet
+Block = Cards | Download | Facts | Figure | Notes | Row | Sheet | str
+"""What the template shows, each by its kind; a text says why a block is missing."""
 
 
 @dataclass(frozen=True)
@@ -201,28 +356,36 @@ class Section:
     blocks: Sequence[Block] = ()
 
 
-@dataclass(frozen=True)
-class Badge:
-    """A short fact about how the run was made; tone ``good``, ``warn`` or none."""
+def section(key: str, title: str, *parts: Block | list[Any], lead: str = "") -> Section:
+    """A section of blocks; those of a list stand in a row, what it misses below."""
+    blocks: list[Any] = []
+    for part in parts:
+        if isinstance(part, list):
+            shown = [one for one in part if not isinstance(one, str)]
+            blocks += [Row("pair", shown)] if shown else []
+            blocks += [one for one in part if isinstance(one, str)]
+        else:
+            blocks.append(part)
+    return Section(key, title, lead, blocks)
 
-    text: str
-    tone: str = ""
+
+def terms(kind: str) -> Facts:
+    """What the terms on a kind of page mean."""
+    return Facts(list(_specs("terms.toml")[kind].items()), "Terms")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the page is about, and the answer; `kind` is the command that made it."""
+    """What the page is about, and the answer; `eyebrow` is the line above the title."""
 
     title: str
-    run_id: str
-    created: str
+    eyebrow: str
     universe: str
     span: str
-    badges: Sequence[Badge] = ()
+    badges: Sequence[Cell] = ()
     edge: bool = False
     answer: str = ""
     sentence: str = ""
-    kind: str = "backtest"
 
 
 @dataclass(frozen=True)
@@ -232,53 +395,185 @@ class Page:
     header: Header
     sections: Sequence[Section] = field(default_factory=tuple)
     footer: str = ""
+    broad: bool = False
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """Every chart by its key, in the order of the page."""
+        return {one.key: one for section in self.sections for one in _figures(section.blocks)}
 
 
-def chart(
+def _figures(blocks: Sequence[Block]) -> Iterator[Figure]:
+    for block in blocks:
+        if isinstance(block, Figure):
+            yield block
+        elif isinstance(block, Row):
+            for one in _figures(block.blocks):
+                yield one if one.legend else replace(one, legend=block.legend)
+
+
+def numbers(
+    frame: pd.DataFrame, show: Text | Mapping[Any, Text], caption: str = "", style: str = ""
+) -> Table:
+    """A table of a frame: its index, then every column, as `show` prints it (all alike, or by name)."""
+    spell = show if isinstance(show, Mapping) else dict.fromkeys(frame, show)
+    dates = isinstance(frame.index, pd.DatetimeIndex)
+    names = map(spell.get(str(frame.index.name), iso if dates else plain), frame.index)
+    columns = [map(spell.get(str(name), plain), frame[name]) for name in frame]
+    rows = [list(cells) for cells in zip(names, *columns, strict=True)]
+    return Table([str(frame.index.name or ""), *map(str, frame)], rows, caption, style=style)
+
+
+@cache
+def _specs(name: str) -> Mapping[str, Any]:
+    return tomllib.loads(template_text(name))
+
+
+def sheet(
     key: str,
-    title: str,
-    reading: str,
-    draw: Drawing,
+    rows: Sequence[Sequence[Any]],
     *,
-    sizes: Sequence[Size] = FULL,
-    table: Table | None = None,
-    legend: Sequence[Key] = (),
-    live: Live | None = None,
-) -> Chart:
-    """Draw once per size; every id inside starts with `key`.
+    columns: Sequence[str] = (),
+    more: Sequence[Sequence[Any]] = (),
+    strong: int = -1,
+    totals: Sequence[Sequence[Any]] = (),
+    **words: Any,
+) -> Sheet:
+    """A `Sheet` as ``tables.toml`` describes it: `words` fill the braces there, `columns` follow its headers."""
+    spec = _specs("tables.toml")[key]
+    title, reading = (spec.get(name, "").format(**words) for name in ("title", "reading"))
+    looks = {name: spec[name] for name in ("align", "style") if name in spec}
+    headers = [*spec.get("headers", ()), *columns]
+    below = Table(rows=more, **spec["more"]) if "more" in spec else None
+    return Sheet(title, reading, Table(headers, rows, **looks, strong=strong, totals=totals), below)
 
-    Parameters
-    ----------
-    key : str
-        Unique in the page.
-    title, reading : str
-        Heading, and what the picture says in one line; also what a screen reader says.
-    draw : callable
-        The drawing.
-    sizes : sequence of (width, height)
-        One, or wide and narrow.
-    table : Table, optional
-        The numbers behind it.
-    legend : sequence of Key
-        Explained above the picture.
-    live : Live, optional
-        Daily values of a chart over time, for crosshair and zoom.
+
+def figure(
+    key: str,
+    reading: str,
+    frame: pd.DataFrame,
+    show: Text | Mapping[Any, Text] = number,
+    *,
+    of: Any = None,
+    how: Mapping[str, Any] | None = None,
+    draw: Drawing | None = None,
+    more: Sequence[Key] = (),
+    words: Mapping[str, str] | None = None,
+    **changes: Any,
+) -> Figure:
+    """A `Figure` as ``figures.toml`` describes it, under its key up to a point.
+
+    The drawing that is named there shows `of`, by default the frame, with `how` beside what stands there, unless
+    `draw` is given. `words` fill the braces, `more` keys follow the legend, `changes` are arguments of `Figure`.
     """
-    pictures = [
-        svg(
-            draw,
-            size,
-            prefix=f"{key}{rank}",
-            title=title,
-            description=reading,
-            boxes=live is not None,
-        )
-        for rank, size in enumerate(sizes)
-    ]
-    return Chart(key, title, reading, pictures, table, legend, live, draw, sizes[0])
+    spec = _specs("figures.toml")[key.split(".")[0]]
+    if draw is None:
+        shown = frame if of is None else of
+        draw = getattr(charts, spec["draw"])(shown, **spec.get("how", {}), **how or {})
+    sizes = HALF if spec.get("sizes") == "half" else spec.get("sizes", FULL_WIDTH)
+    title, caption = (spec[name].format(**words or {}) for name in ("title", "caption"))
+    fixed: dict[str, Any] = {"caption": caption, "sizes": tuple(map(tuple, sizes))}
+    fixed["legend"] = [*(Key(*one) for one in spec.get("legend", ())), *more]
+    return Figure(key.replace(".", "-"), title, reading, draw, frame, show, **fixed | changes)
 
 
-def thinned(rows: Sequence[Sequence[str]], most: int = MAX_ROWS) -> Sequence[Sequence[str]]:
-    """Every k-th row counted from the last, so that at most `most` are left."""
-    step = -(-len(rows) // most)
-    return rows[::-1][::step][::-1] if step > 1 else rows
+def over_time(
+    key: str, reading: str, frame: pd.DataFrame, *, more: Sequence[Key] = (), **changes: Any
+) -> Figure:
+    """A chart of daily values with crosshair and zoom, a key per line, and a table of the ends of months.
+
+    What stands as ``how`` in ``figures.toml``, and `changes` of that: `looks`, `marks`, `top` and the like as in
+    `charts.curves`; `share` says that values are fractions, `digits` how many the crosshair shows, `log` to begin
+    on a logarithmic height where all values allow it, `panels` to draw a strip for each column. `derived`
+    (``wealth`` or ``drawdown``) is what the script makes each line from, by the returns in the page.
+    """
+    shared = {"share": False, "digits": 1, "log": False, "panels": False, "derived": ""}
+    shared |= {"looks": ["accent", *["neutral"] * (frame.shape[1] - 1)], "sizes": None}
+    how: dict[str, Any] = {**shared, **_specs("figures.toml")[key].get("how", {}), **changes}
+    share, digits, log, panels, derived, looks, sizes = (how.pop(name) for name in shared)
+
+    def show(value: Any) -> str:
+        return percent(value, digits) if share else number(value)
+
+    log_now = True if log and bool((frame > 0).all(axis=None)) else None
+    axis, scale, lines, keys = (
+        charts.percent_text if share else charts.plain_text,
+        100 if share else 1,
+        [],
+        [],
+    )
+    for name, (role, *flags) in zip(frame, map(str.split, looks), strict=False):
+        values = np.round(frame[name].to_numpy(dtype=np.float64) * scale, digits)
+        line: dict[str, Any] = {"of": f"{derived} {name}"} if derived else {"values": values}
+        line |= {"dash": "dashed" in flags, "fill": "filled" in flags}
+        lines.append({"name": str(name), "role": role, **line})
+        keys += [] if panels else [Key(role, "dash" if line["dash"] else "line", str(name))]
+    keys += more
+    keys += [Key("muted", "scale", "log scale" if log_now else "linear scale")] if log else []
+    live: dict[str, Any] = {"percent": share, "digits": digits, "log": log_now}
+    live |= {"top": how.get("top"), "panels": panels, "lines": lines}
+    live |= {
+        "marks": charts.day_numbers(list(how.get("marks", ()))),
+        "days": charts.day_numbers(frame.index),
+    }
+    drawn = (
+        charts.strips(frame)
+        if panels
+        else charts.curves(frame, looks, log=bool(log_now), axis=axis, end=show, **how)
+    )
+    given: Any = {"draw": drawn, "more": keys, "live": live}
+    return figure(key, reading, frame, show, **given, **({"sizes": sizes} if sizes else {}))
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("quantseq.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["dated"] = _dated
+    environment.filters["kind"] = lambda block: type(block).__name__.lower()
+    return environment.get_template("report.html.j2")
+
+
+def _dated(text: Any) -> Markup:
+    """Escaped prose in which no line breaks inside an ISO date or before a percent sign."""
+    whole = str(escape(str(text).replace(" %", f"{SPACE}%")))
+    marked = re.sub(r"\b\d{4}-\d{2}-\d{2}\b", r"<time>\g<0></time>", whole)
+    return Markup(marked)  # noqa: S704  (escaped first; only digits and hyphens are wrapped)
+
+
+def fill(page: Page) -> str:
+    """Any page of the house as HTML: everything inline, nothing loaded from anywhere."""
+    live = {key: one.live for key, one in page.figures.items() if one.live is not None}
+    # Style sheet and script are ours and hold no markup; everything else is escaped by the template.
+    style, script = Markup(template_text("report.css")), Markup(template_text("report.js"))  # noqa: S704
+    return _template().render(page=page, style=style, script=script, data=_script_json(live))
+
+
+def _script_json(found: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """Plain JSON of all charts that may stand in a script element; dates that several share stand once."""
+    days: dict[bytes, int] = {}
+    lists: list[list[float | None]] = []
+
+    def simple(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: simple(one) for key, one in value.items()}
+        if isinstance(value, (list, tuple, np.ndarray)):
+            return [simple(one) for one in value]
+        finite = known(value)
+        if finite is None:
+            return None if isinstance(value, float) else value
+        return int(finite) if finite == int(finite) else finite
+
+    shown = {}
+    for key, live in found.items():
+        place = days.setdefault(live["days"].tobytes(), len(days))
+        if place == len(lists):
+            lists.append(simple(live["days"]))
+        shown[key] = simple({**live, "days": place})
+    text = json.dumps({"days": lists, "charts": shown}, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704  (JSON without any tag)

@@ -1,4 +1,4 @@
-"""Everything that one backtest produced, as a folder.
+"""Everything that one backtest or evaluation produced, as a folder.
 
 Owns the names of the files, what each must hold at least, and how they are read and written. Knows
 nothing of charts or pages, and computes nothing.
@@ -6,17 +6,20 @@ nothing of charts or pages, and computes nothing.
 ::
 
     RUN/
-    ├─ manifest.json      what was run: command, config, data hashes, seeds, versions, costs, fills
-    ├─ result.json        what was measured: verdict, metrics, folds, scores, gate
-    ├─ forecasts.parquet  one row per symbol, cutoff and step
-    ├─ weights.parquet    one row per decision date and symbol
-    ├─ equity.parquet     one row per session
-    ├─ SHA256SUMS         of the five files above, as `sha256sum --check` reads it
+    ├─ manifest.json      what was run: kind, command, config, data hashes, seeds, versions
+    ├─ result.json        what was measured: verdict, metrics, folds, scores, tests, gate
+    ├─ scores.parquet     every score: one row per model, symbol, cutoff and step
+    ├─ forecasts.parquet  our model's forecasts: one row per symbol, cutoff and step
+    ├─ weights.parquet    one row per decision date and symbol        ┐
+    ├─ equity.parquet     one row per session                         ├ of a backtest only
+    ├─ trades.parquet     one row per round trip                      ┘
+    ├─ SHA256SUMS         of the files above, as `sha256sum --check` reads it
     └─ report.html        the page (see `quantseq.reporting.render`)
 """
 
+import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +27,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from quantseq.errors import CorruptFileError, RunError
+from quantseq.errors import CorruptFileError, RunError, StorageError
 from quantseq.files import (
     atomic_folder,
     atomic_path,
@@ -33,49 +36,25 @@ from quantseq.files import (
     write_json,
     write_text,
 )
-from quantseq.notebook import card
+from quantseq.reporting.page import card, number
 
-SCHEMA = 1
-"""Version of the folder's layout; a folder with a higher one needs a newer quantseq."""
-
-YEAR = 252
-"""Sessions in a year, if a run does not say otherwise."""
-
-MANIFEST = "manifest.json"
-RESULT = "result.json"
-SUMS = "SHA256SUMS"
-FRAMES: Mapping[str, Mapping[str, str]] = {
+RUN_SCHEMA = 2  # version of the folder's layout
+MANIFEST, RESULT, SUMS = "manifest.json", "result.json", "SHA256SUMS"
+# The Parquet files and the columns without which each of them means nothing.
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "scores": {"model": "text", "symbol": "text", "cutoff": "date", "step": "number"},
     "forecasts": {"symbol": "text", "cutoff": "date", "step": "number"},
     "weights": {"decision": "date", "symbol": "text", "weight": "number"},
     "equity": {"session": "date", "strategy_net": "number"},
+    "trades": {"symbol": "text", "side": "text", "entered": "date", "left": "date?"},
 }
-"""The Parquet files and the columns without which each of them means nothing."""
+_NEEDED = {"backtest": tuple(TABLES), "evaluation": ("scores", "forecasts")}
+_OURS = {MANIFEST, RESULT, SUMS, "report.html", *(f"{name}.parquet" for name in TABLES)}
+_REMEDY = "Run `quantseq backtest` or `quantseq evaluate` again to make a fresh one."
 
-FILES = (MANIFEST, RESULT, *(f"{name}.parquet" for name in FRAMES))
-"""What a run folder must hold."""
 
-RETURNS = ("strategy_net", "strategy_gross", "buy_and_hold")
-"""Columns of daily simple returns; the last two may be absent or empty."""
-
-_MANIFEST_RULES: Mapping[str, type] = {
-    "run_id": str,
-    "title": str,
-    "symbols": list,
-    "test_start": str,
-    "test_end": str,
-}
-_MANIFEST_OPTIONAL: Mapping[str, type] = {"config": Mapping, "data": Mapping}
-_RESULT_RULES: Mapping[str, type] = {
-    "verdict": Mapping,
-    "metrics": Mapping,
-    "intervals": Mapping,
-    "folds": list,
-    "forecast": Mapping,
-    "gate": Mapping,
-    "notes": list,
-    "data_findings": list,
-}
-_REMEDY = "Run `quantseq backtest` again to make a fresh one."
+def _empty(name: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(TABLES[name]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,18 +64,15 @@ class Run:
     Parameters
     ----------
     manifest : Mapping
-        What was run. Needs ``run_id``, ``title``, ``symbols``, ``test_start``, ``test_end``.
+        What was run. Needs ``run_id``, ``title``, ``symbols``, ``test_start``, ``test_end``; ``kind``
+        is ``backtest`` if it does not say ``evaluation``.
     result : Mapping
         What was measured. Every part may be absent; the page then says so.
-    forecasts : DataFrame
-        Columns symbol, cutoff, step and any of sigma, mean, prob_up, quantiles ``qNN`` and
-        ``cum_qNN`` (log returns), realised, pit, log_score, crps. May be empty.
-    weights : DataFrame
-        Columns decision, symbol, weight. May be empty.
-    equity : DataFrame
-        Columns session, strategy_net and any of strategy_gross, buy_and_hold (daily simple
-        returns), cost, turnover, gross_exposure, ``close:SYM``. At least one row, sessions
-        increasing.
+    scores, forecasts, weights, equity, trades : DataFrame
+        See `TABLES`. Returns in equity are simple, quantiles ``qNN``, ``cum_qNN`` of forecasts log returns.
+        A backtest has at least one session; sessions increase.
+    hashes : Mapping of str to str
+        SHA-256 of the files it was read from; empty for a run that was not.
 
     Raises
     ------
@@ -106,125 +82,117 @@ class Run:
 
     manifest: Mapping[str, Any]
     result: Mapping[str, Any]
+    scores: pd.DataFrame
     forecasts: pd.DataFrame
-    weights: pd.DataFrame
-    equity: pd.DataFrame
+    weights: pd.DataFrame = field(default_factory=lambda: _empty("weights"))
+    equity: pd.DataFrame = field(default_factory=lambda: _empty("equity"))
+    trades: pd.DataFrame = field(default_factory=lambda: _empty("trades"))
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_mapping(MANIFEST, self.manifest, _MANIFEST_RULES, required=True)
-        _check_mapping(MANIFEST, self.manifest, _MANIFEST_OPTIONAL, required=False)
-        _check_mapping(RESULT, self.result, _RESULT_RULES, required=False)
-        schema = self.manifest.get("schema", SCHEMA)
-        if not isinstance(schema, int) or schema > SCHEMA:
+        for file, content in ((MANIFEST, self.manifest), (RESULT, self.result)):
+            if not isinstance(content, Mapping):
+                kind = type(content).__name__
+                raise RunError(f"{file}: the file holds a {kind}, not an object. {_REMEDY}")
+        texts = dict.fromkeys(("run_id", "title", "test_start", "test_end"), str)
+        for key, needed in {**texts, "symbols": list}.items():
+            if not isinstance(self.manifest.get(key), needed):
+                text = f"{MANIFEST}: {key!r} is missing or no {needed.__name__}. {_REMEDY}"
+                raise RunError(text)
+        schema = self.manifest.get("schema", RUN_SCHEMA)
+        if schema != RUN_SCHEMA or self.kind not in _NEEDED:
             raise RunError(
-                f"{MANIFEST}: schema is {schema!r}, this quantseq reads up to {SCHEMA}. "
-                "Upgrade quantseq to read this run."
+                f"{MANIFEST}: this quantseq reads backtests and evaluations of schema {RUN_SCHEMA}, not a "
+                f"{self.kind!r} of schema {schema!r}. {_REMEDY}"
             )
-        _check_nested(self.result)
-        _check_dates(self.result)
-        for name in FRAMES:
-            object.__setattr__(self, name, _check_frame(name, getattr(self, name)))
-        if not len(self.equity):
-            raise RunError(f"equity.parquet: there are no sessions. {_REMEDY}")
-        steps = np.diff(self.equity["session"].to_numpy()).astype(np.int64)
-        if (steps <= 0).any():
-            where = self.equity["session"].iloc[int(np.argmax(steps <= 0)) + 1]
-            raise RunError(
-                f"equity.parquet: session {where:%Y-%m-%d} is not after the one before it. "
-                f"Sessions must be increasing. {_REMEDY}"
-            )
-        for name in RETURNS:
-            self._check_returns(name)
+        for name in TABLES:
+            object.__setattr__(self, name, _checked(name, getattr(self, name)))
+        if self.kind == "backtest":
+            self._check_equity()
 
-    def _check_returns(self, name: str) -> None:
-        if self.daily(name) is None:
-            return
-        bad = ~np.isfinite(self.equity[name].to_numpy()) | (self.equity[name].to_numpy() < -1)
-        if bad.any():
-            where = self.equity.iloc[int(np.argmax(bad))]
-            raise RunError(
-                f"equity.parquet: {name} is {where[name]} on {where['session']:%Y-%m-%d}. A simple "
-                f"return must be finite and at least −1. {_REMEDY}"
-            )
+    def _check_equity(self) -> None:
+        days = self.equity["session"]
+        if not len(days) or not (days.is_monotonic_increasing and days.is_unique):
+            text = "equity.parquet: sessions must be increasing, at least one of them."
+            raise RunError(f"{text} {_REMEDY}")
+        for name in ("strategy_net", "strategy_gross", "buy_and_hold"):
+            series = self.daily(name)
+            bad = None if series is None else series[~(np.isfinite(series) & (series >= -1))]
+            if bad is not None and len(bad):
+                raise RunError(
+                    f"equity.parquet: {name} is {bad.iloc[0]} on {bad.index[0]:%Y-%m-%d}. A simple "
+                    f"return must be finite and at least −1. {_REMEDY}"
+                )
 
     @classmethod
-    def load(cls, folder: Path, *, frames: Collection[str] = tuple(FRAMES)) -> Self:
-        """Read a run folder.
-
-        Parameters
-        ----------
-        folder : Path
-        frames : collection of str
-            Which of `FRAMES` to read; the others are left empty.
+    def load(cls, folder: Path, *, tables: Collection[str] = tuple(TABLES)) -> Self:
+        """Read a run folder, of `TABLES` only `tables`: the others are left empty.
 
         Raises
         ------
         RunError
-            If the folder or one of its files is missing, damaged or incomplete; the message names
-            which.
+            If the folder or one of its files is missing, damaged or incomplete; the message names which.
         """
         folder = Path(folder)
-        if not folder.is_dir():
+        if not (folder / MANIFEST).is_file():
             raise RunError(
-                f"{str(folder)!r} is not a run folder. Name a folder that `quantseq backtest` "
-                "wrote, for example one under reports/."
+                f"{str(folder)!r} is not a run folder. Name a folder that `quantseq backtest` or "
+                "`quantseq evaluate` wrote, for example one under reports/."
             )
-        missing = [name for name in FILES if not (folder / name).is_file()]
-        if missing:
-            raise RunError(f"{str(folder)!r} lacks {', '.join(missing)}. {_REMEDY}")
         try:
-            manifest, result = read_json(folder / MANIFEST), read_json(folder / RESULT)
-        except CorruptFileError as error:
-            raise RunError(str(error)) from error
-        read = {
-            name: _read_frame(folder / f"{name}.parquet")
-            if name in frames
-            else pd.DataFrame(columns=list(columns))
-            for name, columns in FRAMES.items()
-        }
-        return cls(manifest, result, **read)
+            manifest = read_json(folder / MANIFEST)
+            names = run_files(manifest.get("kind", "backtest") if manifest else "")
+            missing = [name for name in names if not (folder / name).is_file()]
+            if missing:
+                raise RunError(f"{str(folder)!r} lacks {', '.join(missing)}. {_REMEDY}")
+            asked = {name for name in tables if f"{name}.parquet" in names}
+            found = {
+                name: pd.read_parquet(folder / f"{name}.parquet") if name in asked else _empty(name)
+                for name in TABLES
+            }
+            result = read_json(folder / RESULT)
+        except (CorruptFileError, OSError, ValueError, pa.ArrowException, AttributeError) as error:
+            text = " ".join(str(error).split())
+            raise RunError(f"Cannot read the run {str(folder)!r}: {text}. {_REMEDY}") from error
+        return cls(manifest, result, **found, hashes=read_sums(folder))
 
     def save(self, folder: Path) -> Path:
         """Write the folder in one move: an older run of that name is replaced, or kept whole.
 
+        What else lies in that folder stays there, except the page, which is rendered anew.
+
         Raises
         ------
         StorageError
-            If the place is not writable or the disk is full.
+            If the folder holds files but no run, the place is not writable or the disk is full.
         """
-        with atomic_folder(Path(folder)) as temporary:
-            write_json(temporary / MANIFEST, {"schema": SCHEMA, **self.manifest})
+        older = check_place(Path(folder))
+        with atomic_folder(older) as temporary:
+            write_json(temporary / MANIFEST, {"schema": RUN_SCHEMA, **self.manifest})
             write_json(temporary / RESULT, self.result)
-            for name in FRAMES:
+            for name in _NEEDED[self.kind]:
                 with atomic_path(temporary / f"{name}.parquet") as path:
                     getattr(self, name).to_parquet(path, compression="zstd", index=False)
             sign(temporary)
-        return Path(folder)
+            for entry in older.iterdir() if older.is_dir() else ():
+                if entry.name not in _OURS and not (temporary / entry.name).exists():
+                    move = shutil.copytree if entry.is_dir() else shutil.copy2
+                    move(entry, temporary / entry.name)
+        return older
 
-    def card(self, note: str = "") -> str:
-        """Verdict and figures as a notebook shows them; `note` stands below."""
-        metrics = self.result.get("metrics") or {}
-        columns = {name: metrics.get(name) or {} for name in ("strategy", "buy_and_hold")}
-        rows = [
-            [key, *(_shown(column.get(key)) for column in columns.values())]
-            for key in columns["strategy"]
-        ]
-        sentence = str(self.verdict.get("sentence") or "")
-        return card(str(self.manifest["title"]), sentence, ["", *columns], rows, note)
-
-    def _repr_html_(self) -> str:
-        """Shown by notebooks."""
-        return self.card(f"run {self.manifest['run_id']}")
+    @property
+    def kind(self) -> str:
+        """``backtest`` or ``evaluation``."""
+        return str(self.manifest.get("kind", "backtest"))
 
     @property
     def verdict(self) -> Mapping[str, Any]:
-        """What may be claimed: the stored verdict, without its edge where the stored audit did not pass.
+        """The stored verdict, without its edge where the stored audit did not pass; empty without one.
 
-        A full audit may fail after a backtest whose short one passed. Empty without a verdict.
+        A full audit may fail after a backtest whose short one passed.
         """
         found: Mapping[str, Any] = self.result.get("verdict") or {}
-        audit = self.result.get("audit")
-        passed = audit.get("passed") if isinstance(audit, Mapping) else None
+        passed = (self.result.get("audit") or {}).get("passed")
         if found.get("edge") is not True or passed is True:
             return found
         what = "is missing" if passed is None else "failed"
@@ -237,116 +205,99 @@ class Run:
         return [str(symbol) for symbol in self.manifest["symbols"]]
 
     @property
+    def model(self) -> str:
+        """The model whose forecasts the run holds: the first that was scored."""
+        if len(self.scores):
+            return str(self.scores["model"].iloc[0])
+        found = (self.result.get("forecast") or self.result).get("models") or {}
+        return str(next(iter(found), ""))
+
+    @property
     def periods(self) -> int:
         """Sessions per year, as configured; 252 where the run does not say."""
         costs = (self.manifest.get("config") or {}).get("costs") or {}
-        periods = costs.get("periods") if isinstance(costs, Mapping) else None
-        return periods if isinstance(periods, int) and periods > 0 else YEAR
+        return int(costs.get("periods") or 252)
+
+    @property
+    def seed(self) -> int:
+        """Of every bootstrap of the run."""
+        seeds = self.manifest.get("seeds") or {}
+        return int(seeds.get("run") or (self.manifest.get("config") or {}).get("seed") or 0)
+
+    def metrics(self, who: str) -> Mapping[str, Any]:
+        """The stored figures of ``strategy`` or ``buy_and_hold``; empty if there are none."""
+        return (self.result.get("metrics") or {}).get(who) or {}
 
     def daily(self, name: str) -> "pd.Series[float] | None":
-        """One column of the equity table by session, or None if the run lacks it.
-
-        Parameters
-        ----------
-        name : str
-            One of `RETURNS`, or any other column with one value per session.
-        """
+        """One column of the equity table by session, or None if the run lacks it."""
         if name not in self.equity or self.equity[name].isna().all():
             return None
         index = pd.DatetimeIndex(self.equity["session"], name="session")
         try:
             values = self.equity[name].to_numpy(dtype=np.float64)
         except (ValueError, TypeError) as error:
-            raise RunError(
-                f"equity.parquet: {name} holds {error}, not numbers. {_REMEDY}"
-            ) from error
+            text = f"equity.parquet: {name} holds {error}, not numbers. {_REMEDY}"
+            raise RunError(text) from error
         return pd.Series(values, index=index, name=name)
+
+    def card(self, note: str = "") -> str:
+        """Verdict and figures as a notebook shows them; `note` stands below."""
+        own, other = self.metrics("strategy"), self.metrics("buy_and_hold")
+        rows = [[key, number(own[key], 4), number(other.get(key), 4)] for key in own]
+        title, sentence = str(self.manifest["title"]), str(self.verdict.get("sentence") or "")
+        return card(title, sentence, ["", "strategy", "buy_and_hold"], rows, note)
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks."""
+        return self.card(f"run {self.manifest['run_id']}")
+
+
+def check_place(folder: Path) -> Path:
+    """Raise StorageError where a run would land among files that are no run; give the folder back."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise StorageError(
+            f"{str(folder)!r} holds files but no run ({MANIFEST} is missing), and a run is written only "
+            "into a new or empty folder, or over an older run. Give another folder."
+        )
+    return folder
+
+
+def run_files(kind: str) -> list[str]:
+    """Names of the files that a run folder of a kind must hold."""
+    return [MANIFEST, RESULT, *(f"{name}.parquet" for name in _NEEDED.get(kind, ()))]
 
 
 def sign(folder: Path) -> None:
     """Write the checksums of a run folder anew, after one of its files was rewritten."""
-    lines = (f"{sha256_file(folder / name)}  {name}\n" for name in FILES)
+    kind = read_json(folder / MANIFEST).get("kind", "backtest")
+    lines = (f"{sha256_file(folder / name)}  {name}\n" for name in run_files(kind))
     write_text(folder / SUMS, "".join(lines))
 
 
-def _shown(value: Any) -> str:
-    return f"{value:,.4g}" if isinstance(value, (int, float)) and np.isfinite(value) else "—"
+def read_sums(folder: Path) -> dict[str, str]:
+    """SHA-256 by file as ``SHA256SUMS`` has them; empty if it cannot be read."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
-def _check_mapping(
-    file: str, content: object, rules: Mapping[str, type], *, required: bool
-) -> None:
-    if not isinstance(content, Mapping):
-        raise RunError(
-            f"{file}: the file holds a {type(content).__name__}, not an object. {_REMEDY}"
-        )
-    for key, kind in rules.items():
-        value = content.get(key)
-        if value is None and required:
-            raise RunError(f"{file}: {key!r} is missing. {_REMEDY}")
-        if value is not None and not isinstance(value, kind):
-            raise RunError(
-                f"{file}: {key!r} is a {type(value).__name__}, it must be "
-                f"{'an object' if kind is Mapping else 'a ' + kind.__name__}. {_REMEDY}"
-            )
-
-
-def _check_nested(result: Mapping[str, Any]) -> None:
-    """Every entry that is read as an object must be one."""
-    forecast = result.get("forecast") or {}
-    parts = {
-        "metrics": list((result.get("metrics") or {}).values()),
-        "folds": result.get("folds") or [],
-        "forecast.models": list((forecast.get("models") or {}).values())
-        if isinstance(forecast.get("models") or {}, Mapping)
-        else [forecast["models"]],
-        "forecast.tests": forecast.get("tests") or [],
-    }
-    for name, entries in parts.items():
-        for entry in entries if isinstance(entries, list) else [entries]:
-            if not isinstance(entry, Mapping):
-                raise RunError(f"{RESULT}: {name} holds {entry!r:.60}, not objects. {_REMEDY}")
-
-
-def _check_dates(result: Mapping[str, Any]) -> None:
-    for fold in result.get("folds") or []:
-        for key, value in fold.items():
-            if not key.endswith(("_start", "_end")) or value is None:
-                continue
-            try:
-                np.datetime64(str(value)[:10], "D")
-            except ValueError as error:
-                raise RunError(
-                    f"{RESULT}: {key} of fold {fold.get('fold')} is {value!r}, not a date. {_REMEDY}"
-                ) from error
-
-
-def _check_frame(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+def _checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Copy with the required columns in their kinds, whatever resolution dates came in."""
-    rules = FRAMES[name]
-    missing = [column for column in rules if column not in frame]
-    if missing:
-        raise RunError(f"{name}.parquet: the columns {missing} are missing. {_REMEDY}")
+    rules, said = TABLES[name], f"{name}.parquet:"
+    if missing := [column for column in rules if column not in frame]:
+        raise RunError(f"{said} the columns {missing} are missing. {_REMEDY}")
     frame = frame.reset_index(drop=True)
     for column, kind in rules.items():
         try:
-            if kind == "date":
+            if kind.startswith("date"):
                 frame[column] = pd.to_datetime(frame[column]).astype("datetime64[s]")
             elif kind == "number":
                 frame[column] = pd.to_numeric(frame[column])
         except (ValueError, TypeError) as error:
-            raise RunError(
-                f"{name}.parquet: {column!r} is not a {kind}: {error}. {_REMEDY}"
-            ) from error
+            text = f"{said} {column!r} is not a {kind}: {error}. {_REMEDY}"
+            raise RunError(text) from error
         if kind == "date" and frame[column].isna().any():
-            raise RunError(f"{name}.parquet: {column!r} has rows without a date. {_REMEDY}")
+            raise RunError(f"{said} {column!r} has rows without a date. {_REMEDY}")
     return frame
-
-
-def _read_frame(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError, pa.lib.ArrowException) as error:
-        raise RunError(
-            f"Cannot read {str(path)!r} as Parquet: {str(error).splitlines()[0]}. {_REMEDY}"
-        ) from error

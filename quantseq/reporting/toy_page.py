@@ -5,106 +5,58 @@ same model folder gives the same page.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from quantseq.errors import CorruptFileError, RunError
 from quantseq.files import read_json
-from quantseq.reporting import words
-from quantseq.reporting.drawing.toy_charts import accuracy_by_length, attention_map, loss_curve
+from quantseq.reporting import charts, page
 from quantseq.reporting.page import (
-    Badge,
-    Block,
-    Card,
-    Cards,
+    DASH,
+    SPACE,
     Cell,
-    Chart,
-    Facts,
-    Header,
-    Missing,
-    Page,
-    Row,
-    Section,
-    Sheet,
-    Table,
-    chart,
-    thinned,
+    Figure,
+    count,
+    figure,
+    number,
+    percent,
+    plain,
+    section,
+    sheet,
 )
-from quantseq.reporting.sections import proof
+from quantseq.reporting.sections import settings
 
 SAMPLES = "samples.json"
-SPECIAL = {0: "PAD", 1: "EOS"}
-ANSWERS = {"copy": "the same", "reverse": "the same backwards", "sort": "the same in order"}
-LOOKS = ((440, 400), (340, 330))
-TERMS = (
-    (
-        "Exact match",
-        "Share of fresh sequences whose whole answer is right, end of sequence included. Free-running: the "
-        "machine is fed its own tokens, as in use.",
-    ),
-    (
-        "Token accuracy",
-        "Share of right tokens under teacher forcing: the machine is fed the true answer so far.",
-    ),
-    (
-        "Edit distance",
-        "Insertions, deletions and replacements that turn a free-running answer into the right one, mean.",
-    ),
-    ("Fresh", "Drawn from a stream of random numbers that training never sees."),
-    ("Loss", "Mean negative log probability of the right token, in nats, teacher-forced."),
-    (
-        "Gate",
-        "No architecture touches prices before it answers the gate's share of fresh sequences exactly: the "
-        "proof that encoder, attention, decoder, trainer and decoding carry a sequence across.",
-    ),
-)
+_LEAD = "Measured after training, on fresh sequences."
+_ANSWERS = {"copy": "the same", "reverse": "the same backwards", "sort": "the same in order"}
 
 
-def assemble(record: Mapping[str, Any]) -> Page:
-    """The page in its parts, in the order in which it is read.
-
-    Parameters
-    ----------
-    record : mapping
-        ``metrics``, ``milestones``, ``samples``, ``config``, ``history`` and ``attention`` (or None):
-        the contents of a toy's model folder.
-    """
-    metrics, shown = record["metrics"], record["samples"]
-    return Page(
-        _header(record),
-        [
-            _cards(metrics),
-            _learning(metrics, record["history"], record["milestones"]),
-            _reach(record),
-            _samples(str(metrics["task"]), shown.get("samples") or []),
-            _on_the_way(record["milestones"]),
-            _configuration(record),
-            Section("definitions", "Definitions", blocks=[Facts(TERMS)]),
-        ],
-        "A toy task says nothing about prices. Made by quantseq from the files of a model folder; the same "
-        "folder gives the same page.",
-    )
-
-
-def load(folder: Path) -> Page:
-    """The page of a toy's model folder.
-
-    Raises
-    ------
-    RunError
-        If the folder is no toy's, incomplete or damaged.
-    """
+def toy_page(folder: Path) -> page.Page:
+    """The page of a toy's model folder, in the order in which it is read."""
     folder = Path(folder)
     try:
-        names = {"metrics": "metrics.json", "samples": SAMPLES, "config": "config.json"}
-        record = {name: read_json(folder / file) for name, file in names.items()}
+        names = ("metrics", "samples", "config")
+        record = {name: read_json(folder / f"{name}.json") for name in names}
         record["milestones"] = read_json(folder / "milestones.json")["milestones"]
         record["history"] = read_json(folder / "training.json")["history"]
         heat = folder / "attention.json"
         record["attention"] = read_json(heat) if heat.exists() else None
-        return assemble(record)
+        footer = "A toy task says nothing about prices. Made by quantseq from the files of a model folder; the "
+        footer += "same folder gives the same page."
+        sections = [
+            section("figures", "Headline figures", _cards(record), lead=_LEAD),
+            section("learning", "How it learned", _learning(record)),
+            section("reach", "How far it carries, and where it looks", _reach(record)),
+            section("samples", "What it answers", _samples(record)),
+            section("milestones", "On the way", _milestones(record)),
+            section("configuration", "Configuration", *_configuration(record)),
+            section("definitions", "Definitions", page.terms("toy")),
+        ]
+        return page.Page(_header(record), sections, footer)
     except (OSError, CorruptFileError, KeyError, TypeError) as error:
         raise RunError(
             f"{str(folder)!r} holds no toy task that can be shown: {error!r:.200}. Name a folder that "
@@ -112,241 +64,137 @@ def load(folder: Path) -> Page:
         ) from error
 
 
-def token(number: int) -> str:
+def token_text(token: int) -> str:
     """An id as it is shown."""
-    return SPECIAL.get(number, str(number))
+    return {0: "PAD", 1: "EOS"}.get(token, str(token))
 
 
 def _spelled(ids: Sequence[int]) -> str:
-    return " ".join(token(one) for one in ids) or words.DASH
+    return " ".join(map(token_text, ids)) or DASH
 
 
-def _header(record: Mapping[str, Any]) -> Header:
+def _counted(metrics: Mapping[str, Any]) -> str:
+    return "padding left out" if metrics["loss_masked"] else "padding included"
+
+
+def _header(record: Mapping[str, Any]) -> page.Header:
     metrics, shown = record["metrics"], record["samples"]
-    share, bar = float(metrics["exact_match"]), float(shown["bar"])
-    passed = share >= bar
-    counted = "padding left out" if metrics["loss_masked"] else "padding included"
-    attention = str(record["config"]["architecture"]["attention"])
-    longer = float(metrics["longer_exact_match"])
-    return Header(
-        title=f"{str(metrics['task']).capitalize()} task, preset {metrics['preset']}",
-        run_id="",
-        created="",
-        universe=f"sequences of 3 to 8 random ids, answered with {ANSWERS[metrics['task']]}",
-        span=f"{words.count(metrics['examples'])} seen in training, seed {metrics['seed']}",
-        badges=[
-            Badge(
-                f"above the gate's bar of {words.percent(bar)}"
-                if passed
-                else f"below the gate's bar of {words.percent(bar)}",
-                "good" if passed else "warn",
-            ),
-            Badge("no attention" if attention == "none" else f"{attention.capitalize()} attention"),
-            Badge(f"loss with {counted}"),
-        ],
-        edge=passed,
-        answer="Mastered" if passed else "Not mastered",
-        sentence=f"Of {words.count(shown['fresh'])} fresh sequences {words.percent(share, 2)} are answered "
-        f"exactly, free-running; the gate asks an architecture like this for {words.percent(bar)}. Of "
-        f"sequences longer than any in training, {words.percent(longer)} are.",
-        kind=f"train --task {metrics['task']}",
+    share, bar, task = float(metrics["exact_match"]), float(shown["bar"]), str(metrics["task"])
+    passed, attention = share >= bar, str(record["config"]["architecture"]["attention"])
+    side = "above" if passed else "below"
+    looks = "no attention" if attention == "none" else f"{attention.capitalize()} attention"
+    badges = [Cell(f"{side} the gate's bar of {percent(bar)}", "good" if passed else "warn")]
+    badges += [Cell(looks), Cell(f"loss with {_counted(metrics)}")]
+    longer, of = percent(metrics["longer_exact_match"]), count(shown["fresh"])
+    sentence = f"Of {of} fresh sequences {percent(share, 2)} are answered exactly, free-running; the gate asks "
+    sentence += (
+        f"an architecture like this for {percent(bar)}. Of sequences longer than any in training, "
     )
+    title, above = (
+        f"{task.capitalize()} task, preset {metrics['preset']}",
+        f"quantseq train --task {task}",
+    )
+    what = f"sequences of 3 to 8 random ids, answered with {_ANSWERS[task]}"
+    span = f"{count(metrics['examples'])} seen in training, seed {metrics['seed']}"
+    answer = "Mastered" if passed else "Not mastered"
+    return page.Header(title, above, what, span, badges, passed, answer, f"{sentence}{longer} are.")
 
 
-def _cards(metrics: Mapping[str, Any]) -> Section:
+def _cards(record: Mapping[str, Any]) -> page.Cards:
+    found = record["metrics"]
     items = [
-        Card("Exact match", words.percent(metrics["exact_match"], 2), "free-running"),
-        Card("Token accuracy", words.percent(metrics["token_accuracy"], 2), "teacher-forced"),
-        Card("Edit distance", words.number(metrics["edit_distance"], 4), "edits a sequence"),
-        Card(
-            "Longer than trained", words.percent(metrics["longer_exact_match"], 2), "exact, 9 to 16"
-        ),
-        Card("Loss of the last batch", words.number(metrics["final_loss"], 4), "nats a token"),
-        Card("Batches", words.count(metrics["batches"]), f"of {metrics['batch_size']} sequences"),
-        Card("Parameters", words.count(metrics["parameters"])),
-        Card("Training time", f"{words.number(metrics['seconds'], 1)}{words.SPACE}s", "one core"),
+        ["Exact match", percent(found["exact_match"], 2), "free-running"],
+        ["Token accuracy", percent(found["token_accuracy"], 2), "teacher-forced"],
+        ["Edit distance", number(found["edit_distance"], 4), "edits a sequence"],
+        ["Longer than trained", percent(found["longer_exact_match"], 2), "exact, 9 to 16"],
+        ["Loss of the last batch", number(found["final_loss"], 4), "nats a token"],
+        ["Batches", count(found["batches"]), f"of {found['batch_size']} sequences"],
+        ["Parameters", count(found["parameters"])],
+        ["Training time", f"{number(found['seconds'], 1)}{SPACE}s", "one core"],
     ]
-    lead = "Measured after training, on fresh sequences."
-    return Section("figures", "Headline figures", lead, [Cards(items)])
+    return page.Cards(items)
 
 
-def _learning(
-    metrics: Mapping[str, Any],
-    history: Mapping[str, Any] | None,
-    stones: Sequence[Mapping[str, Any]],
-) -> Section:
-    title = "How it learned"
+def _learning(record: Mapping[str, Any]) -> Figure | str:
+    metrics, history = record["metrics"], record["history"]
     if not history or not history.get("losses"):
-        return Section("learning", title, blocks=[Missing("This folder keeps no losses.")])
-    counted = "padding left out" if metrics["loss_masked"] else "padding included"
-    steps, losses = history["steps"], history["losses"]
-    fresh = {int(stone["batch"]): float(stone["loss"]) for stone in stones}
-    rows = [
-        [words.count(step), words.number(loss, 5), words.number(fresh.get(step), 5)]
-        for step, loss in zip(steps, losses, strict=True)
-    ]
-    picture = chart(
-        "loss",
-        "Loss by batch, log scale",
-        f"Teacher-forced, {counted}: from {words.number(losses[0], 2)} to {words.number(losses[-1], 4)} "
-        "nats a token.",
-        loss_curve(steps, losses, stones=fresh, unit=f"nats a token, {counted}"),
-        sizes=((900, 340), (340, 260)),
-        table=Table(
-            ["batch", "minibatch loss, nats", "on fresh sequences"], thinned(rows), "Loss by batch"
-        ),
-    )
-    return Section("learning", title, "", [picture])
+        return "This folder keeps no losses."
+    steps, losses, unit = history["steps"], history["losses"], f"nats a token, {_counted(metrics)}"
+    fresh = {int(stone["batch"]): float(stone["loss"]) for stone in record["milestones"]}
+    frame = pd.DataFrame({"minibatch loss, nats": losses}, pd.Index(steps, name="batch"))
+    frame["on fresh sequences"] = pd.Series(fresh, dtype=np.float64).reindex(steps).to_numpy()
+    reading = f"Teacher-forced, {_counted(metrics)}: from {number(losses[0])} to {number(losses[-1], 4)} nats a "
+    draw = charts.loss_curve(steps, losses, fresh=fresh, unit=unit)
+    shown = frame.iloc[:: -1 - len(frame) // 130].iloc[::-1]
+    show: Any = dict.fromkeys(frame, partial(number, digits=5)) | {"batch": count}
+    return figure("loss", f"{reading}token.", frame, show, draw=draw, shown=shown)
 
 
-def _reach(record: Mapping[str, Any]) -> Section:
+def _reach(record: Mapping[str, Any]) -> list[Figure | str]:
     """Accuracy by length, and where the machine looks."""
-    metrics = record["metrics"]
-    trained, longer = (
-        {int(length): float(share) for length, share in metrics[key].items()}
-        for key in ("exact_match_by_length", "longer_exact_match_by_length")
-    )
+    metrics, bar, heat = record["metrics"], record["samples"]["bar"], record["attention"]
+    keys = ("exact_match_by_length", "longer_exact_match_by_length")
+    trained, longer = ({int(n): float(share) for n, share in metrics[key].items()} for key in keys)
     shares = {**trained, **longer}
-    best = [length for length, share in shares.items() if share >= record["samples"]["bar"]]
-    reading = (
+    frame = pd.DataFrame({"exact match": shares}).rename_axis("length")
+    frame.insert(0, "in training", ["yes" if length in trained else "no" for length in shares])
+    best = [length for length, share in shares.items() if share >= bar]
+    said = (
         f"At or above the gate's bar up to length {max(best)}."
         if best
         else "Below the bar everywhere."
     )
-    parts: list[Chart] = [
-        chart(
-            "accuracy",
-            "Exact match by length",
-            f"Per cent of fresh sequences, free-running. {reading}",
-            accuracy_by_length(trained, longer),
-            sizes=LOOKS,
-            table=Table(
-                ["length", "in training", "exact match"],
-                [
-                    [str(length), "yes" if length in trained else "no", words.percent(share)]
-                    for length, share in shares.items()
-                ],
-                "Share of sequences answered exactly",
-                align="ttn",
-            ),
-        )
-    ]
-    blocks: list[Block] = []
-    if record["attention"]:
-        parts.append(_attention(record["attention"], str(metrics["task"])))
-    else:
-        blocks.append(Missing("Without attention there is no map of where the machine looks."))
-    return Section(
-        "reach", "How far it carries, and where it looks", "", [Row("pair", parts), *blocks]
-    )
+    reading = f"Per cent of fresh sequences, free-running. {said}"
+    roles = ["accent" if length in trained else "loss" for length in shares]
+    how: Any = {"roles": roles, "label": lambda share: f"{100 * share:.3g}"}
+    shown: Any = {"exact match": percent}
+    accuracy = figure("accuracy", reading, frame, shown, of=pd.Series(shares), how=how)
+    none = "Without attention there is no map of where the machine looks."
+    return [accuracy, _attention(heat, str(metrics["task"])) if heat else none]
 
 
-def _attention(heat: Mapping[str, Any], task: str) -> Chart:
+def _attention(heat: Mapping[str, Any], task: str) -> Figure:
     weights = np.array(heat["weights"], dtype=np.float64)
-    source, target = ([token(one) for one in heat[name]] for name in ("source", "target"))
-    most = weights.max(axis=1)[: len(source)]
-    return chart(
-        "attention",
-        "Where it looks, per cent",
-        f"One fresh sequence, answered with {ANSWERS[task]}: the token looked at most gets "
-        f"{words.percent(float(most.mean()), 0)} on average.",
-        attention_map(source, target, weights),
-        sizes=LOOKS,
-        table=Table(
-            ["answered", *source],
-            [
-                [name, *(words.percent(weight) for weight in row)]
-                for name, row in zip(target, weights, strict=True)
-            ],
-            "Share of attention on each token read",
-        ),
-    )
+    source, target = ([token_text(one) for one in heat[name]] for name in ("source", "target"))
+    most = percent(float(weights.max(axis=1)[: len(source)].mean()), 0)
+    reading = f"One fresh sequence, answered with {_ANSWERS[task]}: the token looked at most gets {most} on "
+    columns = [f"{place}: {name}" for place, name in enumerate(source)]
+    frame = pd.DataFrame(weights, pd.Index(target, name="answered"), columns)
+    draw = charts.attention_map(source, target, weights)
+    return figure("attention", f"{reading}average.", frame, percent, draw=draw)
 
 
-def _samples(task: str, samples: Sequence[Mapping[str, Any]]) -> Section:
+def _samples(record: Mapping[str, Any]) -> page.Sheet | str:
     """Fresh sequences, what the machine answered, and whether it was right."""
-    title = "What it answers"
+    samples, rows = record["samples"].get("samples") or [], []
     if not samples:
-        return Section("samples", title, blocks=[Missing("This folder keeps no samples.")])
-    rows: list[list[str | Cell]] = []
-    right = 0
-    for one in samples:
-        good = list(one["answered"]) == list(one["answer"])
-        right += good
-        rows.append(
-            [
-                str(len(one["input"])),
-                Cell("right", "up3") if good else Cell("wrong", "down3"),
-                _spelled(one["input"]),
-                _spelled(one["answered"]),
-            ]
-        )
-    sheet = Sheet(
-        "Fresh sequences, free-running",
-        f"{right} of {len(samples)} right. To be answered with {ANSWERS[task]} and EOS; lengths above 8 were "
-        "never trained on.",
-        Table(["length", "answer", "read", "answered"], rows, align="ttww"),
-    )
-    return Section("samples", title, "", [sheet])
+        return "This folder keeps no samples."
+    right = [list(one["answered"]) == list(one["answer"]) for one in samples]
+    for one, good in zip(samples, right, strict=True):
+        mark = Cell("right", "up3") if good else Cell("wrong", "down3")
+        texts = [_spelled(one["input"]), _spelled(one["answered"])]
+        rows.append([str(len(one["input"])), mark, *texts])
+    words: Any = {"all": len(samples), "answer": _ANSWERS[record["metrics"]["task"]]}
+    return sheet("samples", rows, right=sum(right), **words)
 
 
-def _on_the_way(stones: Sequence[Mapping[str, Any]]) -> Section:
+def _milestones(record: Mapping[str, Any]) -> page.Sheet | str:
     """Where training stood at each look, with the samples that were printed."""
-    if not stones:
-        return Section("milestones", "On the way", blocks=[Missing("No milestone was reached.")])
-    rows = [
-        [
-            words.count(stone["batch"]),
-            words.number(stone["loss"], 4),
-            words.number(stone["free_running_loss"], 4),
-            words.percent(stone["exact_match"]),
-        ]
-        for stone in stones
-    ]
-    headers = ["batch", "loss, teacher-forced", "loss, free-running", "exact match"]
-    spoken = [
-        [
-            words.count(stone["batch"]),
-            *(_spelled(sample[name]) for name in ("input", "teacher_forced", "free_running")),
-        ]
-        for stone in stones
-        for sample in stone["samples"]
-    ]
-    sheet = Sheet(
-        "Before every thousandth batch",
-        "On fresh sequences, in nats a token.",
-        Table(headers, rows),
-        Table(
-            ["batch", "read", "teacher-forced", "free-running"],
-            spoken,
-            "Samples on the way",
-            align="twww",
-        ),
-    )
-    return Section("milestones", "On the way", "", [sheet])
+    rows, spoken = [], []
+    for stone in record["milestones"]:
+        losses = [number(stone[key], 4) for key in ("loss", "free_running_loss")]
+        rows.append([count(stone["batch"]), *losses, percent(stone["exact_match"])])
+        for sample in stone["samples"]:
+            texts = [_spelled(sample[name]) for name in ("input", "teacher_forced", "free_running")]
+            spoken.append([count(stone["batch"]), *texts])
+    return sheet("milestones", rows, more=spoken) if rows else "No milestone was reached."
 
 
-def _configuration(record: Mapping[str, Any]) -> Section:
-    config, shown = record["config"], record["samples"]
-    blocks: list[Block] = [
-        Facts(
-            [
-                ("Preset", f"{record['metrics']['preset']}: {shown['note']}"),
-                ("Seed", str(record["metrics"]["seed"])),
-                ("Weights, SHA-256", str(config["weights_sha256"])),
-                ("Versions", ", ".join(f"{k} {v}" for k, v in config["versions"].items())),
-            ]
-        )
-    ]
-    tables = [
-        Sheet(
-            name,
-            "",
-            Table(["setting", "value"], list(map(list, proof.settings(given))), align="tw"),
-        )
-        for name, given in (
-            ("Architecture", config["architecture"]),
-            ("Training", shown["training"]),
-        )
-    ]
-    return Section("configuration", "Configuration", "", [*blocks, Row("pair", tables)])
+def _configuration(record: Mapping[str, Any]) -> list[Any]:
+    config, shown, metrics = record["config"], record["samples"], record["metrics"]
+    facts = [("Preset", f"{metrics['preset']}: {shown['note']}"), ("Seed", str(metrics["seed"]))]
+    facts.append(("Weights, SHA-256", plain(config["weights_sha256"])))
+    facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in config["versions"].items())))
+    parts = (("Architecture", config["architecture"]), ("Training", shown["training"]))
+    tables = [sheet("settings", settings(part), title=title) for title, part in parts]
+    return [page.Facts(facts), tables]

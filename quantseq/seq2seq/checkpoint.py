@@ -1,56 +1,67 @@
 """Model folders and training states on disk: the only reader and writer of model files.
 
-Owns the format. Does not know what is in `meta`, nor who trains. Weights are safetensors, the rest is
-JSON: a file from somebody else cannot run code.
+Owns the format, and `TrainingHistory`, which lies in it. Does not know what is in `meta`, nor who
+trains. Files are safetensors with JSON in their header: one from somebody else cannot run code, and one
+that is replaced is replaced whole, so that a reader or a kill in between finds the old or the new one.
 
 ::
 
     folder/
-    ├─ model.safetensors   weights by name
-    ├─ config.json         format, architecture, meta, versions, SHA-256 of the weights
-    ├─ training.json       history of the fit, if there is one, and the same SHA-256
+    ├─ model.safetensors   weights by name; header: architecture, meta, versions
+    ├─ config.json         the header again, for people
+    ├─ training.json       history of the fit, and the hash of the weights it led to
     └─ state/              only while training can be resumed
-        ├─ state.json          what is not a tensor, name of the tensor file, SHA-256 of both
-        └─ step-N-HASH.safetensors  weights, best weights, optimiser
-
-The three files of a model are replaced one after the other: first ``config.json``, which also keeps what
-it described before, then the weights, then the history. Whoever reads in between, or after a kill in
-between, finds by the hash of the weights which of the two models is there, and finds it whole.
+        └─ state.safetensors   weights, best weights, optimiser; header: what is not a tensor
 """
 
+import json
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError  # noqa: TID251
-from safetensors.torch import load as parse_tensors  # noqa: TID251
+from safetensors import SafetensorError, safe_open  # noqa: TID251
 from safetensors.torch import save as format_tensors  # noqa: TID251
 from torch import Tensor
 
 from quantseq import __version__
 from quantseq.errors import ConfigError, CorruptFileError, ModelFileError
-from quantseq.files import (
-    atomic_path,
-    fingerprint,
-    read_json,
-    sha256_bytes,
-    sha256_file,
-    to_json,
-    write_bytes,
-    write_json,
-)
-from quantseq.seq2seq.learning.history import TrainingHistory
+from quantseq.files import fingerprint, read_json, sha256_bytes, write_bytes, write_json
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 
-FORMAT = 1
-"""Version of the folder's layout. A reader refuses a higher one."""
+_FORMAT = 2  # version of the files. A reader refuses another one
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-TRAINING = "training.json"
-STATE = "state.json"
+MODEL_FILE = "model.safetensors"
+_HISTORY_FILE = "training.json"
+_STATE_FILE = "state.safetensors"
+
+
+@dataclass
+class TrainingHistory:
+    """Record of a fit; losses are nats per target token."""
+
+    steps: list[int] = field(default_factory=list)  # long fits keep every k-th step, and the last
+    losses: list[float] = field(default_factory=list)  # of those minibatches
+    validation_steps: list[int] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    best_step: int | None = None  # after which the kept weights were reached
+    best_loss: float | None = None  # their validation loss
+    stopped_early: bool = False  # patience ran out before the planned steps
+    examples: int = 0  # sequences seen
+    seconds: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingHistory":
+        """Read what `dataclasses.asdict` gave; a ConfigError if names are missing or unknown."""
+        known = {item.name for item in fields(cls)}
+        if set(values) != known:
+            raise ConfigError(
+                f"A training history holds {sorted(known)}. Got {sorted(values)}; "
+                "the file was not written by this version."
+            )
+        return cls(**values)
 
 
 def save_model(
@@ -62,251 +73,118 @@ def save_model(
 ) -> None:
     """Write a model folder; files that belong to others stay untouched.
 
-    Parameters
-    ----------
-    folder : Path
-        Where to; created if missing.
-    model : Seq2Seq
-        What to keep.
-    meta : Mapping, optional
-        JSON values that the caller wants back: ``task``, ``vocabulary`` (fingerprint of what the ids
-        mean), ``trained_until`` (None where time plays no part), and whatever else.
-    history : TrainingHistory, optional
-        Record of the fit.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be written. An older model in it then stays whole.
+    `meta` are JSON values that the caller wants back: ``task``, ``vocabulary`` (fingerprint of what the
+    ids mean), ``trained_until`` (None where time plays no part), and whatever else. After a StorageError
+    an older model in the folder is still whole.
     """
-    weights = format_tensors(_weights(model))
-    digest = sha256_bytes(weights)
-    config = {
-        "format": FORMAT,
-        "architecture": model.config.to_dict(),
+    versions = {
+        "quantseq": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+    record = {
+        "architecture": asdict(model.config),
         "meta": dict(meta or {}),
         "parameters": model.parameter_count,
-        "weights_sha256": digest,
-        "versions": {
-            "quantseq": __version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-        },
+        "versions": versions,
     }
-    training = {
-        "weights_sha256": digest,
-        "history": None if history is None else history.to_dict(),
-    }
-    old = _replaced(folder)
-    with (  # all are written before any replaces; they replace from the last to the first
-        atomic_path(folder / CONFIG) as done_path,
-        atomic_path(folder / TRAINING) as training_path,
-        atomic_path(folder / WEIGHTS) as weights_path,
-        atomic_path(folder / CONFIG) as config_path,
-    ):
-        config_path.write_text(to_json({**config, "replaces": old}), encoding="utf-8")
-        weights_path.write_bytes(weights)
-        training_path.write_text(to_json(training), encoding="utf-8")
-        done_path.write_text(to_json(config), encoding="utf-8")
-
-
-def _replaced(folder: Path) -> dict[str, Any] | None:
-    """Find the description of the model that lies in `folder`, if there is one."""
-    try:
-        config = _mapping(folder / CONFIG)
-        return _described(config, sha256_file(folder / WEIGHTS))
-    except (ModelFileError, OSError):
-        return None
-
-
-def _described(config: dict[str, Any], digest: str) -> dict[str, Any]:
-    """Give what describes the weights of this hash: the config, or the one that it replaces."""
-    older = config.get("replaces")
-    if isinstance(older, dict) and older.get("weights_sha256") == digest:
-        return older
-    return {name: value for name, value in config.items() if name != "replaces"}
-
-
-def _weights(model: Seq2Seq) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
+    past = None if history is None else asdict(history)
+    weights = dict(model.named_parameters())
+    digest = _write(folder / MODEL_FILE, weights, record)
+    write_json(folder / "config.json", {"format": _FORMAT, **record, "weights_sha256": digest})
+    write_json(folder / _HISTORY_FILE, {"weights_sha256": digest, "history": past})
 
 
 def load_model(folder: Path) -> tuple[Seq2Seq, dict[str, Any], TrainingHistory | None]:
-    """Read a model folder.
-
-    Returns
-    -------
-    model : Seq2Seq
-        In eval mode.
-    meta : dict
-        What the writer gave.
-    history : TrainingHistory or None
-        Record of the fit.
+    """Read a model folder: the model in eval mode, `meta`, and the record of the fit if there is one.
 
     Raises
     ------
     ModelFileError
-        If a file is missing, damaged, does not belong to the others or was written by a newer
-        version. The message names the file.
+        If a file is missing, damaged or of another format. The message names it.
     """
-    config = _mapping(folder / CONFIG)
-    _check_format(folder / CONFIG, config)
-    if (folder / WEIGHTS).is_file():
-        config = _described(config, sha256_file(folder / WEIGHTS))
+    path = folder / MODEL_FILE
+    tensors, record = _read(path)
     try:
-        architecture = Seq2SeqConfig.from_dict(config["architecture"])
-        meta, digest = dict(config["meta"]), config["weights_sha256"]
-    except (KeyError, TypeError, ValueError) as error:
+        model = Seq2Seq(Seq2SeqConfig.from_dict(record["architecture"]))
+        meta = dict(record["meta"])
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(
-            f"{str(folder / CONFIG)!r} does not describe a model: {error}. "
-            "It must hold 'architecture', 'meta' and 'weights_sha256'; train the model again."
+            f"{str(path)!r} does not describe a model: {error}. Train the model again."
         ) from error
-    tensors = _tensors(folder / WEIGHTS, digest)
-    model = Seq2Seq(architecture)
-    _fill(model, tensors, folder / WEIGHTS)
-    history = None
-    if (folder / TRAINING).exists():
-        history = _history(folder / TRAINING, digest)
-    return model.eval(), meta, history
+    weights = dict(model.named_parameters())
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in tensors.items()}:
+        raise ModelFileError(
+            f"{str(path)!r} holds weights that do not fit its own architecture. "
+            "Train the model again."
+        )
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(tensors[name])
+    return model.eval(), meta, _history(folder / _HISTORY_FILE, _digest(tensors, record))
 
 
 def _history(path: Path, digest: str) -> TrainingHistory | None:
-    """Read the history that belongs to the weights of this hash; None if it is that of others."""
-    values = _mapping(path)
+    """Read the history that led to the weights of this hash; None if it is that of others."""
+    if not path.exists():
+        return None
     try:
+        values = read_json(path)
         if values["weights_sha256"] != digest or values["history"] is None:
             return None
         return TrainingHistory.from_dict(values["history"])
-    except (ConfigError, KeyError, TypeError) as error:
+    except (ConfigError, CorruptFileError, KeyError, TypeError) as error:
         raise ModelFileError(f"{str(path)!r} is damaged: {error}") from error
 
 
-def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record: Any) -> None:
-    """Keep what a fit needs to go on; a reader sees the old state or the new one, never a mixture.
-
-    Parameters
-    ----------
-    folder : Path
-        State folder.
-    step : int
-        Steps done; in the name of the tensor file, as is the start of its hash.
-    tensors : Mapping of str to Tensor
-        Weights and optimiser.
-    record : JSON value
-        Everything else.
-    """
-    data = format_tensors({name: value.detach().clone() for name, value in tensors.items()})
-    digest = sha256_bytes(data)
-    file = folder / f"step-{step}-{digest[:12]}.safetensors"
-    write_bytes(file, data)
-    write_json(
-        folder / STATE,
-        {
-            "format": FORMAT,
-            "tensors": file.name,
-            "sha256": digest,
-            "record": record,
-            "record_sha256": fingerprint(record),
-        },
-    )
-    for other in folder.glob("*.safetensors"):
-        if other != file:
-            other.unlink(missing_ok=True)
+def save_state(folder: Path, *, tensors: Mapping[str, Tensor], record: Any) -> None:
+    """Keep what a fit needs to go on: tensors by name, and everything else as JSON."""
+    _write(folder / _STATE_FILE, tensors, record)
 
 
 def has_state(folder: Path) -> bool:
     """Whether `save_state` has ever finished in this folder."""
-    return (folder / STATE).exists()
+    return (folder / _STATE_FILE).exists()
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], Any] | None:
-    """Read what `save_state` wrote; None if there is nothing.
+    """Read what `save_state` wrote; None if there is nothing, a ModelFileError if it is damaged."""
+    return _read(folder / _STATE_FILE) if has_state(folder) else None
 
-    Raises
-    ------
-    ModelFileError
-        If the state is damaged or was written by a newer version.
-    """
-    if not has_state(folder):
-        return None
-    path = folder / STATE
-    state = _mapping(path)
-    _check_format(path, state)
+
+def _digest(tensors: Mapping[str, Tensor], record: Any) -> str:
+    """Hash of names, bytes and record."""
+    parts = {name: sha256_bytes(tensors[name].numpy().tobytes()) for name in sorted(tensors)}
+    return fingerprint([parts, record])
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], record: Any) -> str:
+    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    digest = _digest(copies, json.loads(json.dumps(record)))
+    header = json.dumps({"format": _FORMAT, "record": record, "sha256": digest}, allow_nan=False)
+    write_bytes(path, format_tensors(copies, {"quantseq": header}))  # one key: no order to vary
+    return digest
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
+    if not path.is_file():
+        raise ModelFileError(f"{str(path)!r} is missing. A model needs it; train it again.")
     try:
-        name, digest, record = str(state["tensors"]), state["sha256"], state["record"]
-        intact = state["record_sha256"] == fingerprint(record)
-    except KeyError as error:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["quantseq"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found, digest, record = header["format"], header.get("sha256"), header.get("record")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError(
-            f"{str(path)!r} does not describe a training state: {error} is missing. "
-            "Train without resuming."
+            f"{str(path)!r} is damaged, or no file of quantseq: {error!r}. Train the model again."
         ) from error
-    if not intact:
+    if found != _FORMAT:
         raise ModelFileError(
-            f"{str(path)!r} is damaged: the SHA-256 of 'record' differs. Train without resuming."
+            f"{str(path)!r} has format {found!r}; this quantseq reads {_FORMAT}. "
+            "Use the version that wrote it, or train the model again."
         )
-    return _tensors(folder / Path(name).name, digest), record
-
-
-def _json(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except CorruptFileError as error:
-        raise ModelFileError(str(error)) from error
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    value = _json(path)
-    if not isinstance(value, dict):
+    if _digest(tensors, record) != digest:
         raise ModelFileError(
-            f"{str(path)!r} must hold a JSON object. Got {type(value).__name__}; "
-            "train the model again."
+            f"{str(path)!r} is damaged: its SHA-256 differs. Restore it, or train the model again."
         )
-    return value
-
-
-def _check_format(path: Path, values: Mapping[str, Any]) -> None:
-    found = values.get("format")
-    if not isinstance(found, int) or found < 1:
-        raise ModelFileError(f"{str(path)!r} has no valid 'format'. Got {found!r}; it must be 1.")
-    if found > FORMAT:
-        raise ModelFileError(
-            f"{str(path)!r} has format {found}, written by a newer quantseq. "
-            f"This one reads up to format {FORMAT}; upgrade, or train the model again."
-        )
-
-
-def _tensors(path: Path, digest: object) -> dict[str, Tensor]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(
-            f"Cannot read {str(path)!r}: {error.strerror}. A model needs it; train it again."
-        ) from error
-    try:
-        tensors = parse_tensors(data)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelFileError(
-            f"{str(path)!r} is damaged or truncated: {error}. Train the model again."
-        ) from error
-    if sha256_bytes(data) != digest:
-        raise ModelFileError(
-            f"{str(path)!r} does not belong to the JSON file beside it: the SHA-256 differs. "
-            "Files of two models were mixed; copy the whole folder, or train the model again."
-        )
-    return tensors
-
-
-def _fill(model: Seq2Seq, tensors: Mapping[str, Tensor], path: Path) -> None:
-    expected = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != found:
-        wrong = sorted(
-            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
-        )
-        raise ModelFileError(
-            f"{str(path)!r} does not fit the architecture in {CONFIG!r}: {', '.join(wrong)} differ. "
-            "Files of two models were mixed; train the model again."
-        )
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[name])
+    return tensors, record

@@ -1,33 +1,57 @@
 """How answers are read off a machine: greedily, by sampling, by beam search.
 
-Owns greedy decoding and sampling; beam search lives in `search` and is named here. Does not train,
-and does not know what an answer means. One rule for all: sources are encoded once, in eval and
-inference mode, and a source's answers do not depend on its batch mates.
+Owns `Samples`, the rules of what may be emitted, and the cutting of batches into chunks of a fixed
+shape. Does not train, and does not know what an answer means. Everything below is made of one step,
+`Seq2Seq.decode_step`: greedy decoding is sampling at temperature 0 is beam search of width 1.
 
-Greedy decoding is sampling at temperature 0 is beam search of width 1.
+Why fixed shapes: the last bits of a matrix product depend on its shape. A chunk therefore holds sources
+of one length, cut to that length, and always as many, the last repeated; so a sequence's answer does
+not depend on its batch mates, on their number, their order or their padding. That holds to the bit if
+all sizes of the architecture are multiples of 4 and torch runs on one thread; for other sizes the
+linear algebra library may round a row by its place, and answers agree to rounding. (A model that runs
+through padding gets its batch as it is.)
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from quantseq.errors import ConfigError
-from quantseq.seq2seq.answers import (
-    Rules,
-    answering,
-    blocks,
-    padded_paths,
-    parts,
-    windows_per_chunk,
-)
-from quantseq.seq2seq.answers import Samples as Samples
-from quantseq.seq2seq.model import Seq2Seq
-from quantseq.seq2seq.network.memory import Memory, State
-from quantseq.seq2seq.search import beam as beam
-from quantseq.seq2seq.tokens import EOS, PAD, Batch
+from quantseq.seq2seq.layers import Memory, State
+from quantseq.seq2seq.model import Seq2Seq, evaluating
+from quantseq.seq2seq.tokens import EOS, PAD, Batch, check_rules
+
+_ENCODE_ROWS = 128  # sources per encoder chunk
+_DECODE_ROWS = 2048  # about this many decoder rows per chunk: they stay in the processor's cache
+_LANES = 32  # row counts are multiples of this, so that vectorised arithmetic has no ragged end
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N answers for each of B sources.
+
+    Probabilities are the model's own among the ids that may be emitted, untempered and untruncated.
+    Marginals average the step probabilities over the N answers: exact at step 1, Monte Carlo after it;
+    an answer that is over counts as certain PAD.
+    """
+
+    ids: Int[Tensor, "B N T"]  # emitted, EOS included; PAD after the end
+    log_probs: Float[Tensor, "B N T"]  # of each id; 0 after the end
+    lengths: Int[Tensor, "B N"]  # ids before EOS, or T if EOS never came
+    marginals: Float[Tensor, "B T V"] | None = None
+    scores: Float[Tensor, "B N"] | None = None  # what beam search ranked by
+
+    def sequences(self) -> list[list[list[int]]]:
+        """Answers as lists, without EOS and padding."""
+        return [
+            [row[:length] for row, length in zip(rows, lengths, strict=True)]
+            for rows, lengths in zip(self.ids.tolist(), self.lengths.tolist(), strict=True)
+        ]
 
 
 def greedy(
@@ -39,32 +63,9 @@ def greedy(
     min_length: int = 0,
     forbid: tuple[int, ...] = (),
 ) -> Samples:
-    """Answer each source with its most probable id at every step.
-
-    Parameters
-    ----------
-    model : Seq2Seq
-        In any mode.
-    batch : Batch
-        B sources; targets are not looked at.
-    max_length, length, min_length, forbid
-        As in `sample`.
-
-    Returns
-    -------
-    Samples
-        One answer per source, N = 1.
-    """
-    return sample(
-        model,
-        batch,
-        num_paths=1,
-        length=length,
-        max_length=max_length,
-        min_length=min_length,
-        forbid=forbid,
-        temperature=0.0,
-    )
+    """Answer each source with its most probable id at every step: `sample` at temperature 0, N = 1."""
+    rules: dict[str, Any] = {"length": length, "max_length": max_length, "min_length": min_length}
+    return sample(model, batch, num_paths=1, temperature=0.0, forbid=forbid, **rules)
 
 
 def sample(
@@ -90,79 +91,186 @@ def sample(
     model : Seq2Seq
         In any mode.
     batch : Batch
-        B sources; targets are not looked at.
+        B sources, wherever they lie; targets are not looked at.
     num_paths : int
         N, answers per source.
-    length : int, optional
-        Exactly this many ids; EOS is forbidden. Give either this or `max_length`.
-    max_length : int, optional
-        At most this many ids, EOS included.
+    length, max_length : int
+        Give one: exactly this many ids, EOS forbidden; or at most this many, EOS included.
     min_length : int
         EOS is forbidden before this many ids.
     forbid : tuple of int
         Ids forbidden at every step.
     uniforms : (T, B, N) float, optional
         Numbers in [0, 1) to draw with, T the most ids per answer: a caller who keys them by row gets
-        the same answer for a row whatever batch it comes in. Give either this or `generator`.
-    generator : torch.Generator, optional
-        Where uniforms come from otherwise.
+        the same answer for a row whatever batch it comes in. Give either this or a `generator`.
     temperature : float
         Divides the logits; 0 takes the most probable id.
-    top_k : int, optional
-        Draw among the k most probable ids only.
-    top_p : float, optional
-        Draw among the fewest most probable ids that hold at least this share of the mass left by
-        temperature and `top_k`.
+    top_k, top_p : optional
+        Draw among the k most probable ids only, and of these among the fewest that hold at least the
+        share p of their mass.
     marginals : bool
         Whether to average step probabilities over the answers.
-
-    Returns
-    -------
-    Samples
-        Ids, the model's log-probabilities, lengths and perhaps marginals.
-
-    Raises
-    ------
-    ConfigError
-        If a parameter is outside its rule.
     """
-    rules = Rules.of(
-        model, length=length, max_length=max_length, min_length=min_length, forbid=forbid
-    )
-    truncation = _Truncation.of(model.config.vocab_size, temperature, top_k, top_p)
+    rules = _Rules.of(model, length, max_length, min_length, forbid)
+    truncation = _Truncation(temperature, top_k, top_p)
+    truncation.check(model.config.vocab_size)
     if num_paths < 1:
         raise ConfigError(
             f"The 'num_paths' parameter of sample must be an int of at least 1. Got {num_paths}."
         )
-    shape, device, size = (batch.size, num_paths), model.device, model.config.vocab_size
-    draws = _draws((rules.steps, *shape), temperature, uniforms, generator).to(device)
-    out = Samples(
-        ids=torch.full((*shape, rules.steps), PAD, dtype=torch.int64, device=device),
-        log_probs=torch.zeros((*shape, rules.steps), device=device),
-        lengths=torch.full(shape, rules.steps, dtype=torch.int64, device=device),
-        marginals=(
-            torch.zeros(batch.size, rules.steps, size, device=device) if marginals else None
-        ),
-    )
-    windows = windows_per_chunk(num_paths)
-    with answering(model):
-        for block in blocks(model, batch):
-            start = block.first_ids()
-            logits, state = model.decode_step(start, block.memory.state, block.memory)
-            for first, last in parts(block, windows):
-                index = torch.arange(first, last, device=device)
-                own = slice(block.start + first, min(block.start + last, block.stop))
-                part = _Part(
-                    model,
-                    rules,
-                    truncation,
-                    block.memory.rows(first, last),
-                    draws[:, own],
-                    out,
-                    own,
-                )
-                part.draw(logits[index], state.rows(index))
+    shape, device = (batch.size, num_paths), model.device
+    given = _draws((rules.steps, *shape), temperature, uniforms, generator).to(device)
+    out = _empty(shape, rules.steps, device)
+    if marginals:
+        sizes = (batch.size, rules.steps, model.config.vocab_size)
+        out = replace(out, marginals=torch.zeros(sizes, device=device))
+    windows = _windows(num_paths)
+    multiple = max(1, _LANES // windows)
+    rows = -(-num_paths // multiple) * multiple  # per source: windows × rows is a multiple of LANES
+    with evaluating(model):
+        for chunk in _chunks(model, batch, windows):
+            draws = given.new_full((rules.steps, windows, rows), 0.5)
+            draws[:, : len(chunk.sources), :num_paths] = given[:, chunk.sources]
+            _draw(model, chunk, rules, truncation, draws, out)
     return out
+
+
+def beam(
+    model: Seq2Seq,
+    batch: Batch,
+    *,
+    width: int,
+    max_length: int | None = None,
+    length: int | None = None,
+    n_best: int = 1,
+    length_penalty: float = 0.0,
+    min_length: int = 0,
+    forbid: tuple[int, ...] = (),
+) -> Samples:
+    """Search the `n_best` most probable answers with a beam of some width, best first.
+
+    An answer that has ended keeps its place in the beam and competes with those that go on; width 1 is
+    therefore greedy decoding, and a beam as wide as there are answers finds the best. Answers are
+    ranked by log-probability over (number of ids, EOS included) to the power of `length_penalty`. If
+    fewer different answers exist than are asked for, the score of the rest is minus infinity. The
+    other parameters are those of `sample`.
+    """
+    rules = _Rules.of(model, length, max_length, min_length, forbid)
+    if not 1 <= n_best <= width:
+        raise ConfigError(f"beam needs 1 <= n_best <= width. Got n_best={n_best}, width={width}.")
+    if length_penalty < 0.0:
+        raise ConfigError(
+            f"The 'length_penalty' parameter of beam must be at least 0. Got {length_penalty}."
+        )
+    shape = (batch.size, n_best)
+    out = _empty(shape, rules.steps, model.device)
+    out = replace(out, scores=torch.zeros(shape, device=model.device))
+    with evaluating(model):
+        for chunk in _chunks(model, batch, _windows(width)):
+            found = _search(model, chunk, rules, width, length_penalty)
+            for name, values in vars(found).items():
+                if values is not None:
+                    getattr(out, name)[chunk.sources] = values[: len(chunk.sources), :n_best]
+    return out
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What may be emitted when: at most `steps` ids, no EOS before `min_length`, never `forbid`."""
+
+    steps: int
+    min_length: int
+    forbid: frozenset[int]
+    never: frozenset[int] = frozenset()  # what the model itself never emits
+
+    @classmethod
+    def of(
+        cls,
+        model: Seq2Seq,
+        length: int | None,
+        max_length: int | None,
+        min_length: int,
+        forbid: Sequence[int],
+    ) -> "_Rules":
+        """Check what a caller asked for."""
+        if (length is None) == (max_length is None):
+            raise ConfigError(
+                "Decoding needs exactly one of 'length' (always that many ids) and 'max_length' "
+                f"(up to EOS). Got length={length!r}, max_length={max_length!r}."
+            )
+        steps = length if length is not None else max_length
+        assert steps is not None
+        if steps < 1 or not 0 <= min_length <= steps:
+            raise ConfigError(
+                f"Decoding needs at least 1 step and 'min_length' in [0, {steps}]. "
+                f"Got {steps} steps, min_length={min_length}."
+            )
+        ids, never = frozenset(range(model.config.vocab_size)), frozenset(model.config.never_emit)
+        if not ids.issuperset(forbid):
+            raise ConfigError(f"'forbid' must hold ids below {len(ids)}. Got {tuple(forbid)}.")
+        least = steps if length is not None else min_length
+        rules = cls(steps, least, frozenset(forbid), never)
+        if not ids - rules.forbid - never - ({EOS} if least else set()):
+            raise ConfigError(
+                f"Nothing is left to emit: 'forbid' is {tuple(forbid)}, the model never emits "
+                f"{tuple(never)}. Leave at least one id other than EOS."
+            )
+        return rules
+
+    def log_probs(self, logits: Float[Tensor, "R V"], step: int) -> Float[Tensor, "R V"]:
+        """Log-probabilities of what may be emitted at `step`, counted from 0."""
+        forbidden = {*self.forbid, *((EOS,) if step < self.min_length else ())} - self.never
+        if forbidden:
+            places = torch.tensor(sorted(forbidden), device=logits.device)
+            logits = logits.index_fill(-1, places, -torch.inf)
+        return torch.log_softmax(logits, dim=-1)
+
+
+@dataclass(frozen=True)
+class _Truncation:
+    """How a distribution is bent and cut before an id is drawn from it."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+
+    def check(self, vocab_size: int) -> None:
+        heat, k, p = self.temperature, self.top_k, self.top_p
+        rules: dict[str, tuple[bool, object]] = {
+            "temperature": (0.0 <= heat < math.inf, "a number of at least 0"),
+            "top_k": (k is None or 1 <= k <= vocab_size, f"an int in [1, {vocab_size}]"),
+            "top_p": (p is None or 0.0 < p <= 1.0, "a number in (0, 1]"),
+        }
+        check_rules(self, rules, of="sample")
+
+    def choose(
+        self, log_probs: Float[Tensor, "R V"], uniforms: Float[Tensor, " R"]
+    ) -> Int[Tensor, " R"]:
+        """Pick an id per row."""
+        if self.temperature == 0.0:
+            return log_probs.argmax(dim=1)
+        masses = log_probs.exp()
+        if self.temperature != 1.0:
+            masses = torch.softmax(log_probs / self.temperature, dim=1)
+        if self.top_k is not None or self.top_p is not None:
+            masses = self.truncate(masses)
+        cumulative = masses.cumsum(dim=1)
+        total = cumulative[:, -1]
+        # below the total even if u rounds to 1: the first id that exceeds it then has mass
+        threshold = torch.minimum(uniforms * total, torch.nextafter(total, total.new_zeros(())))
+        return torch.searchsorted(cumulative, threshold.unsqueeze(1), right=True).squeeze(1)
+
+    def truncate(self, masses: Float[Tensor, "R V"]) -> Float[Tensor, "R V"]:
+        """Zero what `top_k` and then `top_p` leave out; among equals the lower id stays."""
+        ordered, order = masses.sort(dim=1, descending=True, stable=True)
+        if self.top_k is not None:
+            ordered[:, self.top_k :] = 0.0
+        if self.top_p is not None:
+            before = ordered.cumsum(dim=1) - ordered
+            beyond = before >= self.top_p * ordered.sum(dim=1, keepdim=True)
+            beyond[:, 0] = False  # the most probable id stays, though the share round to 0
+            ordered = ordered.masked_fill(beyond, 0.0)
+        return torch.zeros_like(masses).scatter_(1, order, ordered)
 
 
 def _draws(
@@ -179,152 +287,154 @@ def _draws(
     if uniforms is None:
         assert generator is not None
         return torch.rand(shape, generator=generator, device=generator.device)
-    if uniforms.shape != shape:
+    if uniforms.shape != shape or not bool(((uniforms >= 0.0) & (uniforms <= 1.0)).all()):
         raise ConfigError(
-            f"The 'uniforms' parameter of sample must have the shape (T, B, N) = {shape}. "
-            f"Got {tuple(uniforms.shape)}."
+            "The 'uniforms' parameter of sample must hold numbers in [0, 1), in the shape (T, B, N) = "
+            f"{shape}. Got {tuple(uniforms.shape)}."
         )
-    if not bool(((uniforms >= 0.0) & (uniforms <= 1.0)).all()):
-        raise ConfigError("The 'uniforms' parameter of sample must hold numbers in [0, 1) only.")
     return uniforms.to(torch.float32)
 
 
-class _Part:
-    """W sources of a block and N' ≥ N rows for each; `draw` writes to rows `own` of `out`."""
-
-    def __init__(
-        self,
-        model: Seq2Seq,
-        rules: Rules,
-        truncation: "_Truncation",
-        memory: Memory,
-        uniforms: Tensor,
-        out: Samples,
-        own: slice,
-    ) -> None:
-        self.model, self.rules, self.truncation = model, rules, truncation
-        self.out, self.own = out, own
-        _, self.kept, self.paths = uniforms.shape
-        self.padded = padded_paths(self.paths, memory.size)
-        self.memory = model.decoder.prepare(memory, memory.size * self.padded)
-        self.draws = uniforms.new_full((rules.steps, memory.size, self.padded), 0.5)
-        self.draws[:, : self.kept, : self.paths] = uniforms
-
-    def draw(self, logits: Tensor, state: State) -> None:
-        """Draw all steps; the first comes computed, logits (W, V), once for all paths of a source."""
-        rows = self.memory.size * self.padded
-        finished = torch.zeros(rows, dtype=torch.bool, device=logits.device)
-        ids = finished.to(torch.int64)
-        for step in range(self.rules.steps):
-            if step:
-                logits, state = self.model.decode_step(ids, state, self.memory)
-            scores = (
-                self.rules.apply(logits, step).t().contiguous()
-            )  # (V, R): ids outermost is fast
-            scores -= scores.amax(dim=0)
-            masses = torch.exp(scores)
-            total = masses.sum(dim=0)
-            self._add_marginals(step, masses, total, finished)
-            if step == 0:
-                scores, masses = self._spread(scores), self._spread(masses)
-                total, state = total.repeat_interleave(self.padded), state.repeat(self.padded)
-            ids = self.truncation.choose(scores, masses, self.draws[step].view(rows))
-            log_probs = scores.gather(0, ids.unsqueeze(0)).squeeze(0) - total.log()
-            if step:
-                ids = ids.masked_fill(finished, PAD)
-                log_probs = log_probs.masked_fill(finished, 0.0)
-            self.out.ids[self.own, :, step] = self._kept(ids)
-            self.out.log_probs[self.own, :, step] = self._kept(log_probs)
-            if self.rules.min_length == self.rules.steps:
-                continue  # nothing can end
-            ended = (ids == EOS) & ~finished
-            lengths = self.out.lengths[self.own]
-            lengths.masked_fill_(self._kept(ended), step)
-            finished |= ended
-            if bool(finished.all()):
-                if self.out.marginals is not None:
-                    self.out.marginals[self.own, step + 1 :, PAD] = 1.0
-                return
-
-    def _spread(self, values: Tensor) -> Tensor:
-        return values.repeat_interleave(self.padded, dim=1)
-
-    def _kept(self, rows: Tensor) -> Tensor:
-        """Drop padding: (W * N',) to (own, N)."""
-        return rows.view(-1, self.padded)[: self.kept, : self.paths]
-
-    def _add_marginals(self, step: int, masses: Tensor, total: Tensor, finished: Tensor) -> None:
-        """Write step probabilities, averaged over paths."""
-        if self.out.marginals is None:
-            return
-        probabilities = masses / total
-        if step == 0:
-            self.out.marginals[self.own, 0] = probabilities.t()[: self.kept]
-            return
-        over = finished.to(probabilities.dtype)
-        probabilities *= 1.0 - over
-        probabilities[PAD] += over
-        grouped = probabilities.view(masses.shape[0], -1, self.padded)
-        averaged = grouped[:, : self.kept, : self.paths].mean(dim=-1)
-        self.out.marginals[self.own, step] = averaged.t()
+def _empty(shape: tuple[int, int], steps: int, device: torch.device) -> Samples:
+    """Answers (B, N) that nobody has given yet."""
+    return Samples(
+        ids=torch.full((*shape, steps), PAD, dtype=torch.int64, device=device),
+        log_probs=torch.zeros((*shape, steps), device=device),
+        lengths=torch.full(shape, steps, dtype=torch.int64, device=device),
+    )
 
 
 @dataclass(frozen=True)
-class _Truncation:
-    """How a distribution is bent and cut before an id is drawn from it."""
+class _Chunk:
+    """W sources, encoded and asked for their first id; the last ones may only fill the chunk up."""
 
-    temperature: float
-    top_k: int | None
-    top_p: float | None
+    sources: Int[Tensor, " _"]  # positions in the batch, at most W
+    memory: Memory
+    logits: Float[Tensor, "W V"]
+    state: State
 
-    @classmethod
-    def of(
-        cls, vocab_size: int, temperature: float, top_k: int | None, top_p: float | None
-    ) -> "_Truncation":
-        """Check the parameters."""
-        if not 0.0 <= temperature < math.inf:
-            raise ConfigError(
-                f"The 'temperature' parameter of sample must be a number of at least 0. "
-                f"Got {temperature!r}."
-            )
-        if top_k is not None and not 1 <= top_k <= vocab_size:
-            raise ConfigError(
-                f"The 'top_k' parameter of sample must be an int in [1, {vocab_size}]. "
-                f"Got {top_k!r}."
-            )
-        if top_p is not None and not 0.0 < top_p <= 1.0:
-            raise ConfigError(
-                f"The 'top_p' parameter of sample must be a number in (0, 1]. Got {top_p!r}."
-            )
-        return cls(temperature, top_k, top_p)
 
-    def choose(
-        self,
-        scores: Float[Tensor, "V R"],
-        masses: Float[Tensor, "V R"],
-        uniforms: Float[Tensor, " R"],
-    ) -> Int[Tensor, " R"]:
-        """Pick an id per row: scores and their exponentials (V, R), highest score 0; to (R,)."""
-        if self.temperature == 0.0:
-            return scores.argmax(dim=0)
-        if self.temperature != 1.0:
-            masses = torch.exp(scores / self.temperature)
-        if self.top_k is not None or self.top_p is not None:
-            masses = self.truncate(masses)
-        cumulative = masses.cumsum(dim=0)
-        total = cumulative[-1]
-        # Below the total even if u rounds to 1: the first id that reaches the total has mass.
-        threshold = torch.minimum(uniforms * total, torch.nextafter(total, torch.zeros_like(total)))
-        return (cumulative <= threshold).sum(dim=0)
+def _windows(paths: int) -> int:
+    """Sources decoded together: the power of two that keeps about `_DECODE_ROWS` rows busy."""
+    wanted = max(1, _DECODE_ROWS // paths)
+    return int(min(_ENCODE_ROWS, 1 << (wanted.bit_length() - 1)))
 
-    def truncate(self, masses: Float[Tensor, "V R"]) -> Float[Tensor, "V R"]:
-        """Zero what `top_k` and then `top_p` leave out; among equals the lower id stays."""
-        ordered, order = masses.sort(dim=0, descending=True, stable=True)
-        if self.top_k is not None:
-            ordered[self.top_k :] = 0.0
-        if self.top_p is not None:
-            before = ordered.cumsum(dim=0) - ordered
-            beyond = before >= self.top_p * ordered.sum(dim=0)
-            beyond[0] = False  # the most probable id stays, though the share round to 0
-            ordered = ordered.masked_fill(beyond, 0.0)
-        return torch.zeros_like(masses).scatter_(0, order, ordered)
+
+def _chunks(model: Seq2Seq, batch: Batch, windows: int) -> Iterator[_Chunk]:
+    """Cut a batch, which may lie elsewhere than the model, into chunks of `windows` sources."""
+    batch = batch.to(model.device)
+    lengths = batch.source_lengths
+    whole = model.config.through_padding
+    for length in [None] if whole else sorted(set(lengths.tolist())):
+        chosen = torch.ones_like(lengths) if length is None else lengths == length
+        for sources in chosen.nonzero().squeeze(1).split(_ENCODE_ROWS):
+            places = torch.arange(_ENCODE_ROWS, device=lengths.device)
+            part = batch.rows(sources[places.clamp(max=len(sources) - 1)])
+            if length is not None:
+                extra = part.source_extra
+                part = replace(
+                    part,
+                    source=part.source[:length],
+                    source_extra=None if extra is None else extra[:length],
+                )
+            memory = model.encode(part)
+            logits, state = model.decode_step(torch.full_like(places, EOS), memory.state, memory)
+            for first in range(0, len(sources), windows):
+                own = slice(first, first + windows)
+                yield _Chunk(sources[own], memory.rows(own), logits[own], state.rows(own))
+
+
+def _draw(
+    model: Seq2Seq,
+    chunk: _Chunk,
+    rules: _Rules,
+    truncation: _Truncation,
+    draws: Float[Tensor, "T W Q"],
+    out: Samples,
+) -> None:
+    """Draw all steps of a chunk, Q rows per source, and write those that are asked for to `out`."""
+    _, windows, rows = draws.shape
+    kept, paths = len(chunk.sources), out.ids.shape[1]
+
+    def wanted(values: Tensor) -> Tensor:
+        """(W * Q, ...) to (own sources, N, ...)."""
+        return values.view(windows, rows, *values.shape[1:])[:kept, :paths]
+
+    logits, state = chunk.logits, chunk.state
+    finished = torch.zeros(windows * rows, dtype=torch.bool, device=logits.device)
+    ids = finished.to(torch.int64)
+    lengths = torch.full_like(ids, rules.steps)
+    for step in range(rules.steps):
+        if step:
+            logits, state = model.decode_step(ids, state, chunk.memory)
+        log_probs = rules.log_probs(logits, step)
+        if step == 0:  # the first step is the same for all rows of a source
+            log_probs, state = log_probs.repeat_interleave(rows, dim=0), state.repeat(rows)
+        if out.marginals is not None:
+            masses = log_probs.exp().masked_fill(finished.unsqueeze(1), 0.0)
+            masses[:, PAD] += finished
+            first = wanted(masses)[:, 0]
+            out.marginals[chunk.sources, step] = wanted(masses).mean(dim=1) if step else first
+        ids = truncation.choose(log_probs, draws[step].flatten()).masked_fill(finished, PAD)
+        chosen = log_probs.gather(1, ids.unsqueeze(1)).squeeze(1).masked_fill(finished, 0.0)
+        out.ids[chunk.sources, :, step] = wanted(ids)
+        out.log_probs[chunk.sources, :, step] = wanted(chosen)
+        if rules.min_length == rules.steps:
+            continue  # nothing can end
+        lengths = lengths.masked_fill((ids == EOS) & ~finished, step)
+        finished = lengths <= step
+        if bool(finished.all()):
+            if out.marginals is not None:
+                out.marginals[chunk.sources, step + 1 :, PAD] = 1.0
+            break
+    out.lengths[chunk.sources] = wanted(lengths)
+
+
+def _search(
+    model: Seq2Seq, chunk: _Chunk, rules: _Rules, width: int, length_penalty: float
+) -> Samples:
+    """Search the W sources of a chunk, `width` answers each."""
+    windows, size = chunk.logits.shape
+    log_probs = chunk.logits.new_zeros(windows, width, rules.steps)
+    ids = torch.full_like(log_probs, PAD, dtype=torch.int64)
+    scores = chunk.logits.new_full((windows, width), -torch.inf)
+    scores[:, 0] = 0.0  # one empty answer; the other places are taken at the first step
+    finished = torch.zeros_like(scores, dtype=torch.bool)
+    lengths = torch.full_like(scores, rules.steps, dtype=torch.int64)
+    only_pad = chunk.logits.new_full((size,), -torch.inf)
+    only_pad[PAD] = 0.0
+    logits, state = chunk.logits.repeat_interleave(width, dim=0), chunk.state.repeat(width)
+    offsets = torch.arange(windows, device=logits.device).unsqueeze(1) * width
+    for step in range(rules.steps):
+        if step:
+            logits, state = model.decode_step(ids[:, :, step - 1].flatten(), state, chunk.memory)
+        steps = rules.log_probs(logits, step).view(windows, width, size)
+        steps = torch.where(finished.unsqueeze(-1), only_pad, steps)
+        candidates = (scores.unsqueeze(-1) + steps).flatten(1)
+        ranked, order = candidates.sort(dim=1, descending=True, stable=True)
+        scores, best = ranked[:, :width], order[:, :width]
+        parent, chosen = best // size, best % size
+        ids, log_probs = _reorder(ids, parent), _reorder(log_probs, parent)
+        finished, lengths = finished.gather(1, parent), lengths.gather(1, parent)
+        ids[:, :, step] = chosen
+        log_probs[:, :, step] = steps.flatten(1).gather(1, best)
+        ended = (chosen == EOS) & ~finished
+        lengths = lengths.masked_fill(ended, step)
+        finished = finished | ended
+        state = state.rows((parent + offsets).flatten())
+        if bool((finished | scores.isinf()).all()):
+            break
+    emitted = (lengths + finished.to(torch.int64)).clamp(min=1)
+    ranking = scores / emitted.to(torch.float32) ** length_penalty
+    ranking, order = ranking.sort(dim=1, descending=True, stable=True)
+    return Samples(
+        ids=_reorder(ids, order),
+        log_probs=_reorder(log_probs, order),
+        lengths=lengths.gather(1, order),
+        scores=ranking,
+    )
+
+
+def _reorder(values: Tensor, parent: Tensor) -> Tensor:
+    """Reorder the places of a beam: values (W, K, T), parent (W, K)."""
+    return values.gather(1, parent.unsqueeze(-1).expand_as(values))

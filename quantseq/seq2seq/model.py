@@ -1,7 +1,7 @@
-"""The machine itself: an encoder that reads, a decoder that answers step by step.
+"""The machine itself: an encoder that reads, a decoder that answers, and the choices between them.
 
-Owns what one forward pass computes. Does not know how it is trained, how answers are searched or
-drawn, or what the ids stand for.
+Owns `Seq2SeqConfig`, validated once, then trusted, and what one forward pass computes. Does not know how
+it is trained, how answers are searched or drawn, or what the ids stand for.
 
 ::
 
@@ -13,53 +13,314 @@ Q decoder rows may share one source: Q = 1 when answering, Q = paths when sampli
 copied for them.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from quantseq.errors import ConfigError
-from quantseq.seq2seq.network.architecture import Seq2SeqConfig as Seq2SeqConfig
-from quantseq.seq2seq.network.decoder import Decoder
-from quantseq.seq2seq.network.encoder import Encoder
-from quantseq.seq2seq.network.initialisation import initialise
-from quantseq.seq2seq.network.memory import Memory as Memory
-from quantseq.seq2seq.network.memory import State as State
-from quantseq.seq2seq.tokens import Batch
+from quantseq.seq2seq.layers import (
+    AttentionKind,
+    Bahdanau,
+    CellKind,
+    Luong,
+    Memory,
+    State,
+    initialise_tensorflow,
+    padding_of,
+    turned,
+)
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, Batch, check_rules, is_count
+
+Init = Literal["torch", "tensorflow"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seq2SeqConfig:
+    """Architecture of one `Seq2Seq`; a ConfigError if a value is outside its rule."""
+
+    vocab_size: int  # ids 0..vocab_size-1 of source and target, PAD and EOS included
+    embedding_size: int = 32  # features of a token
+    hidden_size: int = 32  # features of a recurrent state, per direction
+    # If the decoder's state differs from what the encoder hands over (twice `hidden_size` if it is
+    # bidirectional), a linear bridge joins them. By default it has `hidden_size` features.
+    decoder_hidden_size: int | None = None
+    # Where query and key meet under Bahdanau; by default as large as the state.
+    attention_size: int | None = None
+    layers: int = 1  # recurrent layers on each side
+    cell: CellKind = "lstm"
+    bidirectional: bool = True  # whether the encoder also reads backwards
+    attention: AttentionKind = "luong"  # 'bahdanau' stands inside the recurrence; see `layers`
+    share_embedding: bool = True  # whether source and target tokens share one
+    tie_projection: bool = False  # whether the output layer reuses the target embedding
+    reverse_source: bool = False  # read back to front (Sutskever et al., 2014)
+    dropout: float = 0.0  # of embeddings, between layers, and of output features
+    # 'tensorflow' (Glorot over joint kernels, forget bias 1, embeddings uniform within 1) is needed to
+    # reproduce the tutorial's losses.
+    init: Init = "torch"
+    source_streams: tuple[int, ...] = ()  # vocabularies of further ids per step, embeddings summed
+    condition_streams: tuple[int, ...] = ()  # vocabularies of ids per sequence, seen at every step
+    never_emit: tuple[int, ...] = ()  # ids of logit minus infinity, in the loss as in decoding
+    zero_projection: bool = False  # output layer starts at zero: uniform over what may be emitted
+    through_padding: bool = False  # the encoder reads PAD like a token, as the original tutorial
+
+    def __post_init__(self) -> None:
+        enough = is_count(self.vocab_size, FIRST_ID + 1)
+        check_rules(self, {"vocab_size": (enough, f"an int above {FIRST_ID}")})
+        ids = set(range(self.vocab_size))
+        rules: dict[str, tuple[bool, object]] = {
+            "dropout": (
+                isinstance(self.dropout, int | float) and 0.0 <= self.dropout < 1.0,
+                "a number in [0, 1)",
+            ),
+            "never_emit": (
+                set(self.never_emit) <= ids and bool(ids - set(self.never_emit) - {EOS}),
+                f"ids below vocab_size={self.vocab_size} that leave an id other than EOS to emit",
+            ),
+            "zero_projection": (
+                not (self.tie_projection and self.zero_projection),
+                "False when tie_projection is set: an embedding cannot be zero",
+            ),
+        }
+        for name in ("embedding_size", "hidden_size", "layers"):
+            rules[name] = (is_count(getattr(self, name)), "an int of at least 1")
+        for name in ("decoder_hidden_size", "attention_size"):
+            value = getattr(self, name)
+            rules[name] = (value is None or is_count(value), "None or an int of at least 1")
+        for name in ("source_streams", "condition_streams"):
+            rules[name] = (all(map(is_count, getattr(self, name))), "ints of at least 1")
+        for name, kinds in (("cell", CellKind), ("attention", AttentionKind), ("init", Init)):
+            rules[name] = (getattr(self, name) in get_args(kinds), get_args(kinds))
+        for field in fields(self):
+            if field.type is bool and not isinstance(getattr(self, field.name), bool):
+                rules[field.name] = (False, "True or False")
+        check_rules(self, rules)
+
+    @property
+    def state_size(self) -> int:
+        """Features of the decoder's state."""
+        return self.decoder_hidden_size or self.hidden_size
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Seq2SeqConfig":
+        """Read what `asdict` gave, perhaps through JSON; a ConfigError if a name is unknown or missing."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown or "vocab_size" not in values:
+            raise ConfigError(
+                f"Seq2SeqConfig needs 'vocab_size' and knows {sorted(known)}. "
+                f"Got {sorted(values)}; unknown: {unknown}."
+            )
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**given)
+
+
+def recurrence(
+    config: Seq2SeqConfig, inputs: int, size: int, directions: int = 1
+) -> nn.LSTM | nn.GRU:
+    """Recurrent layers of one side."""
+    kind = nn.LSTM if config.cell == "lstm" else nn.GRU
+    dropout = config.dropout if config.layers > 1 else 0.0
+    return kind(inputs, size, config.layers, dropout=dropout, bidirectional=directions == 2)
+
+
+class Encoder(nn.Module):
+    """Reads a source: summed embeddings of its streams, then recurrent layers.
+
+    The last state is handed over to the decoder, through a linear bridge if sizes differ.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.config, self.embedding = config, embedding
+        self.directions = 2 if config.bidirectional else 1
+        self.size = self.directions * config.hidden_size
+        self.streams = nn.ModuleList(
+            nn.Embedding(size, config.embedding_size) for size in config.source_streams
+        )
+        self.rnn = recurrence(config, config.embedding_size, config.hidden_size, self.directions)
+        self.bridges = nn.ModuleList(  # one for the hidden state, for LSTM one for the cell state
+            nn.Linear(self.size, config.state_size)
+            if self.size != config.state_size
+            else nn.Identity()
+            for _ in range(2 if config.cell == "lstm" else 1)
+        )
+
+    def forward(self, batch: Batch) -> tuple[Float[Tensor, "S {batch.size} {self.size}"], State]:
+        """Read all sources: outputs (S, B, M) and the decoder's first state."""
+        source, extra = (
+            turned(batch) if self.config.reverse_source else (batch.source, batch.source_extra)
+        )
+        x = self.embedding(source)
+        for k, stream in enumerate(self.streams):
+            assert extra is not None
+            x = x + stream(extra[..., k])
+        x = F.dropout(x, self.config.dropout, self.training)
+        if self.config.through_padding or padding_of(batch) is None:
+            outputs, last = self.rnn(x)
+        else:
+            lengths = batch.source_lengths.cpu()
+            packed, last = self.rnn(pack_padded_sequence(x, lengths, enforce_sorted=False))
+            outputs, _ = pad_packed_sequence(packed, total_length=len(source))
+        parts = last if isinstance(last, tuple) else (last,)
+        handed = [
+            bridge(part.view(-1, self.directions, *part.shape[1:]).transpose(1, 2).flatten(2))
+            for bridge, part in zip(self.bridges, parts, strict=True)
+        ]
+        return outputs, State(*handed)
+
+
+class Decoder(nn.Module):
+    """Answers step by step: embedding, recurrent layers, attention, logits.
+
+    With Bahdanau attention the state before a step asks, and what was read enters the recurrence and
+    the output. With Luong attention the state after it asks, and what was read enters the output only.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, embedding: nn.Embedding, memory_size: int) -> None:
+        super().__init__()
+        self.config, self.embedding = config, embedding
+        size, vocabulary = config.state_size, config.vocab_size
+        self.conditions = nn.ModuleList(
+            nn.Embedding(rows, config.embedding_size) for rows in config.condition_streams
+        )
+        self.attention: Bahdanau | Luong | None = None
+        self.combine: nn.Linear | None = None
+        inside = memory_size if config.attention == "bahdanau" else 0
+        if inside:
+            self.attention = Bahdanau(size, memory_size, config.attention_size or size)
+        elif config.attention == "luong":
+            self.attention = Luong(size, memory_size)
+            self.combine = nn.Linear(size, size)
+        self.rnn = recurrence(config, config.embedding_size + inside, size)
+        width = config.embedding_size if config.tie_projection else vocabulary
+        self.projection = nn.Linear(size + inside, width, bias=False)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        forbidden = torch.zeros(vocabulary)
+        forbidden[list(config.never_emit)] = -torch.inf
+        self.register_buffer("forbidden", forbidden, persistent=False)
+        self.forbidden: Tensor
+
+    def memory(self, outputs: Float[Tensor, "S B M"], state: State, batch: Batch) -> Memory:
+        """Prepare what every step reads, from what the encoder gave."""
+        values, keys, blocked, condition = outputs.transpose(0, 1), None, None, None
+        if self.attention is not None:
+            keys, values = self.attention.project(values.contiguous())
+            blocked = padding_of(batch)
+        for k, embedding in enumerate(self.conditions):
+            assert batch.condition is not None
+            embedded = embedding(batch.condition[:, k])
+            condition = embedded if condition is None else condition + embedded
+        return Memory(values, keys, blocked, condition, state)
+
+    def forward(
+        self, ids: Int[Tensor, "T R"], state: State, memory: Memory
+    ) -> tuple[Float[Tensor, "T R F"], State, Float[Tensor, "T R S"] | None]:
+        """Take T steps of known ids, T = 1 when answering: features, the next state, weights.
+
+        R = B × Q rows: the Q rows of one source lie side by side, and share its memory.
+        """
+        x = self._drop(self.embedding(ids))
+        if memory.condition is not None:
+            copies = ids.shape[1] // memory.size
+            x = x + memory.condition.repeat_interleave(copies, dim=0)
+        if not isinstance(self.attention, Bahdanau):
+            x, state = self._recur(x, state)
+            if self.combine is None:
+                return x, state, None
+            context, weights = self._look(x, memory)
+            return torch.tanh(self.combine(x) + context), state, weights
+        steps = []
+        for given in x.unsqueeze(1):  # what is read depends on the state of the step before
+            context, weight = self._look(state.hidden[-1:], memory)
+            after, state = self._recur(torch.cat((given, context), dim=-1), state)
+            steps.append((torch.cat((after, context), dim=-1), weight))
+        features, weights = (torch.cat(parts) for parts in zip(*steps, strict=True))
+        return features, state, weights
+
+    def _recur(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if state.cell is None:
+            outputs, hidden = self.rnn(x, state.hidden)
+            return outputs, State(hidden)
+        outputs, (hidden, cell) = self.rnn(x, (state.hidden, state.cell))
+        return outputs, State(hidden, cell)
+
+    def _look(
+        self, queries: Float[Tensor, "T R H"], memory: Memory
+    ) -> tuple[Float[Tensor, "T R M"], Float[Tensor, "T R S"]]:
+        """Read memory where the queries point: what was read, and the weights of the source's steps."""
+        assert self.attention is not None
+        assert memory.keys is not None
+        steps, rows, size = queries.shape
+        grouped = queries.view(steps, memory.size, -1, size).transpose(0, 1).flatten(1, 2)
+        scores = self.attention.scores(grouped, memory.keys)  # (B, T * Q, S)
+        if memory.blocked is not None:
+            scores = scores.masked_fill(memory.blocked.unsqueeze(1), -torch.inf)
+        weights = torch.softmax(scores, dim=-1)
+        context = torch.bmm(weights, memory.values)
+        return _by_step(context, steps, rows), _by_step(weights, steps, rows)
+
+    def logits(
+        self, features: Float[Tensor, "*rows F"]
+    ) -> Float[Tensor, "*rows {self.config.vocab_size}"]:
+        """Score every id; minus infinity for ids never emitted."""
+        x, weight = self._drop(features), self.projection.weight
+        if self.config.tie_projection:
+            x, weight = self.projection(x), self.embedding.weight
+        return F.linear(x, weight, self.bias + self.forbidden)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.dropout, self.training)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode and inference mode; the caller's mode comes back afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _by_step(grouped: Tensor, steps: int, rows: int) -> Tensor:
+    """(B, T * Q, X) to (T, B * Q, X)."""
+    size = grouped.shape[-1]
+    return grouped.view(len(grouped), steps, -1, size).transpose(0, 1).reshape(steps, rows, size)
 
 
 class Seq2Seq(nn.Module):
     """Encoder and decoder of one architecture.
 
-    Parameters
-    ----------
-    config : Seq2SeqConfig
-        Architecture.
-    seed : int
-        Initial weights are a function of the architecture and this number, nothing else: they are
-        drawn on the CPU, and ``model.to(device)`` moves them. In [0, 2**63).
-
-    Raises
-    ------
-    ConfigError
-        If the seed is outside its rule.
+    Initial weights are a function of the architecture and a seed in [0, 2**63), nothing else: they are
+    drawn on the CPU, and ``model.to(device)`` moves them.
     """
 
     def __init__(self, config: Seq2SeqConfig, *, seed: int = 0) -> None:
         super().__init__()
-        if not 0 <= seed < 2**63:
-            raise ConfigError(
-                f"The 'seed' parameter of Seq2Seq must be an int in [0, 2**63). Got {seed}."
-            )
-        self.config = config
-        # modules draw defaults; ours are drawn below
+        self.config, self.seed = config, seed
+        check_rules(self, {"seed": (0 <= seed < 2**63, "an int in [0, 2**63)")})
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(seed)
             source = nn.Embedding(config.vocab_size, config.embedding_size)
             target = source
             if not config.share_embedding:
                 target = nn.Embedding(config.vocab_size, config.embedding_size)
             self.encoder = Encoder(config, source)
-            self.decoder = Decoder(config, target)
-        initialise(self, config, torch.Generator("cpu").manual_seed(seed))
+            self.decoder = Decoder(config, target, self.encoder.size)
+            if config.init == "tensorflow":
+                initialise_tensorflow(self, torch.Generator("cpu").manual_seed(seed))
         self._begin()
 
     @torch.no_grad()
@@ -76,7 +337,7 @@ class Seq2Seq(nn.Module):
     @property
     def parameter_count(self) -> int:
         """Numbers that training may change."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        return sum(weight.numel() for weight in self.parameters() if weight.requires_grad)
 
     @property
     def device(self) -> torch.device:
@@ -84,49 +345,26 @@ class Seq2Seq(nn.Module):
         return self.decoder.bias.device
 
     def encode(self, batch: Batch) -> Memory:
-        """Read the sources of `batch`.
-
-        Raises
-        ------
-        ConfigError
-            If streams are missing, lengths are outside the source, or an id is outside its
-            vocabulary.
-        """
+        """Read the sources of `batch`; a ConfigError names what does not fit the architecture."""
         self._check_streams("source_extra", batch.source_extra, self.config.source_streams)
         self._check_streams("condition", batch.condition, self.config.condition_streams)
         try:
             outputs, state = self.encoder(batch)
-            values = outputs.transpose(0, 1)
-            if self.config.attention != "none":
-                values = values.contiguous()
-            memory: Memory = self.decoder.memory(values, state, batch)
+            memory: Memory = self.decoder.memory(outputs, state, batch)
+            return memory
         except IndexError as error:
             raise self._unknown_id(batch) from error
-        return memory
 
     def decode_step(
         self, ids: Int[Tensor, " R"], state: State, memory: Memory
     ) -> tuple[Float[Tensor, "R {self.config.vocab_size}"], State]:
-        """Answer one step.
+        """Answer one step: what every way of decoding is made of.
 
-        Parameters
-        ----------
-        ids : (R,) int64
-            Ids fed in, R = B × Q rows: the Q rows of one source side by side.
-        state : State
-            R rows; `memory.state` at first.
-        memory : Memory
-            Of B sources.
-
-        Returns
-        -------
-        logits : (R, V) float
-            Scores of the next id.
-        state : State
-            For the next step.
+        The R = B × Q ids that are fed in give scores of the next id and the next state; `memory.state`
+        is the first. The Q rows of one source lie side by side.
         """
-        features, state, _ = self.decoder.step(ids, state, memory)
-        return self.decoder.logits(features), state
+        features, state, _ = self.decoder(ids.unsqueeze(0), state, memory)
+        return self.decoder.logits(features.squeeze(0)), state
 
     def forward(
         self,
@@ -136,26 +374,13 @@ class Seq2Seq(nn.Module):
     ) -> Float[Tensor, "T {batch.size} {self.config.vocab_size}"]:
         """Score all target steps.
 
-        Parameters
-        ----------
-        batch : Batch
-            Sources and targets.
-        teacher : (T,) or (T, B) bool, optional
-            True where the decoder is fed `target_in`, False where it is fed its own most probable
-            id of the step before. By default the teacher speaks everywhere. Step 0 is always fed
-            from `target_in`.
-
-        Returns
-        -------
-        (T, B, V) float
-            Logits.
+        `teacher` is True where the decoder is fed `target_in`, False where it is fed its own most
+        probable id of the step before; by default the teacher speaks everywhere. Step 0 is always fed
+        from `target_in`.
         """
         memory = self.encode(batch)
         if teacher is None:
-            try:
-                return self.decoder.logits(self.decoder.all_steps(batch.target_in, memory))
-            except IndexError as error:
-                raise self._unknown_id(batch) from error
+            return self.decoder.logits(self._teach(batch, memory)[0])
         state, teacher = memory.state, teacher.to(self.device)
         outputs: list[Tensor] = []
         for t, given in enumerate(batch.target_in.unbind(0)):
@@ -165,46 +390,40 @@ class Seq2Seq(nn.Module):
             outputs.append(logits)
         return torch.stack(outputs)
 
-    @torch.no_grad()
     def alignment(self, batch: Batch) -> Float[Tensor, "T {batch.size} S"]:
-        """Attention weights under teacher forcing, (T, B, S), in eval mode.
-
-        Raises
-        ------
-        ConfigError
-            If the architecture has no attention.
-        """
+        """Attention weights under teacher forcing, (T, B, S), in eval mode."""
         if self.config.attention == "none":
             raise ConfigError("A model with attention='none' has no alignment. Choose another one.")
-        was_training = self.training
-        self.eval()
-        memory = self.encode(batch)
-        state, rows = memory.state, []
-        for given in batch.target_in.unbind(0):
-            _, state, weights = self.decoder.step(given, state, memory)
-            assert weights is not None
-            rows.append(weights)
-        self.train(was_training)
-        return torch.stack(rows)
+        with evaluating(self):
+            weights = self._teach(batch, self.encode(batch))[1]
+        assert weights is not None
+        return weights
+
+    def _teach(self, batch: Batch, memory: Memory) -> tuple[Tensor, Tensor | None]:
+        """Features and attention weights of all steps under teacher forcing."""
+        try:
+            features, _, weights = self.decoder(batch.target_in, memory.state, memory)
+        except IndexError as error:
+            raise self._unknown_id(batch) from error
+        return features, weights
 
     def _unknown_id(self, batch: Batch) -> ConfigError:
         """Say which ids of `batch` no embedding has a row for."""
-        size = self.config.vocab_size
-        parts = {"source": (batch.source, size), "target_in": (batch.target_in, size)}
-        for name, given, sizes in (
-            ("source_extra", batch.source_extra, self.config.source_streams),
-            ("condition", batch.condition, self.config.condition_streams),
-        ):
-            for stream, rows in enumerate(sizes):
-                assert given is not None
-                parts[f"{name}[..., {stream}]"] = given[..., stream], rows
-        found = "; ".join(
-            f"Batch.{name} must hold ids in [0, {rows - 1}], got {int(ids.min())} to {int(ids.max())}"
-            for name, (ids, rows) in parts.items()
-            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < rows
-        )
+        found, size = [], (self.config.vocab_size,)
+        streams, conditions = self.config.source_streams, self.config.condition_streams
+        parts = [("source", size), ("target_in", size)]
+        for name, rows in [*parts, ("source_extra", streams), ("condition", conditions)]:
+            for k, count in enumerate(rows):
+                ids, where = getattr(batch, name), ""
+                if name in ("source_extra", "condition"):
+                    ids, where = ids[..., k], f"[..., {k}]"
+                if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < count:
+                    found.append(
+                        f"Batch.{name}{where} must hold ids in [0, {count - 1}], got "
+                        f"{int(ids.min())} to {int(ids.max())}"
+                    )
         return ConfigError(
-            f"{found}. Raise the vocabulary's size in Seq2SeqConfig, or mend the ids."
+            f"{'; '.join(found)}. Raise the vocabulary's size in Seq2SeqConfig, or mend the ids."
         )
 
     def _check_streams(self, name: str, given: Tensor | None, expected: tuple[int, ...]) -> None:

@@ -1,11 +1,13 @@
 """What the machine reads and writes: token ids, padded time-major, with their lengths.
 
-Owns PAD, EOS and `Batch`. Does not know what an id stands for nor who made it.
+Owns PAD, EOS, `Batch` and how sequences become one, in buckets of like length if asked. Does not know
+what an id stands for nor who made it.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 import torch
@@ -15,74 +17,47 @@ from torch import Tensor
 
 from quantseq.errors import ConfigError
 
-PAD = 0
-"""Fills what is shorter than its neighbours. Carries no meaning."""
-EOS = 1
-"""Ends a target; as decoder input it also starts one."""
-FIRST_ID = 2
-"""The first id with a meaning of its own."""
+PAD = 0  # fills what is shorter than its neighbours. Carries no meaning
+EOS = 1  # ends a target; as decoder input it also starts one
+FIRST_ID = 2  # the first id with a meaning of its own
 
-Ids = NDArray[np.int64]
+TokenIds = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """B sequence pairs, time-major: row t of a matrix is time t of every sequence.
 
-    Parameters
-    ----------
-    source : (S, B) int64
-        Source ids; what lies beyond a sequence's length is PAD and must not matter.
-    source_lengths : (B,) int64
-        Valid steps of each source, 1..S.
-    target_in, target_out : (T, B) int64
-        What the decoder is fed under teacher forcing, and what it should answer. T may be 0 when
-        there is only something to decode (see `Batch.of_source`).
-    target_lengths : (B,) int64
-        Valid steps of each target, 0..T.
-    source_extra : (S, B, K) int64, optional
-        K further ids per source step, one per stream of `Seq2SeqConfig.source_streams`.
-    condition : (B, C) int64, optional
-        C ids per sequence that the decoder sees at every step, one per stream of
-        `Seq2SeqConfig.condition_streams`.
-
-    Raises
-    ------
-    ConfigError
-        If the shapes do not fit together.
+    What lies beyond a sequence's length is PAD and must not matter. T may be 0 when there is only
+    something to decode (see `Batch.of_source`). A ConfigError if the shapes do not fit together.
     """
 
     source: Int[Tensor, "S B"]
-    source_lengths: Int[Tensor, " B"]
-    target_in: Int[Tensor, "T B"]
-    target_out: Int[Tensor, "T B"]
-    target_lengths: Int[Tensor, " B"]
-    source_extra: Int[Tensor, "S B K"] | None = None
-    condition: Int[Tensor, "B C"] | None = None
+    source_lengths: Int[Tensor, " B"]  # valid steps, 1..S
+    target_in: Int[Tensor, "T B"]  # what the decoder is fed under teacher forcing
+    target_out: Int[Tensor, "T B"]  # what it should answer
+    target_lengths: Int[Tensor, " B"]  # valid steps, 0..T
+    source_extra: Int[Tensor, "S B K"] | None = None  # one id per `Seq2SeqConfig.source_streams`
+    condition: Int[Tensor, "B C"] | None = None  # one id per `Seq2SeqConfig.condition_streams`
 
     def __post_init__(self) -> None:
-        size = self.source.shape[-1]
-        fits = (
-            self.source.ndim == 2
-            and self.source_lengths.shape == (size,)
-            and self.target_in.ndim == 2
-            and self.target_in.shape == self.target_out.shape
-            and self.target_in.shape[1] == size
-            and self.target_lengths.shape == (size,)
-            and (self.source_extra is None or self.source_extra.shape[:2] == self.source.shape)
-            and (self.condition is None or self.condition.shape[:1] == (size,))
-        )
-        if not fits:
-            shapes = {
-                name: tuple(value.shape)
-                for name, value in vars(self).items()
-                if isinstance(value, Tensor)
-            }
-            raise ConfigError(
-                f"The parts of a Batch do not fit together: {shapes}. They must be source (S, B), "
-                "source_lengths (B,), target_in and target_out (T, B), target_lengths (B,), "
-                "source_extra (S, B, K) and condition (B, C)."
-            )
+        steps, size = self.source.shape
+        answers = (len(self.target_in), size)
+        expected = {
+            "source_lengths": (size,),
+            "target_in": answers,
+            "target_out": answers,
+            "target_lengths": (size,),
+            "source_extra": (steps, size),
+            "condition": (size,),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is not None and value.shape[: len(shape)] != shape:
+                raise ConfigError(
+                    f"Batch.{name} has the shape {tuple(value.shape)}; with a source of {steps} steps "
+                    f"and {size} sequences it must begin with {shape}."
+                )
 
     @property
     def size(self) -> int:
@@ -105,16 +80,18 @@ class Batch:
 
     def rows(self, index: Int[Tensor, " _"]) -> "Batch":
         """Pick sequences by position, in the order of `index`."""
-        extra, condition = self.source_extra, self.condition
-        return Batch(
-            source=self.source[:, index],
-            source_lengths=self.source_lengths[index],
-            target_in=self.target_in[:, index],
-            target_out=self.target_out[:, index],
-            target_lengths=self.target_lengths[index],
-            source_extra=None if extra is None else extra[:, index],
-            condition=None if condition is None else condition[index],
-        )
+        by_row = ("source_lengths", "target_lengths", "condition")
+        return self._map(lambda name, value: value[index] if name in by_row else value[:, index])
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move every tensor to `device`; the batch itself if it is there already."""
+        if self.source.device == torch.device(device):
+            return self
+        return self._map(lambda _, value: value.to(device))
+
+    def _map(self, change: Callable[[str, Tensor], Tensor]) -> "Batch":
+        parts = {n: None if v is None else change(n, v) for n, v in vars(self).items()}
+        return Batch(**parts)  # type: ignore[arg-type]
 
     def fingerprint(self) -> str:
         """Hash of all ids, lengths and shapes."""
@@ -124,42 +101,14 @@ class Batch:
                 digest.update(repr(tuple(value.shape)).encode() + value.cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def to(self, device: torch.device | str) -> "Batch":
-        """Move every tensor to `device`; the batch itself if it is there already."""
-        if self.source.device == torch.device(device):
-            return self
-        moved = {
-            name: value.to(device) if isinstance(value, Tensor) else None
-            for name, value in vars(self).items()
-        }
-        return Batch(**moved)  # type: ignore[arg-type]
-
 
 def batch(
     sequences: Sequence[Sequence[int]], max_sequence_length: int | None = None
-) -> tuple[Ids, Ids]:
+) -> tuple[TokenIds, TokenIds]:
     """Turn a list of sequences into one time-major matrix, padded with PAD, and their lengths.
 
-    The tutorial's helper of this name.
-
-    Parameters
-    ----------
-    sequences : list of lists of int
-        At least one sequence; a sequence may be empty.
-    max_sequence_length : int, optional
-        Rows of the matrix. By default the length of the longest sequence.
-
-    Returns
-    -------
-    (max_sequence_length, B) int64
-        Column b is sequence b from top to bottom.
-    (B,) int64
-        Lengths.
-
-    Raises
-    ------
-    ConfigError
-        If there is no sequence, or one is longer than `max_sequence_length`.
+    The tutorial's helper of this name: column b is sequence b from top to bottom, with as many rows as
+    the longest sequence needs or as are asked for. A ConfigError if that does not fit.
 
     Examples
     --------
@@ -186,94 +135,87 @@ def batch(
 
 
 def teacher_forcing(
-    sequences: Sequence[Sequence[int]], *, sources: Sequence[Sequence[int]] | None = None
+    targets: Sequence[Sequence[int]],
+    *,
+    sources: Sequence[Sequence[int]] | None = None,
+    source_steps: int | None = None,
 ) -> Batch:
     """Batch in which the decoder is fed ``[EOS] + target`` and should answer ``target + [EOS]``.
 
-    Parameters
-    ----------
-    sequences : list of lists of int
-        The targets.
-    sources : list of lists of int, optional
-        The sources. By default the targets themselves: the copy task.
-
-    Returns
-    -------
-    Batch
-        Time-major and padded.
+    Sources are the targets themselves if none are given: the copy task. They are padded to
+    `source_steps`, by default to the longest.
     """
-    return pad_batch(sequences if sources is None else sources, sequences)
-
-
-def pad_batch(
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    *,
-    source_steps: int | None = None,
-) -> Batch:
-    """Pad sources and targets into a batch for teacher forcing.
-
-    Parameters
-    ----------
-    sources, targets : lists of lists of int
-        As many of one as of the other, without EOS.
-    source_steps : int, optional
-        Steps of the source. By default as many as the longest needs.
-
-    Returns
-    -------
-    Batch
-        Decoder input ``[EOS] + target``, answer ``target + [EOS]``.
-    """
-    source, source_lengths = batch(sources, source_steps)
+    source, source_lengths = batch(targets if sources is None else sources, source_steps)
     target_in, target_lengths = batch([[EOS, *target] for target in targets])
     target_out, _ = batch([[*target, EOS] for target in targets])
-    return Batch(
-        source=torch.from_numpy(source),
-        source_lengths=torch.from_numpy(source_lengths),
-        target_in=torch.from_numpy(target_in),
-        target_out=torch.from_numpy(target_out),
-        target_lengths=torch.from_numpy(target_lengths),
-    )
+    parts = (source, source_lengths, target_in, target_out, target_lengths)
+    return Batch(*map(torch.from_numpy, parts))
 
 
-def check_ranges(
-    length_from: int, length_to: int, vocab_lower: int, vocab_upper: int, batch_size: int
-) -> None:
-    """Refuse ranges that no random sequence fits.
-
-    Raises
-    ------
-    ConfigError
-        If there are none.
-    """
-    if not 1 <= length_from <= length_to:
-        raise ConfigError(
-            "Random sequences need 1 <= length_from <= length_to. "
-            f"Got length_from={length_from}, length_to={length_to}."
-        )
-    if not 0 <= vocab_lower < vocab_upper:
-        raise ConfigError(
-            "Random sequences need 0 <= vocab_lower < vocab_upper, the upper end exclusive. "
-            f"Got vocab_lower={vocab_lower}, vocab_upper={vocab_upper}."
-        )
-    if batch_size < 1:
-        raise ConfigError(f"Random sequences need batch_size of at least 1. Got {batch_size}.")
-
-
-def draw_sequences(
-    random: np.random.Generator,
-    length_from: int,
-    length_to: int,
-    vocab_lower: int,
-    vocab_upper: int,
+def bucket_batches(
+    sequences: Sequence[Sequence[int]],
+    *,
+    bounds: Sequence[int],
     batch_size: int,
-) -> tuple[Ids, Ids]:
-    """Draw one batch of random sequences: ids (S, B) padded, lengths (B,)."""
-    lengths = random.integers(length_from, length_to + 1, batch_size)
-    matrix = random.integers(vocab_lower, vocab_upper, (int(lengths.max()), batch_size))
-    matrix[np.arange(matrix.shape[0])[:, None] >= lengths] = PAD
-    return matrix, lengths
+    seed: int = 0,
+) -> list[Batch]:
+    """Cut sequences into copy-task batches of like length, as static unrolling needs them.
+
+    Every bucket has one shape: its sources are padded to its bound, the longest that belongs there.
+    Order within buckets and of batches is shuffled; the last batch of a bucket may be smaller.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    longest = int(lengths.max(initial=1))
+    if not bounds or (np.diff(bounds) <= 0).any() or bounds[-1] < longest:
+        raise ConfigError(
+            f"The 'bounds' parameter of bucket_batches must increase and end at {longest} or later, "
+            f"the longest source. Got {tuple(bounds)}."
+        )
+    random, place = np.random.default_rng(seed), np.searchsorted(bounds, lengths)
+    batches = []
+    for bucket, bound in enumerate(bounds):
+        rows = random.permutation(np.flatnonzero(place == bucket))
+        for start in range(0, len(rows), batch_size):
+            chosen = [sequences[row] for row in rows[start : start + batch_size]]
+            batches.append(teacher_forcing(chosen, source_steps=bound))
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSequences:
+    """Ranges of random sequences; a ConfigError if no sequence fits them."""
+
+    seed: int = 0
+    batch_size: int = 100
+    length_from: int = 3  # shortest and longest sequence, inclusive
+    length_to: int = 8
+    vocab_lower: int = FIRST_ID  # ids from, inclusive, and to, **exclusive**
+    vocab_upper: int = 10
+
+    def __post_init__(self) -> None:
+        check_rules(
+            self,
+            {
+                "seed": (self.seed >= 0, "at least 0"),
+                "batch_size": (self.batch_size >= 1, "at least 1"),
+                "length_from": (
+                    1 <= self.length_from <= self.length_to,
+                    f"between 1 and length_to={self.length_to}",
+                ),
+                "vocab_upper": (
+                    0 <= self.vocab_lower < self.vocab_upper,
+                    f"above vocab_lower={self.vocab_lower}, which must be at least 0",
+                ),
+            },
+        )
+
+    def draw(self, random: np.random.Generator) -> tuple[TokenIds, TokenIds]:
+        """Draw one batch: ids (S, B) padded, lengths (B,)."""
+        lengths = random.integers(self.length_from, self.length_to + 1, self.batch_size)
+        shape = (int(lengths.max()), self.batch_size)
+        matrix = random.integers(self.vocab_lower, self.vocab_upper, shape)
+        matrix[np.arange(shape[0])[:, None] >= lengths] = PAD
+        return matrix, lengths
 
 
 def random_sequences(
@@ -285,30 +227,10 @@ def random_sequences(
     *,
     seed: int = 0,
 ) -> Iterator[list[list[int]]]:
-    """Yield batches of random integer sequences, for ever.
+    """Yield batches of random integer sequences, for ever: the tutorial's helper of this name.
 
-    The tutorial's helper of this name.
-
-    Parameters
-    ----------
-    length_from, length_to : int
-        Shortest and longest sequence, both inclusive.
-    vocab_lower, vocab_upper : int
-        Lowest id, inclusive, and highest id, **exclusive**.
-    batch_size : int
-        Sequences per batch.
-    seed : int
-        Same seed, same batches.
-
-    Yields
-    ------
-    list of lists of int
-        One batch.
-
-    Raises
-    ------
-    ConfigError
-        If no sequence fits the ranges, or the seed is negative; at the call, not at the first batch.
+    Lengths are inclusive, `vocab_upper` is **exclusive**; see `RandomSequences`, which refuses
+    impossible ranges at the call.
 
     Examples
     --------
@@ -316,18 +238,48 @@ def random_sequences(
     >>> len(sequences), {len(sequence) for sequence in sequences} <= set(range(3, 9))
     (100, True)
     """
-    ranges = (length_from, length_to, vocab_lower, vocab_upper, batch_size)
-    check_ranges(*ranges)
-    if seed < 0:
-        raise ConfigError(
-            f"The 'seed' parameter of random_sequences must be at least 0. Got {seed}."
-        )
+    source = RandomSequences(
+        seed=seed,
+        batch_size=batch_size,
+        length_from=length_from,
+        length_to=length_to,
+        vocab_lower=vocab_lower,
+        vocab_upper=vocab_upper,
+    )
     random = np.random.default_rng(seed)
 
     def batches() -> Iterator[list[list[int]]]:
         while True:
-            matrix, lengths = draw_sequences(random, *ranges)
+            matrix, lengths = source.draw(random)
             rows = zip(matrix.T.tolist(), lengths.tolist(), strict=True)
             yield [row[:length] for row, length in rows]
 
     return batches()
+
+
+def check_rules(
+    owner: object, rules: Mapping[str, tuple[bool, object]], of: str | None = None
+) -> None:
+    """Refuse the first field of `owner` that breaks its rule, which is words or a tuple of choices.
+
+    Raises
+    ------
+    ConfigError
+        With the value, the rule, and the nearest choice.
+    """
+    for name, (kept, rule) in rules.items():
+        if not kept:
+            value, hint = getattr(owner, name), ""
+            if isinstance(rule, tuple):
+                near = get_close_matches(str(value), rule, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                rule = f"one of {', '.join(map(repr, rule))}"
+            raise ConfigError(
+                f"The {name!r} parameter of {of or type(owner).__name__} must be {rule}. "
+                f"Got {value!r}.{hint}"
+            )
+
+
+def is_count(value: object, low: int = 1) -> bool:
+    """Whether this is an int, and no bool, of at least `low`."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low

@@ -1,8 +1,8 @@
 """What a forecast would have earned: policies, fills, costs, measures, and how much was luck.
 
-Owns the way from forecast moments to weights (`holding`, `rules`, `sizing`, `policy`), from weights to
-money (`backtest`, `orders`, `account`, `limits`, `costs`), where it came from (`attribution`), what
-would have been earned without a forecast (`rivals`), the one definition of every performance figure
-(`measures`, `performance`), the statistics that tell skill from luck (`luck`) and the record of
+Owns the way from forecast moments to weights (`policies`, `sizing`), from weights to money (`backtest`,
+`orders`, `account`, `costs`), where it came from (`attribution`), what would have been earned without a
+forecast (`benchmarks`), the one definition of every performance figure (`metrics`), the statistics that
+tell skill from luck (`inference`), whether a decision knew too much (`audit`) and the record of
 everything ever tried (`ledger`). Knows nothing of tokens, networks or how a page looks.
 """

@@ -1,73 +1,60 @@
 """The look-ahead audit: whether anything that was decided knew what nobody could know yet.
 
-Owns the checks, the rule of each, and the sentence that says how it went. A *line* is a function
-from prices to everything that was made of them up to a decision; a check cuts, rewrites or shortens
-the prices and looks at what moves. Knows nothing of models, folds or files, and writes no ledger line:
-neither an audit nor a placebo is a trial.
+Owns the checks, the rule of each, and the sentence that says how it went. A `Replay` is a function from
+prices to everything that was made of them up to a decision; a check cuts, rewrites or delays, and looks
+at what moves. Knows nothing of models, folds or files, and writes no ledger line: neither an audit nor a
+placebo is a trial. Prices without anything to find are sent through the line by `evaluation.nulls`.
 
 The checks and their rules
 --------------------------
 - **Prefix invariance.** On prices cut at t every stage of the line, scale to weights, equals what it
   was on all prices, bit for bit.
-- **Future corruption.** Nor does a bit at or before t move when the bars after t are half of them
-  missing, all noise, or ten times as large.
 - **Fit window.** The newest session that any fitted part has seen lies more than one horizon before
-  the first test, and what is fitted again on prices rewritten after its window is the same.
-- **Warm-up drift.** With only the `KEPT` newest sessions before a decision, σ, expected return (in
-  units of σ) and P(up) of its forecast agree within `DRIFT`: nothing hangs on where history begins.
-- **Fill timing.** Changing one decision moves no return up to its session, and earns nothing of a gap
-  into the next one.
+  the first test.
+- **Refit.** What is fitted again on prices that are noise after its window is the same.
+- **Lag curve.** The Sharpe ratio when every decision is carried out 0, 1, 2 or 5 sessions late. A
+  cliff from 0 to 1 is flagged: at least `CLIFF` and half of the Sharpe ratio lost, the daily
+  difference `CLIFF_T` standard errors above 0. An honest signal that fast exists; it must be
+  looked at.
+- **Placebos.** The same decisions at random times, moved in a circle [1]_. Over all such moves they earn
+  what their mean weights earn, whatever the prices did. Flagged where they earn more: a Sharpe ratio
+  `PLACEBO_EDGE` above the mean book's, `PLACEBO_T` standard errors above 0; then the account pays what
+  nobody decided. The place of the real result among them is told, not judged: a result that beats few of
+  them is luck or nothing, but no leak.
 
-The lag curve and the placebos, which need a market to be judged by, stand in `placebos`.
+References
+----------
+.. [1] Aronson, D. (2006). Evidence-Based Technical Analysis. Wiley. Ch. 6, on permutation of decisions.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from quantseq.market.bars import FIELDS, PRICES, Bars, Dates, Panel
-from quantseq.trading.broker.account import BacktestResult
+from quantseq.market.bars import PRICES, Dates, Floats, Panel
+from quantseq.trading.account import BacktestResult
+from quantseq.trading.metrics import METRICS
+from quantseq.trading.policies import changed
 
-KEPT = 756
-"""Sessions of history that must be enough: what the first training block has by default."""
+DELAYS = (0, 1, 2, 5)  # sessions by which every decision is held back in a lag curve
+CLIFF, CLIFF_T = 1.0, 4.0
+PLACEBO_EDGE, PLACEBO_T = 0.5, 3.0
 
-DRIFT = 0.05
-"""Largest change by a shorter history: of ln σ, of the mean in units of σ, of P(up)."""
-
-GAP = 1.1
-"""Factor of the jump into a session that a new position must not earn."""
-
-REWRITES = ("half missing", "noise", "ten times as large")
-"""What `rewritten` can do to the bars after a cut."""
-
+# stages in the order of the line; rows by (date, symbol), each known at the close of its date
 Trace = Mapping[str, pd.DataFrame]
-"""Stages in the order of the line; rows by (date, symbol), each known at the close of its date."""
-
-Line = Callable[[Panel, np.datetime64], Trace]
-"""What is made of a panel for the decision at a date and those just before it."""
-
-
-class Trade(Protocol):
-    """Sends weights through the account, with costs, fills and masks as the run had them."""
-
-    def __call__(self, panel: Panel, weights: pd.DataFrame, *, start: Any = None) -> BacktestResult:
-        """See `backtest`."""
-        ...
+# what is made of a panel for the decision at a date and those just before it
+Replay = Callable[[Panel, np.datetime64], Trace]
+Trade = Callable[..., BacktestResult]  # `backtest.simulate` with the costs and fills of the run
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found.
-
-    Attributes
-    ----------
-    name : str
-    passed : bool
-    reading : one sentence with its numbers
-    """
+    """What one check found: its name, whether it passed, and a sentence with its numbers."""
 
     name: str
     passed: bool
@@ -75,25 +62,12 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """One fitted model, as far as its window matters.
-
-    Attributes
-    ----------
-    label : str
-    seen_until, test_start : datetime64[D]
-        Newest session that any part of it has seen; first session it is tested on.
-    state : str
-        Fingerprint of what was fitted, "" where it is not compared.
-    again : str
-        The same after a fit on prices rewritten after the window.
-    """
+class FitWindow:
+    """One fitted model: the newest session that any part of it has seen, and its first test."""
 
     label: str
     seen_until: np.datetime64
     test_start: np.datetime64
-    state: str = ""
-    again: str = ""
 
 
 def cut_points(decisions: Dates, count: int) -> Dates:
@@ -103,112 +77,42 @@ def cut_points(decisions: Dates, count: int) -> Dates:
     return np.asarray(days[np.unique(places.astype(np.intp))])
 
 
-def rewritten(panel: Panel, cut: Any, how: str, *, seed: int = 0) -> Panel:
-    """The same bars up to `cut`, and another future: `how` is one of `REWRITES`.
-
-    Bars cannot hold NaN; a price that is not known is a bar that is missing.
-    """
-    assert how in REWRITES
+def noise_after(panel: Panel, cut: Any, *, seed: int = 0) -> Panel:
+    """The same bars up to `cut`, and another future: every price and volume times its own noise."""
     rng = np.random.default_rng(seed)
-    changed: list[Bars] = []
+    noisy = []
     for bars in panel.values():
         late = bars.sessions > np.datetime64(cut, "D")
-        noise, gone = np.exp(rng.normal(0, 0.3, len(bars))), rng.random(len(bars)) < 0.5
-        factor = noise if how == "noise" else np.full(len(bars), 10.0)
-        keep = np.ones(len(bars), dtype=bool)
-        if how == "half missing":
-            factor, keep = np.ones(len(bars)), ~(late & gone)
-        values = {name: getattr(bars, name) for name in FIELDS}
-        values |= {name: np.where(late, values[name] * factor, values[name]) for name in PRICES}
-        values["volume"] = np.where(late, values["volume"] * factor, values["volume"])
-        if keep.any():
-            parts = {name: value[keep] for name, value in values.items()}
-            changed.append(replace(bars, sessions=bars.sessions[keep], **parts))
-    return Panel(changed)
+        factor = np.where(late, np.exp(rng.normal(0, 0.3, len(bars))), 1.0)
+        values = {name: getattr(bars, name) * factor for name in (*PRICES, "volume")}
+        noisy.append(replace(bars, **values))
+    return Panel(noisy)
 
 
 def prefix_invariance(
-    line: Line,
+    replay: Replay,
     panel: Panel,
     cuts: Dates,
     *,
     known: Callable[[np.datetime64], Trace] | None = None,
-    step: Callable[[], object] = lambda: None,
 ) -> Check:
     """Whether the line, on prices cut at each of `cuts`, makes what it made of all of them.
 
-    Parameters
-    ----------
-    line : Line
-    panel : Panel
-    cuts : (K,) datetime64[D]
-    known : callable, optional
-        What the run itself made, by date; by default the line on the whole panel.
-    step : callable, optional
-        Called after each cut.
+    `known` gives what the run itself made, by date; by default the line on the whole panel.
     """
-    futures: dict[str, Callable[[np.datetime64], Panel]] = {"removed": panel.until}
-    return _unmoved("prefix invariance", line, panel, cuts, futures, known, step)
-
-
-def future_corruption(
-    line: Line,
-    panel: Panel,
-    cuts: Dates,
-    *,
-    seed: int = 0,
-    known: Callable[[np.datetime64], Trace] | None = None,
-    step: Callable[[], object] = lambda: None,
-) -> Check:
-    """Whether anything at or before `cuts` moves when the bars after them are rewritten.
-
-    Parameters
-    ----------
-    line, panel, cuts, known, step
-        As in `prefix_invariance`.
-    seed : int
-        Of the noise and of the bars that go missing.
-    """
-
-    def future(how: str) -> Callable[[np.datetime64], Panel]:
-        return lambda cut: rewritten(panel, cut, how, seed=seed)
-
-    return _unmoved(
-        "future corruption", line, panel, cuts, {how: future(how) for how in REWRITES}, known, step
-    )
-
-
-def _unmoved(
-    name: str,
-    line: Line,
-    panel: Panel,
-    cuts: Dates,
-    futures: Mapping[str, Callable[[np.datetime64], Panel]],
-    known: Callable[[np.datetime64], Trace] | None,
-    step: Callable[[], object],
-) -> Check:
-    rows, stages = 0, ""
+    name, rows, stages = "prefix invariance", 0, ""
     for cut in cuts:
-        expected = line(panel, cut) if known is None else known(cut)
-        stages = ", ".join(expected)
-        for what, future in futures.items():
-            compared, moved = _compare(expected, line(future(cut), cut), cut)
-            rows += compared
-            if moved:
-                return Check(
-                    name,
-                    False,
-                    f"With the bars after {cut} {what}, {moved} changed: they were known before.",
-                )
-        step()
-    if not rows:
-        return Check(name, False, "There was not a single row to compare.")
-    return Check(
-        name,
-        True,
-        f"With the bars after each of {len(cuts)} dates {', '.join(futures)}, not a bit of {stages} "
-        f"moved at or before it ({rows} rows).",
+        expected = (known or partial(replay, panel))(cut)
+        compared, moved = _compare(expected, replay(panel.until(cut), cut), cut)
+        rows, stages = rows + compared, ", ".join(expected)
+        if moved:
+            reading = f"With the bars after {cut} removed, {moved} changed: they were known before."
+            return Check(name, False, reading)
+    reading = (
+        f"With the bars after each of {len(cuts)} dates removed, not a bit of {stages} moved at or "
+        f"before it ({rows} rows)."
     )
+    return Check(name, rows > 0, reading if rows else "There was not a single row to compare.")
 
 
 def _compare(expected: Trace, found: Trace, cut: np.datetime64) -> tuple[int, str]:
@@ -221,9 +125,11 @@ def _compare(expected: Trace, found: Trace, cut: np.datetime64) -> tuple[int, st
         )
         compared += len(ours)
         both = ours.index.intersection(other.index)
-        one, two = (_bits(frame.loc[both]) for frame in (ours, other))
-        same = one.shape == two.shape
-        moved = both[(one != two).any(axis=1)] if same else both
+        one, two = (
+            np.ascontiguousarray(frame.loc[both].to_numpy(dtype=np.float64)).view(np.int64)
+            for frame in (ours, other)
+        )
+        moved = both[(one != two).any(axis=1)] if one.shape == two.shape else both
         moved = moved.append(ours.index.symmetric_difference(other.index))
         if len(moved):
             date, symbol = min(moved)
@@ -233,168 +139,125 @@ def _compare(expected: Trace, found: Trace, cut: np.datetime64) -> tuple[int, st
     return compared, ""
 
 
-def _bits(frame: pd.DataFrame) -> Any:
-    return np.ascontiguousarray(frame.to_numpy(dtype=np.float64)).view(np.int64)
-
-
-def fit_window(fits: Sequence[Fit], sessions: Dates, *, horizon: int) -> Check:
-    """Whether every fit ended more than `horizon` sessions before its test, and saw nothing later.
-
-    Parameters
-    ----------
-    fits : sequence of Fit
-    sessions : (D,) datetime64[D]
-        The panel's.
-    horizon : int
-        Steps that targets reach ahead.
-    """
-    seen, tests = (
-        np.searchsorted(sessions, np.array([getattr(one, name) for one in fits]))
-        for name in ("seen_until", "test_start")
-    )
-    room, repeated = tests - seen, [one for one in fits if one.state]
+def fit_window(fits: Sequence[FitWindow], sessions: Dates, *, horizon: int) -> Check:
+    """Whether every fit ended more than `horizon` sessions of the panel before its test."""
+    room = np.searchsorted(sessions, np.array([one.test_start for one in fits]))
+    room = room - np.searchsorted(sessions, np.array([one.seen_until for one in fits]))
     bad = [
         f"{one.label} has seen {one.seen_until}, {ahead} sessions before its test on {one.test_start}"
         for one, ahead in zip(fits, room, strict=True)
         if ahead <= horizon
     ]
-    bad += [
-        f"{one.label} changes with prices after {one.seen_until}"
-        for one in repeated
-        if one.state != one.again
-    ]
     if bad or not fits:
-        first = bad[0] if bad else "Nothing was fitted"
-        return Check(
-            "fit window", False, f"{first} (more than {horizon} sessions are required{_more(bad)})."
+        first, more = bad[0] if bad else "Nothing was fitted", _more(bad)
+        reading = f"{first} (more than {horizon} sessions are required{more})."
+    else:
+        reading = (
+            f"The {len(fits)} fits end at least {room.min()} sessions before their tests (more than "
+            f"{horizon} are required)."
         )
-    again = "none was fitted again"
-    if repeated:
-        again = f"{len(repeated)} fitted again on prices rewritten after their window are the same"
-    return Check(
-        "fit window",
-        True,
-        f"The {len(fits)} fits end at least {room.min()} sessions before their tests (more than "
-        f"{horizon} are required); {again}.",
+    return Check("fit window", bool(fits) and not bad, reading)
+
+
+def refit(states: Mapping[str, tuple[str, str]]) -> Check:
+    """Whether fits are the same when the prices after their window are noise.
+
+    `states` has by label the fingerprint of what was fitted, and of the same fit on `noise_after`.
+    """
+    moved = [label for label, (state, again) in states.items() if state != again]
+    reading = (
+        f"{len(states)} fits, made again on prices that are noise after their window, are the same."
     )
+    if moved:
+        reading = f"{moved[0]} changes with prices after its window{_more(moved)}."
+    return Check("refit", not moved and bool(states), reading)
 
 
 def _more(bad: Sequence[str]) -> str:
     return f"; {len(bad) - 1} more faults" if len(bad) > 1 else ""
 
 
-def warm_up(
-    moments: Callable[[Panel, Dates], pd.DataFrame],
-    panel: Panel,
-    decisions: Dates,
-    *,
-    kept: int = KEPT,
-    tolerance: float = DRIFT,
-) -> Check:
-    """Whether the forecast for some dates depends on how long ago history begins.
+@dataclass(frozen=True)
+class Lag:
+    """One point of the lag curve: the annualised Sharpe ratio with decisions `delay` sessions late."""
 
-    Parameters
-    ----------
-    moments : callable
-        From a panel and dates to the columns symbol, cutoff, mean, std and prob_up.
-    panel : Panel
-    decisions : (K,) datetime64[D]
-        Those with more than `kept` sessions before them are looked at.
-    kept : int
-        Sessions before the first of them that are left.
-    tolerance : float
-    """
-    place = np.searchsorted(panel.sessions, np.sort(decisions))
-    dates = panel.sessions[place[place > kept]]
-    if not len(dates):
-        return Check(
-            "warm-up drift",
-            True,
-            f"Not tested: no decision has more than {kept} sessions before it.",
-        )
-    begin = panel.sessions[np.searchsorted(panel.sessions, dates[0]) - kept]
-    key = ["symbol", "cutoff"]
-    whole, short = (
-        moments(prices, dates).set_index(key) for prices in (panel, panel.between(begin))
-    )
-    short = short.reindex(whole.index)
-    whole, short = (frame[short["std"].notna()] for frame in (whole, short))
-    drift = {
-        "ln σ": np.abs(np.log(short["std"] / whole["std"])),
-        "the mean in units of σ": np.abs(short["mean"] - whole["mean"]) / whole["std"],
-        "P(up)": np.abs(short["prob_up"] - whole["prob_up"]),
-    }
-    worst = {name: float(values.max()) for name, values in drift.items() if len(values)}
-    passed = bool(worst) and all(value <= tolerance for value in worst.values())
-    numbers = ", ".join(f"{name} moves by {value:.4f}" for name, value in worst.items())
-    return Check(
-        "warm-up drift",
-        passed,
-        f"With {kept} sessions of history instead of all, {numbers} at most in {len(whole)} "
-        f"forecasts ({tolerance:g} is allowed).",
-    )
+    delay: int
+    sharpe: float
 
 
-def fill_timing(trade: Trade, panel: Panel, weights: pd.DataFrame, cuts: Dates) -> Check:
-    """Whether a decision earns before it can be filled.
-
-    Parameters
-    ----------
-    trade : Trade
-        At zero costs, so that what differs is earned.
-    panel : Panel
-    weights : DataFrame
-        By decision date and symbol.
-    cuts : (K,) datetime64[D]
-        Decisions that are changed, one at a time; each needs a session after it.
-    """
-    name, sessions, tried = "fill timing", panel.sessions, 0
-    for cut in cuts:
-        row = int(np.searchsorted(weights.index.to_numpy().astype("datetime64[D]"), cut))
-        here = int(np.searchsorted(sessions, cut))
-        if here + 1 >= len(sessions):
+def lag_curve(trade: Trade, panel: Panel, weights: pd.DataFrame) -> tuple[list[Lag], Check]:
+    """What the weights, by decision date, earn when carried out late; all over the same sessions."""
+    place = np.searchsorted(panel.sessions, weights.index.to_numpy().astype("datetime64[D]"))
+    start, curve, returns = None, [], {}
+    for delay in DELAYS:
+        inside = place + delay < len(panel.sessions)
+        if not inside.any():
             continue
-        gapped, other = _gap_into(panel, sessions[here + 1], cut), weights.copy()
-        held = np.abs(weights.to_numpy()[row]).sum() > 0
-        other.iloc[row] = 0.0 if held else 1 / weights.shape[1]
-        one, two = (trade(gapped, frame) for frame in (weights, other))
-        moved = np.abs(one.returns_net - two.returns_net)
-        if moved[one.sessions <= cut].any():
-            return Check(name, False, f"The decision of {cut} moves returns up to its own close.")
-        if moved[one.sessions == sessions[here + 1]].max() > 1e-9:
-            return Check(
-                name,
-                False,
-                f"The decision of {cut} earns the gap into {sessions[here + 1]}, which was over "
-                "before it could be filled.",
-            )
-        tried += 1
-    return Check(
-        name,
-        tried > 0,
-        f"{tried} decisions, changed one at a time, moved no return up to their session and earned "
-        "nothing of a gap into the next.",
+        days = panel.sessions[(place + delay)[inside]].astype("datetime64[s]")
+        late = weights[inside].set_axis(pd.DatetimeIndex(days))
+        result = trade(panel, late, start=start, trade=changed(late))
+        start = result.sessions[0] if start is None else start
+        returns[delay] = result.returns_net
+        year = result.terms.year
+        curve.append(Lag(delay, METRICS["sharpe"](result.returns_net, periods=year)))
+    told = ", ".join(f"{_ratio(one.sharpe)} at {one.delay}" for one in curve)
+    t = _t(returns[0] - returns[1]) if 1 in returns else math.nan
+    now, later = ([one.sharpe for one in curve] + [math.nan])[:2]
+    lost = now - later
+    cliff = lost >= CLIFF and lost >= now / 2 and t >= CLIFF_T
+    rule = "a cliff, as if the next session had been known" if cliff else "no cliff"
+    cost = f"one session costs {_ratio(lost)}, t = {_ratio(t, 1)}"
+    reading = f"Sharpe by sessions of delay: {told}; {rule} ({cost})."
+    return curve, Check("lag curve", not cliff, reading)
+
+
+@dataclass(frozen=True)
+class Placebo:
+    """Placebos: median, 5 % and 95 % quantile of their Sharpe ratios (NaN where undefined); how many."""
+
+    name: str
+    sharpe: float
+    n: int
+    low: float
+    high: float
+
+
+def placebos(
+    trade: Trade, panel: Panel, weights: pd.DataFrame, net: Floats, draws: Sequence[Floats]
+) -> tuple[Placebo, float, Check]:
+    """What random entries earned, beside the real result and the book of the mean weights.
+
+    `net`, (D,), is what the run's weights earned, and `draws` what `benchmarks.random_entries` of them did. The second
+    value is the share of the draws that the real result beats, a tie counting half; NaN where undefined.
+    """
+    mean = weights * 0.0 + weights.to_numpy().mean(axis=0)
+    book = trade(panel, mean, trade=pd.DataFrame(True, weights.index, weights.columns))
+    sharpe, year = METRICS["sharpe"], book.terms.year
+    sharpes = np.array([sharpe(one, periods=year) for one in draws])
+    sharpes, real = sharpes[np.isfinite(sharpes)], sharpe(net, periods=year)
+    low, middle, high = np.quantile(sharpes, [0.05, 0.5, 0.95]) if len(sharpes) else [math.nan] * 3
+    rank = math.nan
+    if len(sharpes) and math.isfinite(real):
+        tied = np.isclose(sharpes, real, rtol=1e-9, atol=0)  # the same trades, in another order
+        rank = float(np.mean(np.where(tied, 0.5, sharpes < real)))
+    # the same book of mean weights for all: what differs is earned by timing, and that is random
+    difference, unit = np.mean(draws, axis=0) - book.returns_net, float(np.std(draws, ddof=1))
+    edge = float(difference.mean()) / unit * math.sqrt(year) if unit > 0 else math.nan
+    t = _t(difference)
+    loud = edge > PLACEBO_EDGE and t > PLACEBO_T
+    verdict = "; the account pays for what nobody decided" if loud else ""
+    told = f"{_ratio(edge, plus='+')} (t = {_ratio(t, 1)}, {len(draws)} draws)"
+    reading = (
+        f"Sharpe of the same decisions at random times above that of their mean: {told}{verdict}."
     )
+    found = Placebo("random entry", float(middle), len(sharpes), float(low), float(high))
+    return found, rank, Check("placebos", not loud, reading)
 
 
-def _gap_into(panel: Panel, session: np.datetime64, last: np.datetime64) -> Panel:
-    """The panel with a session in which all prices stand still `GAP` times above the last close."""
-    changed = []
-    for bars in panel.values():
-        at = int(np.searchsorted(bars.sessions, session))
-        if at == 0 or at == len(bars) or bars.sessions[at] != session:
-            changed.append(bars)
-            continue
-        values = {}
-        for field in PRICES:
-            values[field] = getattr(bars, field).copy()
-            source = "adj_close" if field == "adj_close" else "close"
-            values[field][at] = GAP * getattr(bars, source)[at - 1]
-        changed.append(replace(bars, **values))
-    return Panel(changed)
+def _t(values: Floats) -> float:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return float(values.mean()) / spread * math.sqrt(len(values)) if spread > 0 else math.nan
 
 
-def in_words(checks: Iterable[Check]) -> str:
-    """``passed``, or ``failed:`` and the names of the checks that did."""
-    failed = [one.name for one in checks if not one.passed]
-    return f"failed: {', '.join(failed)}" if failed else "passed"
+def _ratio(value: float, digits: int = 2, *, plus: str = "") -> str:
+    return "undefined" if math.isnan(value) else f"{value:{plus}.{digits}f}".replace("-", "−")

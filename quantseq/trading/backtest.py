@@ -34,33 +34,27 @@ The rules
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError
-from quantseq.market.bars import Dates, Panel
-from quantseq.market.intervals import as_date
-from quantseq.trading.broker.account import BacktestResult, run
-from quantseq.trading.broker.costs import MOST_BPS, Costs
-from quantseq.trading.broker.orders import Orders, make_orders
+from quantseq.market.bars import Dates, Floats, Panel, as_date
+from quantseq.trading.account import BacktestResult, run_account
+from quantseq.trading.costs import MOST_BPS, Costs, FillPrice
+from quantseq.trading.metrics import checked
+from quantseq.trading.orders import Orders, make_orders
 
-__all__ = ["BacktestResult", "Costs", "backtest", "break_even_bps", "buy_and_hold"]
-
-Fill = Literal["open", "close"]
-
-ROUNDING = 1e-9
-"""What the absolute weights may sum to above `Costs.max_gross`."""
+_ROUNDING = 1e-9  # what the absolute weights may sum to above `Costs.max_gross`
 
 
-def backtest(
+def simulate(
     panel: Panel,
     weights: pd.DataFrame,
     *,
     costs: Costs | None = None,
-    fill: Fill = "open",
+    fill: FillPrice = "open",
     start: Any = None,
     end: Any = None,
     trade: pd.DataFrame | None = None,
@@ -74,31 +68,25 @@ def backtest(
     weights : DataFrame
         Index: decision dates, sorted, unique, each a session of the panel. Columns: symbols.
         Portfolio weights without NaN, gross at most `Costs.max_gross`.
-    costs : Costs, optional
-        Defaults to ``Costs()``.
-    fill : 'open' or 'close'
-        Where in the session after the decision the order is filled.
+    costs, fill : optional
+        ``Costs()`` by default; at the 'open' or 'close' of the session after the decision the order is filled.
     start, end : date, optional
-        First and last session of the result. By default the session after the first decision and
-        the last of the panel. Decisions whose fill lies before `start` are not used.
+        First and last session of the result: the session after the first decision and the last of the panel by
+        default. Decisions whose fill lies before `start` are not used.
     trade : DataFrame of bool, optional
         Same index and columns as `weights`. False: no new order; the shares stay as they are, and so
-        does an order that waits for a bar. See `policy.changed`.
+        does an order that waits for a bar. See `policies.changed`.
 
     Raises
     ------
     ConfigError
-        If the weights hold NaN, are not sorted and unique by date, name a symbol twice, or exceed
-        `Costs.max_gross`; or another parameter breaks its rule.
-    NoDataError
-        If a decision date is no session of the panel, or volume matters and a symbol has none.
-    NotEnoughDataError
-        If no session is left to fill or to mark.
-    SymbolNotFoundError
-        If the panel lacks a symbol.
+        If weights or another parameter break their rule.
+    NoDataError, NotEnoughDataError, SymbolNotFoundError
+        If a decision date is no session of the panel, or volume matters and a symbol has none; if no session is left
+        to fill or to mark; if the panel lacks a symbol.
     """
     costs = costs or Costs()
-    return run(prepare(panel, weights, costs, fill, start, end, trade), costs)
+    return run_account(_prepare(panel, weights, costs, fill, trade, start, end), costs)
 
 
 def buy_and_hold(
@@ -108,41 +96,26 @@ def buy_and_hold(
     end: Any = None,
     *,
     costs: Costs | None = None,
-    fill: Fill = "open",
+    fill: FillPrice = "open",
 ) -> BacktestResult:
-    """Equal money in every symbol at the first session's fill, then held: the rival of everything.
+    """Equal money in every symbol at the first session's fill, then held: what everything is compared with.
 
-    Parameters
-    ----------
-    panel : Panel
-        Bars of at least the symbols.
-    symbols : sequence of str, optional
-        All of the panel by default. One without a bar at `start` leaves its 1/n of the starting
-        money in cash, and is bought for it at its first bar (an order that waits, as in `backtest`):
-        for less when costs have used some of the cash, never if no bar comes (a dropped order).
-    start, end : date, optional
-        First and last session, the whole panel by default. Give the sessions of a `BacktestResult`
-        to compare with it from the same first fill.
-    costs, fill
-        As in `backtest`.
+    `symbols` are all of the panel by default; one without a bar at `start` leaves its 1/n of the starting money in
+    cash, and is bought for it at its first bar (an order that waits, as in `simulate`): for less when costs have used
+    some of the cash, never if no bar comes. `start` and `end` are the first and last session, those of the panel by
+    default; give those of a `BacktestResult` to compare with it from the same first fill.
     """
     names = list(panel.symbols if symbols is None else symbols)
     sessions = _span(panel, start, end)
-    share = np.full((1, len(names)), 1 / max(len(names), 1))
-    weights = pd.DataFrame(share, index=_timestamps(sessions[:1]), columns=names)
+    first = pd.DatetimeIndex(sessions[:1].astype("datetime64[s]"))
+    weights = pd.DataFrame(1 / max(len(names), 1), index=first, columns=names)
     costs = costs or Costs()
     _check(weights, costs.max_gross)
+    at_open, first_row = _at_open(fill), np.array([0])
     orders = make_orders(
-        panel,
-        weights,
-        sessions,
-        np.array([0]),
-        None,
-        at_open=_at_open(fill),
-        unfilled=0,
-        costs=costs,
+        panel, weights, sessions, first_row, None, at_open=at_open, unfilled=0, costs=costs
     )
-    return run(replace(orders, of_start=True), costs)
+    return run_account(replace(orders, of_start=True), costs)
 
 
 def break_even_bps(
@@ -150,33 +123,26 @@ def break_even_bps(
     weights: pd.DataFrame,
     *,
     costs: Costs | None = None,
-    fill: Fill = "open",
-    start: Any = None,
-    end: Any = None,
+    fill: FillPrice = "open",
     trade: pd.DataFrame | None = None,
 ) -> float | None:
     """Trading cost in basis points at which the net result is no better than cash.
 
-    Solves, by Brent's method on re-run backtests, for the `Costs.cost_bps` at which the account ends
-    where the same cash at `Costs.cash_rate` would: with no interest, where net CAGR is 0. Borrow and
-    interest stay as given.
-
-    Returns
-    -------
-    float or None
-        None without any trade, or when the account does not beat cash even without trading costs;
-        10,000 when it still does at a cost of the whole notional.
+    Solves, by Brent's method on re-run accounts, for the `Costs.cost_bps` at which the account ends
+    where the same cash at `Costs.cash_rate` would: with no interest, where net CAGR is 0. None without any
+    trade, or when the account does not beat cash even without trading costs; 10,000 when it still does at
+    a cost of the whole notional.
     """
     from scipy.optimize import brentq
 
     costs = costs or Costs()
-    orders = prepare(panel, weights, costs, fill, start, end, trade)
+    orders = _prepare(panel, weights, costs, fill, trade)
     cash = (1 + costs.cash_rate / costs.year) ** len(orders.sessions)
 
     def excess(bps: float) -> float:
-        return float(run(orders, replace(costs, cost_bps=bps)).equity[-1] - cash)
+        return float(run_account(orders, replace(costs, cost_bps=bps)).equity[-1] - cash)
 
-    free = run(orders, replace(costs, cost_bps=0.0))
+    free = run_account(orders, replace(costs, cost_bps=0.0))
     if not free.traded.any() or free.equity[-1] <= cash:
         return None
     high = 10.0
@@ -187,18 +153,25 @@ def break_even_bps(
     return float(brentq(excess, 0.0, high, xtol=1e-6))
 
 
-def prepare(
+def _prepare(
     panel: Panel,
     weights: pd.DataFrame,
     costs: Costs,
-    fill: Fill,
+    fill: FillPrice,
+    trade: Any = None,
     start: Any = None,
     end: Any = None,
-    trade: Any = None,
 ) -> Orders:
-    """Check everything, and move each decision to the session that fills it; see `backtest`."""
-    decided = _check(weights, costs.max_gross)
-    mask = None if trade is None else _mask(trade, weights)
+    """Check everything, and move each decision to the session that fills it; see `simulate`."""
+    decided, mask = _check(weights, costs.max_gross), None
+    if trade is not None:
+        mask = np.asarray(trade)
+        same = isinstance(trade, pd.DataFrame) and trade.index.equals(weights.index)
+        if not (same and trade.columns.equals(weights.columns) and mask.dtype == bool):
+            raise ConfigError(
+                "The trade mask must be a frame of true and false with the index and columns of the "
+                "weights. Build it from the weights, as policies.changed does."
+            )
     sessions = panel.sessions
     at = np.searchsorted(sessions, decided)
     outside = sessions[np.minimum(at, len(sessions) - 1)] != decided
@@ -219,7 +192,6 @@ def prepare(
     span = _span(panel, start, end)
     row = filled_at - int(np.searchsorted(sessions, span[0]))
     inside = (row >= 0) & (row < len(span))
-    unfilled = int((row >= len(span)).sum())
     return make_orders(
         panel,
         weights[inside],
@@ -227,12 +199,12 @@ def prepare(
         row[inside],
         mask if mask is None else mask[inside],
         at_open=_at_open(fill),
-        unfilled=unfilled,
+        unfilled=int((row >= len(span)).sum()),
         costs=costs,
     )
 
 
-def _at_open(fill: Fill) -> bool:
+def _at_open(fill: FillPrice) -> bool:
     if fill not in ("open", "close"):
         raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
     return fill == "open"
@@ -271,27 +243,13 @@ def _check(weights: pd.DataFrame, max_gross: float) -> Dates:
             "be a number; 0 means no position."
         )
     gross = np.abs(values).sum(axis=1)
-    if gross.max() > max_gross + ROUNDING:
+    if gross.max() > max_gross + _ROUNDING:
         row = int(np.argmax(gross))
         raise ConfigError(
             f"The absolute weights decided on {decided[row]} sum to {gross[row]:.6g}. They must not "
             f"exceed {max_gross:g}; scale them down, or raise Costs.max_gross."
         )
     return decided
-
-
-def _mask(trade: Any, weights: pd.DataFrame) -> NDArray[np.bool_]:
-    if (
-        isinstance(trade, pd.DataFrame)
-        and trade.index.equals(weights.index)
-        and trade.columns.equals(weights.columns)
-        and (trade.dtypes == np.dtype(bool)).all()
-    ):
-        return trade.to_numpy(dtype=bool)
-    raise ConfigError(
-        "The trade mask must be a frame of true and false with the index and columns of the weights. "
-        "Build it from the weights, as policy.changed does."
-    )
 
 
 def _span(panel: Panel, start: Any, end: Any) -> Dates:
@@ -309,5 +267,23 @@ def _span(panel: Panel, start: Any, end: Any) -> Dates:
     return span
 
 
-def _timestamps(sessions: Dates) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(sessions.astype("datetime64[s]"))
+# ------------------------------------------------------ for drawings; nothing that is claimed
+
+
+def at_cost(net: Any, turnover: Any, *, charged_bps: float, cost_bps: float) -> Floats:
+    """Net returns if every trade had cost `cost_bps` instead of `charged_bps`; never below −1.
+
+    r + (charged − asked)/10⁴ · turnover: what was paid before is not compounded into the size of the trades, an error
+    of the order of cost × turnover × return.
+    """
+    moved = (charged_bps - cost_bps) / 1e4 * np.asarray(turnover, dtype=np.float64)
+    return np.maximum(checked(net) + np.nan_to_num(moved), -1.0)
+
+
+def drift(sharpe: float, volatility: float, sessions: int, *, periods: int) -> Floats:
+    """Median wealth after each session of a steady drift with given Sharpe ratio and volatility.
+
+    exp((S·σ − σ²/2)·t/A), the median of geometric Brownian motion, S and σ per year.
+    """
+    years = np.arange(1, sessions + 1) / periods
+    return np.asarray(np.exp((sharpe * volatility - volatility**2 / 2) * years))

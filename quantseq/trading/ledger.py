@@ -21,7 +21,8 @@ A line
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,25 +32,16 @@ import numpy as np
 from quantseq.errors import ConfigError, CorruptFileError, StorageError
 from quantseq.files import fingerprint, lock, sha256_bytes, to_json, write_bytes
 
-FIRST = "0" * 64
-"""What the first line has before it."""
-
+FIRST = "0" * 64  # what the first line has before it
 Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What stands in a ledger file.
+    """What stands in a ledger file: every whole line in order, and their line numbers from 1.
 
-    Attributes
-    ----------
-    entries : tuple of dict
-        Every whole line, in order, with its ``prev`` and ``hash``.
-    lines : tuple of int
-        Their line numbers in the file, from 1.
-    torn : tuple of int
-        Line numbers that are no whole record: what a killed process leaves behind. They do not
-        count and break nothing.
+    ``torn`` are the numbers of lines that are no whole record: what a killed process leaves behind. They
+    do not count and break nothing.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -64,18 +56,13 @@ class Ledger:
     def verify(self, heads: Mapping[str, str] | None = None) -> str | None:
         """None if the chain holds, else what is wrong with the first line that breaks it.
 
-        Parameters
-        ----------
-        heads : mapping, optional
-            What results saw as the last line, by their name (`kept_heads`): each must still be there.
+        `heads` is what results saw as the last line, by their name (`kept_heads`): each must still be there.
         """
         before = FIRST
         for line, entry in zip(self.lines, self.entries, strict=True):
             if entry.get("prev") != before:
-                return (
-                    f"line {line} does not follow the line before it: "
-                    "a line was removed, inserted or moved"
-                )
+                why = "a line was removed, inserted or moved"
+                return f"line {line} does not follow the line before it: {why}"
             if entry.get("hash") != _hash(entry):
                 return f"line {line} does not match its own hash: it was edited"
             before = str(entry["hash"])
@@ -108,8 +95,8 @@ class Ledger:
 
     def trials(self) -> tuple[Entry, ...]:
         """The entries that count: of kind "trial", the first of each distinct net return series."""
-        both = zip(self.entries, self.standing(), strict=True)
-        return tuple(entry for entry, counts in both if counts == "yes")
+        counted = zip(self.entries, self.standing(), strict=True)
+        return tuple(entry for entry, counts in counted if counts == "yes")
 
     def n_trials(self) -> int:
         """How many distinct net return series were scored as trials."""
@@ -127,14 +114,9 @@ def returns_hash(returns: Any) -> str:
 
 
 def read(path: Path) -> Ledger:
-    """Read a ledger; a missing file is an empty one.
+    """Read a ledger; a missing file is an empty one, CorruptFileError if it cannot be read at all.
 
     Whether its chain holds is asked of the result, not assumed: see `Ledger.verify`.
-
-    Raises
-    ------
-    CorruptFileError
-        If the file exists and cannot be read at all.
     """
     try:
         data = path.read_bytes()
@@ -148,34 +130,20 @@ def read(path: Path) -> Ledger:
     entries, lines, torn = [], [], []
     for number, line in enumerate(data.split(b"\n"), start=1):
         if line.strip():
-            entry = _parse(line)
-            if entry is None:
-                torn.append(number)
-            else:
-                entries.append(entry)
-                lines.append(number)
+            with suppress(ValueError):
+                if isinstance(entry := json.loads(line), dict):
+                    entries.append(entry)
+                    lines.append(number)
+                    continue
+            torn.append(number)
     return Ledger(tuple(entries), tuple(lines), tuple(torn))
 
 
-def append(path: Path, entry: Mapping[str, Any]) -> Entry:
-    """Add one line: `append_all` of one entry."""
-    return append_all(path, [entry])[0]
+def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
+    """Add lines of JSON values, locked against other processes and synced to the disk before returning.
 
-
-def append_all(path: Path, entries: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    """Add lines, locked against other processes and synced to the disk before returning.
-
-    Parameters
-    ----------
-    path : Path
-        The ledger; created with its folder when missing. Its lock is the same name with ``.lock``.
-    entries : sequence of Mapping
-        What to record, JSON values; NaN become null. Each must hold ``returns_sha256`` and ``sharpe``.
-
-    Returns
-    -------
-    list of dict
-        The lines as written, with ``prev`` and ``hash``.
+    The file is created with its folder when missing; its lock is the same name with ``.lock``. Each entry must hold
+    ``returns_sha256`` and ``sharpe``; NaN become null. Returns the lines as written, with ``prev`` and ``hash``.
 
     Raises
     ------
@@ -219,8 +187,7 @@ def _complete(entry: Mapping[str, Any]) -> Entry:
             f"The ledger entry {what}. It needs returns_sha256 and sharpe; prev and hash are the "
             "ledger's own."
         )
-    complete: Entry = json.loads(to_json(entry))
-    return complete
+    return dict(json.loads(to_json(entry)))
 
 
 def kept_heads(folder: Path) -> dict[str, str]:
@@ -239,15 +206,7 @@ def kept_heads(folder: Path) -> dict[str, str]:
 
 
 def check_returns(folder: Path, entry: Mapping[str, Any]) -> Literal["kept", "missing", "changed"]:
-    """Whether the net returns of a line are still where it says, and still the same.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the ledger lies.
-    entry : Mapping
-        A line.
-    """
+    """Whether the net returns of a line are still where it says, beside the ledger, and the same."""
     import pandas as pd
 
     name, _, column = str(entry.get("returns_file") or "").partition("#")
@@ -259,14 +218,6 @@ def check_returns(folder: Path, entry: Mapping[str, Any]) -> Literal["kept", "mi
         return "kept" if returns_hash(values) == entry["returns_sha256"] else "changed"
     except (OSError, ValueError, KeyError, TypeError):
         return "changed"
-
-
-def _parse(line: bytes) -> Entry | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _hash(entry: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from quantseq.cli import app
-from quantseq.pipeline.checks import recreating
-from quantseq.pipeline.checks.recreating import AuditOutcome
+from quantseq.pipeline import audit as module
+from quantseq.pipeline.audit import AuditOutcome
 
 
 def outcome(passed: bool) -> AuditOutcome:
@@ -27,7 +27,7 @@ def outcome(passed: bool) -> AuditOutcome:
 def test_every_reading_is_printed_and_a_failure_has_its_code(
     passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recreating, "audit", lambda *_, **__: outcome(passed))
+    monkeypatch.setattr(module, "audit", lambda *_, **__: outcome(passed))
     file = tmp_path / "audit.json"
     result = CliRunner().invoke(app, ["audit", "reports/run", "--json", str(file)])
     assert result.exit_code == (0 if passed else 6)

@@ -16,7 +16,7 @@ import pytest
 
 from quantseq.market.bars import Panel
 from quantseq.market.store import Store
-from quantseq.pipeline.backtesting import BacktestOutcome
+from quantseq.pipeline.backtest import BacktestOutcome
 
 COMMANDS = [
     [],
@@ -38,8 +38,6 @@ COMMANDS = [
     ["data", "show"],
     ["data", "check"],
     ["data", "rm"],
-    ["study"],
-    ["study", "copy"],
 ]
 
 
@@ -80,12 +78,12 @@ def test_every_command_explains_itself(words: list[str]) -> None:
     result = quantseq(*words, "--help")
     assert result.returncode == 0
     assert "Usage:" in result.stdout
-    if words not in ([], ["data"], ["study"]):
+    if words not in ([], ["data"]):
         assert "Example" in result.stdout
 
 
 def test_the_list_of_commands_is_complete() -> None:
-    for group in ([], ["data"], ["study"]):
+    for group in ([], ["data"]):
         text = quantseq(*group, "--help").stdout.split("Commands:")[1]
         names = re.findall(r"^  (\w+)  ", text, re.M)
         assert {(*group, name) for name in names} <= {tuple(words) for words in COMMANDS}
@@ -145,10 +143,10 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
                 "2006-01-01",
                 "--validate-until",
                 "2007-01-01",
-                "--test-size",
-                "5",
+                "--set",
+                "walk_forward.test_size=5",
             ],
-            ["--test-size", "one or the other"],
+            ["walk_forward.test_size", "one or the other"],
         ),
         (["report", "nowhere"], ["nowhere"]),
         (["data", "import", "none.csv"], ["none.csv"]),
@@ -188,7 +186,7 @@ def test_an_evaluation_is_printed_written_and_continued(
     before = page.read_bytes()
     assert quantseq("report", page.parent).returncode == 0
     assert page.read_bytes() == before
-    assert len(list((stored / "evaluations").glob("*.parquet"))) == 4
+    assert len(list((stored / "cache").glob("*.scores"))) == 4
     assert quantseq(*words, cwd=tmp_path).stdout == first.stdout
 
 
@@ -274,25 +272,7 @@ def test_train_then_forecast(
     assert [path.read_bytes()[:4] for path in tmp_path.glob("*.png")] == [b"\x89PNG"]
 
     assert rows[0]["es_99"] > rows[0]["var_99"] > rows[0]["var_95"] > 0
-    assert json.loads((tmp_path / "f").read_text())["bars"] == []
-
     words = (*words, "--horizon", 2)
-    result = quantseq(*words, "--bars", "--csv", tmp_path / "b.csv", "--json", tmp_path / "b")
-    assert result.returncode == 0, result.stderr
-    found = json.loads((tmp_path / "b").read_text())
-    assert found["forecasts"][0]["price_q50"] == rows[0]["price_q50"]
-    for bar in found["bars"]:
-        assert bar["low"] <= min(bar["open"], bar["close"])
-        assert bar["high"] >= max(bar["open"], bar["close"])
-        assert bar["volume"] >= 0
-    assert [bar["step"] for bar in found["bars"]] == [1, 2]
-    assert Path(found["bar_charts"]["IBM"]).read_bytes()[:4] == b"\x89PNG"
-    table = pd.read_csv(tmp_path / "b.csv")
-    assert (table["low_q05"] < table["low_q50"]).all()
-    assert (table["high_q50"] < table["high_q95"]).all()
-    assert {"open_q50", "volume_q05", "volume_q95"} <= set(table)
-    assert "high 95 %" in result.stdout
-
     assert_one_line(quantseq(*words[:-2], "--horizon", 9), "1 to 2 steps")
     assert_one_line(quantseq(*words, "--cutoff", "2005-01-03"), "has seen data")
     assert_one_line(
@@ -353,7 +333,7 @@ def test_a_killed_toy_training_resumes_to_the_same_bits_and_says_nothing_twice(
         stdout=subprocess.PIPE,
         text=True,
     )
-    until(process, (tmp_path / "killed/state/state.json").exists)
+    until(process, (tmp_path / "killed/state/state.safetensors").exists)
     process.kill()
     first, _ = process.communicate()
     assert not (tmp_path / "killed" / "model.safetensors").exists()
@@ -365,30 +345,6 @@ def test_a_killed_toy_training_resumes_to_the_same_bits_and_says_nothing_twice(
     for name in ("model.safetensors", "milestones.json", "loss.svg", "accuracy.svg"):
         one, two = ((tmp_path / kind / name).read_bytes() for kind in ("whole", "killed"))
         assert one == two, name
-
-
-@pytest.mark.slow
-def test_a_killed_study_goes_on_from_what_is_finished(tmp_path: Path) -> None:
-    words = ("study", "copy", "--seeds", 1, "--batches", 2, "--jobs", 1, "--out", tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "quantseq", *map(str, words)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    runs = tmp_path / "runs"
-    until(process, lambda: len(list(runs.glob("[!.]*.json"))) >= 3)
-    process.kill()
-    process.communicate()
-    kept = {path: path.stat().st_mtime_ns for path in runs.glob("[!.]*.json")}
-    result = quantseq(*words, "--json", tmp_path / "again.json")
-    assert result.returncode == 0, result.stderr
-    assert f"{len(kept)} of 12 trainings are there already" in result.stderr
-    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    found = json.loads((tmp_path / "again.json").read_text())
-    assert found == json.loads((tmp_path / "study.json").read_text())
-    assert len(result.stdout.splitlines()) == 1 + 12 + 1
-    assert "Bahdanau attention" in (tmp_path / "exact_match.svg").read_text()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The fetch command as a user meets it: batches, exit codes, resuming, and Yahoo through a proxy."""
+"""The fetch command as a user meets it: batches, exit codes, going on, and Yahoo through a proxy."""
 
 import json
 import os
@@ -139,9 +139,7 @@ def test_symbols_from_a_file(tiny: Path) -> None:
         (["AAPL", "--source", "nowhere"], "yahoo, sample, broken, gone, nothing, tiny"),
         (["AAPL", "--rate", "0"], "above 0"),
         (["AAPL", "--rate", "nan"], "above 0"),
-        (["AAPL", "--resume"], "--resume goes on with a batch as it was asked for"),
-        (["--resume", "--full"], "--resume goes on"),
-        (["--resume", "--source", "tiny"], "--resume goes on"),
+        ([], "No symbols were named"),
     ],
 )
 def test_wrong_options_are_one_line(tiny: Path, words: list[str], expected: str) -> None:
@@ -151,42 +149,48 @@ def test_wrong_options_are_one_line(tiny: Path, words: list[str], expected: str)
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_repeated_rate_limits_stop_the_batch_and_resume_goes_on(tiny: Path) -> None:
+RANGE = ("--start", "2020-01-10", "--end", "2020-01-30")
+"""What is stored up to an end in the past is not asked for again."""
+
+
+def test_repeated_rate_limits_stop_the_batch_and_the_same_command_goes_on(tiny: Path) -> None:
     symbols = ["A", "LIMIT1", "LIMIT2", "LIMIT3", "B", "C"]
-    result = tiny_fetch(*symbols, "--start", "2020-01-10", "--json", "out.json")
+    result = tiny_fetch(*symbols, *RANGE, "--json", "out.json")
     assert result.exit_code == errors.RateLimitedError.exit_code
-    assert result.stderr.strip().endswith("Go on with: quantseq fetch --resume")
+    assert result.stderr.strip().endswith("The same command goes on with what is left.")
     assert asked(tiny) == symbols[:4]
     assert json.loads(Path("out.json").read_text())["left"] == symbols[1:]
     assert tiny_fetch("OTHER").exit_code == 0  # another batch in between disturbs nothing
 
     (tiny / "awake").touch()
-    result = fetch("--resume", "--json", "out.json")
+    result = tiny_fetch(*symbols, *RANGE, "--json", "out.json")
     assert result.exit_code == 0, result.stderr
     assert asked(tiny)[5:] == symbols[1:]
-    assert str(Store("data").read("C").sessions[0]) == "2020-01-10"  # as the batch was asked for
-    assert json.loads(Path("out.json").read_text())["counts"]["new"] == 5
-    result = fetch("--resume")
-    assert (result.exit_code, result.stdout) == (0, "Nothing is left to fetch in data.\n")
+    assert str(Store("data").read("C").sessions[0]) == "2020-01-10"
+    counts = json.loads(Path("out.json").read_text())["counts"]
+    assert counts == {"new": 5, "updated": 0, "unchanged": 1, "failed": 0}
 
 
-def test_ctrl_c_tells_what_was_done_and_resume_goes_on(tiny: Path) -> None:
-    result = tiny_fetch("A", "CTRLC", "B", "--data-dir", "mine", "--json", "out.json")
+def test_ctrl_c_tells_what_was_done_and_the_same_command_goes_on(tiny: Path) -> None:
+    words = ["A", "CTRLC", "B", "--data-dir", "mine"]
+    result = tiny_fetch(*words, "--json", "out.json")
     assert result.exit_code == 130
     assert result.stderr.strip() == (
-        "interrupted: 1 of 3 symbols are done. Go on with: quantseq fetch --resume --data-dir mine"
+        "interrupted: 1 of 3 symbols are done; the same command goes on from there."
     )
     assert "A" in result.stdout
     assert json.loads(Path("out.json").read_text())["left"] == ["CTRLC", "B"]
     (tiny / "awake").touch()
-    assert fetch("--resume", "--data-dir", "mine").exit_code == 0
+    assert tiny_fetch(*words).exit_code == 0
     assert Store("mine").symbols() == ("A", "B", "CTRLC")
 
 
-def test_a_killed_batch_is_resumed(tiny: Path) -> None:
-    words = ["fetch", "A", "B", "SLOW", "C", "--source", "tiny", "--rate", "1e6"]
-    env = {**os.environ, "PYTHONPATH": str(tiny)}
-    process = subprocess.Popen([COMMAND, *words], env=env, stderr=subprocess.DEVNULL)
+def test_a_killed_batch_goes_on(tiny: Path) -> None:
+    words = ["A", "B", "SLOW", "C", "--source", "tiny", *RANGE]
+    env = {**os.environ, "PYTHONPATH": f"{tiny}:{os.environ.get('PYTHONPATH', '')}"}
+    process = subprocess.Popen(
+        [COMMAND, "fetch", *words, "--rate", "1e6"], env=env, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 60
         while "SLOW" not in asked(tiny) and time.monotonic() < deadline:
@@ -196,7 +200,7 @@ def test_a_killed_batch_is_resumed(tiny: Path) -> None:
         process.wait()
     assert Store("data").symbols() == ("A", "B")
     (tiny / "awake").touch()
-    assert fetch("--resume").exit_code == 0
+    assert fetch(*words).exit_code == 0
     assert asked(tiny) == ["A", "B", "SLOW", "SLOW", "C"]
     assert Store("data").symbols() == ("A", "B", "C", "SLOW")
 

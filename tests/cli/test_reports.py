@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from quantseq.cli import app
-from quantseq.pipeline import printing
-from quantseq.pipeline.backtesting import BacktestOutcome
+from quantseq.pipeline.backtest import BacktestOutcome
 
 
 @pytest.fixture
@@ -31,20 +30,20 @@ def test_a_run_is_verified_and_a_changed_digit_leaves_with_71(reports: Path) -> 
     done = quantseq("verify", reports / "one")
     assert done.exit_code == 0, done.output
     assert "Verified: everything printed is what the data give." in done.output
-    assert re.search(r"Checked 5 files, \d+ figures, [\d,]+ forecast rows", done.output)
+    assert re.search(r"Checked 7 files, \d+ figures, 1 ledger lines, [\d,]+ lines", done.output)
     path = reports / "one" / "report.html"
     text = path.read_text(encoding="utf-8")
-    changed = re.sub(r'(Sharpe ratio</dt>\s*<dd class="value">.)\d', r"\g<1>8", text, count=1)
+    changed = re.sub(r'("strategy.sharpe">.)\d', r"\g<1>8", text)
     path.write_text(changed, encoding="utf-8")
     out = reports / "found.json"
     failed = quantseq("verify", path, "--json", out)
     assert failed.exit_code == 71
-    assert re.search(r"figures / Sharpe ratio: printed '.8\.", failed.output)
+    assert re.search(r"strategy.sharpe: printed '.8\.", failed.output)
     assert failed.stderr.count("\n") == 1
     assert failed.stderr.startswith("error: ")
     content = json.loads(out.read_text())
     assert not content["passed"]
-    assert [one["name"] for one in content["differences"]] == ["figures / Sharpe ratio"]
+    assert {one["name"] for one in content["differences"]} == {"strategy.sharpe"}
 
 
 def test_the_report_of_the_newest_run_is_the_default(reports: Path) -> None:
@@ -62,15 +61,6 @@ def test_the_index_is_written_and_takes_no_run(reports: Path) -> None:
     refused = quantseq("report", reports / "one", "--index")
     assert refused.exit_code == 2
     assert "--index is about all runs" in refused.stderr
-
-
-def test_a_pdf_without_a_browser_is_one_line(
-    reports: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(printing, "BROWSERS", ("no-such-browser",))
-    refused = quantseq("report", reports / "one", "--pdf")
-    assert refused.exit_code == 2
-    assert "--pdf needs one of no-such-browser" in refused.stderr
 
 
 def test_runs_are_compared(reports: Path) -> None:

@@ -1,10 +1,12 @@
 """The commands about many trials as a user meets them: results, files, errors in one line, Ctrl-C."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,8 +14,9 @@ from typer.testing import CliRunner
 from quantseq.cli import app
 from quantseq.market.bars import Panel
 from quantseq.market.store import Store
+from quantseq.pipeline.backtest import BacktestOutcome
 from quantseq.trading import ledger
-from tests.cli.test_cli import quantseq, until
+from tests.cli.test_cli import until
 
 SMALL = """
 seed = 7
@@ -32,16 +35,16 @@ GRID = ("--policies", "sign,vol_target,probability", "--thresholds", "0.5,0.52")
 
 @pytest.fixture(scope="module")
 def home(
-    small_panel: Panel, gates: Path, tmp_path_factory: pytest.TempPathFactory
+    small_run: BacktestOutcome,
+    small_panel: Panel,
+    gates: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, ...]:
-    """Options of a folder with two stocks, a passed gate, and a small configuration."""
+    """Options of a folder with two stocks, a passed gate, the small run's forecasts and configuration."""
     root = tmp_path_factory.mktemp("home")
+    shutil.copytree(gates.parent.parent, root / "data")
     for bars in small_panel.values():
         Store(root / "data").write(bars)
-    target = root / "data" / "models" / "gates"
-    target.mkdir(parents=True)
-    for record in gates.iterdir():
-        (target / record.name).write_bytes(record.read_bytes())
     (root / "small.toml").write_text(SMALL)
     return (
         *("--data-dir", str(root / "data"), "--config", str(root / "small.toml")),
@@ -49,12 +52,16 @@ def home(
     )
 
 
+def typed(*words: object) -> Any:
+    return CliRunner().invoke(app, [*map(str, words)])
+
+
 @pytest.mark.slow
 def test_a_sweep_and_its_trials(home: tuple[str, ...], tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     words = ("sweep", "IBM", "MSFT", *GRID, "--costs-bps", "0,5", *home, "--reports-dir", reports)
-    result = quantseq(*words, "--json", tmp_path / "s.json")
-    assert result.returncode == 0, result.stderr
+    result = typed(*words, "--json", tmp_path / "s.json")
+    assert result.exit_code == 0, result.stderr
     assert "Traceback" not in result.stderr
     found = json.loads((tmp_path / "s.json").read_text())
     folder = Path(found["folder"])
@@ -68,29 +75,29 @@ def test_a_sweep_and_its_trials(home: tuple[str, ...], tmp_path: Path) -> None:
     assert found["sweep"]["sentence"] in lines
     assert found["verdict"]["sentence"] in lines
     assert any(line.startswith("at 5 bps") for line in lines)
-    again = quantseq(*words)
-    assert again.returncode == 0
+    again = typed(*words)
+    assert again.exit_code == 0
     assert "is finished; its result stands" in again.stderr
     assert again.stdout == result.stdout
 
-    listed = quantseq("trials", "--reports-dir", reports, "--json", tmp_path / "t.json")
-    assert listed.returncode == 0, listed.stderr
+    listed = typed("trials", "--reports-dir", reports, "--json", tmp_path / "t.json")
+    assert listed.exit_code == 0, listed.stderr
     assert "sign, 5 bps, horizon 3" in listed.stdout
     assert listed.stdout.splitlines()[-1].endswith("The chain is intact.")
     ledgers = json.loads((tmp_path / "t.json").read_text())
     assert ledgers["n_trials"] == found["verdict"]["n_trials"]
     path = reports / "ledger.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    damaged = quantseq("trials", "--reports-dir", reports, "--quiet")
-    assert damaged.returncode == 7
+    damaged = typed("trials", "--reports-dir", reports, "--quiet")
+    assert damaged.exit_code == 7
     assert damaged.stderr.startswith("error: ")
     assert f"the line that {folder.name} saw as the last is gone" in damaged.stderr
 
-    alone = quantseq(
+    alone = typed(
         *("backtest", "IBM", "MSFT", *home[:2], "--config", folder / "best.toml", "--quiet"),
         *("--reports-dir", reports, "--jobs", 1, "--json", tmp_path / "b.json"),
     )
-    assert alone.returncode == 0, alone.stderr
+    assert alone.exit_code == 0, alone.stderr
     run = json.loads((tmp_path / "b.json").read_text())
     assert run["metrics"]["strategy"]["sharpe"] == found["metrics"]["strategy"]["sharpe"]
     assert not run["verdict"]["edge"]
@@ -146,7 +153,7 @@ def test_errors_are_one_line_and_come_before_any_work(
     words: tuple[str, ...], expected: list[str], tmp_path: Path
 ) -> None:
     places = ("--data-dir", tmp_path / "data", "--reports-dir", tmp_path / "reports")
-    result = CliRunner().invoke(app, ["sweep", *map(str, (*words, *places))])
+    result = typed("sweep", *words, *places)
     assert result.exit_code in range(2, 100), result.output
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.strip().splitlines()) == 1
@@ -156,6 +163,6 @@ def test_errors_are_one_line_and_come_before_any_work(
 
 
 def test_an_empty_ledger_is_no_error(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["trials", "--reports-dir", str(tmp_path)])
+    result = typed("trials", "--reports-dir", tmp_path)
     assert result.exit_code == 0
     assert result.stdout == "0 distinct trials in 0 lines. The chain is intact.\n"

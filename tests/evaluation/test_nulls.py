@@ -8,14 +8,12 @@ import pytest
 from scipy import stats
 
 from quantseq.errors import ConfigError
-from quantseq.evaluation.contest import Entrant, Rules, hold
 from quantseq.evaluation.nulls import CORRELATION, NU, NullPanel, Truth, judge_null, make_null
-from quantseq.evaluation.walkforward import Fold, WalkForward
-from quantseq.forecasting.baselines.registry import RIVALS, TrainingBlock
-from quantseq.forecasting.baselines.student import StudentForecaster
-from quantseq.forecasting.forecasts import Forecaster
+from quantseq.evaluation.run import ModelSpec, UseFitted, baseline, run
+from quantseq.evaluation.scores import naive_errors, score
+from quantseq.evaluation.walkforward import WalkForward
+from quantseq.forecasting.baselines import StudentForecaster
 from quantseq.forecasting.reference import StepParameters
-from quantseq.forecasting.scores import realised_returns, score
 from quantseq.forecasting.volatility import aligned_returns
 from quantseq.market.bars import Panel
 from tests.prices import recent_prices, simulate_bars, simulate_panel
@@ -51,7 +49,8 @@ def test_the_truth_is_calibrated(made: Mapping[str, NullPanel], kind: str) -> No
     null = made[kind]
     assert null.truth is not None
     found = null.truth.predict(null.panel, null.panel.sessions, horizon=2)
-    pit = score(found, realised_returns(null.panel, found)).pit[:, 0]
+    rows = score(found, null.panel, naive_errors(null.panel))
+    pit = rows.loc[rows["step"] == 1, "pit"].to_numpy(dtype=float)
     pit = pit[np.isfinite(pit)]
     for symbol in null.panel:
         own = pit[(found.symbols == symbol)[: len(pit)]]
@@ -126,21 +125,19 @@ def test_an_honest_model_shows_no_skill_and_a_leak_does(
     assert truth is not None
     folds = WalkForward(test_size=900, validation_size=30, min_train=500).split(null.panel.sessions)
 
-    def honest(panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        return RIVALS["har-pooled-t"](TrainingBlock(panel.until(fold.train_end), 2))
-
-    entrants = [
-        Entrant("honest", honest),
-        Entrant("leaky", lambda *_: Leaky(truth.trained_until, truth.overnight_share, truth)),
-        Entrant("truth", lambda *_: truth),
+    leaky = Leaky(truth.trained_until, truth.overnight_share, truth)
+    models = [
+        baseline("har-pooled-t", 2),
+        ModelSpec("leaky", UseFitted(leaky)),
+        ModelSpec("truth", UseFitted(truth)),
     ]
-    found = hold(null.panel, folds, entrants, Rules(2, 5, 0)).grades
-    good = judge_null(kind, found["honest"], found["truth"], seed=0)
+    scores = run(null.panel, models, folds, horizon=2, num_paths=5).scores
+    good = judge_null(kind, scores, "har-pooled-t", seed=0)
     assert good["ok"], good["sentence"]
     assert good["skill_nats"] < 0 < good["t"]
     low, high = good["interval"]
     assert low < good["skill_nats"] < high
-    bad = judge_null(kind, found["leaky"], found["truth"], seed=0)
+    bad = judge_null(kind, scores, "leaky", seed=0)
     assert not bad["ok"]
     assert bad["t"] < -4
     assert "SEES WHAT IS NOT THERE" in bad["sentence"]
@@ -152,15 +149,14 @@ def test_direction_on_permuted_prices_is_judged_without_a_truth(
     panel = made["permuted"].panel
     folds = WalkForward(test_size=900, validation_size=30, min_train=500).split(panel.sessions)
 
-    def ar1(part: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        return RIVALS["ar1"](TrainingBlock(part.until(fold.train_end), 2))
-
-    graded = hold(panel, folds, [Entrant("ar1", ar1)], Rules(2, 5, 0)).grades["ar1"]
-    found = judge_null("permuted", graded, None, seed=0)
+    scores = run(panel, [baseline("ar1", 2)], folds, horizon=2, num_paths=5).scores
+    found = judge_null("permuted", scores, "ar1", seed=0)
     assert found["ok"]
     assert found["t"] is None
     assert found["sentence"] == "permuted: no direction was found"
-    seer = replace(graded, mean=graded.realised + 0.01, prob_up=(graded.realised > 0) * 0.2 + 0.4)
-    caught = judge_null("permuted", seer, None, seed=0)
+    seer = scores.assign(
+        mean=scores["realised"] + 0.01, prob_up=(scores["realised"] > 0) * 0.2 + 0.4
+    )
+    caught = judge_null("permuted", seer, "ar1", seed=0)
     assert not caught["ok"]
     assert "direction in hit_rate, ic, rank_ic" in caught["sentence"]

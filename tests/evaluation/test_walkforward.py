@@ -1,7 +1,5 @@
 """Folds tile the calendar with exact gaps; a fit sees its past only; jobs change no byte."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,22 +7,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError, QuantseqError
+from quantseq.errors import ConfigError, NotEnoughDataError, QuantseqError
 from quantseq.evaluation.walkforward import (
-    Evaluation,
-    Fold,
     WalkForward,
-    check_not_trained_on,
-    evaluate,
     fold_between,
 )
-from quantseq.forecasting.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
-from quantseq.forecasting.forecasts import Forecaster, Forecasts
-from quantseq.forecasting.reference import POOL, Reference
-from quantseq.forecasting.rows import MIN_HISTORY
-from quantseq.forecasting.scores import realised_returns
-from quantseq.market.bars import Panel
-from tests.prices import rewrite_after, simulate_panel
 
 law = settings(deadline=None, max_examples=100)
 
@@ -165,21 +152,6 @@ def test_folds_between_refits_keep_their_tests_and_share_an_earlier_fit(
         assert other.fitted_on == plain[one.number // every * every].fitted_on
 
 
-def test_a_model_is_fitted_once_for_folds_that_share_it() -> None:
-    seen = []
-
-    def fit(panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
-        seen.append(fold.number)
-        return fit_rivals(panel, fold, seed)
-
-    splitter = WalkForward(test_size=40, validation_size=30, purge=3, min_train=250, refit_every=3)
-    folds = splitter.split(PANEL.sessions)
-    found = evaluate(PANEL, folds, fit, horizon=HORIZON, num_paths=2)
-    assert seen == [0, 3]
-    assert len(found.details) == len(folds) == 4
-    assert set(found.fold) == {0, 1, 2, 3}
-
-
 # Blocks of skfolio 1.12.2's WalkForward(test_size=7, train_size=12, purged_size=3, reduce_test=True) over
 # 47 sessions, expanding and rolling: first and last of training, first and last of the test.
 SKFOLIO = {
@@ -277,191 +249,3 @@ def test_a_fold_describes_itself_in_json_values() -> None:
     assert set(told) == {"fold", "purge", "embargo"} | {
         f"{block}_{end}" for block in ("train", "validation", "test") for end in ("start", "end")
     }
-
-
-PANEL = simulate_panel("AB", 420)
-SPLITTER = WalkForward(test_size=40, validation_size=30, purge=3, min_train=250)
-FOLDS = SPLITTER.split(PANEL.sessions)
-HORIZON = 2
-
-
-def fit_rivals(panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
-    """Three baselines, fitted as a fold asks."""
-    train = panel.until(fold.train_end)
-    reference = Reference.fit(train, horizon=HORIZON)
-    shares, last = reference.overnight_share, train.sessions[-1]
-    return {
-        "har": ReferenceForecaster(last, shares, reference),
-        "ewma": EwmaStudent.fit(train, shares),
-        "hist": HistoricalVolatility(last, shares),
-    }
-
-
-def run(panel: Panel = PANEL, folds: list[Fold] = FOLDS, **options: Any) -> Evaluation:
-    return evaluate(panel, folds, fit_rivals, horizon=HORIZON, **options)
-
-
-def bytes_of(evaluation: Evaluation) -> bytes:
-    parts = [evaluation.realised, evaluation.fold]
-    for name, forecasts in evaluation.forecasts.items():
-        density, scores = forecasts.density, evaluation.scores[name]
-        parts += [density.loc, density.scale, density.nu, density.probs, forecasts.cutoffs]
-        parts += [] if forecasts.paths is None else [forecasts.paths]
-        parts += [scores.log_score, scores.crps, scores.pit]
-    return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
-
-
-def test_every_test_session_is_forecast_once_by_its_own_fold() -> None:
-    found = run()
-    for forecasts in found.forecasts.values():
-        for symbol in PANEL:
-            cutoffs = forecasts.cutoffs[forecasts.symbols == symbol]
-            assert (
-                cutoffs.tolist() == PANEL.sessions[FOLDS[0].test_start <= PANEL.sessions].tolist()
-            )
-    cutoffs = found.forecasts["har"].cutoffs
-    for number, fold in enumerate(FOLDS):
-        mine = cutoffs[found.fold == number]
-        assert (mine.min(), mine.max()) == (fold.test_start, fold.test_end)
-
-
-def test_outcomes_are_what_followed_and_the_last_ones_are_unknown() -> None:
-    found = run()
-    forecasts = found.forecasts["ewma"]
-    np.testing.assert_array_equal(found.realised, realised_returns(PANEL, forecasts))
-    last = forecasts.cutoffs == PANEL.sessions[-1]
-    assert np.isnan(found.realised[last]).all()
-    assert np.isnan(found.scores["ewma"].log_score[last]).all()
-
-
-@dataclass
-class Spy:
-    """Fits the baselines and remembers what it was shown."""
-
-    seen: list[tuple[Fold, Panel, int]] = field(default_factory=list)
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
-        self.seen.append((fold, panel, seed))
-        return fit_rivals(panel, fold, seed)
-
-
-@pytest.mark.parametrize("max_train", [None, 260])
-def test_a_fit_sees_no_bar_outside_its_train_and_validation(max_train: int | None) -> None:
-    spy = Spy()
-    sizes = {"test_size": 40, "validation_size": 30, "purge": 3, "min_train": 250}
-    folds = WalkForward(**sizes, max_train=max_train).split(PANEL.sessions)
-    evaluate(PANEL, folds, spy, horizon=HORIZON, seed=5)
-    assert [fold for fold, _, _ in spy.seen] == folds
-    for fold, panel, seed in spy.seen:
-        assert seed == 5
-        for bars in panel.values():
-            assert bars.sessions[0] == fold.train_start
-            assert bars.sessions[-1] == fold.validation_end
-
-
-def test_rewriting_a_test_block_changes_no_forecast_made_before_it() -> None:
-    before = run()
-    cutoff = FOLDS[1].test_start
-    after = run(rewrite_after(PANEL, cutoff), folds=FOLDS[:2])
-    for name, forecasts in before.forecasts.items():
-        keep = forecasts.cutoffs <= cutoff
-        other = after.forecasts[name]
-        same = other.cutoffs <= cutoff
-        assert keep.sum() == 82
-        for part in ("loc", "scale", "nu", "probs"):
-            old, new = getattr(forecasts.density, part), getattr(other.density, part)
-            assert old[keep].tobytes() == new[same].tobytes()
-
-
-@pytest.mark.slow
-def test_the_number_of_jobs_changes_no_byte() -> None:
-    def fit(panel: Panel, fold: Fold, seed: int) -> Mapping[str, Forecaster]:
-        """A local function travels to other processes by value."""
-        train = panel.until(fold.train_end)
-        reference = Reference.fit(train, horizon=2)
-        shares, last = reference.overnight_share, train.sessions[-1]
-        return {
-            "seq2seq": ReferenceForecaster(last, shares, reference),
-            "ewma": EwmaStudent.fit(train, shares),
-        }
-
-    one, two = (
-        evaluate(PANEL, FOLDS, fit, horizon=2, num_paths=5, seed=1, jobs=jobs) for jobs in (1, 2)
-    )
-    assert bytes_of(one) == bytes_of(two)
-
-
-def test_each_fold_is_told_when_it_is_done() -> None:
-    told: list[int] = []
-    run(on_fold=lambda fold: told.append(fold.number))
-    assert sorted(told) == [fold.number for fold in FOLDS]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A forecaster that says how far it has seen, and notes what it is asked."""
-
-    trained_until: np.datetime64
-    name: str = "seq2seq"
-    asked: list[dict[str, Any]] = field(default_factory=list)
-
-    def predict(
-        self, panel: Panel, cutoffs: Any, *, horizon: int, num_paths: int = 0, seed: int = 0
-    ) -> Forecasts:
-        self.asked.append({"panel": panel, "cutoffs": cutoffs, "paths": num_paths, "seed": seed})
-        rival = HistoricalVolatility(self.trained_until, {POOL: 0.3})
-        return rival.predict(panel, cutoffs, horizon=horizon, num_paths=num_paths, seed=seed)
-
-    def describe(self) -> dict[str, Any]:
-        return {"told": True}
-
-
-def forecast(trained_until: np.datetime64, name: str = "seq2seq") -> tuple[Trained, Any]:
-    model = Trained(trained_until, name)
-    fold = FOLDS[0]
-    found = evaluate(PANEL, [fold], lambda *_: {name: model}, horizon=1, num_paths=4, seed=3)
-    return model, found
-
-
-@pytest.mark.parametrize("late", [0, 1, 30])
-def test_a_model_that_has_seen_the_test_block_is_refused(late: int) -> None:
-    seen = FOLDS[0].test_start + np.timedelta64(late, "D")
-    with pytest.raises(LeakageError, match=f"has seen data until {seen}"):
-        forecast(seen)
-
-
-def test_a_model_trained_to_the_eve_of_the_test_block_is_scored() -> None:
-    eve = PANEL.sessions[place(PANEL.sessions, FOLDS[0].test_start) - 1]
-    model, found = forecast(eve)
-    asked = model.asked[0]
-    assert found.details == [{"told": True}]
-    assert found.models == [{"seq2seq": model}]
-    assert (asked["cutoffs"][0], asked["cutoffs"][-1]) == (FOLDS[0].test_start, FOLDS[0].test_end)
-    assert (asked["paths"], asked["seed"]) == (4, 3)
-    assert found.forecasts["seq2seq"].paths.shape[1] == 4
-
-
-def test_only_our_own_model_is_asked_for_paths() -> None:
-    model, found = forecast(FOLDS[0].validation_end, name="rival")
-    assert model.asked[0]["paths"] == 0
-    assert found.forecasts["rival"].paths is None
-    assert found.details == [{}]
-
-
-def test_a_model_is_checked_before_it_is_asked() -> None:
-    with pytest.raises(LeakageError, match="Test after 2020-01-02"):
-        check_not_trained_on(Trained(np.datetime64("2020-01-02")), "2020-01-02")
-    check_not_trained_on(Trained(np.datetime64("2020-01-02")), "2020-01-03")
-
-
-def test_no_folds_are_an_error() -> None:
-    with pytest.raises(ConfigError, match="at least one fold"):
-        run(folds=[])
-
-
-def test_a_test_block_without_enough_history_is_an_error() -> None:
-    splitter = WalkForward(test_size=20, validation_size=20, purge=2, min_train=60)
-    short = PANEL.until(PANEL.sessions[MIN_HISTORY - 1])
-    folds = splitter.split(short.sessions)
-    with pytest.raises(NotEnoughDataError):
-        evaluate(short, folds, fit_rivals, horizon=HORIZON)

@@ -140,7 +140,9 @@ def test_uniform_probabilities_are_the_reference_itself(
             getattr(uniform, name)(r), getattr(reference, name)(r), rtol=1e-6, atol=1e-9
         )
     levels = [0.01, 0.3, 0.5, 0.99]
-    np.testing.assert_allclose(uniform.quantile(levels), reference.quantile(levels), atol=1e-12)
+    np.testing.assert_allclose(  # the tokens' probabilities are float32
+        uniform.quantile(levels), reference.quantile(levels), rtol=1e-6, atol=1e-9
+    )
     np.testing.assert_allclose(uniform.mean, reference.mean, atol=1e-12)
     np.testing.assert_allclose(uniform.std, reference.std, rtol=1e-7)
 
@@ -217,43 +219,6 @@ def test_the_losses_of_a_normal_are_those_of_the_textbook() -> None:
     np.testing.assert_allclose(density.value_at_risk()[0, 0], SCALE * z - LOC, rtol=1e-5)
     expected = SCALE * stats.norm.pdf(z) / [0.05, 0.01] - LOC
     np.testing.assert_allclose(density.expected_shortfall()[0, 0], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("nu", "bound"), [(2.1, 0.1), (5.5, np.log(2))])
-@pytest.mark.parametrize("bins", [1, 2, 3, 24])
-def test_simple_moments_equal_their_integrals(nu: float, bins: int, bound: float) -> None:
-    density = one(nu, bins)
-    mean, std = (moment[0, 0] for moment in density.simple_moments(bound=bound))
-
-    def moment(power: int) -> float:
-        low, high = density.cdf(at(-bound))[0, 0], 1 - density.cdf(at(bound))[0, 0]
-        ends = np.expm1(-bound) ** power * low + np.expm1(bound) ** power * high
-        return ends + below(density, bound, lambda r: np.expm1(r) ** power, -bound)
-
-    assert mean == pytest.approx(moment(1), abs=1e-9)
-    assert std == pytest.approx(np.sqrt(moment(2) - moment(1) ** 2), rel=1e-7)
-
-
-def test_simple_moments_of_a_narrow_normal_are_the_lognormals() -> None:
-    uniform = TokenDensity.reference(*(np.full((1, 1), x) for x in (LOC, SCALE, NORMAL_NU)))
-    mean, std = uniform.simple_moments()
-    theirs = stats.lognorm(SCALE, scale=np.exp(LOC))
-    assert mean[0, 0] == pytest.approx(theirs.mean() - 1, rel=1e-4)
-    assert std[0, 0] == pytest.approx(theirs.std(), rel=1e-4)
-
-
-def test_simple_moments_stay_finite_where_the_exponential_has_no_mean() -> None:
-    shape = (1, 1)
-    wild = TokenDensity.reference(np.zeros(shape), np.full(shape, 5.0), np.full(shape, MIN_NU))
-    mean, std = wild.simple_moments()
-    assert -0.5 < mean[0, 0] < 1
-    assert 0 < std[0, 0] < 1.5
-
-
-@pytest.mark.parametrize("bound", [0.0, -1.0, np.nan, np.inf])
-def test_the_bound_of_simple_moments_has_a_rule(bound: float) -> None:
-    with pytest.raises(ConfigError, match="above 0"):
-        one(4.0, 6).simple_moments(bound=bound)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1.5, np.nan])
@@ -334,8 +299,6 @@ def test_rows_are_what_they_were_alone() -> None:
             assert getattr(part, name).tobytes() == getattr(whole, name)[rows].tobytes()
         for name in ("value_at_risk", "expected_shortfall"):
             assert getattr(part, name)().tobytes() == getattr(whole, name)()[rows].tobytes()
-        for few, all_ in zip(part.simple_moments(), whole.simple_moments(), strict=True):
-            assert few.tobytes() == all_[rows].tobytes()
         for name in ("log_density", "cdf", "crps"):
             found = getattr(part, name)(r[rows])
             assert found.tobytes() == getattr(whole, name)(r)[rows].tobytes()

@@ -1,6 +1,7 @@
 """Columns of forecasts: rows, moments of what a position really holds, draws by key."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, CorruptFileError
 from quantseq.forecasting.density import TokenDensity
 from quantseq.forecasting.distributions import Quantiles
 from quantseq.forecasting.forecasts import (
@@ -45,21 +46,35 @@ def made(
     )
 
 
-def test_rows_are_forecasts_of_one_symbol_at_one_cutoff() -> None:
+def test_a_row_alone_is_that_row() -> None:
     every = made()
-    for row, one in enumerate(every):
-        assert (one.symbol, one.cutoff, one.seed) == ("ABCDEF"[row], DAYS[row], 7)
-        np.testing.assert_array_equal(one.paths, every.paths[row])
-        np.testing.assert_array_equal(one.quantile([0.1, 0.9]), every.quantile([0.1, 0.9])[row])
-        np.testing.assert_array_equal(one.mean, every.mean[row])
-        np.testing.assert_array_equal(one.prob_up, every.prob_up[row])
-        np.testing.assert_array_equal(one.value_at_risk(), every.value_at_risk()[row])
-        np.testing.assert_array_equal(one.expected_shortfall(), every.expected_shortfall()[row])
-        np.testing.assert_array_equal(
-            one.simple_moments(), [x[row] for x in every.simple_moments()]
-        )
-        assert one.token_probs.sum() == pytest.approx(1)
-    assert row == len(every) - 1
+    for row in range(len(every)):
+        one = every[np.array([row])]
+        assert (one.symbols[0], one.cutoffs[0], one.seed) == ("ABCDEF"[row], DAYS[row], 7)
+        for name in ("mean", "prob_up", "paths"):
+            np.testing.assert_array_equal(getattr(one, name)[0], getattr(every, name)[row])
+        np.testing.assert_array_equal(one.value_at_risk()[0], every.value_at_risk()[row])
+        np.testing.assert_array_equal(one.expected_shortfall()[0], every.expected_shortfall()[row])
+
+
+def test_what_is_saved_comes_back_to_the_bit_without_its_paths(tmp_path: Path) -> None:
+    every = made()
+    kept = every.without_paths()
+    assert kept.paths is None
+    np.testing.assert_array_equal(
+        kept.cumulative_quantile(QUANTILE_LEVELS), every.cumulative_quantile(QUANTILE_LEVELS)
+    )
+    kept.save(tmp_path / "forecasts")
+    again = Forecasts.load(tmp_path / "forecasts")
+    pd.testing.assert_frame_equal(again.to_frame(), every.to_frame(), check_exact=True)
+    assert (again.model, again.trained_until, again.seed) == (
+        every.model,
+        every.trained_until,
+        every.seed,
+    )
+    (tmp_path / "forecasts").write_bytes(b"PAR1 half a file")
+    with pytest.raises(CorruptFileError, match="computed again"):
+        Forecasts.load(tmp_path / "forecasts")
 
 
 @pytest.mark.parametrize("rows", [np.array([4, 1]), np.arange(6) % 2 == 0])
@@ -177,7 +192,6 @@ def test_a_model_without_tokens_is_a_forecast_too() -> None:
     values = np.sort(np.random.default_rng(0).normal(0, 0.01, (2, 3, 5)), axis=-1)
     found = replace(plain, density=Quantiles(values, (0.1, 0.3, 0.5, 0.7, 0.9)))
     assert (found.horizon, len(found)) == (3, 2)
-    assert next(iter(found)).token_probs is None
     frame = found.to_frame()
     assert frame["token_prob_max"].isna().all()
     np.testing.assert_allclose(frame["q50"], values[..., 2].ravel())
@@ -186,13 +200,12 @@ def test_a_model_without_tokens_is_a_forecast_too() -> None:
     assert np.isfinite(found.fill_moments("open")["prob_up"]).all()
 
 
-def test_a_notebook_shows_the_next_step_and_says_what_it_leaves_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_notebook_shows_the_next_step_and_says_what_it_leaves_out() -> None:
     every = replace(made(), symbols=np.array(["<b>", *"BCDEF"], dtype=object))
     text = every._repr_html_()
     assert "<b>" not in text
     assert "test: 6 forecasts of 3 steps" in text
-    assert f"{100 * every.quantile([0.05])[1, 0, 0]:.2f} %" in text
-    monkeypatch.setattr("quantseq.forecasting.forecasts.MOST", 4)
-    assert "2 more forecasts are not shown." in every._repr_html_()
+    assert f"{100 * every.quantile([0.05])[1, 0, 0]:.2f}" in text
+    assert "more forecasts" not in text
+    many = Forecasts.concatenate([every] * 6)
+    assert "6 more forecasts are not shown." in many._repr_html_()

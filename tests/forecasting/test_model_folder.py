@@ -2,14 +2,12 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quantseq.errors import ModelFileError, QuantseqError
-from quantseq.files import fingerprint
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.model_folder import load_forecaster, save_forecaster
 from quantseq.market.bars import Panel
@@ -19,8 +17,6 @@ FILES = [
     "forecaster.json",
     "tokenizer.json",
     "task.json",
-    "bars.json",
-    "member-0/config.json",
     "member-0/model.safetensors",
     "member-1/model.safetensors",
 ]
@@ -44,26 +40,9 @@ def test_a_saved_model_forecasts_the_same_bytes(
     again, days = load_forecaster(saved), recent.sessions[[702, 750]]
     old, new = (f.predict(recent, days, horizon=3, num_paths=9) for f in (fitted, again))
     assert forecast_bytes(new) == forecast_bytes(old)
-    assert again.bars is not None
-    assert again.bars.to_json() == fitted.bars.to_json()
     assert again.describe() == fitted.describe()
     assert again.trained_until == fitted.trained_until
     assert [h.losses for h in again.histories] == [h.losses for h in fitted.histories]
-
-
-def test_a_model_without_bars_comes_back_without(fitted: Seq2SeqForecaster, tmp_path: Path) -> None:
-    save_forecaster(tmp_path / "price", replace(fitted, bars=None))
-    assert not (tmp_path / "price" / "bars.json").exists()
-    assert load_forecaster(tmp_path / "price").bars is None
-
-
-def test_a_folder_from_before_there_were_bars_is_read(folder: Path) -> None:
-    path = folder / "forecaster.json"
-    state = json.loads(path.read_text())
-    del state["bars"], state["fingerprint"]
-    path.write_text(json.dumps(state | {"fingerprint": fingerprint(state)}))
-    (folder / "bars.json").unlink()
-    assert load_forecaster(folder).bars is None
 
 
 def test_saving_again_replaces_the_folder_and_leaves_no_trace(
@@ -126,7 +105,7 @@ def test_one_changed_digit_is_found(folder: Path, name: str) -> None:
         ("trained_until", "1999-01-01"),
         ("shrinkage", {"weight": 1.0, "gain": 1.0}),
         ("symbols", ["MSFT"]),
-        ("format", 3),
+        ("format", 99),
         ("tokenizer", "0" * 64),
         ("task", "0" * 64),
     ],
@@ -153,7 +132,5 @@ def test_no_file_holds_pickle(saved: Path) -> None:
             assert not path.read_bytes().startswith((b"\x80", b"PK"))
     assert np.array_equal(
         sorted(p.name for p in saved.iterdir()),
-        sorted(
-            ["bars.json", "forecaster.json", "tokenizer.json", "task.json", "member-0", "member-1"]
-        ),
+        sorted(["forecaster.json", "tokenizer.json", "task.json", "member-0", "member-1"]),
     )

@@ -23,8 +23,13 @@ from quantseq.forecasting.reference import (
     follow,
     score_of_scale,
 )
-from quantseq.forecasting.scales import MIN_OWN_ROWS, SCALES
-from quantseq.forecasting.volatility import LONG_WINDOW, aligned_returns, features
+from quantseq.forecasting.volatility import (
+    LONG_WINDOW,
+    MIN_OWN_ROWS,
+    SCALES,
+    aligned_returns,
+    features,
+)
 from quantseq.market.bars import Bars, Panel
 from tests.prices import rewrite_after, simulate_bars, simulate_panel
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.baselines.registry import RIVALS, TrainingBlock
+from quantseq.forecasting.baselines import fit_baseline
 from quantseq.forecasting.rows import MIN_HISTORY, lively, rows_at_rest, rows_to_forecast
 from quantseq.market.bars import Bars, Panel
 from tests.forecasting.broken import only_closes
@@ -84,7 +84,7 @@ def test_a_price_that_moves_again_is_forecast_with_a_scale_that_has_forgotten_th
     close[400:520] = close[399]
     close[520:] *= close[399] / close[520]  # no jump to wake up with
     panel = Panel([*list(awake.values())[:3], only_closes(awake["D"], close)])
-    model = RIVALS["har-pooled-t"](TrainingBlock(panel.until(panel.sessions[399]), 1))
+    model = fit_baseline("har-pooled-t", panel.until(panel.sessions[399]), horizon=1)
     found = model.predict(panel, panel.sessions[520:], horizon=1)
     scale = found.density.scale[found.symbols == "D", 0]
     first = int(np.flatnonzero(panel.sessions == found.cutoffs[found.symbols == "D"][0])[0])

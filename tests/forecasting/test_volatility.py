@@ -1,6 +1,7 @@
-"""Scales are causal to the last bit, floored, and blind to whoever has not closed yet."""
-
-from dataclasses import fields
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -8,14 +9,19 @@ from arch import arch_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantseq.errors import BarsError
+from quantseq.errors import BarsError, ConfigError, NotEnoughDataError
 from quantseq.forecasting.volatility import (
     FEATURE_NAMES,
+    HUBER,
     LONG_WINDOW,
+    MIN_OWN_ROWS,
     RELATIVE_CEILING,
     RELATIVE_FLOOR,
     RISKMETRICS_DECAY,
+    SCALES,
     VARIANCE_FLOOR,
+    HarModel,
+    Scale,
     SymbolFeatures,
     aligned_returns,
     backcast,
@@ -29,7 +35,7 @@ from quantseq.forecasting.volatility import (
     rolling_mean,
 )
 from quantseq.market.bars import Bars, Panel
-from tests.forecasting.broken import glitch, only_closes
+from tests.forecasting.broken import glitch, only_closes, stale
 from tests.prices import TOKYO, rewrite_after, simulate_bars, simulate_panel
 
 law = settings(deadline=None, max_examples=20)
@@ -267,3 +273,196 @@ def test_the_variance_before_the_first_session_is_that_of_arch() -> None:
     residuals = np.random.default_rng(3).standard_normal(300)
     theirs = arch_model(residuals, mean="Zero").volatility.backcast(residuals)
     assert backcast(residuals) == pytest.approx(theirs, rel=1e-12)
+
+
+PANEL_HAR = simulate_panel("ABC", 220)
+
+
+def test_the_har_fit_minimises_the_loss_of_huber() -> None:
+    data = features(simulate_panel("AB", 300))
+    x, y = [], []
+    for one in data.values():
+        for i in range(LONG_WINDOW - 1, 300 - 2):
+            x.append(one.har[i])
+            y.append(one.log_variance[[i + 1, i + 2]])
+    rows, targets = np.array(x), np.array(y)
+    model = HarModel.fit(data, horizon=2)
+    for step in (0, 1):
+        residual = targets[:, step] - rows @ model.coefficients[:, step]
+        limit = HUBER * 1.4826 * np.median(np.abs(residual))
+        gradient = rows.T @ np.clip(residual, -limit, limit)
+        plain = np.linalg.lstsq(rows, targets[:, step], rcond=None)[0]
+        wrong = targets[:, step] - rows @ (plain + 0.01)
+        assert np.abs(gradient).max() < 0.02 * np.abs(rows.T @ np.clip(wrong, -limit, limit)).max()
+
+
+@pytest.mark.parametrize("spoil", [lambda bars: glitch(bars, 500), stale])
+def test_one_broken_series_hardly_moves_the_scales_of_the_others(
+    spoil: Callable[[Bars], Bars],
+) -> None:
+    panel = simulate_panel("ABCD", 900)
+    broken = Panel([*list(panel.values())[:3], spoil(panel["D"])])
+    scales = []
+    for whole in (panel, broken):
+        data = features(whole)
+        scales.append(HarModel.fit(data, horizon=2).scale(data["A"].har)[LONG_WINDOW:])
+    change = np.abs(scales[1] / scales[0] - 1)
+    assert np.median(change) < 0.02
+    assert np.quantile(change, 0.99) < 0.06
+
+
+def test_standardised_returns_of_the_typical_symbol_have_unit_variance() -> None:
+    data = features(simulate_panel("ABC", 700))
+    model = HarModel.fit(data, horizon=3)
+    energy = [
+        np.nanmean(np.clip(aligned_returns(o.returns, 3) / model.scale(o.har), -8, 8) ** 2, axis=0)
+        for o in data.values()
+    ]
+    np.testing.assert_allclose(np.median(energy, axis=0), 1, rtol=0.02)
+
+
+def test_scales_follow_the_volatility_that_comes() -> None:
+    data = features(simulate_panel("ABCD", 900))
+    model = HarModel.fit(data, horizon=2)
+    for one in data.values():
+        scale = model.scale(one.har)[LONG_WINDOW:-1, 0]
+        ahead = np.abs(one.returns[LONG_WINDOW + 1 :])
+        assert np.corrcoef(scale, ahead)[0, 1] > 0.15
+
+
+def test_a_scale_never_falls_below_its_floor() -> None:
+    model = HarModel(np.full((len(FEATURE_NAMES), 2), 1.0), np.ones(2))
+    assert model.scale(np.full((1, 9), -1e6)).tolist() == [[np.sqrt(VARIANCE_FLOOR)] * 2]
+    assert np.isfinite(model.scale(np.full((1, 9), 1e6))).all()
+    assert np.isnan(model.scale(np.full((1, 9), np.nan))).all()
+
+
+def test_scales_do_not_depend_on_the_rows_beside_them() -> None:
+    data = features(PANEL_HAR)
+    model, har = HarModel.fit(data, horizon=5), data["A"].har
+    whole = model.scale(har)
+    for rows in (slice(150, 151), slice(119, 220), np.array([200, 130, 131])):
+        assert model.scale(har[rows]).tobytes() == whole[rows].tobytes()
+
+
+def test_series_that_never_move_do_not_set_the_scale_of_those_that_do() -> None:
+    real = simulate_bars("A", 600)
+    flat = [only_closes(simulate_bars(s, 600), np.full(600, 5.0)) for s in "XYZ"]
+    data = features(Panel([real, *flat]))
+    model = HarModel.fit(data, horizon=1)
+    z = aligned_returns(data["A"].returns, 1) / model.scale(data["A"].har)
+    assert np.nanmean(z**2) == pytest.approx(1, rel=0.1)
+
+
+def test_too_little_history_is_an_error_that_says_how_much() -> None:
+    with pytest.raises(NotEnoughDataError, match="it needs 100"):
+        HarModel.fit(features(simulate_panel("A", 180)), horizon=1)
+
+
+def test_the_model_survives_json() -> None:
+    model = HarModel.fit(features(PANEL_HAR), horizon=2)
+    again = HarModel.from_json(model.to_json())
+    assert again.coefficients.tobytes() == model.coefficients.tobytes()
+    assert again.rescale.tobytes() == model.rescale.tobytes()
+
+
+H = 3
+PANEL_SCALES = Panel(
+    [*simulate_panel("AB", 700).values(), simulate_bars("Y", 300, start="2016-06-01")]
+)
+DATA = features(PANEL_SCALES)
+
+
+@pytest.fixture(scope="module", params=list(SCALES))
+def fitted(request: pytest.FixtureRequest) -> Scale:
+    return Scale.fit(request.param, DATA, horizon=H)
+
+
+def test_a_scale_does_not_see_later_bars_that_are_rewritten(fitted: Scale) -> None:
+    n = 600
+    other = features(rewrite_after(PANEL_SCALES, PANEL_SCALES.sessions[n]))
+    for symbol in "AB":
+        old, new = fitted.scale(symbol, DATA[symbol]), fitted.scale(symbol, other[symbol])
+        assert old.shape == (700, H)
+        assert old[: n + 1].tobytes() == new[: n + 1].tobytes()
+        later = features(rewrite_after(PANEL_SCALES, PANEL_SCALES.sessions[n - 1]))[symbol]
+        assert fitted.scale(symbol, later)[n, 0] != old[n, 0]
+
+
+def test_a_scale_says_how_large_returns_will_be(fitted: Scale) -> None:
+    for symbol in "AB":
+        scale = fitted.scale(symbol, DATA[symbol])[LONG_WINDOW:]
+        ahead = aligned_returns(DATA[symbol].returns, H)[LONG_WINDOW:]
+        assert np.nanstd(ahead / scale, axis=0) == pytest.approx(1, rel=0.15)
+        known = np.isfinite(ahead[:, 0])
+        assert np.corrcoef(scale[known, 0], np.abs(ahead[known, 0]))[0, 1] > 0.1
+
+
+def test_a_scale_never_falls_below_its_floor_scales(fitted: Scale) -> None:
+    flat = simulate_bars("A", 400)
+    same = dict.fromkeys(("open", "high", "low", "close", "adj_close"), np.full(400, 9.0))
+    data = features(Panel([replace(flat, **same)]))
+    scale = fitted.scale("A", data["A"])[LONG_WINDOW:]
+    assert (scale >= np.sqrt(VARIANCE_FLOOR)).all()
+    assert np.isfinite(scale).all()
+
+
+def test_a_symbol_that_was_never_seen_has_a_scale_too(fitted: Scale) -> None:
+    stranger = features(Panel([simulate_bars("Q", 250)]))["Q"]
+    assert np.isfinite(fitted.scale("Q", stranger)[LONG_WINDOW:]).all()
+
+
+def test_a_scale_survives_json_bit_for_bit(fitted: Scale) -> None:
+    again = Scale.from_json(json.loads(json.dumps(fitted.to_json())))
+    assert again.horizon == H
+    for symbol, one in DATA.items():
+        assert again.scale(symbol, one).tobytes() == fitted.scale(symbol, one).tobytes()
+
+
+def test_the_pooled_regression_is_that_of_the_panel() -> None:
+    expected = HarModel.fit(DATA, horizon=H).scale(DATA["A"].har)
+    assert Scale.fit("har", DATA, horizon=H).scale("A", DATA["A"]).tobytes() == expected.tobytes()
+
+
+def test_symbols_have_regressions_of_their_own_if_they_are_old_enough() -> None:
+    found = Scale.fit("har-symbol", DATA, horizon=H)
+    assert set(found.models) - {""} == {"A", "B"}
+    alone = HarModel.fit({"A": DATA["A"]}, horizon=H).scale(DATA["A"].har)
+    assert found.scale("A", DATA["A"]).tobytes() == alone.tobytes()
+    pooled = HarModel.fit(DATA, horizon=H).scale(DATA["Y"].har)
+    assert found.scale("Y", DATA["Y"]).tobytes() == pooled.tobytes()
+
+
+def test_the_ewma_is_that_of_riskmetrics() -> None:
+    scale = Scale.fit("ewma", DATA, horizon=H).scale("A", DATA["A"])
+    for step in range(H):
+        assert scale[:, step].tobytes() == ewma_scale(PANEL_SCALES["A"]).tobytes()
+
+
+def test_gjr_equals_the_filter_and_the_forecast_of_arch() -> None:
+    from arch import arch_model
+
+    found = Scale.fit("gjr", DATA, horizon=H)
+    returns = DATA["A"].returns[1:]
+    unit = returns.std()
+    model = arch_model(returns / unit, mean="Zero", p=1, o=1, q=1, dist="t", rescale=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = model.fit(disp="off")
+        ahead = result.forecast(horizon=H, reindex=False).variance.to_numpy()[0]
+    scale = found.scale("A", DATA["A"]) / unit
+    np.testing.assert_allclose(scale[1:-1, 0], result.conditional_volatility[1:], rtol=1e-6)
+    np.testing.assert_allclose(scale[-1] ** 2, ahead, rtol=1e-6)
+
+
+def test_gjr_falls_back_to_the_ewma_for_the_young_and_the_flat() -> None:
+    found = Scale.fit("gjr", DATA, horizon=H)
+    assert len(DATA["Y"].returns) < MIN_OWN_ROWS
+    assert set(found.garch) == {"A", "B"}
+    expected = Scale.fit("ewma", DATA, horizon=H).scale("Y", DATA["Y"])
+    assert found.scale("Y", DATA["Y"]).tobytes() == expected.tobytes()
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="har, har-symbol, ewma, gjr"):
+        Scale.fit("garch", DATA, horizon=1)

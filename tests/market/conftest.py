@@ -17,12 +17,11 @@ import requests
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from quantseq.market.bars import FIELDS, PRICES, Bars
-from quantseq.market.health import check
-from quantseq.market.intervals import monday
+from quantseq.market.bars import FIELDS, PRICES, Bars, monday
+from quantseq.market.health import check_bars
 from quantseq.market.yahoo import YahooSource
 
-LAW = settings(deadline=None, max_examples=60)
+LAW = settings(deadline=None, max_examples=30)
 """How the laws of this room are searched."""
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -68,7 +67,7 @@ def scaled(bars: Bars, where: slice | int, factor: float) -> Bars:
 
 def findings(bars: Bars) -> dict[str, tuple[str, int]]:
     """Severity and count by rule, without the remark that there is no calendar."""
-    return {f.rule: (f.severity, f.count) for f in check(bars) if f.rule != "calendar"}
+    return {f.rule: (f.severity, f.count) for f in check_bars(bars) if f.rule != "calendar"}
 
 
 def build_intraday(

@@ -1,20 +1,24 @@
-"""Every symbol keeps the calendar of its exchange, or none is guessed."""
-
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError
 from quantseq.market.calendars import (
     EXCHANGES,
     SUFFIXES,
     ZONES,
+    Clock,
     calendar_name,
+    calendar_of,
     expected_sessions,
     market_of,
     sessions_per_year,
 )
+from tests.market.conftest import LAW, build_bars, build_intraday, utc
 from tests.prices import simulate_bars
 
 HOLIDAYS = ("01-01", "02-15", "04-10", "05-28", "07-04", "09-03", "11-22", "12-25")
@@ -72,11 +76,6 @@ def days(*texts: str) -> np.ndarray:
         ("24/5", "2024-05-31", "2024-06-03", ["2024-05-31", "2024-06-03"]),
         ("XNYS", "2012-10-26", "2012-10-31", ["2012-10-26", "2012-10-31"]),  # hurricane Sandy
         ("XLON", "2023-05-05", "2023-05-09", ["2023-05-05", "2023-05-09"]),  # the coronation
-        ("XTAE", "2024-04-18", "2024-04-24", ["2024-04-18", "2024-04-21", "2024-04-24"]),
-        ("XTAE", "2025-12-31", "2026-01-08",
-         ["2025-12-31", "2026-01-01", "2026-01-04", "2026-01-05", "2026-01-06", "2026-01-07",
-          "2026-01-08"]),
-        ("XTAE", "2026-01-08", "2026-01-12", ["2026-01-08", "2026-01-09", "2026-01-12"]),
     ],
 )  # fmt: skip
 def test_sessions(name: str, first: str, last: str, expected: list[str]) -> None:
@@ -131,3 +130,145 @@ def test_a_year_has_the_sessions_of_its_calendar() -> None:
     assert sessions_per_year(york) == 252, "a few more or less are one exchange's"
     assert sessions_per_year(days[::7]) == 52
     assert sessions_per_year(days[:300]) == sessions_per_year(days[:0]) == 252
+
+
+NEW_YORK = "America/New_York"
+
+
+def clock(now: str, interval: str = "1d", zone: str = NEW_YORK, calendar: str | None = "XNYS"):
+    return Clock(interval, zone, utc(now)(), calendar)
+
+
+@pytest.mark.parametrize(
+    ("zone", "exchange", "instrument", "calendar"),
+    [
+        (NEW_YORK, "", "", "XNYS"),
+        (NEW_YORK, "NMS", "EQUITY", "XNYS"),
+        (NEW_YORK, "SNP", "INDEX", "XNYS"),
+        (NEW_YORK, "NYB", "INDEX", None),  # trades nearly around the clock
+        (NEW_YORK, "CME", "FUTURE", None),
+        ("Europe/London", "CCY", "CURRENCY", None),
+        ("Europe/London", "LSE", "EQUITY", "XLON"),
+        ("UTC", "CCC", "CRYPTOCURRENCY", "24/7"),
+        ("UTC", "", "", None),
+        ("Europe/Berlin", "GER", "EQUITY", "XETR"),
+        ("Europe/Berlin", "FRA", "EQUITY", "XFRA"),  # closes hours after Xetra
+        ("Europe/Berlin", "BER", "EQUITY", None),
+        ("Europe/Berlin", "", "", "XETR"),
+        ("Mars/Olympus", "", "EQUITY", None),
+    ],
+)
+def test_calendar_of(zone: str, exchange: str, instrument: str, calendar: str | None) -> None:
+    assert calendar_of("ABC", zone, exchange=exchange, instrument=instrument) == calendar
+
+
+@pytest.mark.parametrize(
+    ("session", "end"),
+    [
+        ("2023-11-22", "2023-11-22T21:00"),
+        ("2023-11-24", "2023-11-24T18:00"),  # an early close
+        ("2024-07-03", "2024-07-03T17:00"),  # another, in summer
+        ("2023-11-25", "2023-11-26T05:00"),  # a Saturday has no close: midnight
+        ("1955-01-03", "1955-01-04T05:00"),  # long before the calendar begins
+    ],
+)
+def test_end_of_a_day(session: str, end: str) -> None:
+    assert clock("2024-12-01").end_of(np.datetime64(session)) == np.datetime64(end)
+
+
+def test_end_of_a_week_and_of_an_hour() -> None:
+    weekly = clock("2024-12-01", "1wk")
+    assert weekly.end_of(np.datetime64("2023-11-20")) == np.datetime64("2023-11-24T18:00")
+    assert weekly.end_of(np.datetime64("2024-03-25")) == np.datetime64("2024-03-28T20:00")
+    hourly = clock("2024-12-01", "1h")
+    for start, end in [("T14:30", "T15:30"), ("T20:30", "T21:00")]:
+        moment = np.datetime64(f"2024-01-03{start}", "s")
+        assert hourly.end_of(moment) == np.datetime64(f"2024-01-03{end}")
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "end", "known"),
+    [
+        # Thursday's bar is there; Friday's is final at 21:30 UTC
+        ("2024-01-04", "2024-01-05T21:29", None, True),
+        ("2024-01-04", "2024-01-05T21:30", None, False),
+        # nothing happens on a weekend, nor on Martin Luther King's day
+        ("2024-01-12", "2024-01-16T21:29", None, True),
+        ("2024-01-12", "2024-01-16T21:30", None, False),
+        # an end in the past, on a Sunday
+        ("2024-01-04", "2024-03-01T12:00", "2024-01-04", True),
+        ("2024-01-05", "2024-03-01T12:00", "2024-01-07", True),
+        ("2024-01-05", "2024-03-01T12:00", "2024-01-08", False),
+        # what the calendar does not cover is never certain
+        ("1990-01-05", "2024-03-01T12:00", "1991-01-01", False),
+        ("2024-01-05", "2090-03-01T12:00", None, False),
+    ],
+)
+def test_days_that_are_up_to_date(last: str, now: str, end: str | None, known: bool) -> None:
+    assert clock(now).is_up_to_date(np.datetime64(last), end) is known
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "end", "known"),
+    [
+        ("2023-11-13", "2023-11-24T18:29", None, True),
+        ("2023-11-13", "2023-11-24T18:30", None, False),
+        ("2023-11-20", "2023-12-01T21:29", None, True),
+        ("2023-11-20", "2023-12-06T12:00", "2023-11-24", True),
+        ("2023-11-20", "2023-12-06T12:00", "2023-11-29", False),
+    ],
+)
+def test_weeks_that_are_up_to_date(last: str, now: str, end: str | None, known: bool) -> None:
+    assert clock(now, "1wk").is_up_to_date(np.datetime64(last), end) is known
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "end", "known"),
+    [
+        ("2024-01-03T20:30", "2024-01-04T14:00", None, True),  # the night between
+        ("2024-01-03T20:30", "2024-01-04T15:59", None, True),  # the first hour ended at 15:30
+        ("2024-01-03T20:30", "2024-01-04T16:00", None, False),
+        ("2024-01-03T19:30", "2024-01-04T14:00", None, False),  # the last half hour is missing
+        ("2024-01-04T14:30", "2024-01-04T16:59", None, True),
+        ("2024-01-04T14:30", "2024-01-04T17:00", None, False),
+        ("2024-01-03T20:30", "2024-01-10T12:00", "2024-01-03", True),
+        ("2024-01-03T19:30", "2024-01-10T12:00", "2024-01-03", False),
+    ],
+)
+def test_hours_that_are_up_to_date(last: str, now: str, end: str | None, known: bool) -> None:
+    assert clock(now, "1h").is_up_to_date(np.datetime64(last, "s"), end) is known
+
+
+def test_without_a_calendar_only_today_is_up_to_date() -> None:
+    tokyo = clock("2024-01-04T20:00", zone="Asia/Tokyo", calendar=None)  # the 5th has begun there
+    assert tokyo.is_up_to_date(np.datetime64("2024-01-05"))
+    assert not tokyo.is_up_to_date(np.datetime64("2024-01-04"))
+    assert tokyo.is_up_to_date(np.datetime64("2024-01-04"), "2024-01-04")
+    weekly = clock("2024-01-10T20:00", "1wk", calendar=None)
+    assert weekly.is_up_to_date(np.datetime64("2024-01-01"))
+    assert not weekly.is_up_to_date(np.datetime64("2023-12-25"))
+    assert not clock("2024-01-10", "5m", calendar=None).is_up_to_date(
+        np.datetime64("2024-01-09T20:55", "s")
+    )
+
+
+@given(st.integers(0, 60 * 24 * 30), st.sampled_from(["XNYS", None]), st.sampled_from(["1d", "1h"]))
+@LAW
+def test_what_was_final_stays_final_and_what_is_up_to_date_gains_nothing(
+    minutes: int, calendar: str | None, interval: str
+) -> None:
+    """Law: an up-to-date series would not grow if the source were asked for everything again."""
+    everything = (
+        build_bars("A", start="2024-01-02", n=40, timezone=NEW_YORK)
+        if interval == "1d"
+        else build_intraday("A", interval="1h", days=40)
+    )
+    now = datetime(2024, 1, 20, tzinfo=UTC).timestamp() + 60 * minutes
+    moments = [datetime.fromtimestamp(now + late, UTC) for late in (0, 3600)]
+    before, after = (
+        Clock(interval, NEW_YORK, moment, calendar).drop_partial(everything) for moment in moments
+    )
+    assert len(before) <= len(after)
+    clocks = [Clock(interval, NEW_YORK, moment, calendar) for moment in moments]
+    if clocks[1].is_up_to_date(before.sessions[-1]):
+        assert len(before) == len(after)

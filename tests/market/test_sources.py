@@ -1,33 +1,87 @@
-"""The sample, the user's files and installed packages as sources."""
-
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quantseq.errors import (
     BarsError,
     ConfigError,
-    CorruptFileError,
     NoDataError,
     SymbolNotFoundError,
 )
-from quantseq.market.protocol import Pace, Source
 from quantseq.market.sources import (
     SAMPLE_SYMBOLS,
-    CsvSource,
+    Pace,
     SampleSource,
+    Source,
+    answer,
     make_source,
     source_names,
 )
 from quantseq.market.yahoo import YahooSource
-from tests.market.conftest import build_bars
+from tests.market.conftest import LAW, build_bars
 from tests.tiny_source import asked, install
 
 
-@pytest.mark.parametrize("source", [YahooSource(), SampleSource(), CsvSource("x.csv")])
+@given(
+    st.floats(0.01, 100),
+    st.lists(st.tuples(st.floats(0, 200), st.integers(1, 3)), min_size=1, max_size=20),
+)
+@LAW
+def test_never_more_than_the_rate(rate: float, calls: list[tuple[float, int]]) -> None:
+    """Law: after a call that stands for `count` requests, `count / rate` seconds pass; no more."""
+    time = 0.0
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal time
+        slept.append(seconds)
+        time += seconds
+
+    pace = Pace(rate, sleep=sleep, clock=lambda: time)
+    free = float("-inf")
+    for idle, count in calls:
+        time += idle
+        due = max(time, free)
+        pace(count)
+        assert time == pytest.approx(due)
+        free = time + count / rate
+    assert all(seconds > 0 for seconds in slept)
+
+
+def test_the_first_call_does_not_wait() -> None:
+    Pace(1e-9, sleep=lambda _: pytest.fail("it waited"))()
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_is_above_0(rate: float) -> None:
+    with pytest.raises(ConfigError, match=r"above 0\. Got"):
+        Pace(rate)
+
+
+def test_an_answer_is_cut_and_says_where_it_came_from() -> None:
+    bars = answer(
+        build_bars(n=8),
+        "mine",
+        {"currency": "EUR"},
+        start="2020-01-03",
+        end=None,
+        packages=("numpy",),
+    )
+    assert len(bars) == 6
+    facts = bars.provenance
+    assert (facts["source"], facts["currency"], facts["interval"]) == ("mine", "EUR", "1d")
+    assert (facts["start"], facts["end"]) == ("2020-01-03", None)
+    assert set(facts["versions"]) == {"quantseq", "pandas", "numpy"}
+    with pytest.raises(NoDataError, match="it has 2020-01-01 to 2020-01-10"):
+        answer(build_bars(n=8), "mine", {}, start="2021-01-01", end=None)
+
+
+@pytest.mark.parametrize("source", [YahooSource(), SampleSource()])
 def test_every_source_checks_the_range_first(source: Source) -> None:
     with pytest.raises(BarsError, match="reversed"):
         source.fetch("AAPL", start="2024-01-02", end="2024-01-01")
@@ -61,25 +115,6 @@ def test_sample_refuses() -> None:
         SampleSource().fetch("AAPL", start="2020-01-01")
     with pytest.raises(ConfigError):
         SampleSource().fetch("AAPL", interval="1wk")
-
-
-def test_csv_source(tmp_path: Path) -> None:
-    build_bars("A").to_frame().to_csv(tmp_path / "A.csv")
-    build_bars("B").to_frame().to_parquet(tmp_path / "B.parquet")
-    (tmp_path / "notes.txt").write_text("not prices")
-    folder = CsvSource(tmp_path, timezone="Europe/Paris")
-    assert folder.symbols == ("A", "B")
-    bars = folder.fetch("B", start="2020-01-03")
-    assert len(bars) == 6
-    assert bars.timezone == "Europe/Paris"
-    assert (bars.provenance["source"], bars.provenance["file"]) == ("csv", "B.parquet")
-    with pytest.raises(SymbolNotFoundError, match=r"has no file C\.csv"):
-        folder.fetch("C")
-    single = CsvSource(tmp_path / "A.csv")
-    assert single.symbols == ("A",)
-    assert single.fetch("MINE").symbol == "MINE"
-    with pytest.raises(CorruptFileError, match="There is no file"):
-        CsvSource(tmp_path / "gone.csv").fetch("A")
 
 
 def test_make_source() -> None:
@@ -135,7 +170,7 @@ def test_what_is_installed_badly_is_named() -> None:
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys, quantseq.market.sources, quantseq.market.fetching, quantseq.market.health;"
+        "import sys, quantseq.market.sources, quantseq.market.update, quantseq.market.health;"
         "print([m for m in ('yfinance', 'curl_cffi', 'torch', 'exchange_calendars') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

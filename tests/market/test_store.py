@@ -1,5 +1,3 @@
-"""What is stored comes back bit for bit, or its file is named as damaged; names are reversible."""
-
 import errno
 import re
 import subprocess
@@ -23,10 +21,56 @@ from quantseq.errors import (
     StorageError,
     SymbolNotFoundError,
 )
-from quantseq.market.bars import Bars
-from quantseq.market.catalogue import INTERVALS, file_name, symbol_of
-from quantseq.market.store import Store
+from quantseq.market.bars import INTERVALS, Bars
+from quantseq.market.store import (
+    Store,
+    StoredInfo,
+    file_name,
+    symbol_of,
+)
 from tests.market.conftest import LAW, any_bars, assert_same_bars, build_bars, build_intraday
+
+
+@given(any_bars())
+@LAW
+def test_the_header_is_read_without_the_prices(bars: Bars) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        store.write(bars)
+        info = Store(Path(folder)).info(bars.symbol)
+        assert (info.symbol, info.rows, info.sha256) == (bars.symbol, len(bars), bars.sha256)
+        assert info.provenance == bars.provenance
+
+
+def test_a_damaged_file_is_named_and_hides_no_other(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for symbol in ("A", "B", "C", "D"):
+        store.write(build_bars(symbol))
+    store.path("B").write_bytes(b"PAR1 no")
+    store.path("C").write_bytes(store.path("C").read_bytes()[:-400])
+    (store.folder / "%FF.parquet").write_bytes(b"not UTF-8")
+    (store.folder / "notes.parquet").write_bytes(b"not ours")
+    found = dict(Store(tmp_path).infos())
+    assert list(found) == ["A", "B", "C", "D"]
+    assert isinstance(found["A"], StoredInfo)
+    assert isinstance(found["D"], StoredInfo)
+    for symbol in ("B", "C"):
+        assert isinstance(found[symbol], CorruptFileError)
+        assert f"{symbol}.parquet" in str(found[symbol])
+
+
+def test_listing_imports_no_heavy_package(tmp_path: Path) -> None:
+    Store(tmp_path).write(build_bars())
+    code = (
+        "import sys; from quantseq.cli.commands import list_command; from pathlib import Path; "
+        "list_command(Path(sys.argv[1])); "
+        "print(sorted({'torch', 'yfinance', 'matplotlib', 'arch', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "AAPL" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @given(st.text(st.characters()))
@@ -371,7 +415,7 @@ print(len(seen))
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
 def test_sigkill_at_any_moment_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLER, str(tmp_path), "200"]
+    command = [sys.executable, "-c", KILLER, str(tmp_path), "60"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "2"
@@ -384,7 +428,7 @@ from quantseq.market.store import Store
 from tests.market.conftest import build_bars
 
 store = Store(Path(sys.argv[1]))
-for _ in range(15):
+for _ in range(8):
     store.update("AAPL", lambda old: build_bars(n=len(old) + 1 if old else 1))
 """
 
@@ -395,7 +439,7 @@ def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", COUNTER, str(tmp_path)], cwd=root) for _ in range(2)
     ]
     assert [process.wait(timeout=120) for process in both] == [0, 0]
-    assert len(Store(tmp_path).read("AAPL")) == 30
+    assert len(Store(tmp_path).read("AAPL")) == 16
 
 
 def test_duckdb_reads_the_folder(tmp_path: Path) -> None:

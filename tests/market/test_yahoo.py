@@ -298,13 +298,13 @@ def test_refused_connection_of_the_default_transport() -> None:
             return super().request(method, "http://127.0.0.1:9/", *args, **kwargs)
 
     with pytest.raises(SourceUnavailableError, match=r"NOCURL: Yahoo cannot be reached \(Conn"):
-        YahooSource(session=Refused(), wait=0.0).fetch("NOCURL")
+        YahooSource(session=Refused(), wait=0.0, rate=1e9).fetch("NOCURL")
 
 
 def test_refused_connection() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        source = YahooSource(session=LoopbackSession(taken.getsockname()[1]), wait=0.0)
+        source = YahooSource(session=LoopbackSession(taken.getsockname()[1]), wait=0.0, rate=1e9)
         with pytest.raises(
             SourceUnavailableError, match=r"REFUSED: Yahoo cannot be reached \(Conn"
         ):

@@ -1,9 +1,11 @@
 """A realistic run: four real stocks, a volatility rule, EWMA forecasts, the real engine."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,14 @@ from markupsafe import Markup
 from scipy import stats
 
 from quantseq.market.bars import Bars, Panel
-from quantseq.reporting.page import Row, Section
 from quantseq.reporting.render import render
-from quantseq.reporting.run import Run
-from quantseq.trading.attribution import attribute
-from quantseq.trading.backtest import Costs, backtest, break_even_bps, buy_and_hold
-from quantseq.trading.luck import deflated_sharpe, metric_intervals, verdict
-from quantseq.trading.performance import summarise
-from quantseq.trading.rivals import run_rivals
-from quantseq.trading.trips import round_trips
+from quantseq.reporting.run import RUN_SCHEMA, Run, run_files
+from quantseq.trading.attribution import attribute, round_trips
+from quantseq.trading.backtest import break_even_bps, buy_and_hold, simulate
+from quantseq.trading.benchmarks import run_benchmarks
+from quantseq.trading.costs import Costs
+from quantseq.trading.inference import dsr, metric_intervals, verdict
+from quantseq.trading.metrics import summarise_returns
 
 SAMPLE = Path(__file__).parents[2] / "quantseq" / "market" / "sample"
 SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
@@ -55,13 +56,6 @@ AUDIT = {
     ],
     "rank": 0.93,
 }
-
-
-def _trades(held: Any) -> dict[str, list[Any]]:
-    table = round_trips(held)
-    columns = {name: table[name].dt.strftime("%Y-%m-%d") for name in ("entered", "left")}
-    table = table.assign(**columns).astype(object)
-    return {name: [None if pd.isna(v) else v for v in table[name]] for name in table}
 
 
 def sample_panel() -> Panel:
@@ -187,7 +181,7 @@ def build_run() -> Run:
     weights = weights.loc[START:END].iloc[:-1]
     decided = weights.loc[(weights != weights.shift()).any(axis=1)]
     costs = Costs(cost_bps=5.0)
-    held = backtest(panel, decided, costs=costs, end=END)
+    held = simulate(panel, decided, costs=costs)
     rival = buy_and_hold(panel, start=held.sessions[0], end=END, costs=costs)
     frame = held.to_frame()
     net, other = frame["returns_net"], rival.to_frame()["returns_net"]
@@ -204,7 +198,7 @@ def build_run() -> Run:
             **{f"close:{symbol}": closes[symbol].to_numpy() for symbol in SYMBOLS},
         }
     )
-    judged = verdict(net, other, seed=0, n_trials=7, cost_bps=5.0, resamples=300)
+    judged = verdict(net, other, seed=0, periods=252, n_trials=7, cost_bps=5.0, resamples=300)
     forecasts = _forecasts(log_returns, sigma)
     result = {
         "verdict": {
@@ -219,37 +213,36 @@ def build_run() -> Run:
             "min_track_record": 1834.2,
             "trial_sd": 0.0123,
             "dsr_curve": [
-                {"n": n, "dsr": deflated_sharpe(net, n_trials=n)}
-                for n in (1, 2, 5, 10, 50, 200, 1000)
+                {"n": n, "dsr": dsr(net, n_trials=n)} for n in (1, 2, 5, 10, 50, 200, 1000)
             ],
         },
         "metrics": {
-            "strategy": summarise(net, benchmark=other),
-            "buy_and_hold": summarise(other),
+            "strategy": summarise_returns(net, benchmark=other, periods=252),
+            "buy_and_hold": summarise_returns(other, periods=252),
         },
         "intervals": {
-            name: list(ends) for name, ends in metric_intervals(net, seed=0, resamples=300).items()
+            name: list(ends)
+            for name, ends in metric_intervals(net, seed=0, periods=252, resamples=300).items()
         },
         "folds": _folds(),
         "forecast": _scores(forecasts),
         "gate": {"passed": True, "score": 0.9985, "bar": 0.995, "cached": True},
-        "break_even_bps": break_even_bps(panel, decided, costs=costs, end=END),
+        "break_even_bps": break_even_bps(panel, decided, costs=costs),
         "rivals": {
             name: {
-                **asdict(one.rival),
-                "metrics": summarise(one.result.returns_net),
+                **asdict(one.rule),
+                "metrics": summarise_returns(one.result.returns_net, periods=252),
                 "turnover": one.result.turnover.mean() * 252,
                 "sharpe_range": one.sharpe_range,
             }
-            for name, one in run_rivals(panel, decided, costs=costs, draws=3).items()
+            for name, one in run_benchmarks(panel, decided, costs=costs, draws=3).items()
         },
-        "trades": _trades(held),
         "audit": AUDIT,
         "attribution": attribute(held).reset_index().to_dict("records"),
         "notes": ["The universe was chosen in 2013 by surviving: both sides profit from that."],
     }
     manifest = {
-        "schema": 1,
+        "schema": RUN_SCHEMA,
         "run_id": "20260102-030405-demo",
         "created": "2026-01-02T03:04:05Z",
         "command": "quantseq demo --seed 0",
@@ -280,12 +273,17 @@ def build_run() -> Run:
         "fill": "open",
     }
     long = decided.rename_axis("decision").reset_index()
+    scored = ["realised", "pit", "log_score", "crps"]
+    scores = forecasts[["symbol", "cutoff", "step", "fold", "mean", "prob_up", *scored]]
     return Run(
         manifest,
         result,
-        forecasts,
+        scores.assign(model="seq2seq"),
+        forecasts.drop(columns=scored),
         long.melt("decision", var_name="symbol", value_name="weight"),
         equity,
+        round_trips(held),
+        dict.fromkeys(run_files("backtest"), "ab" * 32),
     )
 
 
@@ -304,29 +302,16 @@ def with_result(run: Run) -> Callable[..., Run]:
     return change
 
 
-@pytest.fixture(scope="session")
-def find() -> Callable[[Section, str], Any]:
-    """The chart of a key, or the sheet of a title, wherever it stands in a section."""
-
-    def search(section: Section, name: str) -> Any:
-        for block in section.blocks:
-            for part in block.blocks if isinstance(block, Row) else [block]:
-                if name in (getattr(part, "key", None), getattr(part, "title", None)):
-                    return part
-        raise AssertionError(f"{name} is not in {section.id}")
-
-    return search
-
-
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts without their pictures, for what does not depend on them."""
-    monkeypatch.setattr("quantseq.reporting.page.svg", lambda *_, **__: Markup("<svg></svg>"))
+    empty = Markup("<svg></svg>")
+    monkeypatch.setattr("quantseq.reporting.charts.inline_svg", lambda *_, **__: empty)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, one per module, skipped with the reason where it is missing."""
+    """Debian's Chromium, skipped with the reason where it is missing."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -340,11 +325,28 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def address(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page of the test's run as a file."""
+def page(run: Run) -> str:
+    """The page of the test's run."""
+    return render(run)
+
+
+@pytest.fixture(scope="session")
+def address(page: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same as a file."""
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(run), encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
     return path.as_uri()
+
+
+@pytest.fixture(scope="session")
+def words() -> Callable[[str], str]:
+    """The text of a page without style, script and tags."""
+
+    def read(page: str) -> str:
+        body = re.sub(r"<(style|script|desc|title)\b.*?</\1>", " ", page, flags=re.DOTALL)
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " ").split())
+
+    return read
 
 
 @pytest.fixture

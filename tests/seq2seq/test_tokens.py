@@ -1,17 +1,23 @@
 """Padding loses nothing, and a batch refuses parts that do not fit."""
 
-from collections.abc import Iterator
+from collections import Counter
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError
-from quantseq.seq2seq.tokens import EOS, PAD, Batch, random_sequences, teacher_forcing
+from quantseq.seq2seq.tokens import (
+    EOS,
+    PAD,
+    Batch,
+    bucket_batches,
+    random_sequences,
+    teacher_forcing,
+)
 from quantseq.seq2seq.tokens import batch as pad
 from tests.seq2seq.conftest import config_of, random_batch
 
@@ -58,14 +64,6 @@ def test_sources_may_differ_from_targets() -> None:
     batch = teacher_forcing([[5]], sources=[[2, 3, 4]])
     assert batch.source[:, 0].tolist() == [2, 3, 4]
     assert batch.target_out[:, 0].tolist() == [5, EOS]
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Switch the suite's shape checks off, to see what a user sees."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -128,3 +126,38 @@ def test_a_negative_seed_is_refused() -> None:
 def test_same_seed_same_sequences() -> None:
     assert next(random_sequences(3, 8, 2, 10, 9)) == next(random_sequences(3, 8, 2, 10, 9))
     assert next(random_sequences(3, 8, 2, 10, 9)) != next(random_sequences(3, 8, 2, 10, 9, seed=1))
+
+
+ids = st.lists(st.integers(2, 9), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(ids, min_size=1, max_size=30), st.integers(1, 7))
+def test_buckets_lose_no_sequence_and_have_one_shape_each(
+    given_sequences: list[list[int]], size: int
+) -> None:
+    seen: Counter[tuple[int, ...]] = Counter()
+    for batch in bucket_batches(given_sequences, bounds=(3, 6, 12), batch_size=size):
+        assert batch.size <= size
+        bound = batch.source.shape[0]
+        assert int(batch.source_lengths.min()) > {3: 0, 6: 3, 12: 6}[bound]
+        for row, length in enumerate(batch.source_lengths.tolist()):
+            assert batch.target_out[length, row] == EOS
+            assert (batch.source[length:, row] == PAD).all()
+            seen[tuple(batch.source[:length, row].tolist())] += 1
+    assert seen == Counter(map(tuple, given_sequences))
+
+
+def test_a_seed_shuffles_buckets() -> None:
+    def first(seed: int) -> list[list[int]]:
+        given_sequences = [[2 + i % 7] for i in range(40)]
+        batches = bucket_batches(given_sequences, bounds=(1,), batch_size=40, seed=seed)
+        return batches[0].source.tolist()
+
+    assert first(0) == first(0) != first(1)
+
+
+@pytest.mark.parametrize("bounds", [(), (1,), (3, 3)])
+def test_bounds_must_cover_the_sequences(bounds: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="bounds"):
+        bucket_batches([[2, 2]], bounds=bounds, batch_size=2)

@@ -8,31 +8,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantseq.market.bars import Bars, Dates, Panel
+from quantseq.market.bars import Panel
+from quantseq.trading.account import BacktestResult
 from quantseq.trading.audit import (
-    KEPT,
-    REWRITES,
-    Check,
-    Fit,
+    DELAYS,
+    FitWindow,
     Trace,
     cut_points,
-    fill_timing,
     fit_window,
-    future_corruption,
-    in_words,
+    lag_curve,
+    noise_after,
+    placebos,
     prefix_invariance,
-    rewritten,
-    warm_up,
+    refit,
 )
-from quantseq.trading.backtest import backtest
-from quantseq.trading.broker.account import BacktestResult
-from quantseq.trading.broker.costs import Costs
-from quantseq.trading.policy import changed
+from quantseq.trading.backtest import simulate
+from quantseq.trading.benchmarks import random_entries
+from quantseq.trading.costs import Costs
+from quantseq.trading.metrics import METRICS
+from quantseq.trading.policies import changed
 from tests.prices import simulate_bars, simulate_panel
 
 PANEL = Panel([*simulate_panel("AB", 1200).values(), simulate_bars("Y", 700, start="2017-01-02")])
 CUTS = cut_points(PANEL.sessions[400:], 3)
-FREE = Costs(cost_bps=0, borrow_bps=0)
 Series = Any
 
 
@@ -71,30 +69,26 @@ def make_line(
     return line
 
 
-@pytest.mark.parametrize("check", [prefix_invariance, future_corruption])
-def test_an_honest_line_passes(check: Callable[..., Check]) -> None:
-    steps: list[int] = []
-    found = check(make_line(), PANEL, CUTS, step=lambda: steps.append(1))
+def test_an_honest_line_passes() -> None:
+    found = prefix_invariance(make_line(), PANEL, CUTS)
     assert found.passed, found.reading
     assert "not a bit of scale, tokens, weights moved" in found.reading
-    assert len(steps) == len(CUTS) == 3
 
 
 @pytest.mark.parametrize("leak", SCALES)
-@pytest.mark.parametrize("check", [prefix_invariance, future_corruption])
-def test_a_scale_that_sees_the_future_is_caught(leak: str, check: Callable[..., Check]) -> None:
-    found = check(make_line(scale=SCALES[leak]), PANEL, CUTS)
+def test_a_scale_that_sees_the_future_is_caught(leak: str) -> None:
+    found = prefix_invariance(make_line(scale=SCALES[leak]), PANEL, CUTS)
     assert not found.passed
     assert "rows of scale, the first of" in found.reading
 
 
-@pytest.mark.parametrize("check", [prefix_invariance, future_corruption])
-def test_bins_of_all_data_and_weights_moved_by_one_are_caught(check: Callable[..., Check]) -> None:
-    bins = check(make_line(bins=lambda z: np.floor(4 * z.rank(pct=True))), PANEL, CUTS)
+def test_bins_of_all_data_and_weights_moved_by_one_are_caught() -> None:
+    ranked = make_line(bins=lambda z: np.floor(4 * z.rank(pct=True)))
+    bins = prefix_invariance(ranked, PANEL, CUTS)
     assert not bins.passed
     assert "of tokens" in bins.reading
     early = make_line(decide=lambda tokens: tokens.rolling(5).mean().shift(-1))
-    moved = check(early, PANEL, CUTS)
+    moved = prefix_invariance(early, PANEL, CUTS)
     assert not moved.passed
     assert "of weights" in moved.reading
 
@@ -127,20 +121,15 @@ def test_a_last_bit_counts_and_nothing_compared_is_no_pass() -> None:
     assert "not a single row" in empty.reading
 
 
-@pytest.mark.parametrize("how", REWRITES)
-def test_a_rewritten_panel_keeps_every_bit_up_to_the_cut(how: str) -> None:
+def test_a_noisy_future_keeps_every_bit_up_to_the_cut() -> None:
     cut = CUTS[1]
-    other = rewritten(PANEL, cut, how, seed=3)
+    other = noise_after(PANEL, cut, seed=3)
     assert other.until(cut).sha256 == PANEL.until(cut).sha256
     for symbol, bars in other.items():
         late = bars.sessions > cut
-        old = PANEL[symbol].close[np.isin(PANEL[symbol].sessions, bars.sessions[late])]
-        if how == "half missing":
-            assert 0.3 < late.sum() / (PANEL[symbol].sessions > cut).sum() < 0.7
-            assert (bars.close[late] == old).all()
-        else:
-            assert (bars.close[late] != old).all()
-            assert (bars.volume[late] != PANEL[symbol].volume[PANEL[symbol].sessions > cut]).any()
+        assert (bars.close[late] != PANEL[symbol].close[late]).all()
+        assert (bars.volume[late] != PANEL[symbol].volume[late]).any()
+    assert noise_after(PANEL, cut, seed=4) != other
 
 
 def day(place: int) -> np.datetime64:
@@ -148,100 +137,29 @@ def day(place: int) -> np.datetime64:
 
 
 def test_the_fit_window_must_end_more_than_a_horizon_before_the_test() -> None:
-    good = [Fit("a", day(494), day(500), "x", "x"), Fit("b", day(300), day(500))]
+    good = [FitWindow("a", day(494), day(500)), FitWindow("b", day(300), day(500))]
     found = fit_window(good, PANEL.sessions, horizon=5)
     assert found.passed
     assert "at least 6 sessions before" in found.reading
-    assert "1 fitted again on prices rewritten after their window are the same" in found.reading
-    late = fit_window([*good, Fit("late", day(495), day(500))], PANEL.sessions, horizon=5)
+    late = fit_window([*good, FitWindow("late", day(495), day(500))], PANEL.sessions, horizon=5)
     assert not late.passed
     assert late.reading.startswith(f"late has seen {day(495)}, 5 sessions before its test")
-
-
-def test_a_fit_that_changes_with_later_prices_is_caught() -> None:
-    liar = Fit("liar", day(300), day(500), "x", "y")
-    found = fit_window([liar], PANEL.sessions, horizon=5)
-    assert not found.passed
-    assert f"liar changes with prices after {day(300)}" in found.reading
     assert not fit_window([], PANEL.sessions, horizon=5).passed
 
 
-def moments_with(scale: Callable[[Series], Series]) -> Callable[[Panel, Dates], pd.DataFrame]:
-    def moments(panel: Panel, days: Dates) -> pd.DataFrame:
-        rows = []
-        for symbol, bars in panel.items():
-            std = scale(pd.Series(np.nan_to_num(bars.log_returns()))).to_numpy()
-            at = np.flatnonzero(np.isin(bars.sessions, days))
-            rows += [
-                {"symbol": symbol, "cutoff": bars.sessions[i], "mean": 0.0, "std": std[i]}
-                for i in at
-            ]
-        return pd.DataFrame(rows).assign(prob_up=0.5)
+def test_a_fit_that_looks_behind_its_window_is_caught() -> None:
+    def fitted(panel: Panel, until: np.datetime64) -> str:
+        return panel.until(until).sha256
 
-    return moments
-
-
-def test_a_memory_that_never_fades_is_caught() -> None:
-    days = PANEL.sessions[[1000, 1100, 1190]]
-    fading = warm_up(moments_with(ewma), PANEL, days)
-    assert fading.passed, fading.reading
-    assert f"With {KEPT} sessions of history" in fading.reading
-    for scale in (lambda r: r.expanding().std(), lambda r: ewma(r) / r.abs().iloc[1]):
-        endless = warm_up(moments_with(scale), PANEL, days, tolerance=0.01)
-        assert not endless.passed, endless.reading
-
-
-def test_too_short_a_history_is_told_not_tested() -> None:
-    found = warm_up(moments_with(ewma), PANEL, PANEL.sessions[[300, KEPT]])
-    assert found.passed
-    assert found.reading.startswith("Not tested: no decision has more than 756 sessions")
-
-
-@pytest.fixture(scope="module")
-def weights() -> pd.DataFrame:
-    days = pd.DatetimeIndex(PANEL.sessions[800:].astype("datetime64[s]"))
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(rng.uniform(0, 0.3, (len(days), 3)), days, list(PANEL.symbols))
-
-
-def account(fill: Any = "open") -> Any:
-    def trade(panel: Panel, weights: pd.DataFrame, *, start: Any = None) -> BacktestResult:
-        return backtest(panel, weights, costs=FREE, fill=fill, start=start, trade=changed(weights))
-
-    return trade
-
-
-@pytest.mark.parametrize("fill", ["open", "close"])
-def test_the_account_earns_nothing_early(fill: str, weights: pd.DataFrame) -> None:
-    found = fill_timing(account(fill), PANEL, weights, CUTS[-2:])
-    assert found.passed, found.reading
-    assert found.reading.startswith("2 decisions, changed one at a time")
-
-
-def test_a_fill_at_the_decisions_own_close_is_caught(weights: pd.DataFrame) -> None:
-    def at_own_close(panel: Panel, weights: pd.DataFrame, **options: Any) -> BacktestResult:
-        return account()(Panel(map(open_at_last_close, panel.values())), weights, **options)
-
-    def open_at_last_close(bars: Bars) -> Bars:
-        last = np.concatenate([bars.adj_close[:1], bars.adj_close[:-1]])
-        return replace(bars, open=last / (bars.adj_close / bars.close))
-
-    found = fill_timing(at_own_close, PANEL, weights, CUTS[-1:])
+    states = {}
+    for name, reach in (("honest", 300), ("peeking", 301)):
+        both = (fitted(one, day(reach)) for one in (PANEL, noise_after(PANEL, day(300))))
+        states[name] = tuple(both)
+    assert refit({"honest": states["honest"]}).passed
+    found = refit(states)
     assert not found.passed
-    assert "earns the gap into" in found.reading
-
-
-def test_a_decision_that_is_filled_a_session_early_is_caught(weights: pd.DataFrame) -> None:
-    def early(panel: Panel, weights: pd.DataFrame, **options: Any) -> BacktestResult:
-        before = PANEL.sessions[
-            np.searchsorted(PANEL.sessions, weights.index.to_numpy().astype("datetime64[D]")) - 1
-        ]
-        moved = weights.set_axis(pd.DatetimeIndex(before.astype("datetime64[s]")))
-        return account()(panel, moved, **options)
-
-    found = fill_timing(early, PANEL, weights, CUTS[-1:])
-    assert not found.passed
-    assert "moves returns up to its own close" in found.reading
+    assert found.reading == "peeking changes with prices after its window."
+    assert not refit({}).passed
 
 
 def test_cut_points_are_decisions_spread_over_the_test() -> None:
@@ -253,7 +171,122 @@ def test_cut_points_are_decisions_spread_over_the_test() -> None:
     assert len(cut_points(days[:2], 9)) <= 2
 
 
-def test_the_badge_names_what_failed() -> None:
-    good, bad = Check("fine", True, ""), Check("broken", False, "")
-    assert in_words([good]) == "passed"
-    assert in_words([good, bad, replace(bad, name="worse")]) == "failed: broken, worse"
+# ------------------------------------------------------------------------ lag curve, placebos
+
+
+def trade(
+    panel: Panel, weights: pd.DataFrame, *, start: Any = None, trade: pd.DataFrame | None = None
+) -> BacktestResult:
+    mask = changed(weights) if trade is None else trade
+    return simulate(panel, weights, costs=Costs(periods=365), start=start, trade=mask)
+
+
+def decided(panel: Panel, signal: np.ndarray, first: int = 500) -> pd.DataFrame:
+    days = pd.DatetimeIndex(panel.sessions[first:].astype("datetime64[s]"))
+    side = np.nan_to_num(np.sign(signal[first:])) / signal.shape[1]
+    return pd.DataFrame(side, days, list(panel.symbols))
+
+
+def held_returns(panel: Panel) -> np.ndarray:
+    """What a position decided at t holds: open t+1 to open t+2; the future, in other words."""
+    opened = panel.matrix("open")
+    ahead = np.full_like(opened, np.nan)
+    ahead[:-2] = opened[2:] / opened[1:-1] - 1
+    return ahead
+
+
+def past_returns(panel: Panel) -> np.ndarray:
+    close = panel.matrix("close")
+    past = np.full_like(close, np.nan)
+    past[20:] = close[20:] / close[:-20] - 1
+    return past
+
+
+HONEST = decided(PANEL, past_returns(PANEL))
+
+
+def test_honest_decisions_lose_little_by_waiting() -> None:
+    curve, found = lag_curve(trade, PANEL, HONEST)
+    assert [one.delay for one in curve] == list(DELAYS)
+    assert found.passed, found.reading
+    assert "no cliff" in found.reading
+
+
+def test_decisions_that_know_tomorrow_fall_off_a_cliff() -> None:
+    curve, found = lag_curve(trade, PANEL, decided(PANEL, held_returns(PANEL)))
+    assert not found.passed
+    assert "a cliff, as if the next session had been known" in found.reading
+    assert curve[0].sharpe > 5 > 2 > curve[1].sharpe
+
+
+def test_delay_0_is_the_run_in_its_own_year_and_all_delays_have_its_sessions() -> None:
+    plain = trade(PANEL, HONEST)
+    seen: list[BacktestResult] = []
+
+    def watched(panel: Panel, weights: pd.DataFrame, **options: Any) -> BacktestResult:
+        seen.append(trade(panel, weights, **options))
+        return seen[-1]
+
+    curve, _ = lag_curve(watched, PANEL, HONEST)
+    np.testing.assert_array_equal(seen[0].returns_net, plain.returns_net)
+    assert curve[0].sharpe == METRICS["sharpe"](plain.returns_net, periods=365)
+    for delay, one in zip(DELAYS, seen, strict=True):
+        np.testing.assert_array_equal(one.sessions, plain.sessions)
+        assert not one.returns_net[:delay].any()
+
+
+def test_nothing_held_has_no_curve_no_cliff_and_no_placebo() -> None:
+    curve, found = lag_curve(trade, PANEL, 0 * HONEST)
+    assert np.isnan([one.sharpe for one in curve]).all()
+    assert found.passed
+    assert "undefined at 0" in found.reading
+    flat = trade(PANEL, 0 * HONEST).returns_net
+    placebo, rank, check = placebos(trade, PANEL, 0 * HONEST, flat, [flat, flat])
+    assert (placebo.n, check.passed) == (0, True)
+    assert np.isnan([placebo.sharpe, rank]).all()
+
+
+def entries(account: Any, weights: pd.DataFrame) -> list[np.ndarray]:
+    made = random_entries(weights, changed(weights), seed=1, draws=20)
+    return [account(PANEL, moved, trade=mask).returns_net for moved, mask in made]
+
+
+@pytest.mark.parametrize("weights", [HONEST, HONEST.abs(), -HONEST.abs()], ids=["both", "+", "-"])
+def test_random_times_earn_what_the_mean_book_does(weights: pd.DataFrame) -> None:
+    net = trade(PANEL, weights).returns_net
+    placebo, rank, check = placebos(trade, PANEL, weights, net, entries(trade, weights))
+    assert check.passed, check.reading
+    assert "(t = " in check.reading
+    assert placebo.low <= placebo.sharpe <= placebo.high
+    assert placebo.n == 20
+    assert 0 <= rank <= 1
+
+
+def test_an_account_that_pays_at_random_times_too_is_caught() -> None:
+    """It fills a trade at the better one of two prices: whatever is traded earns."""
+
+    def generous(panel: Panel, weights: pd.DataFrame, **options: Any) -> BacktestResult:
+        result = trade(panel, weights, **options)
+        return replace(result, returns_net=result.returns_net + 0.002 * result.turnover)
+
+    net = generous(PANEL, HONEST).returns_net
+    *_, check = placebos(generous, PANEL, HONEST, net, entries(generous, HONEST))
+    assert not check.passed
+    assert "the account pays for what nobody decided" in check.reading
+
+
+def test_the_place_of_the_real_result_among_placebos() -> None:
+    rng = np.random.default_rng(0)
+    book = trade(PANEL, HONEST).returns_net
+    draws = [rng.normal(0.0, 0.01, len(book)) for _ in range(10)]
+    best = np.max([one.mean() / one.std() for one in draws])
+    shift = (best + 1) * 0.01
+
+    def rank(net: np.ndarray, among: list[np.ndarray]) -> float:
+        return placebos(trade, PANEL, HONEST, net, among)[1]
+
+    assert rank(draws[0] + shift, draws) == 1.0
+    assert rank(draws[0] - shift, draws) == 0.0
+    assert rank(draws[0] * (1 + 1e-13), [draws[0]] * 4) == 0.5
+    assert rank(draws[0], [draws[0]] * 4 + [draws[0] - 1e-4] * 4) == 0.75
+    assert np.isnan(rank(np.zeros(len(book)), draws))

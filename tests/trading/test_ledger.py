@@ -17,7 +17,6 @@ from quantseq.trading.ledger import (
     FIRST,
     Ledger,
     append,
-    append_all,
     check_returns,
     kept_heads,
     read,
@@ -48,7 +47,7 @@ def test_a_missing_file_is_an_empty_ledger(path):
 
 
 def test_what_is_written_is_read_and_holds(path):
-    written = [append(path, entry(k)) for k in range(3)]
+    written = [append(path, entry(k))[0] for k in range(3)]
     found = read(path)
     assert list(found.entries) == written
     assert found.verify() is None
@@ -187,14 +186,14 @@ def test_bad_entries_and_places_are_named(path, tmp_path):
 
 
 def test_a_batch_is_one_chain_and_all_or_nothing(path):
-    first = append(path, entry(0))
-    rest = append_all(path, [entry(k) for k in (1, 2, 3)])
+    (first,) = append(path, entry(0))
+    rest = append(path, *(entry(k) for k in (1, 2, 3)))
     found = read(path)
     assert found.verify() is None
     assert [first, *rest] == list(found.entries)
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="lacks"):
-        append_all(path, [entry(4), {"sharpe": 1}])
+        append(path, entry(4), {"sharpe": 1})
     assert path.read_bytes() == before
 
 

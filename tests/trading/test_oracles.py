@@ -5,6 +5,7 @@ The goldens are made by ``goldens/make.py``; ``pip install 'quantseq[oracle]'`` 
 
 import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -13,11 +14,10 @@ import pandas as pd
 import pytest
 
 from quantseq.market.bars import Bars, Panel
-from quantseq.trading.backtest import backtest
-from quantseq.trading.broker.costs import Costs
-from quantseq.trading.chance.bootstrap import block_length, bootstrap_interval, metric_intervals
-from quantseq.trading.chance.deflation import psr
-from quantseq.trading.measures import METRICS
+from quantseq.trading.backtest import simulate
+from quantseq.trading.costs import Costs
+from quantseq.trading.inference import _block_length, bootstrap_interval, metric_intervals, psr
+from quantseq.trading.metrics import METRICS
 
 HERE = Path(__file__).parent / "goldens"
 GOLDEN = json.loads((HERE / "oracles.json").read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def ours(book: str, fill: str, bps: float) -> np.ndarray:
     panel = Panel(bars)
     weights = pd.DataFrame(cases.weights(book), cases.index(), list(panel.symbols))
     costs = Costs(cost_bps=bps, borrow_bps=0)
-    return backtest(panel, weights, costs=costs, fill=fill).equity
+    return simulate(panel, weights, costs=costs, fill=fill).equity
 
 
 @pytest.mark.parametrize("case", GOLDEN["vectorbt"])
@@ -65,7 +65,7 @@ def test_the_engine_equals_the_frozen_bt_at_no_cost(book):
 def test_the_figures_equal_the_frozen_libraries(library):
     own, other = cases.returns()
     for name, expected in GOLDEN["measures"][library].items():
-        found = psr(own) if name == "psr" else METRICS[name](own, benchmark=other)
+        found = psr(own) if name == "psr" else METRICS[name](own, periods=252, benchmark=other)
         assert found == pytest.approx(expected, rel=1e-12), name
 
 
@@ -73,16 +73,18 @@ def test_the_intervals_are_those_of_arch():
     from arch.bootstrap import StationaryBootstrap, optimal_block_length
 
     own, _ = cases.returns()
-    block = block_length(own)
+    block = _block_length(own)
     best = float(optimal_block_length(own)["stationary"].iloc[0])
     assert block == round(min(max(best, 1.0), len(own) / 10))
     boot = StationaryBootstrap(block, own, seed=np.random.default_rng(3))
     theirs = boot.conf_int(np.mean, reps=400, method="percentile")[:, 0]
     low, high = bootstrap_interval(np.mean, own, seed=3, resamples=400)
     assert (low, high) == pytest.approx(tuple(theirs), rel=1e-12)
-    shown = metric_intervals(own, seed=3, names=("sharpe",), resamples=400)["sharpe"]
+    shown = metric_intervals(own, seed=3, periods=252, names=("sharpe",), resamples=400)["sharpe"]
     boot = StationaryBootstrap(block, own, seed=np.random.default_rng(3))
-    theirs = boot.conf_int(METRICS["sharpe"], reps=400, method="percentile")[:, 0]
+    theirs = boot.conf_int(partial(METRICS["sharpe"], periods=252), reps=400, method="percentile")[
+        :, 0
+    ]
     assert shown == pytest.approx(tuple(theirs), rel=1e-12)
 
 

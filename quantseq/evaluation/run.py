@@ -1,0 +1,423 @@
+"""The one walk-forward loop: every model in every fold is fitted, checked, forecast, scored and kept.
+
+Owns who is fitted where and when, and the cache: a part is one model in one fold, under a fingerprint of code,
+data, fold, choices and seed; a run that was interrupted goes on with the parts that are missing, and the number
+of processes changes no bit. Knows no model: a `ModelSpec` is a name, a function that fits, and what decides its
+numbers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache as cached
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
+
+import quantseq
+from quantseq.errors import ConfigError, CorruptFileError, NotEnoughDataError
+from quantseq.evaluation.scores import naive_errors, score
+from quantseq.evaluation.walkforward import Fold, check_not_trained_on, cutoffs_of
+from quantseq.files import atomic_path, fingerprint, read_json, sha256_file, write_json
+from quantseq.forecasting.baselines import ReferenceForecaster, fit_baseline
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecaster, Forecasts
+from quantseq.market.bars import Dates, Panel
+
+if TYPE_CHECKING:  # a process that fits baselines never loads torch
+    from quantseq.forecasting.forecaster import Seq2SeqForecaster
+
+DECIDING_ROOMS = ("market", "seq2seq", "forecasting", "evaluation")
+"""Whose code decides a part's numbers."""
+
+_PACKAGES = ("numpy", "scipy", "torch", "arch", "scikit-learn")
+
+_CHUNK_ROWS = 8_000
+"""Rows that are forecast at once, about; more need more memory, fewer repeat more work."""
+
+
+class Fit(Protocol):
+    """Fits one model on the bars up to the end of a fold's validation block."""
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        """Return the fitted forecaster; the numbers are the same for any number of jobs."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of a run.
+
+    Parameters
+    ----------
+    name : str
+    fit : Fit
+        Must travel to other processes.
+    key : mapping
+        JSON values that decide its numbers besides code, data, fold and seed.
+    parallel : bool
+        Its fit makes good use of several processes by itself.
+    keep : bool
+        Keep its forecasts (without their paths) and itself, for whoever trades, draws or audits them; only
+        for a `Seq2SeqForecaster`.
+    optional : bool
+        Where its training block is too short for it, it is skipped and named.
+    """
+
+    name: str
+    fit: Fit
+    key: Mapping[str, Any] = field(default_factory=dict)
+    parallel: bool = False
+    keep: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class FitBaseline:
+    """Fits a baseline of the registry on the training block of a fold: a `Fit`."""
+
+    name: str
+    horizon: int
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        """See `Fit`."""
+        train = panel.until(fold.train_end)
+        return fit_baseline(self.name, train, horizon=self.horizon, jobs=jobs)
+
+
+@dataclass(frozen=True)
+class UseFitted:
+    """Hands out what is known already, a trained model or a simulated truth: a `Fit` that fits nothing."""
+
+    model: Forecaster
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        """See `Fit`."""
+        return self.model
+
+
+def baseline(name: str, horizon: int) -> ModelSpec:
+    """A baseline of the registry as a model of a run; only our own reference must be there."""
+    return ModelSpec(name, FitBaseline(name, horizon), optional=name != ReferenceForecaster.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a run came to.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        The long table: ``model`` and the columns of `quantseq.evaluation.scores.score`; models in their
+        order, each in order of cutoff, symbol and step, all on the same rows.
+    forecasts : mapping by model: those that were to be kept
+    fitted : mapping by model: the models themselves, per fold, where they were to be kept
+    folds : the folds of the run
+    details : mapping by model: what each fit reported, per fold
+    skipped : mapping by optional model: why it could not take part
+    """
+
+    scores: pd.DataFrame
+    forecasts: dict[str, Forecasts]
+    fitted: dict[str, list["Seq2SeqForecaster"]]
+    folds: list[Fold]
+    details: dict[str, list[dict[str, Any]]]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One model in one fold."""
+
+    scores: pd.DataFrame
+    details: dict[str, Any]
+    forecasts: Forecasts | None
+    fitted: "Seq2SeqForecaster | None"
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """What is the same for every model; see `Forecaster.predict`."""
+
+    horizon: int
+    num_paths: int
+    seed: int
+
+
+_Group = list[tuple[int, Fold, Path | None]]
+"""Folds that share a fit, with their numbers and the places of their parts in the cache."""
+
+
+@cached
+def code_fingerprint(rooms: tuple[str, ...] = DECIDING_ROOMS) -> str:
+    """Hash of the code of some rooms, and of the packages, that decide numbers."""
+    root = Path(quantseq.__file__).parent
+    files = sorted(path for room in rooms for path in (root / room).rglob("*.py"))
+    code = {str(path.relative_to(root)): sha256_file(path) for path in files}
+    return fingerprint({"code": code, "packages": {name: version(name) for name in _PACKAGES}})
+
+
+def run(
+    panel: Panel,
+    models: Sequence[ModelSpec],
+    folds: Sequence[Fold],
+    *,
+    horizon: int,
+    num_paths: int = 100,
+    seed: int = 0,
+    jobs: int = 1,
+    cache: Path | None = None,
+    on_part: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Fit, forecast and score every model in every fold.
+
+    Parameters
+    ----------
+    panel : Panel
+        Prices up to the end of the last test block; a fit sees those of its training and validation blocks.
+    models : sequence of ModelSpec
+    folds : sequence of Fold
+        Folds with the same training dates share one fit.
+    horizon, num_paths, seed : int
+        See `Forecaster.predict`.
+    jobs : int
+        Processes, each of one thread.
+    cache : Path, optional
+        Folder of finished parts; they are taken from there, and put there as they are finished.
+    on_part : callable, optional
+        Called with the model's name, once per model and fold.
+
+    Raises
+    ------
+    ConfigError
+        If there are no folds.
+    LeakageError
+        If a model has seen its test block.
+    NotEnoughDataError
+        If a training block is too short for a model that is not optional.
+    """
+    if not folds:
+        raise ConfigError("A run needs at least one fold. Split the calendar with WalkForward.")
+    draws, skipped = _Draws(horizon, num_paths, seed), dict[str, str]()
+    done: dict[tuple[str, int], _Part | Path] = {}
+
+    def finish(name: str, number: int, part: _Part | Path) -> None:
+        done[name, number] = part
+        if on_part is not None:
+            on_part(name)
+
+    tasks: list[tuple[ModelSpec, _Group]] = []
+    for model in models:
+        missing: dict[Any, _Group] = {}
+        for number, fold in enumerate(folds):
+            path = None if cache is None else cache / _part_name(panel, fold, model, draws)
+            if path is not None and _is_kept(path):
+                finish(model.name, number, path)
+            else:
+                missing.setdefault(fold.fitted_on, []).append((number, fold, path))
+        tasks += [(model, group) for group in missing.values()]
+    # Two processes: a heavy fit takes one and the others the other, which needs less memory than
+    # splitting it, and no more time. With more processes a heavy fit would be what all wait for.
+    heavy = [task for task in tasks if task[0].parallel]
+    alone = tasks if len(tasks) == 1 else heavy if jobs > max(len(heavy), 2) else []
+    for model, group in alone:
+        try:
+            for number, part in _with_all_jobs(panel, model, group, draws, jobs):
+                finish(model.name, number, part)
+        except NotEnoughDataError as error:
+            skipped[model.name] = _excuse(model, error)
+    rest = [task for task in reversed(tasks) if all(task is not other for other in alone)]
+    rest.sort(key=lambda task: not task[0].parallel)
+    work = (delayed(_one_task)(panel, model, group, draws) for model, group in rest)
+    with _single_threads():
+        for name, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            if isinstance(found, str):
+                skipped[name] = found
+                continue
+            for number, part in found:
+                finish(name, number, part)
+    if jobs > 1 and tasks:
+        get_reusable_executor().shutdown()  # before the table needs the memory
+    return _gather(models, folds, done, skipped)
+
+
+def _gather(
+    models: Sequence[ModelSpec],
+    folds: Sequence[Fold],
+    done: Mapping[tuple[str, int], "_Part | Path"],
+    skipped: dict[str, str],
+) -> Evaluation:
+    tables, details = [], {}
+    forecasts, fitted = dict[str, Forecasts](), dict[str, list[Any]]()
+    for model in models:
+        if model.name in skipped:
+            continue
+        parts = [_taken(done[model.name, number]) for number in range(len(folds))]
+        tables += [part.scores.assign(model=model.name) for part in parts]
+        details[model.name] = [part.details for part in parts]
+        if model.keep:
+            kept = [part.forecasts for part in parts if part.forecasts is not None]
+            forecasts[model.name] = Forecasts.concatenate(kept)
+            fitted[model.name] = [part.fitted for part in parts if part.fitted is not None]
+    table = pd.concat(tables, ignore_index=True)
+    table["model"] = pd.Categorical(table["model"], list(details))
+    table.insert(0, "model", table.pop("model"))
+    return Evaluation(table, forecasts, fitted, list(folds), details, skipped)
+
+
+def _single_threads() -> parallel_config:
+    """Processes of one thread each: sums of several threads may differ in their last bits."""
+    return parallel_config(backend="loky", inner_max_num_threads=1)
+
+
+def _part_name(panel: Panel, fold: Fold, model: ModelSpec, draws: _Draws) -> str:
+    key = {
+        "code": code_fingerprint(),
+        "data": panel.sha256,
+        "fold": fold.describe(),
+        "model": [model.name, dict(model.key), model.keep],
+        "draws": vars(draws),
+    }
+    return f"{model.name}-{fingerprint(key)[:24]}"
+
+
+def _place(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _taken(part: _Part | Path) -> _Part:
+    """A part, from its files where it was kept."""
+    if isinstance(part, _Part):
+        return part
+    told, scores = read_json(_place(part, ".json")), pd.read_parquet(_place(part, ".scores"))
+    scores["cutoff"] = scores["cutoff"].astype("datetime64[s]")  # Parquet has no seconds
+    forecasts, model = _place(part, ".forecasts"), _place(part, ".model")
+    if not forecasts.exists():
+        return _Part(scores, told["details"], None, None)
+    from quantseq.forecasting.model_folder import load_forecaster  # loads torch
+
+    return _Part(scores, told["details"], Forecasts.load(forecasts), load_forecaster(model))
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether a part is finished and undamaged; its JSON, written last, seals the other files."""
+    try:
+        sealed = read_json(_place(path, ".json"))["sha256"]
+        return all(sha256_file(path.with_name(name)) == sha for name, sha in sealed.items())
+    except (CorruptFileError, OSError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _keep(part: _Part, path: Path | None) -> _Part | Path:
+    """Write a finished part and hand out its place, so that nobody holds it; without one, itself."""
+    if path is None:
+        return part
+    files = [_place(path, ".scores")]
+    with atomic_path(files[0]) as temporary:
+        part.scores.to_parquet(temporary, index=False, compression="zstd")
+    if part.forecasts is not None and part.fitted is not None:
+        from quantseq.forecasting.model_folder import save_forecaster  # loads torch
+
+        files.append(_place(path, ".forecasts"))
+        part.forecasts.save(files[1])
+        save_forecaster(_place(path, ".model"), part.fitted)
+    sealed = {file.name: sha256_file(file) for file in files}
+    write_json(_place(path, ".json"), {"details": part.details, "sha256": sealed})
+    return path
+
+
+def _fit(
+    panel: Panel, model: ModelSpec, group: _Group, draws: _Draws, jobs: int
+) -> tuple[Forecaster, dict[str, Any], dict[str, float]]:
+    """Fit on the past of a group's first fold, whose training dates are those of all."""
+    first = group[0][1]
+    seen = panel.between(first.train_start, first.validation_end)
+    fitted = model.fit(seen, first, draws.seed, jobs)
+    for _, fold, _ in group:
+        check_not_trained_on(fitted, fold.test_start)
+    describe: Callable[[], dict[str, Any]] = getattr(fitted, "describe", dict)
+    return fitted, describe(), naive_errors(panel.between(first.train_start, first.train_end))
+
+
+def _excuse(model: ModelSpec, error: NotEnoughDataError) -> str:
+    """Why an optional model takes no part; for one that must, the error itself."""
+    if not model.optional:
+        raise error
+    return str(error)
+
+
+def _one_task(
+    panel: Panel, model: ModelSpec, group: _Group, draws: _Draws
+) -> tuple[str, list[tuple[int, _Part | Path]] | str]:
+    """Name and parts, or why an optional model has none."""
+    with threadpool_limits(1):
+        try:
+            fitted, told, naive = _fit(panel, model, group, draws, 1)
+        except NotEnoughDataError as error:
+            return model.name, _excuse(model, error)
+        found = []
+        for number, fold, path in group:
+            chunks = [
+                _one_chunk(panel, fitted, cutoffs, naive, fold.number, draws, model.keep)
+                for cutoffs in _chunks(panel, fold)
+            ]
+            found.append((number, _keep(_join(chunks, told, fitted), path)))
+    return model.name, found
+
+
+def _with_all_jobs(
+    panel: Panel, model: ModelSpec, group: _Group, draws: _Draws, jobs: int
+) -> Iterator[tuple[int, _Part | Path]]:
+    """One fit that uses all processes, then its chunks in parallel."""
+    with threadpool_limits(1):
+        fitted, told, naive = _fit(panel, model, group, draws, jobs)
+    if jobs > 1:
+        get_reusable_executor().shutdown()  # idle workers would keep the memory of the fit
+    for number, fold, path in group:
+        work = (
+            delayed(_one_chunk)(panel, fitted, cutoffs, naive, fold.number, draws, model.keep)
+            for cutoffs in _chunks(panel, fold)
+        )
+        with _single_threads():
+            chunks = Parallel(n_jobs=jobs)(work)
+        yield number, _keep(_join(chunks, told, fitted), path)
+
+
+_Chunk = tuple[pd.DataFrame, Forecasts | None]
+
+
+def _join(chunks: list[_Chunk], told: dict[str, Any], fitted: Forecaster) -> _Part:
+    kept = [one for _, one in chunks if one is not None]
+    scores = pd.concat([table for table, _ in chunks], ignore_index=True)
+    if not kept:
+        return _Part(scores, told, None, None)
+    return _Part(scores, told, Forecasts.concatenate(kept), cast("Seq2SeqForecaster", fitted))
+
+
+def _chunks(panel: Panel, fold: Fold) -> Iterator[Dates]:
+    """The fold's cutoffs in pieces of about `_CHUNK_ROWS` rows."""
+    cutoffs = cutoffs_of(panel, fold)
+    size = max(20, _CHUNK_ROWS // len(panel))
+    for start in range(0, len(cutoffs), size):
+        yield cutoffs[start : start + size]
+
+
+def _one_chunk(
+    panel: Panel,
+    fitted: Forecaster,
+    cutoffs: Dates,
+    naive: Mapping[str, float],
+    fold: int,
+    draws: _Draws,
+    keep: bool,
+) -> _Chunk:
+    """Forecast every symbol at some cutoffs, score, and forget the paths."""
+    with threadpool_limits(1):
+        found = fitted.predict(panel, cutoffs, **vars(draws))
+        ordered = found[np.argsort(found.cutoffs, kind="stable")]  # symbols as in the panel
+        table = score(ordered, panel, naive, fold=fold)
+        return table, ordered.without_paths(QUANTILE_LEVELS) if keep else None

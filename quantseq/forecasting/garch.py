@@ -1,0 +1,298 @@
+"""The GARCH family: fitted per symbol on the training block by arch, filtered through later bars.
+
+Owns `Garch`: GARCH(1,1) with Student-t and GJR-GARCH(1,1,1) with Hansen's skewed t, a constant mean
+in both. The parameters stay as they were fitted; the variance recursion runs causally over every
+later session. ``arch`` fits; the recursion here equals its fixed-parameter filter (tested).
+
+The first step is the model itself. Later steps are no t: their scale is the model's own variance
+forecast, and their shape is fitted, per symbol and step, to the training returns over that scale.
+Paths are simulated from the recursion, so that their sums carry the clustering.
+
+References
+----------
+.. [1] Bollerslev, T. (1987). A conditionally heteroskedastic time series model for speculative
+   prices and rates of return. Review of Economics and Statistics 69(3).
+.. [2] Glosten, L., Jagannathan, R. and Runkle, D. (1993). On the relation between the expected value
+   and the volatility of the nominal excess return on stocks. Journal of Finance 48(5).
+.. [3] Hansen, B. (1994). Autoregressive conditional density estimation. International Economic
+   Review 35(3).
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+from arch import arch_model
+from arch.univariate import SkewStudent
+from joblib import Parallel, delayed
+from scipy import optimize
+from threadpoolctl import threadpool_limits
+
+from quantseq.errors import NotEnoughDataError
+from quantseq.forecasting.density import MIN_NU
+from quantseq.forecasting.distributions import Distribution, SkewT
+from quantseq.forecasting.forecasts import keyed_generators
+from quantseq.forecasting.reference import MAX_NU, POOL, fit_student_t
+from quantseq.forecasting.rows import MIN_HISTORY, Baseline, Rows
+from quantseq.forecasting.volatility import (
+    VARIANCE_FLOOR,
+    aligned_returns,
+    backcast,
+    gjr_variances,
+)
+from quantseq.market.bars import Floats, Panel
+
+MIN_GARCH_ROWS = 500
+"""Training sessions below which a symbol takes the pooled parameters."""
+
+_SIGMA_FLOOR = 0.1
+"""σ is never less than this share of the symbol's own standard deviation: prices may be stale."""
+
+_MAX_SKEW = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class GarchFit:
+    """Parameters of one symbol, in units of its training standard deviation.
+
+    Attributes
+    ----------
+    unit : standard deviation of the training returns
+    mean, omega, alpha, gamma, beta : of r/unit; gamma weighs squared negative residuals
+    downside : E[z²; z < 0], one half without skew
+    shapes : (H, 3) degrees of freedom, skew and scale in units of σ, per step
+    """
+
+    unit: float
+    mean: float
+    omega: float
+    alpha: float
+    gamma: float
+    beta: float
+    downside: float
+    shapes: Floats
+
+    def __post_init__(self) -> None:
+        assert self.unit > 0
+        assert np.isfinite(self.shapes).all()
+
+    @property
+    def persistence(self) -> float:
+        """Share of a variance shock that is left a day later."""
+        return self.alpha + self.gamma * self.downside + self.beta
+
+    def residuals(self, returns: Floats) -> Floats:
+        """Residuals (n,) in units; the first session has none and counts as 0."""
+        return np.concatenate([[0.0], returns[1:] / self.unit - self.mean])
+
+    def variances(self, residuals: Floats) -> Floats:
+        """σ² (n,) of each next session in units², known at the close of its index.
+
+        The recursion starts from the `backcast` of the first residuals: values before that index
+        are not causal, and no row that is forecast stands there (`MIN_HISTORY`).
+        """
+        known = residuals[1:]
+        start = self.omega + (self.alpha + self.gamma / 2 + self.beta) * backcast(known)
+        found = gjr_variances(known, self.omega, self.alpha, self.gamma, self.beta, start)
+        floor = max(_SIGMA_FLOOR**2, VARIANCE_FLOOR / self.unit**2)
+        return np.asarray(np.maximum(found, floor), np.float64)
+
+    def ahead(self, variances: Floats, horizon: int) -> Floats:
+        """Expected σ² of steps 1..H (n, H) from the next session's (n,)."""
+        result = np.empty((len(variances), horizon))
+        result[:, 0] = variances
+        for step in range(1, horizon):
+            result[:, step] = self.omega + self.persistence * result[:, step - 1]
+        return result
+
+
+def _fit_skew_t(z: Floats, start: Floats) -> Floats:
+    """Maximum-likelihood degrees of freedom, skew and scale of returns with mean 0: (3,)."""
+
+    def unpack(x: Floats) -> Floats:
+        nu = np.clip(np.exp(x[0]), MIN_NU, MAX_NU)
+        return np.array([nu, _MAX_SKEW * np.tanh(x[1]), np.exp(x[2])])
+
+    def loss(x: Floats) -> float:
+        nu, skew, scale = unpack(x)
+        one = SkewT(*(np.array([[value]]) for value in (0.0, scale, nu, skew)))
+        return -float(one.log_density(z[:, None]).mean())
+
+    first = [np.log(start[0]), np.arctanh(start[1] / _MAX_SKEW), np.log(start[2])]
+    return unpack(optimize.minimize(loss, first, method="BFGS", options={"gtol": 1e-4}).x)
+
+
+def fit_garch(returns: Floats, *, skewed: bool, horizon: int) -> GarchFit | None:
+    """Fit one symbol's log returns (n,), the first of them NaN.
+
+    Returns
+    -------
+    GarchFit or None
+        None where there are fewer than `MIN_GARCH_ROWS` sessions, nothing moves, the optimiser does not
+        converge, or the variance would explode.
+    """
+    with threadpool_limits(1):  # the optimiser's way depends on how sums are split over threads
+        return _fit(returns, skewed=skewed, horizon=horizon)
+
+
+def _fit(returns: Floats, *, skewed: bool, horizon: int) -> GarchFit | None:
+    known = returns[1:]
+    unit = float(known.std())
+    if len(known) < MIN_GARCH_ROWS or not unit > np.sqrt(VARIANCE_FLOOR):
+        return None
+    model = arch_model(
+        known / unit,
+        mean="Constant",
+        vol="GARCH",
+        p=1,
+        o=int(skewed),
+        q=1,
+        dist="skewt" if skewed else "t",
+        rescale=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the flag below says the same
+        result = model.fit(disp="off", show_warning=False)
+    p = result.params.to_dict()
+    nu = float(np.clip(p["eta"] if skewed else p["nu"], MIN_NU, MAX_NU))
+    skew = float(np.clip(p.get("lambda", 0.0), -_MAX_SKEW, _MAX_SKEW))
+    downside = SkewStudent().partial_moment(2, 0.0, [nu, skew]) if skewed else 0.5
+    shapes = np.tile([nu, skew, 1.0], (horizon, 1))
+    mean, omega, alpha, beta = (float(p[name]) for name in ("mu", "omega", "alpha[1]", "beta[1]"))
+    gamma = float(p.get("gamma[1]", 0.0))
+    if result.convergence_flag or not np.isfinite([mean, omega, alpha, gamma, beta, nu]).all():
+        return None
+    found = GarchFit(unit, mean, omega, alpha, gamma, beta, float(downside), shapes)
+    if found.persistence > 1.001 or found.omega <= 0:
+        return None
+    residuals = found.residuals(returns)
+    sigma = np.sqrt(found.ahead(found.variances(residuals), horizon))
+    z = aligned_returns(residuals, horizon) / sigma
+    z = z[np.isfinite(z).all(axis=1)]
+    for step in range(1, horizon):
+        if skewed:
+            shapes[step] = _fit_skew_t(z[:, step], shapes[step - 1])
+        else:
+            own, scale = fit_student_t(z[:, step])
+            shapes[step] = own, 0.0, scale * np.sqrt(own / (own - 2))
+    return found
+
+
+def _borrow(pooled: GarchFit, returns: Floats) -> GarchFit:
+    """The pooled parameters in units of these log returns (n,), the first of them NaN."""
+    unit = float(np.sqrt(np.mean(returns[1:] ** 2))) if len(returns) > 1 else 0.0
+    return replace(pooled, unit=max(unit, float(np.sqrt(VARIANCE_FLOOR))), mean=0.0)
+
+
+@dataclass(frozen=True)
+class Garch(Baseline):
+    """A member of the family, fitted per symbol.
+
+    Parameters
+    ----------
+    fits : mapping of symbol to GarchFit
+        Under `POOL` the medians. A training symbol that could not be fitted takes them, in units of
+        its own standard deviation; a stranger in units of that of its first `MIN_HISTORY` sessions.
+    failed : tuple of str
+        Training symbols that had no fit of their own.
+    """
+
+    name = "garch-t"
+    skewed: ClassVar[bool] = False
+    fits: Mapping[str, GarchFit]
+    failed: tuple[str, ...]
+
+    @classmethod
+    def fit(
+        cls, panel: Panel, overnight_share: Mapping[str, float], *, horizon: int, jobs: int = 1
+    ) -> Self:
+        """Fit every symbol, in `jobs` processes of one thread each.
+
+        Raises
+        ------
+        NotEnoughDataError
+            If no symbol can be fitted.
+        """
+        tasks = (
+            delayed(fit_garch)(bars.log_returns(), skewed=cls.skewed, horizon=horizon)
+            for bars in panel.values()
+        )
+        found = dict(zip(panel, Parallel(n_jobs=jobs)(tasks), strict=True))
+        fits = {symbol: one for symbol, one in found.items() if one is not None}
+        if not fits:
+            raise NotEnoughDataError(
+                f"No symbol among {', '.join(panel)} could be fitted for {cls.name}, which needs "
+                f"{MIN_GARCH_ROWS} moving sessions. Give a longer history, or leave this baseline out."
+            )
+        names = ("unit", "mean", "omega", "alpha", "gamma", "beta", "downside", "shapes")
+        medians = {
+            name: np.median([getattr(one, name) for one in fits.values()], axis=0) for name in names
+        }
+        failed = tuple(symbol for symbol in panel if symbol not in fits)
+        fits[POOL] = GarchFit(**medians)
+        borrowed = {s: _borrow(fits[POOL], panel[s].log_returns()) for s in failed}
+        return cls(panel.sessions[-1], overnight_share, fits | borrowed, failed)
+
+    def _of(self, symbol: str, returns: Floats) -> GarchFit:
+        """The symbol's parameters, or for a stranger the pooled ones in its own early unit."""
+        if symbol in self.fits:
+            return self.fits[symbol]
+        return _borrow(self.fits[POOL], returns[:MIN_HISTORY])
+
+    def distribution(self, rows: Rows, horizon: int) -> SkewT:
+        """See `Baseline.distribution`."""
+        parts: dict[str, Floats] = {}
+        for symbol, bars in rows.panel.items():
+            returns = bars.log_returns()
+            one = self._of(symbol, returns)
+            shapes = one.shapes[:horizon]
+            sigma = np.sqrt(one.ahead(one.variances(one.residuals(returns)), horizon))
+            values = (
+                one.mean * one.unit,
+                sigma * one.unit * shapes[:, 2],
+                shapes[:, 0],
+                shapes[:, 1],
+            )
+            parts[symbol] = np.stack([np.broadcast_to(v, sigma.shape) for v in values], axis=1)
+        return SkewT(*np.moveaxis(rows.stack(parts), 1, 0))
+
+    def paths(self, rows: Rows, found: Distribution, num_paths: int, seed: int) -> Floats:
+        """See `Baseline.paths`: residuals drawn from the first step's shape drive the recursion."""
+        first = cast(SkewT, found)[:]
+        m, horizon = found.shape
+        size, side = np.empty((m, num_paths, horizon)), np.empty((m, num_paths, horizon))
+        for row, generator in enumerate(keyed_generators(seed, rows.symbols, rows.cutoffs)):
+            size[row] = generator.standard_t(first.nu[row, 0], size.shape[1:])
+            side[row] = generator.random(side.shape[1:])
+        one_step = SkewT(*(np.repeat(getattr(first, n)[:, :1], horizon, axis=1) for n in _FIELDS))
+        z = one_step.from_halves(np.abs(size), side)
+        own = {symbol: self._of(symbol, bars.log_returns()) for symbol, bars in rows.panel.items()}
+        names = ("unit", "mean", "omega", "alpha", "gamma", "beta")
+        unit, mean, omega, alpha, gamma, beta = (
+            np.concatenate(
+                [np.full((len(rows.index[s]), 1), getattr(own[s], name)) for s in rows.panel]
+            )
+            for name in names
+        )
+        variance = np.repeat((first.scale[:, :1] / unit) ** 2, num_paths, axis=1)
+        for step in range(horizon):
+            residual = np.sqrt(variance) * z[..., step]
+            z[..., step] = (mean + residual) * unit
+            variance = omega + (alpha + gamma * (residual < 0)) * residual**2 + beta * variance
+        return np.asarray(z)
+
+    def describe(self) -> dict[str, Any]:
+        """How many symbols have a fit of their own, and which do not."""
+        return {"own_fits": len(self.fits) - 1 - len(self.failed), "pooled": list(self.failed)}
+
+
+_FIELDS = ("loc", "scale", "nu", "skew")
+
+
+class GjrGarch(Garch):
+    """GJR-GARCH(1,1,1) [2]_ with Hansen's skewed Student-t [3]_."""
+
+    name = "gjr-garch-skewt"
+    skewed = True

@@ -1,0 +1,504 @@
+"""`audit`: a run's own line, asked again with less of a future, and the run made again from its record.
+
+Owns which checks of `trading.audit` a run goes through, in short inside every backtest and in full by command, how
+its prices are found again, and where the result is kept. Knows no check's rule but that of reproduction: the run is
+made again by the same walk-forward loop, with every fold fitted on prices that are noise after its window. If what
+comes out is the run, bit for bit, then the run is what it says it is *and* no fit has seen anything after its
+window. If not, every fold is fitted once more on the true prices, which tells the two apart. Differences up to
+`_ROUNDING` are the same run, and larger ones are told, not held against it, where another processor or other
+versions of the packages made it: the other checks then speak for the run as it is made here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from quantseq.config import RunConfig
+from quantseq.errors import ConfigError, DataError, RunError
+from quantseq.evaluation.run import Evaluation, Fit, ModelSpec, run
+from quantseq.evaluation.scores import models_of
+from quantseq.evaluation.walkforward import Fold
+from quantseq.files import Places, ensure_writable, fingerprint, sha256_bytes, write_json
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecaster, Forecasts, with_tokens
+from quantseq.forecasting.rows import CONTEXT
+from quantseq.forecasting.windows import PriceTask
+from quantseq.market.bars import Bars, Dates, Floats, Panel
+from quantseq.market.sources import SampleSource
+from quantseq.market.store import Store
+from quantseq.pipeline.evaluate import model_fold, traded_models
+from quantseq.pipeline.manifest import versions
+from quantseq.pipeline.results import OURS
+from quantseq.progress import SILENT, Progress
+from quantseq.reporting.page import number
+from quantseq.reporting.render import write_report
+from quantseq.reporting.run import MANIFEST, RESULT, RUN_SCHEMA, Run, sign
+from quantseq.seq2seq.training import set_threads
+from quantseq.trading.account import BacktestResult
+from quantseq.trading.audit import (
+    Check,
+    FitWindow,
+    Trace,
+    Trade,
+    cut_points,
+    fit_window,
+    lag_curve,
+    noise_after,
+    placebos,
+    prefix_invariance,
+    refit,
+)
+from quantseq.trading.backtest import simulate
+from quantseq.trading.benchmarks import random_entries
+from quantseq.trading.policies import changed, held_moments
+
+_ROUNDING = 1e-6  # largest difference of stored figures that counts as rounding
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much an audit looks at."""
+
+    name: str
+    cuts: int  # dates at which the future is cut
+    window: int  # sessions up to each that are forecast again
+    draws: int  # random entries that are drawn; 0 takes those that the run has made
+
+
+SHORT = Depth("short", cuts=2, window=2, draws=0)  # inside every backtest
+_FULL = Depth("full", cuts=12, window=20, draws=200)  # in `quantseq audit`
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """A run that can be asked again, a `trading.audit.Replay`: its prices, forecasts and what was decided."""
+
+    panel: Panel
+    evaluation: Evaluation
+    weights: pd.DataFrame
+    config: RunConfig
+    depth: Depth
+
+    @property
+    def networks(self) -> list[Seq2SeqForecaster]:
+        """Its models, per fold."""
+        return self.evaluation.fitted[OURS]
+
+    @cached_property
+    def forecasts(self) -> Forecasts:
+        """What the run forecast."""
+        return self.evaluation.forecasts[OURS]
+
+    @cached_property
+    def moments(self) -> pd.DataFrame:
+        """What its policy read."""
+        return self._moments(self.forecasts)
+
+    @property
+    def trade(self) -> Trade:
+        """Its account."""
+        return partial(simulate, costs=self.config.costs, fill=self.config.fill)
+
+    @cached_property
+    def strategy(self) -> BacktestResult:
+        """What its weights earned."""
+        return self.trade(self.panel, self.weights, trade=changed(self.weights))
+
+    @cached_property
+    def cuts(self) -> Dates:
+        """Decisions that are looked at: those that traded, where a move by one shows; all where too few did."""
+        moved = changed(self.weights).to_numpy()[1:].any(axis=1)
+        days = pd.DatetimeIndex(self.weights.index).to_numpy().astype("datetime64[D]")
+        enough = moved.sum() > self.depth.cuts
+        return cut_points(days[1:][moved] if enough else days, self.depth.cuts)
+
+    def fold_at(self, cut: np.datetime64) -> int:
+        """Place of the fold that `cut` is tested in."""
+        starts = np.array([fold.test_start for fold in self.evaluation.folds])
+        return int(np.searchsorted(starts, cut, "right")) - 1
+
+    def known(self, cut: np.datetime64) -> Trace:
+        """What the run itself made for `cut` and the dates just before it."""
+        days, moments = self._days(cut), self.moments
+        found = self.forecasts[np.isin(self.forecasts.cutoffs, days)]
+        near = moments[moments["cutoff"].isin(days)]
+        return self._trace(self.panel, cut, found, near, self.weights)
+
+    def __call__(self, panel: Panel, cut: np.datetime64) -> Trace:
+        """The same from `panel`: forecast again, decide again."""
+        days, model = self._days(cut), self.networks[self.fold_at(cut)]
+        draws = {"num_paths": self.config.num_paths, "seed": self.config.seed}
+        found = model.predict(panel, days, horizon=self.forecasts.horizon, **draws)
+        moments = self._moments(found)
+        earlier = self.moments[self.moments["cutoff"] < days[0]]
+        weights = self.config.make_policy().weights(pd.concat([earlier, moments]))
+        return self._trace(panel, cut, found, moments, weights)
+
+    def _moments(self, forecasts: Forecasts) -> pd.DataFrame:
+        return held_moments(forecasts, self.config.fill, symbols=self.panel.symbols)
+
+    def _days(self, cut: np.datetime64) -> Dates:
+        """The last decision dates up to `cut` in the fold that tests it."""
+        days = np.unique(self.forecasts.cutoffs)
+        first = self.evaluation.folds[self.fold_at(cut)].test_start
+        return np.asarray(days[(days >= first) & (days <= cut)][-self.depth.window :])
+
+    def _trace(
+        self,
+        panel: Panel,
+        cut: np.datetime64,
+        found: Forecasts,
+        moments: pd.DataFrame,
+        weights: pd.DataFrame,
+    ) -> Trace:
+        table = self.networks[self.fold_at(cut)].task.table(panel)
+        sessions = self.panel.sessions
+        read = sessions[sessions <= cut][-CONTEXT:]
+        rows = np.flatnonzero(np.isin(table.sessions, read) & table.usable)
+        tokens = np.hstack([table.source[rows], table.condition[rows]])
+        density, count = with_tokens(found.density), len(found)
+        told = [density.probs.reshape(count, -1), found.overnight_share[:, None]]
+        told += [found.cumulative_quantile(QUANTILE_LEVELS).reshape(count, -1)]
+        row, column = np.nonzero(weights.to_numpy())  # positions of 0 are none
+        held = weights.to_numpy()[row, column, None]
+        dates = pd.DatetimeIndex(weights.index).to_numpy()[row]
+        key = (found.cutoffs, found.symbols)
+        return {
+            "scale": _stage(*key, np.hstack([density.loc, density.scale, density.nu])),
+            "tokens": _stage(table.sessions[rows], table.symbols[rows], tokens),
+            "forecasts": _stage(*key, np.hstack(told)),
+            "moments": moments.set_index(["cutoff", "symbol"]),
+            "weights": _stage(dates, weights.columns.to_numpy()[column], held),
+        }
+
+
+def _stage(dates: Dates, symbols: Any, values: NDArray[Any]) -> pd.DataFrame:
+    index = [pd.DatetimeIndex(dates.astype("datetime64[s]")), symbols]
+    return pd.DataFrame(values, index=pd.MultiIndex.from_arrays(index))
+
+
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # sums split as in the run
+def audit_run(
+    asked: Audited,
+    *,
+    draws: Sequence[Floats] = (),
+    refitted: Mapping[str, tuple[str, str]] | None = None,
+    extra: Sequence[Check] = (),
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Check a run, as deeply as it says: what ``audit`` holds in ``result.json``, see ``docs/json.md``.
+
+    `draws` are the net returns, (D,) each, of random entries, where its depth makes none; `refitted` the fingerprints
+    by label of the run's fits and of the same on prices that are noise after their window; `extra` what the caller
+    has checked.
+    """
+    set_threads(1)
+    panel, weights = asked.panel, asked.weights
+    fits = [
+        FitWindow(_label(OURS, fold), model.trained_until, fold.test_start)
+        for fold, model in zip(asked.evaluation.folds, asked.networks, strict=True)
+    ]
+    states = {**_refit_first(asked), **(refitted or {})}
+    curve, cliff = lag_curve(asked.trade, panel, weights)
+    if asked.depth.draws:
+        chance = {"seed": asked.config.seed, "draws": asked.depth.draws}
+        entries = random_entries(weights, changed(weights), **chance)
+        draws = [asked.trade(panel, one, trade=trade).returns_net for one, trade in entries]
+    placebo, rank, timing = placebos(asked.trade, panel, weights, asked.strategy.returns_net, draws)
+    with progress.bar("audit for look-ahead", len(asked.cuts), unit="cut") as bar:
+
+        def known(cut: np.datetime64) -> Trace:
+            bar.step()
+            return asked.known(cut)
+
+        invariant = prefix_invariance(asked, panel, asked.cuts, known=known)
+    checks = [
+        *extra,
+        invariant,
+        fit_window(fits, panel.sessions, horizon=asked.forecasts.horizon),
+        *([refit(states)] if states else []),
+        cliff,
+        timing,
+    ]
+    return {
+        "passed": all(one.passed for one in checks),
+        "scope": asked.depth.name,
+        "checks": [asdict(one) for one in checks],
+        "lag_curve": [asdict(one) for one in curve],
+        "placebos": [asdict(placebo)],
+        "rank": rank,
+    }
+
+
+def _label(name: str, fold: Fold) -> str:
+    return f"{name} of fold {fold.number}"
+
+
+def _refit_first(asked: Audited) -> dict[str, tuple[str, str]]:
+    """Reference and bins of the first fold, and the same on prices that are noise after training."""
+    fold, task, config = asked.evaluation.folds[0], asked.networks[0].task, asked.networks[0].config
+    if task.tokenizer.data_hash != asked.panel.between(fold.train_start, fold.train_end).sha256:
+        return {}  # a model that was trained on other prices than these
+    noise = noise_after(asked.panel, fold.train_end, seed=asked.config.seed)
+    again = PriceTask.fit(
+        noise.between(fold.train_start, fold.train_end),
+        horizon=config.horizon,
+        num_bins=config.num_bins,
+        volatility=config.volatility,
+    )
+    state, other = (
+        fingerprint([one.to_json(), one.tokenizer.fingerprint]) for one in (task, again)
+    )
+    return {_label(OURS, fold): (state, other)}
+
+
+def badge(found: Mapping[str, Any]) -> str:
+    """What the manifest says of an audit: ``passed``, or ``failed:`` and the names."""
+    failed = [one["name"] for one in found["checks"] if not one["passed"]]
+    return f"failed: {', '.join(failed)}" if failed else "passed"
+
+
+def describe_audit(found: Mapping[str, Any]) -> str:
+    """The audit in one line."""
+    failed = [one["reading"] for one in found["checks"] if not one["passed"]]
+    count, rank = sum(one["n"] for one in found["placebos"]), found["rank"]
+    place = "" if rank is None or np.isnan(rank) else f"; ahead of {rank:.0%} of {count} placebos"
+    if failed:
+        return f"Look-ahead audit ({found['scope']}) {badge(found)}. {' '.join(failed)}"
+    return f"Look-ahead audit ({found['scope']}): {len(found['checks'])} checks passed{place}."
+
+
+# ------------------------------------------------------------------------------ the command
+
+
+@dataclass(frozen=True, eq=False)
+class AuditOutcome:
+    """What `audit` returns: the run's folder, and ``audit`` as in its ``result.json``."""
+
+    folder: Path
+    audit: Mapping[str, Any]
+
+
+def audit(
+    folder: Path,
+    *,
+    places: Places | None = None,
+    panel: Panel | None = None,
+    model: Seq2SeqForecaster | None = None,
+    jobs: int = 1,
+    progress: Progress = SILENT,
+) -> AuditOutcome:
+    """Make a run again, audit it in full, and record the result in its folder.
+
+    ``audit`` in ``manifest.json`` and ``result.json`` is replaced and the report rendered again; no other figure
+    changes, the verdict included, and the ledger gets no line. Where the audit failed the report shows no edge
+    (`Run.verdict`).
+
+    Parameters
+    ----------
+    folder : Path
+        What a backtest wrote.
+    places : Places, optional
+    panel, model : optional
+        The prices, where the run was made from a file; the trained model, where it scored one.
+    jobs, progress
+        As in `backtest`.
+
+    Raises
+    ------
+    RunError
+        If the folder is damaged, or the prices are not those of the run.
+    ConfigError
+        If the run scored a trained model that is not given, or another one than is given.
+    """
+    stored = Run.load(folder)
+    ensure_writable(folder)
+    if not stored.manifest.get("config") or stored.manifest.get("kind", "backtest") != "backtest":
+        raise RunError(
+            f"The manifest of {str(folder)!r} holds no config of a backtest, so there is nothing to make "
+            "again. Audit a run that a backtest wrote."
+        )
+    prices = find_prices(stored.manifest, places or Places(), panel)
+    config = RunConfig.from_mapping(stored.manifest["config"])
+    again, states = _make_again(stored, prices, config, model, jobs, progress)
+    same = _reproduction(stored, again)
+    found = audit_run(again, refitted=states, extra=[same], progress=progress)
+    write_json(folder / RESULT, {**stored.result, "audit": found})
+    write_json(folder / MANIFEST, {"schema": RUN_SCHEMA, **stored.manifest, "audit": badge(found)})
+    sign(folder)
+    write_report(folder)
+    return AuditOutcome(folder, found)
+
+
+def find_prices(manifest: Mapping[str, Any], places: Places, panel: Panel | None = None) -> Panel:
+    """The prices of a run, proved by their hashes: from the panel given, the store, or the sample; else RunError."""
+    look_in: dict[str, Callable[[str], Bars]] = {
+        "the store": Store(places.data).read,
+        "the bundled sample": SampleSource().fetch,
+    }
+    if panel is not None:
+        look_in = {"the panel": panel.__getitem__}
+    chosen, wrong = [], []
+    for symbol, facts in manifest.get("data", {}).items():
+        told = []
+        for where, look in look_in.items():
+            with suppress(DataError):
+                bars = look(symbol).between(facts.get("first"), facts.get("last"))
+                if bars.sha256 == facts.get("sha256"):
+                    chosen.append(bars)
+                    break
+                told.append(f"those in {where} ({len(bars)} bars) are not those of the run")
+        else:
+            wrong.append(f"{symbol}: {'; '.join(told) or 'no bars were found'}")
+    if wrong or not chosen:
+        raise RunError(
+            f"The run cannot be made again, its data differ. {'. '.join(wrong) or 'It names none'}. "
+            "Give the run's own prices with --panel, or restore the backup that fetch kept of them."
+        )
+    return Panel(chosen)
+
+
+@dataclass(frozen=True)
+class _FitOnNoise:
+    """A `Fit` on prices that are noise after the fold's window: whatever the loop failed to cut is noise now."""
+
+    fit: Fit
+
+    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+        """See `Fit`."""
+        return self.fit(noise_after(panel, fold.validation_end, seed=seed), fold, seed, jobs)
+
+
+def _make_again(
+    stored: Run,
+    panel: Panel,
+    config: RunConfig,
+    model: Seq2SeqForecaster | None,
+    jobs: int,
+    progress: Progress,
+) -> tuple[Audited, dict[str, tuple[str, str]]]:
+    """The run as it comes out here, and per fit its fingerprint and that of the fit on rewritten futures."""
+    if stored.manifest.get("model") is None:
+        folds, model = config.walk_forward.split(panel.sessions), None
+    else:
+        model = _same_model(stored.manifest["model"], model)
+        folds = [model_fold(panel, model, config.walk_forward)]
+    names = models_of(stored.scores)
+    models = traded_models(config, [name for name in names if name != OURS], model)
+
+    def forecast(models: list[ModelSpec], title: str) -> Audited:
+        with progress.bar(title, len(folds) * len(models), unit="part") as bar:
+            draws: dict[str, Any] = {
+                "num_paths": config.num_paths,
+                "seed": config.seed,
+                "jobs": jobs,
+            }
+            found = run(
+                panel,
+                models,
+                folds,
+                horizon=config.forecaster.horizon,
+                on_part=lambda name: bar.step(last=name),
+                **draws,
+            )
+        moments = held_moments(found.forecasts[OURS], config.fill, symbols=panel.symbols)
+        return Audited(panel, found, config.make_policy().weights(moments), config, _FULL)
+
+    noisy = [replace(one, fit=_FitOnNoise(one.fit)) for one in models]
+    plain = found = forecast(noisy, f"fit {len(folds)} folds again, futures rewritten")
+    if _difference(stored, found) > 0:
+        plain = forecast(models, f"fit {len(folds)} folds again")
+    return plain, {
+        _label(name, fold): (_state(plain, name, fold), _state(found, name, fold))
+        for fold in folds
+        for name in found.evaluation.details
+        if name != OURS or model is None  # a model that was given has not been fitted again
+    }
+
+
+def _same_model(told: Mapping[str, Any], model: Seq2SeqForecaster | None) -> Seq2SeqForecaster:
+    if model is None:
+        until = told["trained_until"]
+        raise ConfigError(
+            f"The run scored a trained model (until {until}). Name its folder with --model."
+        )
+    if model.describe()["tokenizer"] != told["tokenizer"] or str(model.trained_until) != str(
+        told["trained_until"]
+    ):
+        raise ConfigError(
+            f"The model given was trained until {model.trained_until}, on other prices than the one "
+            f"that the run scored (until {told['trained_until']}). Name the folder of that one."
+        )
+    return model
+
+
+def _state(asked: Audited, name: str, fold: Fold) -> str:
+    """Fingerprint of everything that a model of a fold forecast."""
+    table, made = asked.evaluation.scores, asked.forecasts
+    rows = table[(table["model"] == name) & (table["fold"] == fold.number)]
+    parts = [rows.drop(columns=["model", "symbol", "cutoff"]).to_numpy(np.float64)]
+    if name == OURS:
+        made = made[(made.cutoffs >= fold.test_start) & (made.cutoffs <= fold.test_end)]
+        density = with_tokens(made.density)
+        parts += [density.loc, density.scale, density.nu, density.probs, made.overnight_share]
+        parts += [made.cumulative_quantile(QUANTILE_LEVELS)]
+    return sha256_bytes(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
+
+
+def _difference(stored: Run, again: Audited) -> float:
+    """Largest difference of a stored figure from the one made again; infinite where rows differ."""
+    weights, net = again.weights.rename_axis("decision").reset_index(), again.strategy.to_frame()
+    largest = 0.0
+    for old, new in (
+        (stored.scores, again.evaluation.scores),
+        (stored.forecasts, again.forecasts.to_frame()),
+        (stored.weights, weights.melt("decision", var_name="symbol", value_name="weight")),
+        (stored.equity, net.reset_index().rename(columns={"returns_net": "strategy_net"})),
+    ):
+        if len(old) != len(new):
+            return np.inf
+        for column in new.columns.intersection(old.columns):
+            one, two = old[column].to_numpy(), new[column].to_numpy()
+            gap = np.where(one == two, 0.0, np.inf)
+            if np.issubdtype(two.dtype, np.floating):
+                with np.errstate(invalid="ignore"):  # an infinite score stands on both sides
+                    apart = np.nan_to_num(np.abs(one - two), nan=np.inf)
+                gap = np.where((one == two) | (np.isnan(one) & np.isnan(two)), 0.0, apart)
+            largest = max(largest, float(gap.max(initial=0.0)))
+    return largest
+
+
+def _reproduction(stored: Run, again: Audited) -> Check:
+    apart, old, new = _difference(stored, again), stored.manifest.get("versions", {}), versions()
+    moved = [f"{name} {old.get(name)} → {new[name]}" for name in new if old.get(name) != new[name]]
+    elsewhere = bool(moved) and np.isfinite(apart)
+    counts = len(stored.forecasts), len(stored.weights), len(stored.equity)
+    what = "{} forecasts, {} weights and {} returns".format(*counts)
+    if apart == 0:
+        return Check("reproduction", True, f"{what} come out the same, bit for bit.")
+    size = "in their rows" if np.isinf(apart) else f"by up to {apart:.1e}"
+    why = f"not held against it: {', '.join(moved)}" if elsewhere else f"{_ROUNDING:g} is allowed"
+    reading = f"{what}, made again, differ {size} ({why})."
+    return Check("reproduction", apart <= _ROUNDING or elsewhere, reading)
+
+
+def describe_checks(outcome: AuditOutcome) -> list[str]:
+    """Every check with its reading, and the placebos."""
+    found = outcome.audit
+    width = max(len(one["name"]) for one in found["checks"])
+    lines = [
+        f"{'passed' if one['passed'] else 'FAILED'}  {one['name']:{width}}  {one['reading']}"
+        for one in found["checks"]
+    ]
+    for one in found["placebos"]:
+        middle, low, high = (number(one[name]) for name in ("sharpe", "low", "high"))
+        lines.append(f"{one['name']}: Sharpe {middle} ({low} to {high}) in {one['n']} draws")
+    return lines

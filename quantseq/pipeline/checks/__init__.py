@@ -1,1 +1,0 @@
-"""Whether a finished run can be believed: asked again, made again, counted again."""

@@ -1,0 +1,213 @@
+"""`forecast`: the next days of stored symbols, from a trained model, as a table, texts and fan charts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
+from quantseq.files import write_bytes
+from quantseq.forecasting.density import RISK_LEVELS
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
+from quantseq.forecasting.rows import AT_REST, MIN_HISTORY
+from quantseq.market.bars import Bars, Panel
+from quantseq.market.store import file_name
+from quantseq.pipeline.data import Findings, usable
+from quantseq.pipeline.evaluate import tilt_in_words
+
+HISTORY_SHOWN = 60
+"""Sessions of history in a fan chart."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForecastTable:
+    """Forecasts at each symbol's newest cutoff, as a table in returns and prices.
+
+    Attributes
+    ----------
+    forecasts : Forecasts
+    table : DataFrame
+        One line per symbol and step: see `Forecasts.to_frame`, with ``price_q05 …`` beside it (the
+        last adjusted close moved by the cumulative quantile), ``last_close``, the losses ``var_95
+        … es_99`` of the step.
+    notes : tuple of str
+        A sentence about each symbol that was not forecast, and about prices that the model does not know.
+    data_findings : mapping
+        What the health check found in the prices, by symbol.
+    """
+
+    forecasts: Forecasts
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    data_findings: Findings = field(default_factory=dict)
+
+
+def forecast(
+    panel: Panel,
+    model: Seq2SeqForecaster,
+    *,
+    horizon: int = 5,
+    cutoff: Any = None,
+    num_paths: int = 1000,
+    seed: int = 0,
+    allow_bad_data: bool = False,
+) -> ForecastTable:
+    """Forecast every symbol of a panel from its newest bar.
+
+    Left out and named are symbols with errors in their prices, with too little history, or with a price
+    that stands still.
+
+    Parameters
+    ----------
+    panel : Panel
+    model : Seq2SeqForecaster
+    horizon : int
+        Steps ahead, at most the model's.
+    cutoff : date, optional
+        Forecast as of this session instead; the model must not have seen anything later.
+    num_paths : int
+        Sampled paths, which the cumulative quantiles come from; 2 or more.
+    seed : int
+    allow_bad_data : bool
+        Keep symbols with errors in their prices.
+
+    Raises
+    ------
+    LeakageError
+        If a symbol's newest bar lies before the model's last session; not if the model was trained
+        on these very bars, whose calendar then ended earlier than that of others.
+    BarsError, NoDataError, NotEnoughDataError
+        If no symbol is left.
+    """
+    if num_paths < 2:
+        raise ConfigError(f"num_paths must be 2 or more. Got {num_paths}.")
+    panel, found, notes = usable(panel, until=cutoff, allow_bad_data=allow_bad_data)
+    for symbol, one in panel.items():
+        ends_early = cutoff is None and one.sha256 == model.data_hashes.get(symbol)
+        if model.trained_until > one.sessions[-1] and not ends_early:
+            raise LeakageError(
+                f"The model has seen data until {model.trained_until}, after the cutoff "
+                f"{one.sessions[-1]} of {symbol}. Choose a later cutoff, fetch newer prices, or train "
+                "on data that ends before it."
+            )
+    cutoffs = {symbol: one.sessions[-1] for symbol, one in panel.items()}
+    everything = model.predict(
+        panel,
+        np.unique(np.array(list(cutoffs.values()))),
+        horizon=horizon,
+        num_paths=num_paths,
+        seed=seed,
+    )
+    newest = np.array([cutoffs[str(s)] for s in everything.symbols]) == everything.cutoffs
+    notes += [
+        _why_not(one) for one in panel.values() if one.symbol not in everything.symbols[newest]
+    ]
+    if not newest.any():
+        raise NotEnoughDataError(f"Nothing to forecast: {' '.join(notes)}")
+    forecasts = everything[newest]
+    table = forecasts.to_frame()
+    last = np.repeat([panel[str(s)].close[-1] for s in forecasts.symbols], horizon)
+    table.insert(3, "last_close", last)
+    for level in QUANTILE_LEVELS:
+        name = f"q{round(100 * level):02d}"
+        table[f"price_{name}"] = last * np.exp(table[f"cum_{name}"])
+    risks = {"var": forecasts.value_at_risk(), "es": forecasts.expected_shortfall()}
+    for name, losses in risks.items():
+        for i, level in enumerate(RISK_LEVELS):
+            table[f"{name}_{round(100 * level)}"] = losses[..., i].ravel()
+    notes += _strangers(panel, model)
+    return ForecastTable(forecasts, table, tuple(notes), found)
+
+
+def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
+    """One sentence about symbols whose prices are not those that the model was trained on."""
+    known = (bars for symbol, bars in panel.items() if symbol in model.data_hashes)
+    other = [
+        bars.symbol
+        for bars in known
+        if bars.until(model.trained_until).sha256 != model.data_hashes[bars.symbol]
+    ]
+    if not other:
+        return []
+    return [
+        f"Until {model.trained_until} these prices are not those that the model was trained on: "
+        f"{', '.join(other)}. Dividends and splits since then revise them; so does another source, or "
+        "another symbol under that name."
+    ]
+
+
+def _why_not(bars: Bars) -> str:
+    """Why the newest bar of a symbol is not forecast."""
+    if len(bars) <= MIN_HISTORY:
+        why = f"a forecast needs {MIN_HISTORY + 1} sessions, and it has {len(bars)}"
+    else:
+        why = f"its price stands still, with {AT_REST}"
+    return f"{bars.symbol} was left out: {why}."
+
+
+def draw_fans(
+    panel: Panel, found: ForecastTable, folder: Path, *, jobs: int = 1
+) -> dict[str, Path]:
+    """Write a fan chart PNG per symbol, in `jobs` processes.
+
+    Returns
+    -------
+    dict of symbol to Path
+    """
+    from joblib import Parallel, delayed
+
+    tasks = [
+        (panel[str(symbol)], rows, folder)
+        for symbol, rows in found.table.groupby("symbol", sort=False)
+    ]
+    paths = Parallel(n_jobs=min(jobs, len(tasks)))(delayed(_draw_fan)(*task) for task in tasks)
+    return {task[0].symbol: path for task, path in zip(tasks, paths, strict=True)}
+
+
+def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
+    from quantseq.reporting.charts import Fan, forecast_png
+
+    cutoff = rows["cutoff"].iloc[0]
+    known = bars.until(cutoff)
+    scale = known.close[-1] / known.adj_close[-1]  # adjusted history on today's price scale
+    fan = Fan(
+        bars.symbol,
+        known.sessions[-HISTORY_SHOWN:],
+        known.adj_close[-HISTORY_SHOWN:] * scale,
+        labels=[f"+{step}" for step in rows["step"]],
+        levels=np.array(QUANTILE_LEVELS),
+        prices=rows[[f"price_q{round(100 * level):02d}" for level in QUANTILE_LEVELS]].to_numpy(),
+    )
+    path = folder / f"forecast-{file_name(bars.symbol)}-{cutoff:%Y-%m-%d}.png"
+    write_bytes(path, forecast_png(fan))
+    return path
+
+
+def describe_forecast(found: ForecastTable, model: Seq2SeqForecaster) -> list[str]:
+    """Forecasts as lines of text: quantile prices and P(up) per step."""
+    lines = []
+    names = [f"{round(100 * level):02d}" for level in QUANTILE_LEVELS]
+    for symbol, rows in found.table.groupby("symbol", sort=False):
+        first = rows.iloc[0]
+        lines += [
+            f"{symbol}: last close {first['last_close']:.2f} on {first['cutoff']:%Y-%m-%d}, "
+            f"price quantiles in per cent",
+            "  step" + "".join(f"{name + ' %':>10}" for name in names) + f"{'P(up)':>9}",
+        ]
+        lines += [
+            f"  {row['step']:>4}"
+            + "".join(f"{row[f'price_q{name}']:>10.2f}" for name in names)
+            + f"{row['prob_up']:>9.1%}"
+            for _, row in rows.iterrows()
+        ]
+    kept = model.shrinkage.weight
+    lines.append(
+        f"Model trained until {model.trained_until}; {kept:.0%} network, {1 - kept:.0%} reference, "
+        f"{tilt_in_words(model.recalibration.changes, 1)}. "
+        "P(up) is that of the single step."
+    )
+    lines += found.notes
+    return lines

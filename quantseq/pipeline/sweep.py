@@ -1,0 +1,625 @@
+"""`sweep`: forecasts made once per horizon, many policies and costs scored on them, and the best judged.
+
+Owns the grid, whose points are whole configurations that can be backtested alone, to the same returns; how points
+are scored, kept and entered into the ledger; what the choice among them is worth; and the ledger as people read it.
+Knows no rule of trading and no test.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import stdev
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+
+from quantseq.config import PolicyConfig, RunConfig, least_purge, on_calendar
+from quantseq.errors import ConfigError
+from quantseq.evaluation.run import DECIDING_ROOMS, code_fingerprint
+from quantseq.files import (
+    Places,
+    atomic_path,
+    ensure_writable,
+    fingerprint,
+    read_json,
+    write_json,
+    write_text,
+)
+from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.pipeline.backtest import forecast_walk_forward, with_model
+from quantseq.pipeline.data import as_rows, describe_data, findings, refuse_errors
+from quantseq.pipeline.evaluate import model_fold
+from quantseq.pipeline.manifest import new_manifest
+from quantseq.pipeline.results import OURS, count_trials, judge_returns, trial_line
+from quantseq.pipeline.train import pass_gate
+from quantseq.progress import SILENT, Bar, Progress
+from quantseq.reporting.page import SPACE, number, percent, plural
+from quantseq.reporting.sections import break_even
+from quantseq.trading import ledger
+from quantseq.trading.backtest import break_even_bps, buy_and_hold, simulate
+from quantseq.trading.inference import overfitting, psr, spa
+from quantseq.trading.metrics import METRICS
+from quantseq.trading.policies import POLICIES, changed, held_moments
+
+COSTS_BPS = (0.0, 5.0, 10.0, 20.0)
+
+# what is varied unless told otherwise; the other policies are tried as they are
+KNOBS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "kelly": {"fraction": (0.25, 0.5, 1.0)},
+    "mean_variance": {"risk_aversion": (1.0, 2.0, 5.0)},
+    "probability": {"threshold": (0.5, 0.51, 0.52, 0.55)},
+    "over_cost": {"multiple": (0.5, 1.0, 2.0)},
+    "vol_target": {"target": (0.1, 0.15, 0.2)},
+    "rank": {"share": (0.2, 1 / 3, 0.5)},
+}
+
+_CHUNK = 32  # most points that a process scores before they are written down: what a kill can lose
+_SHOWN = 10  # points that are printed
+
+
+# ------------------------------------------------------------------------------ what is tried
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values of each choice; points are all their combinations.
+
+    ``knobs``, by policy and parameter, take the place of `KNOBS`, parameter by parameter; ``costs_bps`` is commission
+    and whatever else is proportional; ``horizons`` are the configuration's if empty. ConfigError if a policy or
+    parameter is unknown, a list is empty, or a value is repeated.
+    """
+
+    policies: tuple[str, ...] = tuple(POLICIES)
+    knobs: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    costs_bps: tuple[float, ...] = COSTS_BPS
+    horizons: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, values in (
+            ("policies", self.policies),
+            ("costs_bps", self.costs_bps),
+            ("horizons", self.horizons),
+            *((f"{p}.{k}", v) for p, knobs in self.knobs.items() for k, v in knobs.items()),
+        ):
+            if len(set(values)) < len(values) or not (values or name == "horizons"):
+                raise ConfigError(
+                    f"A sweep needs one or more different values of {name!r}. Got {list(values)!r}."
+                )
+        unknown = [name for name in self.knobs if name not in self.policies]
+        if unknown:
+            raise ConfigError(
+                f"{unknown[0]!r} is varied, but is none of the policies of this sweep: "
+                f"{', '.join(self.policies)}. Add it, or leave its values out."
+            )
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        policies: str = "all",
+        thresholds: str | None = None,
+        vary: Sequence[str] = (),
+        costs_bps: str = "0,5,10,20",
+        horizons: str | None = None,
+    ) -> Self:
+        """A grid from texts: values between commas; ConfigError if one cannot be read, or breaks a rule.
+
+        Examples
+        --------
+        >>> Grid.parse(policies="kelly", vary=["kelly.fraction=0.1,0.5"], costs_bps="5").knobs
+        {'kelly': {'fraction': (0.1, 0.5)}}
+        """
+        names = tuple(POLICIES) if policies == "all" else tuple(_words(policies))
+        knobs: dict[str, dict[str, Any]] = {}
+        for text in vary:
+            name, equals, values = text.partition("=")
+            policy, dot, parameter = name.partition(".")
+            if not (equals and dot and policy and parameter):
+                look = "kelly.fraction=0.1,0.5: policy, parameter, values"
+                raise ConfigError(f"--vary must look like {look}. Got {text!r}.")
+            knobs.setdefault(policy, {})[parameter] = _values("--vary", values)
+        if thresholds is not None:
+            knobs.setdefault("probability", {})["threshold"] = _values("--thresholds", thresholds)
+        costs = _values("--costs-bps", costs_bps)
+        if any(isinstance(one, (str, bool)) for one in costs):
+            raise ConfigError(f"--costs-bps must be numbers between commas. Got {costs_bps!r}.")
+        steps = () if horizons is None else _values("--horizons", horizons)
+        if not all(type(one) is int and one > 0 for one in steps):
+            raise ConfigError(f"--horizons must be whole numbers of 1 or more. Got {horizons!r}.")
+        return cls(names, knobs, costs, steps)
+
+    def points(self, base: RunConfig, progress: Progress = SILENT) -> tuple[RunConfig, ...]:
+        """Every point as a configuration, in the order of horizons, policies, values, costs.
+
+        All have the same purge, so that they are tested on the same sessions; `progress` hears of one that was
+        raised. Parameters of the policy of `base` hold for that policy, but ``long_only``, which holds for all.
+        ConfigError if a point breaks a rule of `RunConfig`.
+        """
+        horizons = self.horizons or (base.forecaster.horizon,)
+        purge = least_purge(base.walk_forward.purge, max(horizons), progress)
+        walk = replace(base.walk_forward, purge=purge)
+        found: dict[str, RunConfig] = {}
+        for horizon, policy, bps in product(horizons, self._policies(base), self.costs_bps):
+            point = replace(
+                base,
+                forecaster=replace(base.forecaster, horizon=horizon),
+                walk_forward=walk,
+                policy=policy,
+                costs=replace(base.costs, cost_bps=float(bps)),
+            )
+            found.setdefault(_key(point), point)
+        return tuple(found.values())
+
+    def _policies(self, base: RunConfig) -> Iterator[PolicyConfig]:
+        asked = base.policy.parameters
+        for name in self.policies:
+            same = name == base.policy.name
+            fixed = {k: v for k, v in asked.items() if same or k == "long_only"}
+            usual = {k: v for k, v in KNOBS.get(name, {}).items() if k not in fixed}
+            knobs = {**usual, **self.knobs.get(name, {})}
+            for values in product(*knobs.values()):
+                yield PolicyConfig(name, {**fixed, **dict(zip(knobs, values, strict=True))})
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _values(option: str, text: str) -> tuple[Any, ...]:
+    """Numbers, or words that are no numbers, between commas."""
+    if not _words(text):
+        raise ConfigError(f"{option} needs one or more values between commas. Got {text!r}.")
+    return tuple(_value(word) for word in _words(text))
+
+
+def _value(word: str) -> Any:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(word)
+    return {"true": True, "false": False}.get(word, word)
+
+
+def _key(point: RunConfig) -> str:
+    return fingerprint(point.to_mapping())[:16]
+
+
+def label(point: RunConfig) -> str:
+    """A point in a few words: ``kelly fraction=0.5, 5 bps, horizon 5``."""
+    return f"{_policy_label(point)}, {point.costs.one_way_bps:g} bps, horizon {point.forecaster.horizon}"
+
+
+def _policy_label(point: RunConfig) -> str:
+    told = (
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in point.policy.parameters.items()
+    )
+    return " ".join([point.policy.name, *told])
+
+
+def to_toml(config: RunConfig) -> str:
+    """A configuration as a file that ``--config`` reads back to the same."""
+    sections = {name: v for name, v in config.to_mapping().items() if isinstance(v, Mapping)}
+    plain = [one.name for one in fields(config) if one.name not in sections]
+    lines = [f"{name} = {_toml(getattr(config, name))}" for name in plain]
+    for name, values in sections.items():
+        told = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+        lines += ["", f"[{name}]", *told]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{name} = {_toml(one)}" for name, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    return json.dumps(value, ensure_ascii=False)  # plain values and lists read the same in TOML
+
+
+# ------------------------------------------------------------------------------ the sweep
+
+
+@dataclass(frozen=True, eq=False)
+class SweepOutcome:
+    """What `sweep` returns; `manifest` and `result` are as written, see ``docs/json.md``.
+
+    In `folder` lie ``result.json``, ``points.csv``, ``best.toml`` and every point's net returns.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The result with its documented, stable keys."""
+        return {"folder": str(self.folder), "manifest": self.manifest, **self.result}
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """One scored point: ``session``, ``net``, ``turnover`` of D sessions, and their file beside the ledger."""
+
+    config: RunConfig
+    earned: pd.DataFrame
+    file: str
+
+    @property
+    def net(self) -> Floats:
+        return self.earned["net"].to_numpy()
+
+    @property
+    def sessions(self) -> Dates:
+        return self.earned["session"].to_numpy().astype("datetime64[D]")
+
+
+def sweep(
+    panel: Panel,
+    *,
+    grid: Grid | None = None,
+    config: RunConfig | None = None,
+    model: Seq2SeqForecaster | None = None,
+    places: Places | None = None,
+    jobs: int = 1,
+    allow_bad_data: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> SweepOutcome:
+    """Score every point of a grid, write each into the ledger, and judge the best of them.
+
+    Forecasts are made once per horizon and kept in the cache. A point is written down, with its net returns, as
+    soon as it is scored; a sweep that was interrupted goes on with the points that are missing, and one that is
+    finished gives back its result as it stands. `config` is everything that the grid does not vary; with a trained
+    `model`, used after its ``trained_until``, its horizon is the only one. The others, and what is raised, are as in
+    `backtest`; ConfigError also where the grid or a point of it breaks a rule.
+    """
+    chosen, where = on_calendar(config or RunConfig(), panel.sessions), places or Places()
+    if model is not None:
+        chosen = with_model(chosen, model, progress)
+    points = (grid or Grid()).points(chosen, progress)
+    ensure_writable(where.reports)
+    checked = findings(panel)
+    refuse_errors(checked, total=len(panel), allow_bad_data=allow_bad_data)
+    identity = {
+        "code": code_fingerprint((*DECIDING_ROOMS, "trading")),
+        "data": panel.sha256,
+        "model": None if model is None else model.describe(),
+    }
+    key = fingerprint({**identity, "points": [one.to_mapping() for one in points]})
+    folder = where.reports / f"sweep-{key[:12]}"
+    if (folder / "result.json").exists():
+        progress.say(f"This sweep is finished; its result stands as it was judged: {folder}.")
+        return _written(folder)
+    walk = points[0].walk_forward  # of all points
+    folds = walk.split(panel.sessions) if model is None else [model_fold(panel, model, walk)]
+    try:
+        horizons = {one.forecaster.horizon: one for one in points}
+        told = [(one.forecaster, one.seed) for one in horizons.values()]
+        gates = [pass_gate(net, where, seed=seed, progress=progress) for net, seed in told]
+        how: dict[str, Any] = {"model": model, "baselines": (), "cache": where.cache}
+        how |= {"jobs": jobs, "progress": progress}
+        moments = {}
+        for horizon, one in horizons.items():
+            found = forecast_walk_forward(panel, folds, one, **how)
+            moments[horizon] = held_moments(found.forecasts[OURS], one.fill, symbols=panel.symbols)
+        with progress.bar(f"score {len(points)} points", len(points), unit="point") as bar:
+            scored = _score(points, panel, moments, folder, where.ledger, command, jobs, bar)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(
+            f"Forecasts and scored points are kept; the same command goes on from there ({folder})."
+        ) from stop
+    manifest = new_manifest(
+        command=command,
+        title=f"Sweep of {len(points)} points on {len(panel)} symbols",
+        config=chosen.to_mapping(),
+        data=describe_data(panel),
+        symbols=list(panel.symbols),
+        sessions=scored[0].sessions,
+        reports=where.reports,
+        extra={"kind": "sweep", "gate": gates[0].fingerprint, "model": identity["model"]},
+    )
+    manifest["run_id"] = folder.name
+    result, best = _judge(panel, moments, scored, chosen, where)
+    result |= {"gate": asdict(gates[0]), "data_findings": as_rows(checked)}
+    table = pd.DataFrame(result["sweep"]["points"])
+    table["parameters"] = table["parameters"].map(json.dumps)
+    write_text(folder / "points.csv", table.to_csv(index=False))
+    write_text(folder / "best.toml", to_toml(best))
+    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "result.json", result)  # last: with it the sweep is finished
+    return _written(folder)
+
+
+def _written(folder: Path) -> SweepOutcome:
+    manifest, result = (read_json(folder / f"{name}.json") for name in ("manifest", "result"))
+    return SweepOutcome(folder, manifest, result)
+
+
+def _score(
+    points: Sequence[RunConfig],
+    panel: Panel,
+    moments: Mapping[int, pd.DataFrame],
+    folder: Path,
+    ledger_file: Path,
+    command: str,
+    jobs: int,
+    bar: Bar,
+) -> list[_Point]:
+    """Score what is not there yet, write it down and into the ledger; all points in their order."""
+    files = {f"{folder.name}/points/{_key(point)}.parquet": point for point in points}
+    done: dict[str, _Point] = {}
+
+    def enter(scored: Sequence[_Point]) -> None:
+        """Write the ledger's line of every point that has none of this sweep yet."""
+        there = {one.get("returns_file") for one in ledger.read(ledger_file).entries}
+        lines = [
+            {
+                **trial_line(one.net, one.config, panel, one.sessions, f"{one.file}#net"),
+                "run_id": folder.name,
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                "command": command,
+                "label": label(one.config),
+            }
+            for one in scored
+            if f"{one.file}#net" not in there
+        ]
+        if lines:
+            ledger.append(ledger_file, *lines)
+        done.update({one.file: one for one in scored})
+        bar.step(len(scored))
+
+    kept = []
+    for file, point in files.items():
+        with suppress(OSError, ValueError):  # not there, or damaged: it is scored again
+            kept.append(_Point(point, pd.read_parquet(folder.parent / file), file))
+    enter(kept)  # a kill may have come between
+    missing = [pair for pair in files.items() if pair[0] not in done]
+    size = min(_CHUNK, max(1, len(missing) // (4 * jobs)))
+    chunks = [missing[k : k + size] for k in range(0, len(missing), size)]
+    work = (delayed(_score_chunk)(panel, moments, chunk) for chunk in chunks)
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        processes = min(jobs, max(len(chunks), 1))
+        for scored in Parallel(n_jobs=processes, return_as="generator_unordered")(work):
+            for one in scored:
+                with atomic_path(folder.parent / one.file) as temporary:
+                    one.earned.to_parquet(temporary, index=False, compression="zstd")
+            enter(scored)
+    return [done[file] for file in files]
+
+
+def _score_chunk(
+    panel: Panel, moments: Mapping[int, pd.DataFrame], chunk: list[tuple[str, RunConfig]]
+) -> list[_Point]:
+    found = []
+    for file, point in chunk:
+        weights = point.make_policy().weights(moments[point.forecaster.horizon])
+        trade = partial(simulate, costs=point.costs, fill=point.fill)
+        result = trade(panel, weights, trade=changed(weights))
+        columns = {"session": result.sessions.astype("datetime64[s]"), "net": result.returns_net}
+        found.append(_Point(point, pd.DataFrame({**columns, "turnover": result.turnover}), file))
+    return found
+
+
+# ------------------------------------------------------------------------------ what it came to
+
+
+def _judge(
+    panel: Panel,
+    moments: Mapping[int, pd.DataFrame],
+    points: Sequence[_Point],
+    config: RunConfig,
+    places: Places,
+) -> tuple[dict[str, Any], RunConfig]:
+    """Compare all points with buy-and-hold, and judge the best one at the sweep's cost.
+
+    Costs are a fact of the market and no choice: the best point is chosen among those that pay the same, as the
+    configuration does where that was swept, else the highest. Points that never moved come last.
+    """
+    symbols = list(dict.fromkeys(str(name) for one in moments.values() for name in one["symbol"]))
+    sessions, periods, seed = points[0].sessions, config.costs.year, config.seed
+    assert all(np.array_equal(one.sessions, sessions) for one in points)
+    span = sessions[0], sessions[-1]
+    costs = {one.config.costs.one_way_bps: one.config.costs for one in points}
+    held = {
+        bps: buy_and_hold(panel, symbols, *span, costs=one, fill=config.fill).returns_net
+        for bps, one in sorted(costs.items())
+    }
+    scored = [(_row(one, held[one.config.costs.one_way_bps]), one.net, one) for one in points]
+    scored.sort(key=lambda one: np.nan_to_num(one[0]["sharpe"], nan=-np.inf), reverse=True)
+    levels = {bps: [one for one in scored if one[0]["cost_bps"] == bps] for bps in held}
+    by_cost = [_level(level, held[bps], config) for bps, level in levels.items()]
+    cost = config.costs.one_way_bps if config.costs.one_way_bps in levels else max(levels)
+    here = next(one for one in by_cost if one["cost_bps"] == cost)
+    best = levels[cost][0][2]
+    weights = best.config.make_policy().weights(moments[best.config.forecaster.horizon])
+    counted = count_trials(places, len(best.net))
+    figures = partial(judge_returns, seed=seed, periods=periods, cost_bps=cost)
+    result: dict[str, Any] = {
+        **figures(best.net, held[cost], counted, spa_p=here["spa_p"]),
+        "sweep": {
+            "sentence": _sentence(best.config, here, len(points)),
+            "best": label(best.config),
+            "cost_bps": cost,
+            "pbo": here["pbo"],
+            "spa_p": spa(
+                np.column_stack([net for _, net, _ in scored]),
+                np.column_stack([held[row["cost_bps"]] for row, _, _ in scored]),
+                seed=seed,
+            ),
+            "by_cost": by_cost,
+            "points": [row for level in levels.values() for row, _, _ in level],
+        },
+        "break_even_bps": break_even_bps(
+            panel, weights, costs=best.config.costs, fill=config.fill, trade=changed(weights)
+        ),
+        "notes": [],
+    }
+    return result, best.config
+
+
+_Scored = tuple[dict[str, Any], Floats, _Point]
+"""A point with its row of the table and its net returns, (D,)."""
+
+
+def _level(level: Sequence[_Scored], held: Floats, config: RunConfig) -> dict[str, Any]:
+    """Points that pay the same, best first: their best, and the two tests over all of them."""
+    returns, (row, _, best) = np.column_stack([net for _, net, _ in level]), level[0]
+    found = overfitting(returns)
+    return {
+        "cost_bps": row["cost_bps"],
+        "points": len(level),
+        "best": label(best.config),
+        "sharpe": row["sharpe"],
+        "rival_sharpe": METRICS["sharpe"](held, periods=config.costs.year),
+        "spa_p": spa(returns, held, seed=config.seed),
+        "pbo": found.pbo,
+        "pbo_loss": found.loss,
+        "configurations": found.configurations,
+        "halves": found.halves,
+    }
+
+
+def _row(point: _Point, held: Floats) -> dict[str, Any]:
+    config, net, year = point.config, point.net, point.config.costs.year
+    names = ("sharpe", "cagr", "volatility", "max_drawdown")
+    figures = {name: METRICS[name](net, periods=year) for name in names}
+    return {
+        "policy": config.policy.name,
+        "parameters": dict(config.policy.parameters),
+        "label": _policy_label(config),
+        "cost_bps": config.costs.one_way_bps,
+        "horizon": config.forecaster.horizon,
+        "engine": "account",
+        **figures,
+        "sharpe_difference": figures["sharpe"] - METRICS["sharpe"](held, periods=year),
+        "psr": psr(net),
+        "turnover": float(point.earned["turnover"].to_numpy().mean()) * year,
+        "returns_file": point.file,
+        "returns_sha256": ledger.returns_hash(net),
+    }
+
+
+def _sentence(best: RunConfig, here: Mapping[str, Any], count: int) -> str:
+    """What the choice is worth, in words."""
+    chosen = (
+        f"Best of {here['points']} points at {here['cost_bps']:g} bps ({count} in all): {_policy_label(best)}, "
+        f"horizon {best.forecaster.horizon}, Sharpe {number(here['sharpe'])}."
+    )
+    if math.isfinite(here["pbo"]):
+        verb = "is a coin toss or worse" if here["pbo"] >= 0.5 else "is better than a coin toss"
+        chosen += (
+            f" Choosing by the past {verb}: what was best on one half of the sessions was no better than "
+            f"the median on the other in {here['pbo']:.0%} of {here['halves']:,} halves (PBO)."
+        )
+    if math.isfinite(here["spa_p"]):
+        found = "beats" if here["spa_p"] < 0.05 else "does not beat"
+        chosen += (
+            f" The best of them {found} buy-and-hold by more than so many tries explain "
+            f"(SPA p = {here['spa_p']:.3f})."
+        )
+    return chosen
+
+
+def describe_sweep(result: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[str]]:
+    """The best points at the sweep's cost as a table, and what each cost level came to in lines."""
+    found, judged = result["sweep"], result["verdict"]
+    rows = [one for one in found["points"] if one["cost_bps"] == found["cost_bps"]][:_SHOWN]
+    table = [
+        {
+            f"at {found['cost_bps']:g} bps": one["label"],
+            "horizon": str(one["horizon"]),
+            "Sharpe": number(one["sharpe"], sign=True),
+            "to buy-and-hold": number(one["sharpe_difference"], sign=True),
+            "CAGR": _share(one["cagr"], sign=True),
+            "max drawdown": _share(one["max_drawdown"]),
+            "turnover a year": number(one["turnover"], 1),
+        }
+        for one in rows
+    ]
+    lines = [
+        f"{one['cost_bps']:g} bps: best of {one['points']} is {one['best']}, Sharpe "
+        f"{number(one['sharpe'], sign=True)} against {number(one['rival_sharpe'], sign=True)}; SPA p "
+        f"{number(one['spa_p'], 3)}, PBO {_share(one['pbo'])}."
+        for one in found["by_cost"]
+    ]
+    even = break_even(result, [one["turnover"] for one in rows]).replace(SPACE, " ")
+    lines.append(
+        f"Break-even cost of the best: {even}. Deflated Sharpe {_share(judged['dsr'])} after "
+        f"{judged['n_trials']} trials; ledger {judged['ledger']}."
+    )
+    return table, lines
+
+
+def _share(value: float | None, *, sign: bool = False) -> str:
+    return percent(value, sign=sign).replace(SPACE, "")
+
+
+# ------------------------------------------------------------------------------ the ledger
+
+
+def list_trials(places: Places | None = None) -> dict[str, Any]:
+    """Everything in the ledger, its chain and its files checked; the keys are those of ``docs/json.md``."""
+    where = places or Places()
+    record = ledger.read(where.ledger)
+    fault = record.verify(ledger.kept_heads(where.reports))
+    told = "run_id date command label start end sessions sharpe config_sha256 data_sha256 returns_sha256"
+    names = [*told.split(), "returns_file", "hash"]
+    rows = []
+    for line, entry, counts in zip(record.lines, record.entries, record.standing(), strict=True):
+        sharpe, year = entry.get("sharpe"), entry.get("periods")
+        annual = None  # by the year of the run that scored it, where the line says which
+        if isinstance(sharpe, (int, float)) and isinstance(year, int):
+            annual = sharpe * math.sqrt(year)
+        kind = entry.get("kind", "trial")
+        rows.append(
+            {"line": line, "kind": kind, "counts": counts}
+            | {name: entry.get(name) for name in names}
+            | {"sharpe_annual": annual, "returns": ledger.check_returns(where.reports, entry)}
+        )
+    sharpes = record.trial_sharpes()
+    return {
+        "ledger": str(where.ledger),
+        "intact": fault is None,
+        "fault": fault,
+        "n_trials": record.n_trials(),
+        "trial_sd": stdev(sharpes) if len(sharpes) > 1 else None,
+        "head": record.head,
+        "torn": list(record.torn),
+        "sentence": _standing(record, fault, rows),
+        "trials": rows,
+    }
+
+
+def _standing(record: ledger.Ledger, fault: str | None, rows: list[dict[str, Any]]) -> str:
+    text = f"{plural(record.n_trials(), 'distinct trial')} in {plural(len(rows), 'line')}. "
+    edited = [row["line"] for row in rows if row["returns"] == "changed"]
+    if record.torn:
+        text += f"Torn, as a killed process leaves them: line {', '.join(map(str, record.torn))}. "
+    if edited:
+        text += "Net returns that are no longer those that were scored: line "
+        text += f"{', '.join(map(str, edited))}. "
+    return text + ("The chain is intact." if fault is None else f"The ledger is damaged: {fault}.")
+
+
+def describe_trials(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The ledger's lines as a table."""
+    return [
+        {
+            "line": row["line"],
+            "date": str(row["date"] or "")[:16],
+            "counts": row["counts"],
+            "Sharpe": number(row["sharpe_annual"], sign=True),
+            "sessions": row["sessions"] or "—",
+            "span": f"{row['start']} to {row['end']}" if row["start"] else "—",
+            "returns": row["returns"],
+            "run": row["run_id"] or "—",
+            "trial": row["label"] or "—",
+        }
+        for row in found["trials"]
+    ]

@@ -1,0 +1,320 @@
+"""Pages about several runs: some side by side, or all of a folder as an index.
+
+Owns `Comparison`, the numbers that the first is made from, the wording of both, and which folders count as
+runs. Computes nothing. A broken folder is listed as broken.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from quantseq.errors import QuantseqError, RunError
+from quantseq.files import write_text
+from quantseq.reporting import page, sections
+from quantseq.reporting.charts import thin
+from quantseq.reporting.page import (
+    DASH,
+    Cell,
+    Section,
+    between,
+    count,
+    iso,
+    listing,
+    number,
+    over_time,
+    percent,
+    plural,
+    section,
+    sheet,
+    spread,
+)
+from quantseq.reporting.run import MANIFEST, Run
+from quantseq.reporting.sections import SCORE_NAMES, ends, metric_label, metric_text
+from quantseq.trading.metrics import wealth
+
+INDEX, REPORT = "index.html", "report.html"
+_FOOTER = (
+    "Backtests are simulations on past prices and no advice. Made by quantseq from run folders."
+)
+_NAMES = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")
+_HASH = 12  # digits of a hash that tell two apart; all of them stand in the JSON
+_signed = partial(number, sign=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What several runs have in common, and what not; each part by label of a run.
+
+    The first run is what the others are held `against` by Sharpe ratio. `growth` has net returns over common
+    intervals, a column per run, and is empty if there are none; `sessions` says how many a run has, merged
+    and dropped for it. `rows` are common forecasts and how many a run has; `tests` compare two runs' models
+    there by Diebold-Mariano. `settings` and `data` (hashes of prices) hold what differs.
+    """
+
+    runs: Mapping[str, Run]
+    growth: pd.DataFrame
+    sessions: Mapping[str, Mapping[str, int]]
+    metrics: Mapping[str, Mapping[str, float]]
+    against: Mapping[str, Mapping[str, Any]]
+    scores: Mapping[str, Mapping[str, float]]
+    rows: Mapping[str, tuple[int, int]]
+    tests: list[dict[str, Any]]
+    settings: Mapping[str, Mapping[str, str]]
+    data: Mapping[str, Mapping[str, str]]
+
+    @property
+    def common(self) -> int:
+        """Forecasts that all runs have."""
+        return next(iter(self.rows.values()))[0]
+
+    def sentences(self) -> list[str]:
+        """What is common, in a few lines."""
+        sessions = plural(len(self.growth), "common session")
+        forecasts = plural(self.common, "common forecast")
+        lines = [f"{len(self.runs)} runs, {sessions}, {forecasts}."]
+        for name, one in self.sessions.items():
+            if one["dropped"] or one["merged"]:
+                dropped = (
+                    f"{name}: {one['dropped']} of {plural(one['sessions'], 'session')} dropped"
+                )
+                lines.append(f"{dropped}, {one['merged']} merged into longer intervals.")
+        if self.data:
+            lines.append(f"The prices of {listing(list(self.data))} are not the same.")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers with their documented keys."""
+        return {
+            "runs": list(self.runs),
+            "common_sessions": len(self.growth),
+            "common_forecasts": self.common,
+            "sessions": {name: dict(one) for name, one in self.sessions.items()},
+            "metrics": self.metrics,
+            "against_first": self.against,
+            "scores": self.scores,
+            "tests": self.tests,
+            "settings": self.settings,
+            "data": self.data,
+        }
+
+    def page(self) -> page.Page:
+        """The page in its parts; the same runs give the same page."""
+        amount, span = len(self.growth), "no common session"
+        if amount:
+            first, last = iso(self.growth.index[0]), iso(self.growth.index[-1])
+            span = f"common sessions {first} to {last}, {amount:,} of them"
+        badges = [Cell("prices differ", "warn")] if self.data else [Cell("same prices")]
+        title = f"Comparison of {len(self.runs)} runs"
+        header = page.Header(title, "quantseq comparison", "", span, badges)
+        parts = [_runs(self), _growth(self), _forecasts(self), _settings(self)]
+        return page.Page(header, parts, _FOOTER, broad=True)
+
+
+def write_comparison(comparison: Comparison, path: Path) -> Path:
+    """Write the page."""
+    write_text(path, page.fill(comparison.page()))
+    return path
+
+
+def _answer(run: Run) -> str:
+    return "Edge" if run.verdict.get("edge") is True else "No edge" if run.verdict else DASH
+
+
+def _runs(found: Comparison) -> Section:
+    rows = []
+    for name, run in found.runs.items():
+        manifest, sharpe = run.manifest, run.metrics("strategy").get("sharpe")
+        figures = [metric_text("sharpe", sharpe), percent(run.verdict.get("dsr"))]
+        span = [between(manifest["test_start"], manifest["test_end"]), count(len(run.equity))]
+        rows.append([name, str(manifest["title"]), _answer(run), *figures, *span])
+    return section("runs", "Runs", sheet("runs", rows))
+
+
+def _growth(found: Comparison) -> Section:
+    title, growth = "Growth on common sessions", found.growth
+    if growth.empty:
+        said = "The runs have no common session, so their growth cannot be laid over each other."
+        return section("growth", title, said)
+    frame = sections.from_start(
+        {str(n): pd.Series(wealth(growth[n]), growth.index) for n in growth}, 1.0
+    )
+    roles = ("accent", "neutral", "loss", "ink")  # beyond the fourth they come again, dashed
+    looks = [roles[i % 4] + (" dashed" if i >= 4 else "") for i in range(frame.shape[1])]
+    best = str(frame.iloc[-1].idxmax())
+    reading = f"1.00 became most in {best}: {number(frame[best].iloc[-1])}."
+    drawn = over_time("growth-of-all", reading, frame, looks=looks)
+    lead = " ".join(found.sentences()[1:]) or "Every session of every run is in."
+    return section("growth", title, drawn, _figures(found), lead=lead)
+
+
+def _figures(found: Comparison) -> page.Sheet:
+    several, margins = found.metrics, ["Sharpe ratio less the first's", DASH]
+    for name in list(several)[1:]:
+        one = found.against[name]
+        text = spread(*ends(one["interval"]), _signed)
+        margins.append(_signed(one["sharpe_difference"]) + (f" ({text})" if text != DASH else ""))
+    rows = [
+        [metric_label(name), *(metric_text(name, one.get(name)) for one in several.values())]
+        for name in _NAMES
+    ]
+    return sheet("common", [*rows, margins], columns=list(several))
+
+
+def _forecasts(found: Comparison) -> Section:
+    title, rows = "Forecasts on common rows", []
+    if not found.common:
+        said = "The runs have no forecast of the same symbol, cutoff and step with an outcome."
+        return section("forecasts", title, said)
+    for name, one in found.scores.items():
+        scores = [number(one["log_score"], 4, sign=True), number(one["crps"], factor=1e4)]
+        more = [percent(one["coverage_90"]), number(one["pit_ks"], 3), count(one["n"])]
+        rows.append([name, *scores, *more])
+    left = [f"{n} {count(w - k)} of {count(w)}" for n, (k, w) in found.rows.items() if w > k]
+    lead = f"Left out, for want of a partner or an outcome: {listing(left)}." if left else ""
+    return section("forecasts", title, sheet("common-scores", rows), _tests(found), lead=lead)
+
+
+def _tests(found: Comparison) -> page.Sheet:
+    steps, full = sorted({test["step"] for test in found.tests}), []
+    lines: dict[tuple[str, str], dict[int, Cell]] = {}
+    for test in found.tests:
+        name, score = f"{test['run']} against {test['rival']}", SCORE_NAMES[test["score"]]
+        tone = ("up2", "", "down2")[1 + sections.test_side(test)]
+        cell = Cell(number(test["t"], 1, sign=True) + ("*" if tone else ""), tone)
+        lines.setdefault((name, score), {})[test["step"]] = cell
+        full.append([name, score, str(test["step"]), *sections.test_cells(test)])
+    rows = [
+        [*names, *(one.get(step, Cell(DASH)) for step in steps)] for names, one in lines.items()
+    ]
+    return sheet("common-tests", rows, columns=[f"step {step}" for step in steps], more=full)
+
+
+def _settings(found: Comparison) -> Section:
+    several: Any = {"columns": list(found.runs)}
+    rows, hashes = (
+        [[key, *(one[run][:most] or DASH for run in found.runs)] for key, one in table.items()]
+        for table, most in ((found.settings, None), (found.data, _HASH))
+    )
+    prices: Any = page.Facts([("Prices", "the same in all runs, wherever a symbol is shared")])
+    prices = sheet("prices", hashes, digits=_HASH, **several) if hashes else prices
+    same = "All settings and versions are the same."
+    told = sheet("differences", rows, **several) if rows else same
+    return section("settings", "What is different", told, prices)
+
+
+# The index of a reports folder.
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """One folder: its run, or why it cannot be read."""
+
+    folder: Path
+    run: Run | None
+    fault: str = ""
+
+    @property
+    def created(self) -> str:
+        """When the run was made; the name of the folder where it does not say."""
+        made = self.run.manifest.get("created") if self.run else None
+        return str(made or self.folder.name)
+
+
+def listed(reports: Path) -> list[Listed]:
+    """Every folder with a manifest that is no sweep, newest first; forecasts and weights are not read."""
+    if not reports.is_dir():
+        raise RunError(
+            f"{str(reports)!r} is not a folder. Name the folder that holds the runs with "
+            "--reports-dir, or run `quantseq backtest` first."
+        )
+    found = []
+    for manifest in sorted(reports.glob(f"[!.]*/{MANIFEST}")):
+        if (manifest.parent / "points.csv").exists():  # a sweep
+            continue
+        try:
+            found.append(Listed(manifest.parent, Run.load(manifest.parent, tables=("equity",))))
+        except QuantseqError as error:
+            found.append(Listed(manifest.parent, None, " ".join(str(error).split())))
+    return sorted(found, key=lambda one: (one.run is not None, one.created), reverse=True)
+
+
+def newest(reports: Path) -> Path:
+    """The folder of the newest run that can be read; a RunError if there is none."""
+    whole = [one.folder for one in listed(reports) if one.run is not None]
+    if not whole:
+        raise RunError(
+            f"{str(reports)!r} holds no run. Make one with `quantseq backtest`, or name its folder."
+        )
+    return whole[0]
+
+
+def write_index(reports: Path) -> Path:
+    """Write ``index.html`` into a reports folder."""
+    path = reports / INDEX
+    write_text(path, page.fill(index_page(listed(reports))))
+    return path
+
+
+def index_page(found: Sequence[Listed]) -> page.Page:
+    """All runs with verdict, key figures and how money grew; the same runs give the same page."""
+    whole = [(one.folder, one.run) for one in found if one.run is not None]
+    edges = sum(run.verdict.get("edge") is True for _, run in whole)
+    lead = f"{plural(len(whole), 'run')}, newest first; an edge was found in {edges}."
+    rows = [_index_row(folder, run) for folder, run in whole]
+    shown = sheet("index", rows) if whole else "There is no run in this folder yet."
+    parts = [section("runs", "Runs", shown, lead=lead)]
+    broken = [f"{one.folder.name}: {one.fault}" for one in found if one.run is None]
+    if broken:
+        lead = "These folders look like runs and cannot be read."
+        parts.append(section("broken", "Broken folders", page.Notes(broken), lead=lead))
+    header = page.Header("All runs", "quantseq", "", "verdicts and key figures of every run")
+    return page.Page(header, parts, _FOOTER, broad=True)
+
+
+def _index_row(folder: Path, run: Run) -> list[Any]:
+    own, verdict, manifest = run.metrics("strategy"), run.verdict, run.manifest
+    text = spread(*ends(verdict.get("interval")), _signed)
+    margin = _signed(verdict.get("sharpe_difference"))
+    # The name of the folder is quoted for the address and escaped for the page.
+    where, name = f"{quote(folder.name)}/{REPORT}", manifest["run_id"]
+    link = Markup('<a href="{}">{}</a>').format(where, name)
+    return [
+        link if (folder / REPORT).is_file() else f"{name}, no page",
+        f"{manifest['title']}; {plural(len(run.symbols), 'symbol')}",
+        sparkline(run),
+        _answer(run) if run.kind == "backtest" else run.kind,
+        *(metric_text(one, own.get(one)) for one in ("sharpe", "cagr", "max_drawdown")),
+        margin + (f"\n({text})" if text != DASH else ""),
+        percent(verdict.get("dsr")),
+        str(manifest.get("audit") or DASH).split(":")[0],
+        between(manifest["test_start"], manifest["test_end"]),
+    ]
+
+
+def sparkline(run: Run) -> Markup | str:
+    """How 1.00 grew, on a logarithmic height; the total return is its title, by which the column sorts."""
+    found = ((run.daily("buy_and_hold"), "neutral"), (run.daily("strategy_net"), "accent"))
+    grown = [(np.r_[1.0, wealth(one)], role) for one, role in found if one is not None]
+    if not grown:
+        return DASH
+    paths = [(np.log(np.maximum(one, 1e-3)), role) for one, role in grown]
+    low, high = min(path.min() for path, _ in paths), max(path.max() for path, _ in paths)
+    lines = Markup()
+    for path, role in paths:
+        keep = thin(path, 60)
+        x = 1 + 118 * keep / max(len(path) - 1, 1)
+        y = 26 - 24 * (path[keep] - low) / max(high - low, 1e-9)
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+        lines += Markup('<polyline class="{}" points="{}"/>').format(role, points)
+    earned = metric_text("total_return", run.metrics("strategy").get("total_return"))
+    picture = Markup(
+        '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 120 28"><title>{}</title>{}</svg>'
+    )
+    return picture.format(f"Growth of {run.manifest['run_id']}", earned, lines)

@@ -1,1 +1,0 @@
-"""From arrays to pictures: every chart, its axes, its colours, and the numbers it carries."""

@@ -1,1 +1,0 @@
-"""What training is built of: the loss, the step, what changes while it goes on, and what it tells."""

@@ -1,1 +1,0 @@
-"""How a position becomes money: orders, what fills them, what they cost, and the account they end in."""

@@ -1,1 +1,0 @@
-"""What chance alone would have brought: intervals, discounts for trials, and placebos."""

@@ -1,1 +1,0 @@
-"""How a forecast becomes a position: what will be held, one rule each, and what all rules share."""

@@ -1,0 +1,349 @@
+"""From forecasts to weights: what share of the money each symbol gets, decided at a close.
+
+Owns the policies, one rule each, their combination, how one is made by name, and the moments that they
+read: the *fill-to-fill* log return that a position will really hold, and what of the forecast the
+overnight gap takes away. What happens to a position before it is a weight (slices, kept positions,
+band, caps) is stated in `sizing`. Knows nothing of fills or how costs are charged.
+
+Every rule reads mean m, standard deviation s and probability of a rise p of that return. The expected
+simple return is taken as μ = m + s²/2, the drift of a log-normal price.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+
+from quantseq.errors import ConfigError
+from quantseq.forecasting.density import SIMPLE_BOUND, TokenDensity
+from quantseq.forecasting.forecasts import Forecasts, with_tokens
+from quantseq.market.bars import Floats, Panel
+from quantseq.market.calendars import YEAR
+from quantseq.trading.costs import MOST_BPS, Costs, FillPrice
+from quantseq.trading.orders import prices
+from quantseq.trading.sizing import Policy, View, total
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractionalKelly(Policy):
+    """A fraction of the growth-optimal bet: position = fraction · μ / s², clipped to the cap.
+
+    With μ = m + s²/2 this is the log-optimal share of one risky asset in continuous time. The full
+    bet is optimal only when m and s are known; a fraction in (0, 1] pays for their estimation error.
+    """
+
+    name: ClassVar[str] = "kelly"
+    formula: ClassVar[str] = "fraction · μ / s², of its slice"
+    source: ClassVar[str] = "Kelly (1956); Merton (1969); MacLean, Thorp & Ziemba (2011)"
+    bounds: ClassVar[Mapping[str, str]] = {"fraction": "(0, 1]"}
+
+    fraction: float = 0.5
+    band: float | Literal["cost"] = 0.1
+
+    @property
+    def _aversion(self) -> float:
+        return 1 / self.fraction
+
+    def _position(self, view: View) -> Floats:
+        return self.fraction * view.mu / view.std**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanVariance(Policy):
+    """Weights Σ⁻¹μ / γ over all symbols at once, shrunk to the caps: gross, name and CVaR.
+
+    Σ has the forecast variances and one correlation ρ for every pair, so that its inverse is a closed
+    form: with z = μ/s, w = (z − ρ·Σz / (1 + (n − 1)·ρ)) / ((1 − ρ)·γ·s). ``risk_aversion`` is γ;
+    ``correlation`` is ρ, by default what is usual for daily returns of large stocks; ``cap`` is not used.
+    """
+
+    name: ClassVar[str] = "mean_variance"
+    formula: ClassVar[str] = "Σ⁻¹μ / γ with one correlation ρ, shrunk to the caps"
+    source: ClassVar[str] = "Markowitz (1952); Elton & Gruber (1973)"
+    bounds: ClassVar[Mapping[str, str]] = {"risk_aversion": "[0.1, 100]", "correlation": "[0, 1)"}
+    in_slices: ClassVar[bool] = False
+
+    risk_aversion: float = 2.0
+    correlation: float = 0.3
+    band: float | Literal["cost"] = 0.1
+    cvar_cap: float = 0.05
+
+    @property
+    def _aversion(self) -> float:
+        return self.risk_aversion
+
+    def _position(self, view: View) -> Floats:
+        z, rho = view.mu / view.std, self.correlation
+        count = view.known.sum(axis=1, keepdims=True)
+        shared = rho * total(z) / (1 + (count - 1) * rho)
+        weights = (z - shared) / ((1 - rho) * self.risk_aversion * view.std)
+        return np.asarray(weights * view.seen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign(Policy):
+    """All in or all out: the market-timing rule by which Merton values direction forecasts."""
+
+    name: ClassVar[str] = "sign"
+    formula: ClassVar[str] = "cap · sign(μ)"
+    source: ClassVar[str] = "Merton (1981)"
+
+    def _position(self, view: View) -> Floats:
+        return self.cap * np.sign(view.mu)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probability(Policy):
+    """Sure enough or not at all: a side is taken where its probability exceeds the threshold.
+
+    Pesaran & Timmermann switch on the forecast's side; the threshold is Chow's rule of abstention.
+    """
+
+    name: ClassVar[str] = "probability"
+    formula: ClassVar[str] = "cap where p > threshold, −cap where p < 1 − threshold, else 0"
+    source: ClassVar[str] = "Pesaran & Timmermann (1995); Chow (1970)"
+    bounds: ClassVar[Mapping[str, str]] = {"threshold": "[0.5, 1)"}
+
+    threshold: float = 0.52
+
+    def _position(self, view: View) -> Floats:
+        up, down = view.prob_up > self.threshold, view.prob_up < 1 - self.threshold
+        return self.cap * (up.astype(np.float64) - down)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverCost(Policy):
+    """Only what pays for itself: the no-trade rule of a risk-neutral investor under costs.
+
+    ``multiple`` round trips must be paid for by the expected return over ``holding`` sessions, with a
+    forecast that lasts.
+    """
+
+    name: ClassVar[str] = "over_cost"
+    formula: ClassVar[str] = "cap · sign(μ) where |μ|·holding > multiple · 2·cost, else 0"
+    source: ClassVar[str] = "Constantinides (1986); Martin (2014)"
+    bounds: ClassVar[Mapping[str, str]] = {"multiple": "(0, 100]", "holding": "[1, 252]"}
+
+    multiple: float = 1.0
+    holding: int = 5
+
+    def _position(self, view: View) -> Floats:
+        pays = np.abs(view.mu) * self.holding > self.multiple * 2 * self.cost_bps / 1e4
+        return self.cap * np.sign(view.mu) * pays
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolTarget(Policy):
+    """Constant risk: each slice has the annualised volatility ``target``, by ``periods`` sessions a year.
+
+    Long-only ignores μ: it is long always, and less of it when the forecast risk is high.
+    """
+
+    name: ClassVar[str] = "vol_target"
+    formula: ClassVar[str] = "min(cap, target / (s·√periods)), with the sign of μ if not long-only"
+    source: ClassVar[str] = "Moreira & Muir (2017); Harvey et al. (2018)"
+    bounds: ClassVar[Mapping[str, str]] = {"target": "(0, 2]", "periods": "[1, 366]"}
+
+    target: float = 0.15
+    periods: int = YEAR
+
+    def _position(self, view: View) -> Floats:
+        size = np.minimum(self.cap, self.target / (view.std * math.sqrt(self.periods)))
+        return size if self.long_only else size * np.sign(view.mu)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank(Policy):
+    """Best against worst, as portfolios are sorted by past returns or by forecasts.
+
+    Long and short sides have as many symbols each; long-only holds the top alone. Ties share their
+    rank. One symbol alone has no rank and gets no position.
+    """
+
+    name: ClassVar[str] = "rank"
+    formula: ClassVar[str] = "cap in the top share by μ/s, −cap in the bottom share, else 0"
+    source: ClassVar[str] = "Jegadeesh & Titman (1993); Gu, Kelly & Xiu (2020)"
+    bounds: ClassVar[Mapping[str, str]] = {"share": "(0, 0.5]"}
+
+    share: float = 1 / 3
+    long_only: bool = False
+
+    def _position(self, view: View) -> Floats:
+        place = pd.DataFrame(view.mu / view.std).rank(axis=1).to_numpy() - 0.5
+        count = view.known.sum(axis=1, keepdims=True)
+        near = self.share * count + 1e-9  # thirds are not exact in binary
+        lone = count < 2
+        top, bottom = (place >= count - near) & ~lone, (place <= near) & ~lone
+        return np.asarray(self.cap * (top.astype(np.float64) - bottom))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend(Policy):
+    """Several policies at once: the mean of their positions, then one band and one set of caps.
+
+    ``parts`` names two or more others, taken with their own defaults and this one's ``cap``,
+    ``long_only`` and ``cost_bps``. Equal weights, for estimated ones are hard to beat them with.
+    """
+
+    name: ClassVar[str] = "blend"
+    formula: ClassVar[str] = "mean of the positions of its parts"
+    source: ClassVar[str] = "Bates & Granger (1969); DeMiguel, Garlappi & Uppal (2009)"
+
+    parts: tuple[str, ...] = ("kelly", "vol_target")
+    band: float | Literal["cost"] = "cost"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = [name for name in POLICIES if name != self.name]
+        if isinstance(self.parts, str) or len(tuple(self.parts)) < 2:
+            raise ConfigError(
+                f"The 'parts' parameter of Blend must name two or more policies. Got {self.parts!r}."
+            )
+        for part in self.parts:
+            if part not in known:
+                raise ConfigError(f"Blend cannot take {part!r}{_hint(part, known)}")
+        object.__setattr__(self, "parts", tuple(self.parts))
+
+    def _position(self, view: View) -> Floats:
+        shared: dict[str, Any] = {n: getattr(self, n) for n in ("cap", "long_only", "cost_bps")}
+        least = 0.0 if self.long_only else -self.cap
+        positions = [POLICIES[part](**shared)._position(view) for part in self.parts]
+        return np.asarray(np.mean([np.clip(one, least, self.cap) for one in positions], axis=0))
+
+
+_ALL = (FractionalKelly, MeanVariance, Sign, Probability, OverCost, VolTarget, Rank, Blend)
+POLICIES: Mapping[str, type[Policy]] = {policy.name: policy for policy in _ALL}
+
+
+def make_policy(name: str, *, costs: Costs | None = None, **params: Any) -> Policy:
+    """Build a policy of `POLICIES` with its parameters; `costs` give ``cost_bps`` and ``periods`` where they do not.
+
+    ConfigError if the name or a parameter is unknown (with the nearest known one), or a value breaks a rule.
+
+    Examples
+    --------
+    >>> make_policy("kelly", fraction=0.25).name
+    'kelly'
+    """
+    if name not in POLICIES:
+        raise ConfigError(f"There is no policy {name!r}{_hint(name, POLICIES)}")
+    policy = POLICIES[name]
+    known = [one.name for one in fields(policy)]
+    for param in params:
+        if param not in known:
+            raise ConfigError(f"Policy {name!r} has no parameter {param!r}{_hint(param, known)}")
+    if costs is not None:
+        params.setdefault("cost_bps", min(costs.one_way_bps, MOST_BPS))
+        if "periods" in known:
+            params.setdefault("periods", costs.year)
+    return policy(**params)
+
+
+def other_policies(name: str, *, costs: Costs, **params: Any) -> dict[str, Policy]:
+    """Every other policy with its own defaults, at the same costs, and short only if this one may be."""
+    shared = {key: value for key, value in params.items() if key == "long_only"}
+    return {other: make_policy(other, costs=costs, **shared) for other in POLICIES if other != name}
+
+
+def changed(weights: pd.DataFrame) -> pd.DataFrame:
+    """Where a decision differs from the one before: the `trade` mask that lets positions drift.
+
+    Without it a weight which stays put still trades against every price move. The first decision counts as changed.
+    """
+    values = weights.to_numpy()
+    mask = np.ones(values.shape, dtype=bool)
+    mask[1:] = values[1:] != values[:-1]
+    return pd.DataFrame(mask, index=weights.index, columns=weights.columns)
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    question = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{question} Known: {', '.join(known)}."
+
+
+# ------------------------------------------------------------------------------ what is held
+
+_TAIL = 0.05  # share of the outcomes that the expected shortfall averages over
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(8)
+_ROWS = 20_000  # rows whose tails are integrated at once
+
+
+def held_moments(
+    forecasts: Forecasts, fill: FillPrice = "open", *, symbols: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Moments and tails of the return that a position decided at the cutoff really holds.
+
+    The columns of `Forecasts.fill_moments`, and es_long, es_short: minus the mean simple return of a long (short)
+    position over its worst 5 %, never below 0; known at the close of cutoff. `symbols` are all of them, in whose
+    order the rows come, and hence the columns of weights; else as forecast.
+
+    The tails are those of step 1 (close: step 2) after the change of location and scale that P(up)
+    takes too. ES = −(1/α)·∫₀^α (e^Q(u) − 1) du, by 8 Gauss nodes after u = α·x³, which tames the
+    infinite quantile at 0 (Acerbi & Tasche, 2002); where bins of unlike probability meet inside the tail it is good
+    to about 1 %. A log return counts as at most `density.SIMPLE_BOUND`: without a bound the loss of a short position
+    is infinite under any Student-t.
+    """
+    table = forecasts.fill_moments(fill)
+    base = 0 if fill == "open" else min(1, forecasts.horizon - 1)
+    stretch = table["std"].to_numpy() / forecasts.std[:, base]
+    shift = table["mean"].to_numpy() - stretch * forecasts.mean[:, base]
+    x = (_NODES + 1) / 2
+    below, weights = _TAIL * x**3, _NODE_WEIGHTS / 2 * 3 * x**2
+    levels = np.concatenate([below, 1 - below])
+    density, losses = with_tokens(forecasts.density), np.empty((2, len(forecasts)))
+    for first in range(0, len(forecasts), _ROWS):
+        rows, step = slice(first, first + _ROWS), slice(base, base + 1)
+        whole: tuple[Any, ...] = (density.loc, density.scale, density.nu, density.probs)
+        part = TokenDensity(*(one[rows, step] for one in whole))
+        moves = shift[rows, None] + stretch[rows, None] * part.quantile(levels)[:, 0]
+        simple = np.expm1(np.minimum(moves, SIMPLE_BOUND))
+        losses[0, rows] = -(simple[:, : len(x)] * weights).sum(axis=1)  # row by row: no bit moves
+        losses[1, rows] = (simple[:, len(x) :] * weights).sum(axis=1)
+    table["es_long"], table["es_short"] = np.maximum(losses, 0.0)
+    if symbols:
+        place = pd.Index(symbols).get_indexer(pd.Index(table["symbol"]))
+        table = table.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)
+    return table
+
+
+@dataclass(frozen=True)
+class GapLoss:
+    """How much of the first step was over before the position was filled; shares are NaN where nothing moved.
+
+    ``of_forecast`` is the share of the expected absolute move of step 1 that lies before the fill, by the model's
+    overnight share of variance. ``move`` is what the weights would have made over step 1 if filled at the deciding
+    close, which nobody can, summed over decisions, before costs; ``before_fill`` and ``of_move`` are the part of it
+    before the fill, and its share.
+    """
+
+    of_forecast: float
+    move: float
+    before_fill: float
+    of_move: float
+
+
+def gap_loss(
+    panel: Panel, weights: pd.DataFrame, forecasts: Forecasts, *, fill: FillPrice = "open"
+) -> GapLoss:
+    """Account for what the forecast of step 1 loses before its position is filled."""
+    expected = np.abs(forecasts.mean[:, 0])
+    late = forecasts.overnight_share if fill == "open" else np.ones(len(forecasts))
+    of_forecast = _share(float(late @ expected), float(expected.sum()))
+    opened, close = prices(panel, [str(name) for name in weights.columns])
+    decided = pd.DatetimeIndex(weights.index).to_numpy().astype("datetime64[D]")
+    at = np.searchsorted(panel.sessions, decided)
+    later = at + 1 < len(panel.sessions)
+    at, held = at[later], weights.to_numpy()[later]
+    whole = close[at + 1] / close[at] - 1
+    before = opened[at + 1] / close[at] - 1 if fill == "open" else whole
+    move, gap = ((held * np.nan_to_num(one)).sum() for one in (whole, before))  # NaN: no bar
+    return GapLoss(of_forecast, float(move), float(gap), _share(float(gap), float(move)))
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,130 @@
+"""Findings of many symbols are put together in one line, and errors stop what would use the prices."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantseq.config import RunConfig
+from quantseq.errors import BarsError, NoDataError
+from quantseq.files import Places
+from quantseq.market.bars import PRICES, Bars, Panel
+from quantseq.market.store import Store
+from quantseq.pipeline.backtest import backtest
+from quantseq.pipeline.data import (
+    _NAMED,
+    check,
+    describe_errors,
+    errors_only,
+    findings,
+    refuse_errors,
+    sample_panel,
+    summarise,
+    usable,
+)
+from quantseq.pipeline.train import train_price
+
+
+def spoiled(bars: Bars, symbol: str | None = None) -> Bars:
+    """A week a hundred times too large."""
+    fields = {}
+    for name in PRICES:
+        fields[name] = getattr(bars, name).copy()
+        fields[name][100:105] *= 100
+    return replace(bars, symbol=symbol or bars.symbol, **fields)
+
+
+def test_the_sample_is_good_enough_to_train_on() -> None:
+    found = findings(sample_panel())
+    assert errors_only(found) == {}
+    refuse_errors(found, total=4)
+
+
+def test_sixty_symbols_are_refused_in_one_line(small_panel: Panel) -> None:
+    good = small_panel["IBM"]
+    panel = Panel(
+        spoiled(good, f"S{i:02d}") if i % 3 == 0 else replace(good, symbol=f"S{i:02d}")
+        for i in range(60)
+    )
+    found = findings(panel)
+    with pytest.raises(BarsError) as caught:
+        refuse_errors(found, total=60)
+    message = str(caught.value)
+    assert message.startswith("20 of 60 symbols have errors in their prices: S00 (digit_glitch on ")
+    assert f"and {20 - _NAMED} more symbols" in message
+    assert "--allow-bad-data" in message
+    assert "\n" not in message
+    refuse_errors(found, total=60, allow_bad_data=True)
+
+
+def test_training_and_backtest_refuse_before_they_compute(
+    small_panel: Panel, tmp_path: Path
+) -> None:
+    panel = Panel([spoiled(small_panel["IBM"]), small_panel["MSFT"]])
+    places = Places(tmp_path / "data", tmp_path / "reports")
+    with pytest.raises(BarsError, match=r"1 of 2 symbols .* IBM \(digit_glitch on"):
+        train_price(panel, out=tmp_path / "model", places=places)
+    with pytest.raises(BarsError, match="IBM"):
+        backtest(panel, config=RunConfig(), places=places)
+    assert not (tmp_path / "model").exists()
+    assert not list((tmp_path / "reports").iterdir())
+
+
+def test_a_damaged_file_is_a_finding_and_the_others_are_checked(
+    small_panel: Panel, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(NoDataError, match="quantseq fetch"):
+        check(places=Places(tmp_path))
+    store.write(small_panel["IBM"])
+    store.write(spoiled(small_panel["MSFT"]))
+    store.path("IBM").write_bytes(b"PAR1")
+    found = check(places=Places(tmp_path))
+    assert [one.rule for one in found["IBM"]] == ["file"]
+    assert [one.rule for one in errors_only(found)["MSFT"]] == ["digit_glitch"]
+    assert describe_errors(found).startswith("IBM (file); MSFT (digit_glitch on ")
+    assert list(check(["MSFT"], places=Places(tmp_path))) == ["MSFT"]
+
+
+def test_all_faults_of_a_file_are_counted(small_panel: Panel, tmp_path: Path) -> None:
+    frame = spoiled(small_panel["IBM"]).to_frame()
+    frame.iloc[3, frame.columns.get_loc("close")] = np.nan
+    frame.iloc[7, frame.columns.get_loc("low")] = -1.0
+    path = tmp_path / "x.csv"
+    frame.to_csv(path)
+    rules = {one.rule for one in check(file=path)["x"]}
+    assert {"nan", "price", "digit_glitch"} <= rules
+
+
+def test_the_summary_names_span_source_and_extremes() -> None:
+    facts = dict(summarise(sample_panel()["AAPL"]))
+    assert facts["sessions"] == "3270, 2000-03-01 to 2013-03-01"
+    assert facts["source"] == "sample"
+    assert facts["worst day"] == "-51.87% on 2000-09-29"
+    one = sample_panel()["AAPL"].until("2000-03-01")
+    assert "worst day" not in dict(summarise(one))
+
+
+def test_what_may_not_be_compared_on_is_left_out_and_named(small_panel: Panel) -> None:
+    bars = small_panel["IBM"]
+    closes = bars.close.copy()
+    closes[300] *= 10
+    peak = np.maximum(bars.high, closes)
+    glitch = replace(bars, symbol="GLITCH", close=closes, adj_close=closes, high=peak)
+    late = replace(bars.between(bars.sessions[200]), symbol="LATE")
+    panel = Panel([bars, glitch, late])
+    kept, found, told = usable(panel, until=bars.sessions[150])
+    assert kept.symbols == ("IBM", "GLITCH")
+    assert not errors_only(found)  # what comes later is not looked at
+    start = late.sessions[0]
+    assert told == [f"LATE was left out: its prices start on {start}, after {bars.sessions[150]}."]
+    kept, found, told = usable(panel)
+    assert kept.symbols == ("IBM", "LATE")
+    assert list(errors_only(found)) == ["GLITCH"]
+    assert "errors in its prices" in told[0]
+    assert usable(panel, allow_bad_data=True) == (panel, found, [])
+    with pytest.raises(BarsError, match="No symbol is left: GLITCH was left out"):
+        usable(Panel([glitch]))
+    with pytest.raises(NoDataError, match=f"LATE starts on {start}. Fetch earlier"):
+        usable(Panel([late]), until=bars.sessions[150])

@@ -1,0 +1,72 @@
+"""A forecast starts at each symbol's newest bar, which the model may have seen but not passed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from quantseq.errors import BarsError, LeakageError, NotEnoughDataError
+from quantseq.market.bars import Panel
+from quantseq.pipeline.forecast import describe_forecast, forecast
+from tests.forecasting.broken import glitch, only_closes
+from tests.prices import fit_small, recent_prices, small_config
+
+
+def test_a_symbol_whose_calendar_ended_earlier_is_forecast_from_what_was_trained_on() -> None:
+    recent = recent_prices()
+    first, *others = recent.values()
+    early = first.until(first.sessions[-2])
+    panel = Panel([early, *others])
+    model = fit_small(panel, small_config(), last=len(panel.sessions) - 1)
+    assert model.trained_until > early.sessions[-1]
+    first_look = forecast(panel, model, horizon=3, num_paths=8)
+    shown = first_look.forecasts
+    assert first_look.notes == ()
+    assert set(shown.symbols) == set(panel)
+    assert shown.cutoffs.min() == early.sessions[-1]
+    assert np.isfinite(shown.mean).all()
+    with pytest.raises(LeakageError, match=f"the cutoff {early.sessions[-2]} of {early.symbol}"):
+        forecast(Panel([early.until(early.sessions[-2]), *others]), model, horizon=3, num_paths=8)
+    with pytest.raises(LeakageError, match="after the cutoff"):
+        forecast(panel, model, cutoff=early.sessions[-1], horizon=3, num_paths=8)
+
+
+def test_prices_that_the_model_was_not_trained_on_are_named() -> None:
+    recent = recent_prices()
+    model = fit_small(recent, small_config(), last=len(recent.sessions) - 20)
+    names = list(recent)
+    assert forecast(recent, model, horizon=3, num_paths=8).notes == ()
+    swapped = Panel([replace(recent[names[1]], symbol=names[0]), *list(recent.values())[1:]])
+    (note,) = forecast(swapped, model, horizon=3, num_paths=8).notes
+    assert f"trained on: {names[0]}. Dividends" in note
+
+
+def test_symbols_that_cannot_be_forecast_are_left_out_and_named() -> None:
+    recent = recent_prices()
+    model = fit_small(recent, small_config(), last=len(recent.sessions) - 20)
+    good = next(iter(recent.values()))
+    flat = replace(only_closes(good, np.full(len(good), 7.0)), symbol="FLAT")
+    young = replace(good.between(good.sessions[-60]), symbol="YOUNG")
+    wrong = replace(glitch(good, len(good) - 30, 1000.0), symbol="WRONG")
+    found = forecast(Panel([good, flat, young, wrong]), model, horizon=3, num_paths=8)
+    assert set(found.forecasts.symbols) == {good.symbol}
+    assert np.isfinite(found.table.select_dtypes("number")).all(axis=None)
+    lines = describe_forecast(found, model)[-3:]
+    assert lines[0].startswith("WRONG was left out: errors in its prices, WRONG (digit_glitch on ")
+    assert lines[1].startswith(
+        "FLAT was left out: its price stands still, with more than 20 closes in"
+    )
+    assert lines[2] == "YOUNG was left out: a forecast needs 169 sessions, and it has 60."
+    several = Panel([good, wrong])
+    kept = forecast(several, model, horizon=3, num_paths=8, allow_bad_data=True)
+    assert set(kept.forecasts.symbols) == {good.symbol, "WRONG"}
+    for one, error, words in (
+        (flat, NotEnoughDataError, "the price of FLAT stands still"),
+        (young, NotEnoughDataError, "has 60 sessions"),
+        (wrong, BarsError, "No symbol is left: WRONG was left out"),
+    ):
+        with pytest.raises(error, match=words):
+            forecast(Panel([one]), model, horizon=3, num_paths=8)
+    awake = Panel([good.until(good.sessions[-2]), flat])  # the one that moves ends a day earlier
+    shown = forecast(awake, model, horizon=3, num_paths=8)
+    assert set(shown.forecasts.symbols) == {good.symbol}

@@ -1,0 +1,130 @@
+"""Drawings as pictures: themed, deterministic, self-contained, whatever numbers they get."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantseq.market.bars import Bars
+from quantseq.reporting import charts
+from quantseq.reporting.charts import (
+    Drawing,
+    date_ticks,
+    inline_svg,
+    png,
+    svg_document,
+    thin,
+)
+
+SIZE = (440, 250)
+DAYS = pd.DatetimeIndex(pd.bdate_range("2010-01-01", periods=300), name="date")
+RNG = np.random.default_rng(0)
+WAVES = pd.DataFrame({"a": np.exp(RNG.normal(0, 0.02, 300).cumsum()), "b": 1.0}, DAYS)
+
+
+def drawings() -> Iterator[tuple[str, Drawing]]:
+    gaps = WAVES[WAVES.index > DAYS[100]].reindex(DAYS)
+    both = ["accent filled", "neutral dashed"]
+    ribbon = pd.DataFrame({"low": 0.9, "high": 1.1}, DAYS)
+    yield "curves", charts.curves(WAVES, both, log=True, marks=[DAYS[50]], ribbon=ribbon)
+    yield "gaps", charts.curves(gaps, both, dot=(DAYS[200], 1.0), top=2.0, level=1.0)
+    yield "one day", charts.curves(WAVES.head(1), both)
+    yield "strips", charts.strips(WAVES - 1)
+    yield "bars", charts.bars(pd.Series([1.0, -2.0], list("ab")), errors=np.ones(2), label=str)
+    band = {"band": (0.8, 1.2), "level": 1.0, "top": 1.6, "marks": np.ones(2)}
+    yield "band", charts.bars(pd.Series([1.0, 2.0], list("ab")), roles=["accent", "loss"], **band)
+    frame = pd.DataFrame({"x": [1.0, np.nan, 3.0], "y": 2.0}, [1, 10, 100])
+    mark = charts.Mark(10, "here")
+    yield "profile", charts.profile(frame, across="n", log=True, mark=mark, top=4.0, level=1.0)
+    yield "dots", charts.profile(frame[["y"]], across="n", ticks=[1, 10, 100], dots=True)
+    three = pd.DataFrame([[-1.0, 0.0, 1.0]], ["a"])
+    yield "ranges", charts.ranges(three, unit="u", mark=mark)
+    yield "nothing", charts.ranges(0 * three, unit="u", role="accent")
+    levels, prices = np.array([0.05, 0.5, 0.95]), 100 + np.outer([1.0, 2.0], [-1, 0, 1])
+    closes = WAVES["a"].to_numpy()[:20]
+    days = DAYS[:20].to_numpy()
+    fan = charts.Fan("IBM", days, closes, ["+1", "+2"], levels, prices, np.array([99.0, np.nan]))
+    yield "fan", fan.draw
+    yield (
+        "loss",
+        charts.loss_curve(range(600), np.geomspace(2, 1e-9, 600), fresh={0: 2.4}, unit="u"),
+    )
+    yield "attention", charts.attention_map(["5", "6"], ["6", "EOS"], np.full((2, 2), 0.5))
+
+
+DRAWN = dict(drawings())
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_drawing_follows_the_theme_and_is_the_same_every_time(name: str) -> None:
+    pictures = [
+        inline_svg(DRAWN[name], SIZE, prefix="x", title="<b>", description="d", boxes=True)
+        for _ in range(2)
+    ]
+    assert pictures[0] == pictures[1]
+    text = str(pictures[0])
+    assert not re.search(r"#[0-9a-f]{6}|http|<script|<image|font-family|nan", text)
+    assert "var(--" in text
+    assert '<title id="x-t">&lt;b&gt;</title>' in text
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(set(ids)) == len(ids)
+    assert all(one.startswith("x") for one in ids)
+    assert set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", text)) <= {
+        pair for one in ids for pair in ((one, ""), ("", one))
+    }
+    for box in re.search(r'data-boxes="([^"]+)"', text)[1].split(";"):  # type: ignore[index]
+        left, top, right, bottom = map(float, box.split())
+        assert 0 <= left < right <= SIZE[0]
+        assert 0 <= top < bottom <= SIZE[1]
+
+
+def test_pictures_stand_alone_on_the_light_ground() -> None:
+    text = svg_document(DRAWN["curves"], SIZE, title="t", description="d")
+    assert text.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert "var(--" not in text
+    assert charts.light_theme().accent in text
+    assert png(DRAWN["curves"], SIZE)[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_price_chart_and_a_forecast_are_pictures() -> None:
+    frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), WAVES["a"]))
+    frame = frame.assign(volume=1e6).reset_index()
+    history = Bars.from_frame("IBM", frame)
+    levels = np.array([0.05, 0.5, 0.95])
+    fan = charts.Fan(
+        "IBM", history.sessions, history.close, ["+1"], levels, np.array([[1.0, 2, 3]])
+    )
+    for picture in (charts.price_chart_png(history), charts.forecast_png(fan)):
+        assert picture[:4] == b"\x89PNG"
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=300), st.integers(4, 60))
+def test_thinning_keeps_ends_and_extremes(values: list[float], limit: int) -> None:
+    series = np.array(values)
+    kept = thin(series, limit)
+    assert (np.diff(kept) > 0).all()
+    assert len(kept) <= max(limit, 4)
+    assert kept[0] == 0
+    assert kept[-1] == len(series) - 1
+    assert series[kept].max() == series.max()
+    assert series[kept].min() == series.min()
+
+
+@given(st.integers(0, 20_000), st.integers(1, 20_000), st.sampled_from([4, 10]))
+def test_dates_on_an_axis_are_few_increasing_and_inside(start: int, length: int, most: int) -> None:
+    first = np.datetime64("1970-01-01") + start
+    ticks, texts = date_ticks(first, first + length, most)
+    assert 1 <= len(ticks) <= most + 1
+    assert first <= ticks[0] <= ticks[-1] <= first + length
+    assert all(a < b for a, b in pairwise(texts))
+
+
+def test_axis_texts_are_short_with_a_true_minus() -> None:
+    assert charts.percent_text(-0.125) == "−12.5\u00a0%"
+    assert charts.plain_text(-1234.5) == "−1,234.5"
+    assert [charts.short_text(v) for v in (950, 12.5e6, 3e9)] == ["950", "12.5\u00a0m", "3\u00a0bn"]
