@@ -36,10 +36,10 @@ lint: $(VENV)/.dev  ## Check format, style and types
 	$(BIN)/mypy
 
 check: lint  ## Lint, type-check and run the fast tests
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not browser"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
 
 test: lint  ## Lint, type-check and run all tests
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.dev  ## Time the line against plain references
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
