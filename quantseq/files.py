@@ -11,9 +11,10 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +130,44 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def check_ours(path: Path, *marks: str) -> Path:
+    """Give `path` back if quantseq may fill or replace it: it is new, empty, or holds every file of `marks`.
+
+    Temporary files of a killed process count as nothing.
+
+    Raises
+    ------
+    StorageError
+        If a file, or a folder with something else in it, is in the way.
+    """
+    with _refusals(path):
+        if path.is_dir():
+            rest = [entry for entry in path.iterdir() if not fnmatch(entry.name, ".*.tmp*")]
+            free = not rest or all((path / mark).is_file() for mark in marks)
+        else:
+            free = not path.exists()
+    if not free:
+        raise StorageError(
+            f"{str(path)!r} was not written by quantseq for this (it holds no {' and '.join(marks)}), "
+            "so it is left as it is. Give a new or empty folder."
+        )
+    return path
+
+
+def remove_ours(path: Path, *marks: str) -> None:
+    """Remove a folder of ours, if it is there; raises as `check_ours` does."""
+    shutil.rmtree(check_ours(path, *marks), ignore_errors=True)
+
+
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, marks: Sequence[str], ours: Sequence[str] = ()) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it takes the place of `path`.
 
-    The old folder, if any, is moved aside first and removed last; a kill between the two moves
-    leaves it beside `path` under a hidden name.
+    An older folder gives way only if it holds the files `marks`. Of its content, `marks` and what the patterns
+    `ours` match go; what somebody put beside them is taken over. It is moved aside first and removed
+    last; a kill between the two moves leaves it beside `path` under a hidden name.
     """
-    make_folder(path.parent)
+    make_folder(check_ours(path, *marks).parent)
     with _refusals(path):
         name = tempfile.mkdtemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
         temporary = Path(name)
@@ -144,6 +175,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             if path.exists():
+                _take_over(check_ours(path, *marks), temporary, [*marks, *ours])
                 old = temporary.with_suffix(".old")
                 path.replace(old)
                 temporary.replace(path)
@@ -153,6 +185,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             _sync_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_over(old: Path, new: Path, ours: Sequence[str]) -> None:
+    for entry in old.iterdir():
+        if (new / entry.name).exists() or any(fnmatch(entry.name, one) for one in ours):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, new / entry.name, symlinks=True)
+        else:
+            shutil.copy2(entry, new / entry.name, follow_symlinks=False)
 
 
 @contextmanager

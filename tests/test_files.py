@@ -73,7 +73,7 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         files.write_text(tmp_path / "x", "x")
-        with files.atomic_folder(tmp_path / "folder") as temporary:
+        with files.atomic_folder(tmp_path / "folder", ["y"]) as temporary:
             (temporary / "y").touch()
     finally:
         os.umask(before)
@@ -93,7 +93,7 @@ def test_long_names_fit(tmp_path: Path) -> None:
         lambda path: files.write_text(path, "x"),
         lambda path: files.write_json(path, 1),
         lambda path: files.make_folder(path),
-        lambda path: files.atomic_folder(path).__enter__(),
+        lambda path: files.atomic_folder(path, ["x"]).__enter__(),
         lambda path: files.lock(path).__enter__(),
     ],
 )
@@ -103,23 +103,49 @@ def test_an_impossible_folder_is_named(tmp_path: Path, write) -> None:
         write(tmp_path / "file" / "deeper" / "x")
 
 
-def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_folder_is_replaced_as_a_whole_but_for_what_somebody_put_into_it(tmp_path: Path) -> None:
     target = tmp_path / "model"
-    for text in ("one", "two"):
-        with files.atomic_folder(target) as temporary:
-            (temporary / text).write_text(text)
-            assert not (target / text).exists()
-    assert names(target) == ["two"]
+    for text in ("1", "2"):
+        with files.atomic_folder(target, ["mark"], ["part-*"]) as temporary:
+            (temporary / "mark").write_text(text)
+            (temporary / f"part-{text}").write_text(text)
+            assert not (target / f"part-{text}").exists()
+        (target / "notes.txt").write_text("mine")
+        (target / "mine").mkdir(exist_ok=True)
+        (target / "mine" / "more.txt").write_text("mine")
+        (target / f"nowhere-{text}").symlink_to("nothing")
+    assert names(target) == ["mark", "mine", "notes.txt", "nowhere-1", "nowhere-2", "part-2"]
+    assert (target / "mine" / "more.txt").read_text() == "mine"
     assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("act", [files.remove_ours, files.check_ours])
+def test_what_is_not_ours_is_left_as_it_is(tmp_path: Path, act) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("thesis", "file"):
+        with pytest.raises(StorageError, match=f"{name}' was not written by quantseq"):
+            act(tmp_path / name, "mark")
+        with pytest.raises(StorageError, match="Give a new or empty folder"):
+            files.atomic_folder(tmp_path / name, ["mark"]).__enter__()
+    assert (tmp_path / "thesis" / "thesis.tex").read_text() == "mine"
+    assert names(tmp_path) == ["file", "thesis"]
+
+
+def test_leftovers_of_a_killed_process_are_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / ".state.abc.tmp.safetensors").touch()
+    assert files.check_ours(tmp_path, "mark") == tmp_path
+    assert files.check_ours(tmp_path / "new", "mark") == tmp_path / "new"
 
 
 def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "model"
-    with files.atomic_folder(target) as temporary:
+    with files.atomic_folder(target, ["one"]) as temporary:
         (temporary / "one").touch()
 
     def fail() -> None:
-        with files.atomic_folder(target) as temporary:
+        with files.atomic_folder(target, ["one"]) as temporary:
             (temporary / "two").touch()
             raise ZeroDivisionError
 

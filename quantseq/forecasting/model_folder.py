@@ -35,12 +35,16 @@ from quantseq.forecasting.windows import PriceTask
 from quantseq.seq2seq.checkpoint import MODEL_FILE, load_model, save_model
 
 FORMAT = 3
+STATE = "forecaster.json"
+_OURS = ("tokenizer.json", "task.json", "metrics.json", "member-*")
 
 
 def save_forecaster(
     folder: Path, forecaster: Seq2SeqForecaster, *, metrics: Mapping[str, Any] | None = None
 ) -> None:
     """Write a forecaster's folder, replacing an older one only when the new one is complete.
+
+    What else lies in that folder stays.
 
     Parameters
     ----------
@@ -52,9 +56,9 @@ def save_forecaster(
     Raises
     ------
     StorageError
-        If the folder cannot be written.
+        If the folder holds something else, or cannot be written.
     """
-    with atomic_folder(folder) as fresh:
+    with atomic_folder(folder, [STATE], _OURS) as fresh:
         task = forecaster.task.to_json()
         forecaster.task.tokenizer.save(fresh / "tokenizer.json")
         write_json(fresh / "task.json", task)
@@ -72,7 +76,7 @@ def save_forecaster(
         members = [_member_hash(fresh, number) for number in range(len(forecaster.networks))]
         parts = {"format": FORMAT, "task": fingerprint(task), "members": members}
         state = json.loads(to_json(forecaster.describe() | parts))  # as it will be read back
-        write_json(fresh / "forecaster.json", state | {"fingerprint": fingerprint(state)})
+        write_json(fresh / STATE, state | {"fingerprint": fingerprint(state)})
 
 
 def _member_hash(folder: Path, number: int) -> str:
@@ -88,20 +92,20 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
     ModelFileError
         If the folder is missing, damaged, mismatched, or written in another format.
     """
-    if not (folder / "forecaster.json").is_file():
+    if not (folder / STATE).is_file():
         raise ModelFileError(
             f"No trained price model in {str(folder)!r}. "
             "Train one with `quantseq train --task price`, or name its folder with --model."
         )
     try:
-        state = read_json(folder / "forecaster.json")
+        state = read_json(folder / STATE)
         if state["format"] != FORMAT:
             raise ModelFileError(
                 f"{str(folder)!r} has format {state['format']}; this quantseq reads {FORMAT}. "
                 "Train the model again."
             )
         if state.pop("fingerprint") != fingerprint(state):
-            raise _changed(folder / "forecaster.json")
+            raise _changed(folder / STATE)
         tokenizer = ReturnTokenizer.load(folder / "tokenizer.json", expected=state["tokenizer"])
         task = read_json(folder / "task.json")
         if fingerprint(task) != state["task"]:

@@ -247,7 +247,7 @@ def evaluate(
     GateError
         If the architecture has not mastered the copy task.
     StorageError
-        If `out` holds files but no run, or a place is not writable.
+        If `out` holds something that is no run, or a place is not writable.
     """
     chosen = on_calendar(config or RunConfig(), panel.sessions)
     where = places or Places()

@@ -1,6 +1,5 @@
 """`train`: the copy gate, the price model behind it, and the toy tasks that validate the machine."""
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -9,9 +8,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.files import Places, ensure_writable, read_json, write_json
+from quantseq.files import (
+    Places,
+    check_ours,
+    ensure_writable,
+    read_json,
+    remove_ours,
+    write_json,
+)
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
-from quantseq.forecasting.model_folder import save_forecaster
+from quantseq.forecasting.model_folder import STATE, save_forecaster
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.forecasting.rows import MIN_HISTORY
 from quantseq.market.bars import Panel
@@ -37,6 +43,8 @@ from quantseq.seq2seq.training import StepReport, set_threads
 
 VALIDATION_SHARE = 0.15
 """Share of the calendar, at its end, that `train_price` holds out for validation."""
+
+_IDENTITY = "identity.json"  # beside training states: whose they are
 
 
 class TrainingOutcome(dict[str, Any]):
@@ -189,10 +197,12 @@ def train_price(
         If the architecture has not mastered the copy task.
     NotEnoughDataError
         If the panel is too short.
+    StorageError
+        If `out` holds something else than a model, or is not writable.
     """
     chosen = config or ForecasterConfig()
     out = out.resolve()
-    ensure_writable(out.parent)
+    ensure_writable(check_ours(out, STATE).parent)
     sessions = panel.sessions
     held_out = max(int(VALIDATION_SHARE * len(sessions)), 4 * chosen.horizon)
     last = len(sessions) - held_out - chosen.horizon - 1
@@ -241,13 +251,13 @@ def train_price(
         "versions": versions(),
     }
     save_forecaster(out, model, metrics=metrics)
-    shutil.rmtree(state, ignore_errors=True)
+    remove_ours(state, _IDENTITY)
     return TrainingOutcome(metrics, out)
 
 
 def _prepare_state(state: Path, identity: dict[str, Any], *, resume: bool) -> None:
     """Empty the folder of training states, or make sure that they belong to this training."""
-    known = state / "identity.json"
+    known = state / _IDENTITY
     if resume and known.is_file():
         if read_json(known) != identity:
             raise ConfigError(
@@ -255,7 +265,7 @@ def _prepare_state(state: Path, identity: dict[str, Any], *, resume: bool) -> No
                 "configuration or another seed. Ask for the same again, or train without --resume."
             )
         return
-    shutil.rmtree(state, ignore_errors=True)
+    remove_ours(state, _IDENTITY)
     write_json(known, identity)
 
 

@@ -17,7 +17,6 @@ nothing of charts or pages, and computes nothing.
     └─ report.html        the page (see `quantseq.reporting.render`)
 """
 
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +26,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from quantseq.errors import CorruptFileError, RunError, StorageError
+from quantseq.errors import CorruptFileError, RunError
 from quantseq.files import (
     atomic_folder,
     atomic_path,
+    check_ours,
     read_json,
     sha256_file,
     write_json,
@@ -49,7 +49,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "trades": {"symbol": "text", "side": "text", "entered": "date", "left": "date?"},
 }
 _NEEDED = {"backtest": tuple(TABLES), "evaluation": ("scores", "forecasts")}
-_OURS = {MANIFEST, RESULT, SUMS, "report.html", *(f"{name}.parquet" for name in TABLES)}
+_MARKS = (MANIFEST, SUMS)
+_OURS = (RESULT, "report.html", *(f"{name}.parquet" for name in TABLES))
 _REMEDY = "Run `quantseq backtest` or `quantseq evaluate` again to make a fresh one."
 
 
@@ -164,21 +165,16 @@ class Run:
         Raises
         ------
         StorageError
-            If the folder holds files but no run, the place is not writable or the disk is full.
+            If the folder holds something else, the place is not writable or the disk is full.
         """
-        older = check_place(Path(folder))
-        with atomic_folder(older) as temporary:
+        with atomic_folder(Path(folder), _MARKS, _OURS) as temporary:
             write_json(temporary / MANIFEST, {"schema": RUN_SCHEMA, **self.manifest})
             write_json(temporary / RESULT, self.result)
             for name in _NEEDED[self.kind]:
                 with atomic_path(temporary / f"{name}.parquet") as path:
                     getattr(self, name).to_parquet(path, compression="zstd", index=False)
             sign(temporary)
-            for entry in older.iterdir() if older.is_dir() else ():
-                if entry.name not in _OURS and not (temporary / entry.name).exists():
-                    move = shutil.copytree if entry.is_dir() else shutil.copy2
-                    move(entry, temporary / entry.name)
-        return older
+        return Path(folder)
 
     @property
     def kind(self) -> str:
@@ -253,13 +249,8 @@ class Run:
 
 
 def check_place(folder: Path) -> Path:
-    """Raise StorageError where a run would land among files that are no run; give the folder back."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise StorageError(
-            f"{str(folder)!r} holds files but no run ({MANIFEST} is missing), and a run is written only "
-            "into a new or empty folder, or over an older run. Give another folder."
-        )
-    return folder
+    """Give `folder` back if a run may be written there; raises as `quantseq.files.check_ours` does."""
+    return check_ours(folder, *_MARKS)
 
 
 def run_files(kind: str) -> list[str]:

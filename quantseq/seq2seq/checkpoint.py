@@ -35,7 +35,7 @@ _FORMAT = 2  # version of the files. A reader refuses another one
 
 MODEL_FILE = "model.safetensors"
 _HISTORY_FILE = "training.json"
-_STATE_FILE = "state.safetensors"
+STATE_FILE = "state.safetensors"
 
 
 @dataclass
@@ -139,17 +139,17 @@ def _history(path: Path, digest: str) -> TrainingHistory | None:
 
 def save_state(folder: Path, *, tensors: Mapping[str, Tensor], record: Any) -> None:
     """Keep what a fit needs to go on: tensors by name, and everything else as JSON."""
-    _write(folder / _STATE_FILE, tensors, record)
+    _write(folder / STATE_FILE, tensors, record)
 
 
 def has_state(folder: Path) -> bool:
     """Whether `save_state` has ever finished in this folder."""
-    return (folder / _STATE_FILE).exists()
+    return (folder / STATE_FILE).exists()
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], Any] | None:
     """Read what `save_state` wrote; None if there is nothing, a ModelFileError if it is damaged."""
-    return _read(folder / _STATE_FILE) if has_state(folder) else None
+    return _read(folder / STATE_FILE) if has_state(folder) else None
 
 
 def _digest(tensors: Mapping[str, Tensor], record: Any) -> str:

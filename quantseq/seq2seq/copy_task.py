@@ -22,7 +22,6 @@ limit. Such a record says so (`cut_by_time`), the refusal names time as the reas
 tries again. A failure with all planned batches trained is a verdict: it is remembered and refused.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -39,8 +38,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from quantseq.errors import ConfigError, CorruptFileError, GateError, ModelFileError
-from quantseq.files import fingerprint, make_folder, read_json, sha256_file, write_json
-from quantseq.seq2seq.checkpoint import TrainingHistory, has_state, save_model
+from quantseq.files import (
+    check_ours,
+    fingerprint,
+    make_folder,
+    read_json,
+    remove_ours,
+    sha256_file,
+    write_json,
+)
+from quantseq.seq2seq.checkpoint import STATE_FILE, TrainingHistory, has_state, save_model
 from quantseq.seq2seq.decoding import greedy
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig, evaluating
 from quantseq.seq2seq.tokens import (
@@ -209,6 +216,7 @@ def edit_distances(answers: TokenIds, truth: TokenIds) -> TokenIds:
     return np.asarray(table[ends[0], ends[1], np.arange(size)], dtype=np.int64)
 
 
+_MILESTONES = "milestones.json"
 _MILESTONE = 1000  # batches between two looks at where a training stands, as in the tutorial
 
 
@@ -337,22 +345,27 @@ def train_preset(
         to another training.
     on_step, on_milestone : callable, optional
         Told about every step, and about where training stands at 0, 1000, 2000, ... batches.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset.
+    StorageError
+        If `out` holds something else than such a model, or is not writable.
     """
     if preset not in PRESETS:
         raise ConfigError(f"There is no preset {preset!r}. Choose one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]
     training = chosen.training if batches is None else replace(chosen.training, steps=batches)
-    make_folder(out)
+    make_folder(check_ours(out, _MILESTONES))
     model = Seq2Seq(chosen.config, seed=seed)
     source = CopySource(toy=toy, seed=seed)
     meta = {"task": toy, "preset": preset, "seed": seed}
-    log = _TrainingLog(
-        out / "milestones.json", meta, model, source, training.masked_loss, on_milestone
-    )
+    log = _TrainingLog(out / _MILESTONES, meta, model, source, training.masked_loss, on_milestone)
     if resume and has_state(out / "state"):
         log.load()
     else:
-        shutil.rmtree(out / "state", ignore_errors=True)
+        remove_ours(out / "state", STATE_FILE)
     log.reach(0)
 
     def told(report: StepReport) -> None:

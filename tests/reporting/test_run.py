@@ -75,7 +75,7 @@ def test_a_failing_save_leaves_the_old_run(
 
 def test_a_run_never_lands_among_files_of_somebody_else(run: Run, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(StorageError, match="holds files but no run"):
+    with pytest.raises(StorageError, match="was not written by quantseq"):
         run.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
