@@ -1,7 +1,7 @@
-"""What evaluation costs beside its rivals: ``python benchmarks/evaluation.py [--panel FILE]``.
+"""What evaluation costs beside its baselines: ``python benchmarks/evaluation.py [--panel FILE]``.
 
 Fits of the forecaster and of GJR-GARCH by arch, turn about on one thread, and one whole evaluation with
-all rivals from nothing. Without a panel file the four bundled stocks are used.
+all baselines from nothing. Without a panel file the four bundled stocks are used.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
         again = seconds(
             lambda: evaluate(panel, config=config, split=split, places=places, jobs=given.jobs)
         )
-    print(f"{f'evaluate with all rivals, {given.jobs} jobs':44}{whole:10.1f} s")
+    print(f"{f'evaluate with all baselines, {given.jobs} jobs':44}{whole:10.1f} s")
     print(f"{'the same from finished parts':44}{again:10.1f} s")
 
 

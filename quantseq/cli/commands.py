@@ -482,8 +482,6 @@ def evaluate_command(
     baselines: Annotated[
         str,
         typer.Option(
-            "--baselines",
-            "--rivals",
             help="all, none, or names such as garch-t,gjr-garch-skewt; our reference is always in.",
         ),
     ] = "all",

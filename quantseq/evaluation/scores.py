@@ -303,7 +303,7 @@ def compare_models(scores: pd.DataFrame, model: str) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``model, rival, score, step, t, p, mean_difference, n_days, days_needed``; negative t: the
+        ``model, baseline, score, step, t, p, mean_difference, n_days, days_needed``; negative t: the
         model is better. ``step`` is 1..H, or ``"cumulative"`` for the CRPS of the sum of all steps.
         Scores that the other does not have make no row.
     """
@@ -325,7 +325,7 @@ def compare_models(scores: pd.DataFrame, model: str) -> list[dict[str, Any]]:
                 step=step,
             )
             needed = days_needed(found.t, found.n_days) if np.isfinite(found.t) else None
-            tested = {"model": model, "rival": other, "score": name, "step": label}
+            tested = {"model": model, "baseline": other, "score": name, "step": label}
             rows.append({**tested, **asdict(found), "days_needed": needed})
     return [row for row in rows if row["n_days"] > 0]
 
@@ -333,8 +333,8 @@ def compare_models(scores: pd.DataFrame, model: str) -> list[dict[str, Any]]:
 def verdicts(tests: list[dict[str, Any]], *, own_reference: str) -> list[str]:
     """One sentence per other model on the next day: by log score where it has one, else by CRPS."""
     sentences = []
-    for other in dict.fromkeys(row["rival"] for row in tests):
-        rows = {row["score"]: row for row in tests if row["rival"] == other and row["step"] == 1}
+    for other in dict.fromkeys(row["baseline"] for row in tests):
+        rows = {row["score"]: row for row in tests if row["baseline"] == other and row["step"] == 1}
         if rows:
             row = rows.get("log_score") or rows["crps"]
             name = f"its own reference ({other})" if other == own_reference else other

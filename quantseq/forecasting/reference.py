@@ -1,7 +1,7 @@
 """The conditional density a quant would use anyway: σ_t × Student-t, one per symbol and step.
 
 Owns the fit of degrees of freedom and scale on standardised returns, the level that follows a symbol's
-own ratio of returns to σ, and the lookup of (loc, scale, ν) for any (symbol, cutoff). It is the rival
+own ratio of returns to σ, and the lookup of (loc, scale, ν) for any (symbol, cutoff). It is the baseline
 to beat, and the measure that tokens are quantised in. Knows nothing of tokens or networks.
 
 How large a day's return is beside its range drifts over the years. A scale fitted once goes stale;

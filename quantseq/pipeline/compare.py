@@ -177,13 +177,13 @@ def _common_rows(runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
 def _tests(rows: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """Diebold-Mariano between every two runs' models, by score and step."""
     found = []
-    for (name, own), (rival, other) in combinations(rows.items(), 2):
+    for (name, own), (other, theirs) in combinations(rows.items(), 2):
         for score, step in product(SCORE_NAMES, sorted(map(int, own["step"].unique()))):
             at = (own["step"] == step).to_numpy()
             dates = own["cutoff"].to_numpy()[at].astype("datetime64[D]")
-            mine, theirs = (x[score].to_numpy(dtype=np.float64)[at] for x in (own, other))
-            place = {"run": name, "rival": rival, "score": score, "step": step}
-            found.append({**place, **vars(diebold_mariano(mine, theirs, dates, step=step))})
+            mine, others = (x[score].to_numpy(dtype=np.float64)[at] for x in (own, theirs))
+            place = {"run": name, "other": other, "score": score, "step": step}
+            found.append({**place, **vars(diebold_mariano(mine, others, dates, step=step))})
     return found
 
 

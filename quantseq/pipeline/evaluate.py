@@ -295,7 +295,7 @@ def evaluate(
         reports=where.reports,
         extra={
             "kind": "evaluation",
-            "rivals": list(names),
+            "baselines": list(names),
             "allow_bad_data": allow_bad_data,
             "gate": gate.fingerprint,
         },
@@ -303,7 +303,7 @@ def evaluate(
     stated = {
         "reference": REFERENCE,
         "folds": [fold.describe() for fold in folds],
-        "survived": [one.get("shrinkage", {}).get("weight") for one in found.details[OURS]],
+        "kept_weight": [one.get("shrinkage", {}).get("weight") for one in found.details[OURS]],
         "details": found.details,
         "null": None
         if lost is None or empty is None
@@ -420,7 +420,7 @@ def describe_evaluation(result: Mapping[str, Any]) -> list[str]:
         Content of ``result.json``, see ``docs/json.md``.
     """
     ours, tests = result["models"][OURS], result["tests"]
-    found = {(test["rival"], test["score"], test["step"]): test["t"] for test in tests}
+    found = {(test["baseline"], test["score"], test["step"]): test["t"] for test in tests}
     horizon, rows = len(ours["by_step"]), []
     for name, one in result["models"].items():
         t = [
@@ -442,7 +442,7 @@ def describe_evaluation(result: Mapping[str, Any]) -> list[str]:
         low, high = map(_nats, ours["skill_interval"])
         skill = f"Skill over {REFERENCE}: {_nats(ours['skill_nats'])} nats"
         lines.append(f"{skill} (95 % interval {low} to {high}).")
-    shares = [share for share in result["survived"] if share is not None]
+    shares = [share for share in result["kept_weight"] if share is not None]
     if shares:
         tilts = [told.get("recalibration", {}) for told in result["details"][OURS]]
         tilted = sum(bool(tilt.get("width") or tilt.get("skew")) for tilt in tilts)

@@ -85,7 +85,7 @@ def judge(
             fold.describe()
             | {
                 "n_train": details.get("num_windows"),
-                "survived": details.get("shrinkage", {}).get("weight"),
+                "kept_weight": details.get("shrinkage", {}).get("weight"),
             }
             for fold, details in zip(evaluation.folds, evaluation.details[OURS], strict=True)
         ],
@@ -93,7 +93,7 @@ def judge(
         "audit": dict(audit),
         "break_even_bps": traded.break_even,
         "data_findings": as_rows(findings),
-        "rivals": {
+        "benchmarks": {
             name: {**asdict(one.rule), "sharpe_range": one.sharpe_range and list(one.sharpe_range)}
             for name, one in traded.benchmarks.items()
         },
@@ -218,7 +218,7 @@ def figures_of_run(run: Run) -> dict[str, Any]:
         ],
         "forecast": _forecast_quality(run.scores),
         **{key: stated[key] for key in ("gate", "audit", "break_even_bps", "data_findings")},
-        "rivals": {
+        "benchmarks": {
             name: {
                 **rule,
                 "metrics": dict(
@@ -227,7 +227,7 @@ def figures_of_run(run: Run) -> dict[str, Any]:
                 "turnover": float(columns[f"benchmark_turnover:{name}"].mean()) * periods,
                 "costs": float(columns[f"benchmark_cost:{name}"].mean()) * periods,
             }
-            for name, rule in stated["rivals"].items()
+            for name, rule in stated["benchmarks"].items()
         },
         "attribution": stated["attribution"],
         "trades": _trades(run.trades),

@@ -476,7 +476,7 @@ def _level(level: Sequence[_Scored], held: Floats, config: RunConfig) -> dict[st
         "points": len(level),
         "best": label(best.config),
         "sharpe": row["sharpe"],
-        "rival_sharpe": METRICS["sharpe"](held, periods=config.costs.year),
+        "benchmark_sharpe": METRICS["sharpe"](held, periods=config.costs.year),
         "spa_p": spa(returns, held, seed=config.seed),
         "pbo": found.pbo,
         "pbo_loss": found.loss,
@@ -544,7 +544,7 @@ def describe_sweep(result: Mapping[str, Any]) -> tuple[list[dict[str, str]], lis
     ]
     lines = [
         f"{one['cost_bps']:g} bps: best of {one['points']} is {one['best']}, Sharpe "
-        f"{number(one['sharpe'], sign=True)} against {number(one['rival_sharpe'], sign=True)}; SPA p "
+        f"{number(one['sharpe'], sign=True)} against {number(one['benchmark_sharpe'], sign=True)}; SPA p "
         f"{number(one['spa_p'], 3)}, PBO {_share(one['pbo'])}."
         for one in found["by_cost"]
     ]

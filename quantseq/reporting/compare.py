@@ -185,7 +185,7 @@ def _tests(found: Comparison) -> page.Sheet:
     steps, full = sorted({test["step"] for test in found.tests}), []
     lines: dict[tuple[str, str], dict[int, Cell]] = {}
     for test in found.tests:
-        name, score = f"{test['run']} against {test['rival']}", SCORE_NAMES[test["score"]]
+        name, score = f"{test['run']} against {test['other']}", SCORE_NAMES[test["score"]]
         tone = ("up2", "", "down2")[1 + sections.test_side(test)]
         cell = Cell(number(test["t"], 1, sign=True) + ("*" if tone else ""), tone)
         lines.setdefault((name, score), {})[test["step"]] = cell

@@ -119,7 +119,7 @@ def _next_day(tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
     """One test per baseline on the next day: by log score where it has one, else by CRPS."""
     found: dict[str, Mapping[str, Any]] = {}
     for test in tests:
-        name, by_density = str(test.get("rival")), test.get("score") == "log_score"
+        name, by_density = str(test.get("baseline")), test.get("score") == "log_score"
         if test.get("step") == 1 and (by_density or name not in found):
             found[name] = test
     return found
@@ -275,7 +275,7 @@ def _gallery(picked: Sequence[Mapping[str, Any]]) -> Section:
 
 def _folds(result: Mapping[str, Any], main: str) -> page.Sheet | str:
     folds, rows = result.get("folds") or [], []
-    kept, told = result.get("survived") or [], (result.get("details") or {}).get(main) or []
+    kept, told = result.get("kept_weight") or [], (result.get("details") or {}).get(main) or []
     if not folds:
         return "This evaluation stored no folds."
     for place, fold in enumerate(folds):
@@ -296,7 +296,7 @@ def _null(result: Mapping[str, Any], own: Mapping[str, Any], reference: str) -> 
         return "No null run was made; `quantseq evaluate --null garch` makes one."
     wanted, rows = ("log_score", 1, reference), []
     tests: Any = result.get("tests") or []
-    found = [x for x in tests if (x.get("score"), x.get("step"), x.get("rival")) == wanted]
+    found = [x for x in tests if (x.get("score"), x.get("step"), x.get("baseline")) == wanted]
     own = {**own, "interval": own.get("skill_interval"), "t": found[0].get("t") if found else None}
     truth = "the true density" if known(null.get("skill_nats")) is not None else DASH
     for name, yardstick, one in (

@@ -238,7 +238,7 @@ def _equity(run: Run, pair: Mapping[str, Any]) -> Figure:
 
 def _ribbon(run: Run, net: Any) -> tuple[pd.DataFrame | None, str]:
     """Where placebos of the strategy's volatility would have drifted, and what that is."""
-    rules = run.result.get("rivals") or {}
+    rules = run.result.get("benchmarks") or {}
     stored = (rules.get("random_entry") or {}).get("sharpe_range")
     for one in _audit(run).get("placebos") or []:
         stored = [one.get("low"), one.get("high")] if "random" in str(one.get("name")) else stored
@@ -431,7 +431,7 @@ def _folds(run: Run) -> Sheet | str:
         found = (_measured(run, name, parts) for name in ("total_return", "sharpe"))
         texts = [one.get(who, DASH) for one in found for who in _BOTH]
         name, *spans = fold_cells(fold, place)
-        rows.append([name, *spans, percent(fold.get("survived"), 0), *texts])
+        rows.append([name, *spans, percent(fold.get("kept_weight"), 0), *texts])
         counts.append([name, *(count(fold.get(key)) for key in ("purge", "n_train", "n_test"))])
     said = f"{plural(len(folds), 'fold')}, tested one after the other"
     if ahead:
@@ -537,7 +537,7 @@ def _decay(run: Run) -> Figure | str:
 
 def _benchmarks(run: Run) -> list[Block]:
     """Rules that need no forecast, over the same sessions at the same costs."""
-    rules, turned = run.result.get("rivals") or {}, run.daily("turnover")
+    rules, turned = run.result.get("benchmarks") or {}, run.daily("turnover")
     if not rules:
         return []
     shown = ("cagr", "volatility", "sharpe", "max_drawdown")
@@ -597,7 +597,7 @@ def _forecast_lead(run: Run, skill: float | None) -> str:
         verb, to = ("added", "to") if skill >= 0 else ("lost", "against")
         gain = f"{verb} {number(abs(skill), 4)} nats a day {to}"
         parts.append(f"The network {gain} the econometric reference it starts from.")
-    kept = [known(fold.get("survived")) for fold in run.result.get("folds") or []]
+    kept = [known(fold.get("kept_weight")) for fold in run.result.get("folds") or []]
     shares = [share for share in kept if share is not None]
     if shares:
         share, over = percent(float(np.mean(shares)), 0), plural(len(shares), "fold")
@@ -646,7 +646,7 @@ def test_sheet(tests: Sequence[Mapping[str, Any]]) -> Sheet:
     rows, sides = [], [test_side(test) for test in tests]
     models = list(dict.fromkeys(plain(test.get("model")) for test in tests))
     for test, side in zip(tests, sides, strict=True):
-        name = f"against {plain(test.get('rival'))}"
+        name = f"against {plain(test.get('baseline'))}"
         name = f"{plain(test.get('model'))} {name}" if len(models) > 1 else name
         kind, step = str(test.get("score")), test.get("step")
         score, step = SCORE_NAMES.get(kind, kind), "all" if isinstance(step, str) else count(step)

@@ -399,7 +399,7 @@ class Verdict:
     edge: bool
     sentence: str
     sharpe: float
-    rival_sharpe: float
+    benchmark_sharpe: float
     sharpe_difference: float
     interval: tuple[float, float]
     dsr: float
@@ -463,10 +463,10 @@ def _sentence(v: Verdict, against: str, after: str, sessions: int, fault: str | 
             "No verdict: the strategy's returns never moved, so no position was held and there is "
             f"nothing to compare with {against}."
         )
-    if math.isnan(v.rival_sharpe):
+    if math.isnan(v.benchmark_sharpe):
         return f"No verdict: the returns of {against} never moved, so there is no rival to beat."
     (low, high), tail = v.interval, f"{against} {after}"
-    one, two, apart = (_signed(x) for x in (v.sharpe, v.rival_sharpe, v.sharpe_difference))
+    one, two, apart = (_signed(x) for x in (v.sharpe, v.benchmark_sharpe, v.sharpe_difference))
     numbers = f"Sharpe {one.lstrip('+')} against {two.lstrip('+')}, difference {apart}"
     failed = " The look-ahead audit failed." if v.audit_passed is False else ""
     if sessions < MIN_SESSIONS:

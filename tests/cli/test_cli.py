@@ -169,7 +169,7 @@ def test_an_evaluation_is_printed_written_and_continued(
     with_gate(stored)
     (tmp_path / "small.toml").write_text("[forecaster]\nmembers = 1\nepochs = 1\nhorizon = 2\n")
     words = (
-        *("evaluate", "IBM", "MSFT", "--rivals", "ewma-t,bootstrap", "--paths", 20),
+        *("evaluate", "IBM", "MSFT", "--baselines", "ewma-t,bootstrap", "--paths", 20),
         *("--train-until", "2005-03-31", "--validate-until", "2005-12-30"),
         *("--config", tmp_path / "small.toml", "--data-dir", stored, "--jobs", 1),
         *("--json", tmp_path / "e.json", "--out", tmp_path / "out", "--figures", tmp_path / "pics"),

@@ -235,7 +235,7 @@ def of(name: str, column: str, step: int = 1) -> np.ndarray:
 
 def test_every_pair_is_tested_by_score_and_step_and_for_the_sum() -> None:
     rows = compare_models(FOUND, "ours")
-    kinds = [(row["rival"], row["score"], row["step"]) for row in rows]
+    kinds = [(row["baseline"], row["score"], row["step"]) for row in rows]
     crps = [("crps", 1), ("crps", 2), ("crps", "cumulative")]
     both = [("log_score", 1), ("log_score", 2), *crps]
     expected = [("ref", *k) for k in both] + [("far", *k) for k in both]

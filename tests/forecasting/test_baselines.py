@@ -41,7 +41,7 @@ BLOCK = PANEL.until(PANEL.sessions[700])
 UNTIL = BLOCK.sessions[-1]
 FITTED = {name: fit_baseline(name, BLOCK, horizon=H) for name in BASELINES}
 SHARES = FITTED["har-pooled-t"].overnight_share
-every_baseline = pytest.mark.parametrize("rival", FITTED.values(), ids=lambda one: one.name)
+every_baseline = pytest.mark.parametrize("baseline", FITTED.values(), ids=lambda one: one.name)
 
 
 def predict(rival: Baseline, panel: Panel, cutoffs: np.ndarray, seed: int = 0):

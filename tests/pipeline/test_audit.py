@@ -171,7 +171,7 @@ def test_the_short_audit_stands_in_the_run(small_run: BacktestOutcome) -> None:
     assert read_json(small_run.folder / "manifest.json")["audit"] == "passed"
     sharpe = small_run.run.result["metrics"]["strategy"]["sharpe"]
     assert found["lag_curve"][0]["sharpe"] == pytest.approx(sharpe, rel=1e-12)
-    entry, rival = found["placebos"][0], small_run.run.result["rivals"]["random_entry"]
+    entry, rival = found["placebos"][0], small_run.run.result["benchmarks"]["random_entry"]
     assert [entry["low"], entry["high"]] == pytest.approx(rival["sharpe_range"], rel=1e-12)
     assert "Look-ahead audit (short): 5 checks passed" in describe_backtest(small_run)[-1]
 

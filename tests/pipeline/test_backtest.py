@@ -99,8 +99,8 @@ def test_the_benchmark_starts_at_the_same_fill(
 
 def test_rivals_attribution_and_gap_are_stored_and_agree(small_run: BacktestOutcome) -> None:
     result, equity = small_run.run.result, small_run.run.equity
-    assert list(result["rivals"]) == list(BENCHMARKS)
-    for name, one in result["rivals"].items():
+    assert list(result["benchmarks"]) == list(BENCHMARKS)
+    for name, one in result["benchmarks"].items():
         sharpe = METRICS["sharpe"](equity[f"benchmark:{name}"], periods=small_run.run.periods)
         assert sharpe == pytest.approx(one["metrics"]["sharpe"], rel=1e-12)
     np.testing.assert_array_equal(equity["benchmark:buy_and_hold"], equity["buy_and_hold"])
@@ -248,7 +248,7 @@ def test_a_network_that_was_thrown_away_is_level_with_its_reference(
     )
     outcome = backtest(small_panel, config=config, places=Places(gates.parent.parent, tmp_path))
     tests = [
-        one for one in outcome.run.result["forecast"]["tests"] if one["rival"] == "har-pooled-t"
+        one for one in outcome.run.result["forecast"]["tests"] if one["baseline"] == "har-pooled-t"
     ]
     assert {(one["t"], one["p"]) for one in tests} == {(0.0, 1.0)}
     assert "level with har-pooled-t" in outcome.report.read_text()
@@ -259,7 +259,7 @@ def test_the_tests_can_be_recomputed_from_the_run_folder(small_run: BacktestOutc
     shown = next(
         one
         for one in small_run.run.result["forecast"]["tests"]
-        if (one["rival"], one["score"], one["step"]) == ("ewma-t", "crps", 1)
+        if (one["baseline"], one["score"], one["step"]) == ("ewma-t", "crps", 1)
     )
     again = diebold_mariano(
         ours["crps"].to_numpy(),

@@ -75,7 +75,7 @@ def test_scores_and_tests_are_on_common_rows(run: Run, other: Run, found: Compar
     dates = pd.DatetimeIndex(own.index).to_numpy().astype("datetime64[D]")
     expected = diebold_mariano(own.to_numpy(), rival.to_numpy(), dates)
     (test,) = (t for t in found.tests if (t["score"], t["step"]) == ("log_score", 1))
-    assert (test["run"], test["rival"], test["n_days"]) == ("a", "b", len(own))
+    assert (test["run"], test["other"], test["n_days"]) == ("a", "b", len(own))
     assert test["t"] == pytest.approx(expected.t, rel=1e-9)
     assert test["t"] < 0
     assert found.rows["a"] == (

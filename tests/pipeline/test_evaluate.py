@@ -82,19 +82,19 @@ def test_json_has_the_shape_that_was_promised(outcome: EvaluationOutcome) -> Non
         for key in ("crps", "crps_cumulative", "coverage_50", "coverage_90", "pit_ks"):
             assert np.isfinite(one[key]), (name, key)
         assert (one["log_score"] is None) == (name == "bootstrap")
-    steps = {(row["score"], row["step"]) for row in found["tests"] if row["rival"] == "garch-t"}
+    steps = {(row["score"], row["step"]) for row in found["tests"] if row["baseline"] == "garch-t"}
     assert steps == {(s, h) for s in ("log_score", "crps") for h in (1, 2, 3)} | {
         ("crps", "cumulative")
     }
     for row in found["tests"]:
-        assert {"model", "rival", "score", "step", "t", "p", "n_days"} <= set(row)
+        assert {"model", "baseline", "score", "step", "t", "p", "n_days"} <= set(row)
         assert row["model"] == "seq2seq"
     assert found["null"]["kind"] == "garch"
     assert found["null"]["ok"] is True
     assert len(found["verdict"]) == len(NAMES)
     ours = found["details"]["seq2seq"]
-    assert len(ours) == len(found["survived"]) == 1
-    assert ours[0]["shrinkage"]["weight"] == found["survived"][0]
+    assert len(ours) == len(found["kept_weight"]) == 1
+    assert ours[0]["shrinkage"]["weight"] == found["kept_weight"][0]
     assert {"trained_until", "recalibration", "zero_share", "data_hashes"} <= set(ours[0])
     assert outcome.result["manifest"]["command"] == "quantseq evaluate"
 
@@ -192,7 +192,7 @@ def test_the_number_of_jobs_changes_no_number(
         (other.gates / record.name).write_bytes(record.read_bytes())
     names = ("garch-t", "ewma-t", "har-pooled-t")
     found = evaluate(small_panel, config=SMALL, split=SPLIT, baselines=names, places=other, jobs=2)
-    rows = [row for row in outcome.result["tests"] if row["rival"] in names]
+    rows = [row for row in outcome.result["tests"] if row["baseline"] in names]
     assert json.dumps(found.result["tests"]) == json.dumps(rows)
 
 
@@ -274,7 +274,7 @@ def test_a_rival_whose_training_block_is_too_short_is_left_out_by_name(
         places=places,
     )
     assert list(found.result["models"]) == ["seq2seq", "ewma-t", "har-pooled-t"]
-    assert found.result["manifest"]["rivals"] == ["ewma-t", "har-pooled-t"]
+    assert found.result["manifest"]["baselines"] == ["ewma-t", "har-pooled-t"]
     assert any(note.startswith("garch-t was skipped: ") for note in found.result["notes"])
 
 
@@ -324,12 +324,12 @@ def model(**changes: Any) -> dict[str, Any]:
 
 
 def result(**changes: Any) -> dict[str, Any]:
-    test = {"rival": "har-pooled-t", "score": "log_score", "step": 1, "t": -2.5}
+    test = {"baseline": "har-pooled-t", "score": "log_score", "step": 1, "t": -2.5}
     told = {
         "models": {"seq2seq": model(), "har-pooled-t": model(mcs_log_score=0.01)},
         "tests": [test],
         "verdict": ["better than its own reference (har-pooled-t): yes, t = −2.5"],
-        "survived": [0.25, 0.75],
+        "kept_weight": [0.25, 0.75],
         "details": {"seq2seq": [{}, {"recalibration": {"width": 0.1, "skew": 0.0}}]},
         "notes": ["D: its price stood still"],
         "null": None,
@@ -351,7 +351,7 @@ def test_models_days_skill_and_notes_are_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("survived", "words"),
+    ("kept_weight", "words"),
     [
         (
             [0.25, 0.75],
@@ -362,9 +362,11 @@ def test_models_days_skill_and_notes_are_printed() -> None:
         ([None], ""),
     ],
 )
-def test_how_much_of_the_network_was_kept_is_printed(survived: list[Any], words: str) -> None:
+def test_how_much_of_the_network_was_kept_is_printed(kept_weight: list[Any], words: str) -> None:
     lines = [
-        line for line in describe_evaluation(result(survived=survived)) if "Validation kept" in line
+        line
+        for line in describe_evaluation(result(kept_weight=kept_weight))
+        if "Validation kept" in line
     ]
     assert len(lines) == bool(words)
     assert all(line.startswith(words) for line in lines)

@@ -143,7 +143,7 @@ FORGERIES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a benchmark's return": (
         _cell("equity.parquet", "benchmark:momentum_12m", lambda x: x + 1e-5),
-        "rivals.momentum_12m.metrics.",
+        "benchmarks.momentum_12m.metrics.",
     ),
     "a log score": (_cell("scores.parquet", "log_score", lambda x: x - 0.01), "forecast."),
     "a PIT": (_cell("scores.parquet", "pit", lambda x: (x + 0.5) % 1), "forecast.by_step."),

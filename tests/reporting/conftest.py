@@ -129,7 +129,7 @@ def _scores(forecasts: pd.DataFrame) -> dict[str, Any]:
     tests = [
         {
             "model": "seq2seq",
-            "rival": r,
+            "baseline": r,
             "score": score,
             "step": step,
             "t": t / step,
@@ -163,7 +163,7 @@ def _folds() -> list[dict[str, Any]]:
                 "purge": 5,
                 "n_train": 6000 + 1000 * number,
                 "n_test": 1008,
-                "survived": [0.0, 0.25, 0.5, 0.25, 0.4][number],
+                "kept_weight": [0.0, 0.25, 0.5, 0.25, 0.4][number],
                 "seconds": 14.2 + number,
             }
         )
@@ -228,7 +228,7 @@ def build_run() -> Run:
         "forecast": _scores(forecasts),
         "gate": {"passed": True, "score": 0.9985, "bar": 0.995, "cached": True},
         "break_even_bps": break_even_bps(panel, decided, costs=costs),
-        "rivals": {
+        "benchmarks": {
             name: {
                 **asdict(one.rule),
                 "metrics": summarise_returns(one.result.returns_net, periods=252),

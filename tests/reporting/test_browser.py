@@ -302,7 +302,7 @@ def test_tables_are_copied_as_csv(open_page: Callable[..., Any], run: Run) -> No
     lines = text.strip().split("\n")
     assert lines[0] == ",CAGR,Volatility,Sharpe ratio,Max drawdown,turnover a year"
     assert lines[1].startswith("Strategy,+9.3 %,11.3 %,+0.84,-16.1 %,")
-    assert len(lines) == 2 + len(run.result["rivals"])
+    assert len(lines) == 2 + len(run.result["benchmarks"])
 
 
 def test_csv_is_copied_where_the_clipboard_is_closed(open_page: Callable[..., Any]) -> None:

@@ -31,7 +31,7 @@ EVIL = "<script>alert('x')</script>"
 def comparison(run: Run, labels: tuple[str, ...] = ("a", "b")) -> Comparison:
     growth = pd.DataFrame({name: run.daily("strategy_net") for name in labels})
     score = {"log_score": -2.5, "crps": 0.009, "coverage_90": 0.897, "pit_ks": 0.02, "n": 1200}
-    test = {"run": labels[0], "rival": labels[1], "score": "crps", "step": 1}
+    test = {"run": labels[0], "other": labels[1], "score": "crps", "step": 1}
     return Comparison(
         runs=dict.fromkeys(labels, run),
         growth=growth,

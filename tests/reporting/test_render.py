@@ -171,7 +171,7 @@ def test_foreign_text_is_shown_never_run(run: Run) -> None:
         "data": {EVIL: {"source": EVIL, "sha256": EVIL, "first": EVIL}},
         "versions": {EVIL: EVIL},
     }
-    tests = [{"model": EVIL, "rival": EVIL, "score": EVIL, "step": 1, "t": 1.0, "p": 0.5}]
+    tests = [{"model": EVIL, "baseline": EVIL, "score": EVIL, "step": 1, "t": 1.0, "p": 0.5}]
     result = {
         **run.result,
         "verdict": {"sentence": EVIL, "ledger": EVIL},
@@ -216,7 +216,7 @@ def test_what_is_undefined_is_a_dash_and_never_zero_or_nan(
         verdict={"edge": None, "sentence": None, "sharpe_difference": None, "dsr": None},
         break_even_bps=None,
         gate=None,
-        folds=[{"fold": 0, "test_start": None, "survived": None}],
+        folds=[{"fold": 0, "test_start": None, "kept_weight": None}],
         forecast={"models": {"seq2seq": dict.fromkeys(("log_score", "crps", "n"))}},
         audit={"passed": None, "rank": float("nan"), "checks": [{"name": None}]},
     )

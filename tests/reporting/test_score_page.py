@@ -36,9 +36,9 @@ def test_the_header_counts_the_baselines_and_gives_the_skill(
 ) -> None:
     result, text = evaluation().result, words(made)
     first = {
-        row["rival"]: row["t"]
+        row["baseline"]: row["t"]
         for row in reversed(result["tests"])
-        if row["step"] == 1 and (row["score"] == "log_score" or row["rival"] == EVIL)
+        if row["step"] == 1 and (row["score"] == "log_score" or row["baseline"] == EVIL)
     }
     won = sum(t <= -2 for t in first.values())
     lost = sum(t >= 2 for t in first.values())

@@ -89,7 +89,7 @@ def test_tests_are_coloured_by_side_and_not_where_nothing_would_be_printed() -> 
     days = np.arange("2010-01-01", "2012-01-01", dtype="datetime64[D]")
     worse = rng.normal(size=len(days))
     found = [
-        {"model": "m", "rival": "r", "score": "log_score", "step": step}
+        {"model": "m", "baseline": "r", "score": "log_score", "step": step}
         | vars(diebold_mariano(worse - gap + noise, worse, days))
         for step, gap, noise in (
             (1, 0.5, 0.1 * rng.normal(size=len(days))),

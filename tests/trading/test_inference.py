@@ -118,11 +118,11 @@ def test_no_edge_is_said_plainly():
     assert not found.edge
     low, high = found.interval
     assert low < 0 < high
-    assert found.sharpe_difference == found.sharpe - found.rival_sharpe
+    assert found.sharpe_difference == found.sharpe - found.benchmark_sharpe
     assert found.sharpe == SHARPE(net)
     words = (
         f"No edge over buy-and-hold was found after 5 bps costs: Sharpe {found.sharpe:.2f} against "
-        f"{found.rival_sharpe:.2f}, difference {found.sharpe_difference:+.2f} "
+        f"{found.benchmark_sharpe:.2f}, difference {found.sharpe_difference:+.2f} "
         f"(95 % interval {low:+.2f} to {high:+.2f})."
     )
     assert found.sentence == words.replace("-0", "−0").replace("-1", "−1").replace("-2", "−2")
