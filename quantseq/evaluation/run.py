@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # a process that fits baselines never loads torch
 DECIDING_ROOMS = ("market", "seq2seq", "forecasting", "evaluation")
 """Whose code decides a part's numbers."""
 
-_PACKAGES = ("numpy", "scipy", "torch", "arch", "scikit-learn")
+_PACKAGES = ("numpy", "scipy", "torch", "arch", "scikit-learn", "scoringrules", "statsmodels")
 
 _CHUNK_ROWS = 8_000
 """Rows that are forecast at once, about; more need more memory, fewer repeat more work."""
@@ -307,7 +307,7 @@ def _is_kept(path: Path) -> bool:
     """Whether a part is finished and undamaged; its JSON, written last, seals the other files."""
     try:
         sealed = read_json(_place(path, ".json"))["sha256"]
-        return all(sha256_file(path.with_name(name)) == sha for name, sha in sealed.items())
+        return all(sha256_file(path.parent / name) == sha for name, sha in sealed.items())
     except (CorruptFileError, OSError, KeyError, TypeError, AttributeError):
         return False
 
@@ -325,7 +325,8 @@ def _keep(part: _Part, path: Path | None) -> _Part | Path:
         files.append(_place(path, ".forecasts"))
         part.forecasts.save(files[1])
         save_forecaster(_place(path, ".model"), part.fitted)
-    sealed = {file.name: sha256_file(file) for file in files}
+        files += [file for file in _place(path, ".model").rglob("*") if file.is_file()]
+    sealed = {file.relative_to(path.parent).as_posix(): sha256_file(file) for file in files}
     write_json(_place(path, ".json"), {"details": part.details, "sha256": sealed})
     return path
 

@@ -160,6 +160,28 @@ def test_a_damaged_part_is_computed_again(plain: Evaluation, tmp_path: Path) -> 
     pd.testing.assert_frame_equal(again, first, check_exact=True)
 
 
+def test_a_kept_model_is_sealed_with_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Saved:
+        def save(self, path: Path) -> None:
+            path.write_text("forecasts")
+
+    def save(folder: Path, model: object) -> None:
+        (folder / "member-0").mkdir(parents=True)
+        (folder / "member-0" / "weights").write_text("1")
+
+    monkeypatch.setattr("quantseq.forecasting.model_folder.save_forecaster", save)
+    part = module._Part(pd.DataFrame({"x": [1.0]}), {}, Saved(), object())  # type: ignore[arg-type]
+    place = module._keep(part, tmp_path / "net")
+    assert module._is_kept(place)
+    weights = tmp_path / "net.model" / "member-0" / "weights"
+    weights.write_text("2")
+    assert not module._is_kept(place)
+    weights.unlink()
+    assert not module._is_kept(place)
+
+
 @pytest.mark.parametrize("what", ["seed", "data", "fold", "key", "keep", "code"])
 def test_whatever_decides_the_numbers_decides_the_part(
     what: str, monkeypatch: pytest.MonkeyPatch
