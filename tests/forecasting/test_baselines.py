@@ -44,59 +44,59 @@ SHARES = FITTED["har-pooled-t"].overnight_share
 every_baseline = pytest.mark.parametrize("baseline", FITTED.values(), ids=lambda one: one.name)
 
 
-def predict(rival: Baseline, panel: Panel, cutoffs: np.ndarray, seed: int = 0):
-    return rival.predict(panel, cutoffs, horizon=H, num_paths=8, seed=seed)
+def predict(baseline: Baseline, panel: Panel, cutoffs: np.ndarray, seed: int = 0):
+    return baseline.predict(panel, cutoffs, horizon=H, num_paths=8, seed=seed)
 
 
 @every_baseline
-def test_every_symbol_is_forecast_at_every_cutoff_it_traded(rival: Baseline) -> None:
-    found = predict(rival, PANEL, PANEL.sessions)
+def test_every_symbol_is_forecast_at_every_cutoff_it_traded(baseline: Baseline) -> None:
+    found = predict(baseline, PANEL, PANEL.sessions)
     expected = [(s, d) for s in PANEL for d in PANEL[s].sessions[MIN_HISTORY:]]
     assert list(zip(found.symbols, found.cutoffs, strict=True)) == expected
     assert found.paths.shape == (len(expected), 8, H)
     assert found.horizon == H
-    assert (found.model, found.trained_until) == (rival.name, UNTIL)
+    assert (found.model, found.trained_until) == (baseline.name, UNTIL)
 
 
 @every_baseline
 def test_cutoffs_alone_together_permuted_or_cut_give_the_same_bytes(
-    rival: Baseline,
+    baseline: Baseline,
 ) -> None:
     days = PANEL.sessions[[400, 512, 620]]
-    together = predict(rival, PANEL, days)
-    assert forecast_bytes(predict(rival, PANEL, days[[2, 0, 1]])) == forecast_bytes(together)
+    together = predict(baseline, PANEL, days)
+    assert forecast_bytes(predict(baseline, PANEL, days[[2, 0, 1]])) == forecast_bytes(together)
     for day in days:
         rows = together.cutoffs == day
-        assert forecast_bytes(predict(rival, PANEL, np.array([day]))) == forecast_bytes(
+        assert forecast_bytes(predict(baseline, PANEL, np.array([day]))) == forecast_bytes(
             together[rows]
         )
-        cut = predict(rival, PANEL.until(day), np.array([day]))
+        cut = predict(baseline, PANEL.until(day), np.array([day]))
         assert forecast_bytes(cut) == forecast_bytes(together[rows])
 
 
 @every_baseline
 @given(st.integers(MIN_HISTORY + 4, 790), st.integers(0, 50))
 @law
-def test_rewritten_later_bars_change_nothing(rival: Baseline, n: int, seed: int) -> None:
+def test_rewritten_later_bars_change_nothing(baseline: Baseline, n: int, seed: int) -> None:
     days = PANEL.sessions[n - 2 : n + 1]
     other = rewrite_after(PANEL, PANEL.sessions[n], seed=seed)
-    assert forecast_bytes(predict(rival, other, days)) == forecast_bytes(
-        predict(rival, PANEL, days)
+    assert forecast_bytes(predict(baseline, other, days)) == forecast_bytes(
+        predict(baseline, PANEL, days)
     )
 
 
 @every_baseline
-def test_the_same_seed_gives_the_same_paths_and_another_does_not(rival: Baseline) -> None:
+def test_the_same_seed_gives_the_same_paths_and_another_does_not(baseline: Baseline) -> None:
     days = PANEL.sessions[600:603]
-    first = predict(rival, PANEL, days)
-    assert predict(rival, PANEL, days).paths.tobytes() == first.paths.tobytes()
-    assert predict(rival, PANEL, days, seed=1).paths.tobytes() != first.paths.tobytes()
-    assert rival.predict(PANEL, days, horizon=H).paths is None
+    first = predict(baseline, PANEL, days)
+    assert predict(baseline, PANEL, days).paths.tobytes() == first.paths.tobytes()
+    assert predict(baseline, PANEL, days, seed=1).paths.tobytes() != first.paths.tobytes()
+    assert baseline.predict(PANEL, days, horizon=H).paths is None
 
 
 @every_baseline
-def test_paths_are_draws_from_the_density(rival: Baseline) -> None:
-    found = rival.predict(PANEL, PANEL.sessions[600:601], horizon=H, num_paths=4000, seed=0)
+def test_paths_are_draws_from_the_density(baseline: Baseline) -> None:
+    found = baseline.predict(PANEL, PANEL.sessions[600:601], horizon=H, num_paths=4000, seed=0)
     inside = found.density
     for row in range(len(found)):
         for step in range(H):
@@ -105,37 +105,37 @@ def test_paths_are_draws_from_the_density(rival: Baseline) -> None:
 
 
 @every_baseline
-def test_a_stranger_is_forecast_with_what_is_pooled(rival: Baseline) -> None:
+def test_a_stranger_is_forecast_with_what_is_pooled(baseline: Baseline) -> None:
     stranger = Panel([simulate_bars("Q", 300)])
-    found = predict(rival, stranger, stranger.sessions[-3:])
+    found = predict(baseline, stranger, stranger.sessions[-3:])
     assert len(found) == 3
     assert (found.overnight_share == SHARES[POOL]).all()
 
 
 @every_baseline
-def test_forecasts_are_roughly_calibrated_out_of_sample(rival: Baseline) -> None:
-    found = rival.predict(PANEL, PANEL.sessions[701:], horizon=H)
+def test_forecasts_are_roughly_calibrated_out_of_sample(baseline: Baseline) -> None:
+    found = baseline.predict(PANEL, PANEL.sessions[701:], horizon=H)
     rows = score(found, PANEL, naive_errors(PANEL))
     assert summary(rows[rows["step"] == 1])["coverage_90"] == pytest.approx(0.9, abs=0.07)
 
 
 @every_baseline
-def test_too_little_history_is_an_error(rival: Baseline) -> None:
+def test_too_little_history_is_an_error(baseline: Baseline) -> None:
     short = PANEL.until(PANEL.sessions[MIN_HISTORY - 1])
     with pytest.raises(NotEnoughDataError, match="Nothing to forecast"):
-        predict(rival, short, short.sessions[-1:])
+        predict(baseline, short, short.sessions[-1:])
 
 
 @every_baseline
-def test_no_number_of_a_forecast_is_missing(rival: Baseline) -> None:
-    found = predict(rival, PANEL, PANEL.sessions[300::25])
+def test_no_number_of_a_forecast_is_missing(baseline: Baseline) -> None:
+    found = predict(baseline, PANEL, PANEL.sessions[300::25])
     rows = score(found, PANEL, naive_errors(PANEL))
     known = np.isfinite(rows["realised"])
     for name in ("crps", "pit", "pinball", "interval_score", "scaled_error"):
         assert (np.isfinite(rows[name]) == known).all()
     density = np.isfinite(rows["log_score"])
     assert (
-        not density.any() if rival.name in ("bootstrap", "boosting") else (density == known).all()
+        not density.any() if baseline.name in ("bootstrap", "boosting") else (density == known).all()
     )
     for values in (found.mean, found.std, found.prob_up, found.quantile([0.025, 0.975])):
         assert np.isfinite(values).all()
@@ -143,18 +143,18 @@ def test_no_number_of_a_forecast_is_missing(rival: Baseline) -> None:
 
 
 @every_baseline
-def test_the_pit_is_the_cdf_and_quantiles_invert_it(rival: Baseline) -> None:
-    found = predict(rival, PANEL, PANEL.sessions[[600]]).density
+def test_the_pit_is_the_cdf_and_quantiles_invert_it(baseline: Baseline) -> None:
+    found = predict(baseline, PANEL, PANEL.sessions[[600]]).density
     for level in (0.05, 0.3, 0.9):
         at = found.quantile([level])[..., 0]
         np.testing.assert_allclose(found.cdf(at), level, atol=2e-3)
 
 
 @every_baseline
-def test_paths_of_a_shorter_horizon_have_the_same_first_step_distribution(rival: Baseline) -> None:
+def test_paths_of_a_shorter_horizon_have_the_same_first_step_distribution(baseline: Baseline) -> None:
     day = PANEL.sessions[[600]]
-    one = rival.predict(PANEL, day, horizon=1, num_paths=50)
-    three = predict(rival, PANEL, day)
+    one = baseline.predict(PANEL, day, horizon=1, num_paths=50)
+    three = predict(baseline, PANEL, day)
     np.testing.assert_array_equal(one.quantile([0.1, 0.9])[:, 0], three.quantile([0.1, 0.9])[:, 0])
     assert one.paths.shape == (3, 50, 1)
 
@@ -176,8 +176,8 @@ def test_historical_volatility_is_that_of_twenty_days() -> None:
 
 
 def test_the_reference_forecaster_is_the_reference() -> None:
-    rival = ReferenceForecaster(STUDENT_UNTIL, STUDENT_SHARES, REFERENCE)
-    found = rival.predict(PANEL_STUDENT, PANEL_STUDENT.sessions[[500]], horizon=3)
+    baseline = ReferenceForecaster(STUDENT_UNTIL, STUDENT_SHARES, REFERENCE)
+    found = baseline.predict(PANEL_STUDENT, PANEL_STUDENT.sessions[[500]], horizon=3)
     np.testing.assert_array_equal(found.density.nu[0], REFERENCE.shapes["A"][:, 0])
     assert found.density.num_bins == 1
 
@@ -243,11 +243,11 @@ def test_the_regression_is_least_squares_on_lags_1_5_22_and_bad_news() -> None:
 
 def test_a_short_symbol_takes_the_medians() -> None:
     short = simulate_bars("S", 150, start="2016-09-01")
-    rival = HarRangeStudent.fit(
+    baseline = HarRangeStudent.fit(
         Panel([*simulate_panel("AB", 600).values(), short]), SHARES_HAR, horizon=2
     )
-    assert set(rival.shapes) == {"A", "B", ""}
-    assert rival.describe() == {"own_fits": 2}
+    assert set(baseline.shapes) == {"A", "B", ""}
+    assert baseline.describe() == {"own_fits": 2}
     with pytest.raises(NotEnoughDataError, match="har-range-t"):
         HarRangeStudent.fit(Panel([short]), SHARES_HAR, horizon=2)
 
@@ -268,10 +268,10 @@ def series(slope: float, n: int = 4000) -> Panel:
 @pytest.mark.parametrize("slope", [-0.4, 0.0, 0.3])
 def test_the_slope_is_found_and_decays_with_the_steps(slope: float) -> None:
     panel = series(slope)
-    rival = Autoregression.fit(panel, SHARES_AUTOREGRESSION)
-    assert rival.fits["A"][1] == pytest.approx(slope, abs=0.04)
-    found = rival.predict(panel, panel.sessions[[3000]], horizon=3)
-    c, phi = rival.fits["A"][:2]
+    baseline = Autoregression.fit(panel, SHARES_AUTOREGRESSION)
+    assert baseline.fits["A"][1] == pytest.approx(slope, abs=0.04)
+    found = baseline.predict(panel, panel.sessions[[3000]], horizon=3)
+    c, phi = baseline.fits["A"][:2]
     last = panel["A"].log_returns()[3000]
     first = c + phi * last
     np.testing.assert_allclose(found.mean[0], [first, c + phi * first, c + phi * (c + phi * first)])
@@ -292,23 +292,23 @@ def test_tokens_are_equal_bins_and_unknown_is_none() -> None:
 
 
 def test_the_unigram_counts_what_came() -> None:
-    rival = Unigram.fit(TOKEN_PANEL, TOKEN_REFERENCE, horizon=3)
+    baseline = Unigram.fit(TOKEN_PANEL, TOKEN_REFERENCE, horizon=3)
     found = TOKEN_REFERENCE.parameters(TOKEN_PANEL, 3)
     counts = np.zeros(BASELINE_BINS)
     for symbol, bars in TOKEN_PANEL.items():
         u = found[symbol].cdf(aligned_returns(bars.log_returns(), 3))[:, 1]
         counts += np.histogram(u[np.isfinite(u)], bins=BASELINE_BINS, range=(0, 1))[0]
     expected = (counts + PRIOR / BASELINE_BINS) / (counts.sum() + PRIOR)
-    np.testing.assert_allclose(rival.probs[1], expected)
+    np.testing.assert_allclose(baseline.probs[1], expected)
 
 
 def test_the_chain_takes_powers_of_its_table_and_walks_through_it() -> None:
     plain = Markov.fit(TOKEN_PANEL, TOKEN_REFERENCE)
     rng = np.random.default_rng(0)
     table = rng.dirichlet(np.full(BASELINE_BINS, 0.2), BASELINE_BINS + 1)
-    rival = Markov(plain.trained_until, plain.overnight_share, TOKEN_REFERENCE, table)
+    baseline = Markov(plain.trained_until, plain.overnight_share, TOKEN_REFERENCE, table)
     day = TOKEN_PANEL.sessions[[500]]
-    found = rival.predict(TOKEN_PANEL, day, horizon=3, num_paths=6000, seed=0)
+    found = baseline.predict(TOKEN_PANEL, day, horizon=3, num_paths=6000, seed=0)
     parameters = TOKEN_REFERENCE.parameters(TOKEN_PANEL, 1)["A"]
     u = parameters.cdf(aligned_returns(TOKEN_PANEL["A"].log_returns(), 1))[499, 0]
     first = table[int(u * BASELINE_BINS)]
@@ -325,12 +325,12 @@ BLOCK_BOOSTING = PANEL_BOOSTING.until(PANEL_BOOSTING.sessions[700])
 
 
 @pytest.fixture(scope="module")
-def rival() -> Boosting:
+def baseline() -> Boosting:
     return Boosting.fit(BLOCK_BOOSTING, {"": 0.3}, horizon=2)
 
 
-def test_quantiles_do_not_cross_and_cover(rival: Boosting) -> None:
-    found = rival.predict(PANEL_BOOSTING, PANEL_BOOSTING.sessions[701:], horizon=2)
+def test_quantiles_do_not_cross_and_cover(baseline: Boosting) -> None:
+    found = baseline.predict(PANEL_BOOSTING, PANEL_BOOSTING.sessions[701:], horizon=2)
     values = found.quantile(BOOSTED_LEVELS)
     assert (np.diff(values, axis=-1) >= 0).all()
     rows = score(found, PANEL_BOOSTING, naive_errors(PANEL_BOOSTING))
@@ -338,11 +338,11 @@ def test_quantiles_do_not_cross_and_cover(rival: Boosting) -> None:
     assert rows["log_score"].isna().all()
 
 
-def test_the_number_of_jobs_changes_nothing(rival: Boosting) -> None:
+def test_the_number_of_jobs_changes_nothing(baseline: Boosting) -> None:
     again = Boosting.fit(BLOCK_BOOSTING, {"": 0.3}, horizon=2, jobs=2)
     day = PANEL_BOOSTING.sessions[-3:]
     one, two = (
-        r.predict(PANEL_BOOSTING, day, horizon=2).quantile(BOOSTED_LEVELS) for r in (rival, again)
+        r.predict(PANEL_BOOSTING, day, horizon=2).quantile(BOOSTED_LEVELS) for r in (baseline, again)
     )
     assert one.tobytes() == two.tobytes()
 
