@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
-# Every shape and type in the signatures of these modules is checked at every call of the suite. The
-# hook sees only what is imported after it, hence its place.
+# Every shape and type in the signatures of these modules can be checked at every call; `pytest_runtest_setup`
+# says for which tests. The hook sees only what is imported after it, hence its place.
 CHECKED = "copy_task decoding layers model tokens training"
 install_import_hook(
     [f"quantseq.seq2seq.{name}" for name in CHECKED.split()],
@@ -24,6 +25,14 @@ from quantseq.pipeline.backtest import BacktestOutcome, backtest
 from quantseq.pipeline.data import sample_panel
 
 torch.set_num_threads(1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check shapes where the room itself is tested; trainings that only use it are a third faster without."""
+    inside = "tests/seq2seq/" in item.path.as_posix()
+    slow = item.get_closest_marker("slow") is not None
+    jaxtyping_config.update("jaxtyping_disable", slow or not inside)
+
 
 SMALL = RunConfig(
     forecaster=ForecasterConfig(members=1, epochs=1, horizon=3),

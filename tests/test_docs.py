@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from quantseq.cli import app
 from quantseq.pipeline.backtest import BacktestOutcome
 from quantseq.pipeline.train import train_toy
 
@@ -17,12 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_every_command_stands_in_the_readme() -> None:
     for group in ([], ["data"]):
-        text = subprocess.run(
-            [sys.executable, "-m", "quantseq", *group, "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        text = CliRunner().invoke(app, [*group, "--help"]).stdout
         for name in re.findall(r"^  (\w+)  ", text.split("Commands:")[1], re.M):
             command = " ".join(["quantseq", *group, name])
             assert command in README, f"{command} is missing in README.md"

@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from quantseq.market.bars import Panel
 from quantseq.market.store import Store
 from quantseq.pipeline.backtest import BacktestOutcome
 from quantseq.trading import ledger
-from tests.cli.test_cli import until
+from tests.cli.test_cli import started, until
 
 SMALL = """
 seed = 7
@@ -111,12 +109,7 @@ def test_ctrl_c_keeps_what_was_scored(home: tuple[str, ...], tmp_path: Path) -> 
         *("sweep", "IBM", "MSFT", "--policies", "kelly", "--vary", f"kelly.fraction={values}"),
         *("--costs-bps", "0,5,10", *home, "--reports-dir", str(tmp_path)),
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "quantseq", *words],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = started(*words)
     until(process, lambda: len(list(tmp_path.glob("*/points/[!.]*.parquet"))) > 32)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
