@@ -1,5 +1,6 @@
 """Shared ground of the suite: one torch thread, real prices, and one small run for everybody."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +19,20 @@ install_import_hook(
 
 from quantseq.config import RunConfig
 from quantseq.evaluation.walkforward import WalkForward
-from quantseq.files import Places
+from quantseq.files import Places, lock
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.backtest import BacktestOutcome, backtest
 from quantseq.pipeline.data import sample_panel
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever wants a trained network is slow."""
+    for item in items:
+        if {"small_run", "gates"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -62,11 +70,15 @@ def small_panel(sample: Panel) -> Panel:
 
 @pytest.fixture(scope="session")
 def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder in which the price architecture has passed the copy gate."""
+    """Records of a data folder, shared by all workers, in which the price architecture has passed the gate."""
     from quantseq.pipeline.train import pass_gate
 
-    places = Places(tmp_path_factory.mktemp("gate"))
-    pass_gate(ForecasterConfig(), places)
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    places = Places(root / "shared")
+    with lock(root / "shared.lock", timeout=300):  # whoever comes second finds the record
+        pass_gate(ForecasterConfig(), places)
     return places.gates
 
 
@@ -88,6 +100,7 @@ def small_run(
     small_panel: Panel, gates: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> BacktestOutcome:
     """One walk-forward backtest, shared by every test that only looks at it."""
-    root = tmp_path_factory.mktemp("run")
-    places = Places(gates.parent.parent, root / "reports")
-    return backtest(small_panel, config=SMALL, places=places, command="quantseq backtest IBM MSFT")
+    places = Places(gates.parent.parent, tmp_path_factory.mktemp("run") / "reports")
+    words = "quantseq backtest IBM MSFT"
+    with lock(places.data.with_suffix(".lock"), timeout=300):  # ... and its folds in the cache
+        return backtest(small_panel, config=SMALL, places=places, command=words)

@@ -141,22 +141,6 @@ def test_the_same_seed_gives_the_same_bytes_of_forecasts(
     )
 
 
-@pytest.mark.slow
-def test_the_number_of_jobs_changes_no_byte_of_a_network(recent: Panel) -> None:
-    config = CONFIG
-
-    def fit(panel: Panel, fold: Fold, seed: int, jobs: int) -> Seq2SeqForecaster:
-        """A local function travels to other processes by value."""
-        return FitNetwork(config)(panel, fold, seed, jobs)
-
-    folds, spec = SPLITTER.split(recent.sessions)[:2], [ModelSpec("seq2seq", fit, keep=True)]
-    one, two = (
-        run(recent, spec, folds, horizon=HORIZON, num_paths=9, jobs=jobs) for jobs in (1, 2)
-    )
-    assert forecast_bytes(one.forecasts["seq2seq"]) == forecast_bytes(two.forecasts["seq2seq"])
-    pd.testing.assert_frame_equal(one.scores, two.scores, check_exact=True)
-
-
 def test_reserved_ids_are_never_decoded_inside_a_price_horizon(
     recent: Panel, evaluation: Evaluation
 ) -> None:

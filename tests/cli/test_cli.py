@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from quantseq.cli import app
 from quantseq.market.bars import Panel
 from quantseq.market.store import Store
-from quantseq.pipeline.backtest import BacktestOutcome
 
 COMMANDS = [
     [],
@@ -85,6 +84,7 @@ def stored(small_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Path
     return root
 
 
+@pytest.mark.slow
 def test_the_installed_command_answers_and_fails_in_one_line(tmp_path: Path) -> None:
     process = started("--help")
     out, err = process.communicate()
@@ -257,16 +257,6 @@ def test_a_corrupt_parquet_is_one_line(tmp_path: Path, small_panel: Panel) -> No
     Store(tmp_path).write(small_panel["IBM"])
     Store(tmp_path).path("IBM").write_bytes(b"PAR1 not really")
     assert_one_line(quantseq("train", "--task", "price", "--data-dir", tmp_path), "IBM")
-
-
-def test_the_report_is_rendered_again_to_the_same_bytes(
-    small_run: BacktestOutcome, tmp_path: Path
-) -> None:
-    before = small_run.report.read_bytes()
-    shown = tmp_path / "figures"
-    assert quantseq("report", small_run.folder, "--figures", shown).returncode == 0
-    assert small_run.report.read_bytes() == before
-    assert {"equity.svg", "equity.png", "drawdown.svg"} <= {path.name for path in shown.iterdir()}
 
 
 @pytest.mark.slow

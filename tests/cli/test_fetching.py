@@ -185,6 +185,7 @@ def test_ctrl_c_tells_what_was_done_and_the_same_command_goes_on(tiny: Path) -> 
     assert Store("mine").symbols() == ("A", "B", "CTRLC")
 
 
+@pytest.mark.slow
 def test_a_killed_batch_goes_on(tiny: Path) -> None:
     words = ["A", "B", "SLOW", "C", "--source", "tiny", *RANGE]
     env = {**os.environ, "PYTHONPATH": f"{tiny}:{os.environ.get('PYTHONPATH', '')}"}
@@ -252,6 +253,7 @@ def history(days: list[str], query: dict[str, str], **events: Any) -> Reply:
     )
 
 
+@pytest.mark.slow
 def test_the_installed_command_talks_to_yahoo(
     proxied: tuple[Yahoo, dict[str, str]], tmp_path: Path
 ) -> None:

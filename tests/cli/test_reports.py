@@ -46,12 +46,14 @@ def test_a_run_is_verified_and_a_changed_digit_leaves_with_71(reports: Path) -> 
     assert {one["name"] for one in content["differences"]} == {"strategy.sharpe"}
 
 
-def test_the_report_of_the_newest_run_is_the_default(reports: Path) -> None:
-    done = quantseq("report", "--reports-dir", reports)
+def test_the_newest_run_is_the_default_and_rendered_to_the_same_bytes(reports: Path) -> None:
+    shown, before = reports / "figures", (reports / "one" / "report.html").read_bytes()
+    done = quantseq("report", "--reports-dir", reports, "--figures", shown)
     assert done.exit_code == 0, done.output
-    assert re.search(r"Report: .*(one|two)/report\.html", done.output)
-    named = quantseq("report", reports / "one")
-    assert "one/report.html" in named.output
+    named = re.search(r"Report: .*(one|two)/report\.html", done.output)
+    assert named
+    assert (reports / named[1] / "report.html").read_bytes() == before
+    assert {"equity.svg", "equity.png", "drawdown.svg"} <= {path.name for path in shown.iterdir()}
 
 
 def test_the_index_is_written_and_takes_no_run(reports: Path) -> None:

@@ -104,9 +104,9 @@ def test_outcomes_are_what_followed_and_the_last_ones_are_unknown(plain: Evaluat
     assert rows["log_score"].isna().equals(rows["realised"].isna())
 
 
-@pytest.mark.parametrize(("folds", "jobs"), [(FOLDS[:1], 3), (FOLDS[:2], 2)])
-def test_the_number_of_jobs_changes_no_bit(folds: list[Fold], jobs: int) -> None:
-    one, many = (run(PANEL, travelling(), folds, **DRAWS, jobs=j) for j in (1, jobs))
+@pytest.mark.slow
+def test_the_number_of_jobs_changes_no_bit() -> None:
+    one, many = (run(PANEL, travelling(), FOLDS[:2], **DRAWS, jobs=jobs) for jobs in (1, 2))
     assert same(one, many)
 
 
@@ -252,7 +252,7 @@ def test_a_model_trained_to_the_eve_of_the_test_block_is_scored() -> None:
     assert found.scores["log_score"].notna().any()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_optional_model_without_enough_history_is_skipped_with_the_reason(
     plain: Evaluation, tmp_path: Path, jobs: int
 ) -> None:
@@ -286,6 +286,7 @@ def test_the_code_has_a_fingerprint() -> None:
     assert code_fingerprint(("market",)) != code_fingerprint(("evaluation",))
 
 
+@pytest.mark.slow
 def test_a_process_that_fits_baselines_does_not_load_torch() -> None:
     code = "import sys, quantseq.evaluation.run; print('torch' in sys.modules)"
     result = subprocess.run(

@@ -342,6 +342,7 @@ def test_quantiles_do_not_cross_and_cover(baseline: Boosting) -> None:
     assert rows["log_score"].isna().all()
 
 
+@pytest.mark.slow
 def test_the_number_of_jobs_changes_nothing(baseline: Boosting) -> None:
     again = Boosting.fit(BLOCK_BOOSTING, {"": 0.3}, horizon=2, jobs=2)
     day = PANEL_BOOSTING.sessions[-3:]

@@ -1,7 +1,6 @@
 """GARCH equals arch: its fit, its fixed-parameter filter, its variance forecasts; and it is floored."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from arch import arch_model
 from threadpoolctl import threadpool_limits
@@ -149,10 +148,3 @@ def test_stale_prices_do_not_drive_the_scale_to_zero() -> None:
     assert one is not None
     quiet = GarchFit(**{**vars(one), "omega": 1e-12})
     assert quiet.variances(quiet.residuals(returns)).min() >= _SIGMA_FLOOR**2
-
-
-def test_the_number_of_jobs_changes_nothing() -> None:
-    panel = simulate_panel("AB", 700)
-    one, two = (Garch.fit(panel, SHARES, horizon=2, jobs=jobs) for jobs in (1, 2))
-    assert pd.DataFrame(one.fits["A"].shapes).equals(pd.DataFrame(two.fits["A"].shapes))
-    assert one.fits["B"].beta == two.fits["B"].beta

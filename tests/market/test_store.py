@@ -413,6 +413,7 @@ print(len(seen))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
 def test_sigkill_at_any_moment_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLER, str(tmp_path), "60"]
@@ -433,6 +434,7 @@ for _ in range(8):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     both = [

@@ -163,6 +163,7 @@ def test_a_toy_is_trained_told_and_drawn(trained: tuple[Any, Path, list[str]]) -
         assert words in text
 
 
+@pytest.mark.slow
 def test_pictures_are_the_same_every_time_and_do_not_outlive_their_model(
     trained: tuple[Any, Path, list[str]], tmp_path: Path
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_milestone_reads_like_the_tutorial() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_interrupted_toy_goes_on_without_repeating_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

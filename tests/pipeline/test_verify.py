@@ -207,6 +207,7 @@ def test_missing_sums_and_a_missing_page_are_told(folder: Path) -> None:
     assert any("There is no report.html" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_a_toys_page_is_made_again(tmp_path: Path) -> None:
     folder = toy_folder(tmp_path)
     path = write_report(folder)

@@ -170,6 +170,7 @@ def test_a_miss_never_reads_as_a_hit():
     assert _percent(math.nan) == "undefined"
 
 
+@pytest.mark.slow
 def test_on_noise_an_edge_is_rare():
     edges = [
         verdict(
@@ -520,6 +521,7 @@ def test_arch_itself_does_not_studentise():
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_its_size_on_noise_is_about_what_it_says():
     found = np.array(
         [
