@@ -20,104 +20,75 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quantseq.config import RunConfig
-    from quantseq.errors import QuantseqError
-    from quantseq.evaluation.run import Evaluation
-    from quantseq.evaluation.walkforward import WalkForward
-    from quantseq.files import Places
-    from quantseq.forecasting.forecaster import Seq2SeqForecaster
-    from quantseq.forecasting.forecasts import Forecasts
-    from quantseq.forecasting.model_folder import load_forecaster, save_forecaster
-    from quantseq.forecasting.networks import ForecasterConfig
-    from quantseq.market.bars import Bars, Panel
-    from quantseq.market.readers import read_panel
-    from quantseq.market.store import Store
-    from quantseq.pipeline import data
-    from quantseq.pipeline.audit import audit
-    from quantseq.pipeline.backtest import backtest
-    from quantseq.pipeline.compare import compare, report
-    from quantseq.pipeline.data import fetch, sample_panel
-    from quantseq.pipeline.demo import demo
-    from quantseq.pipeline.evaluate import evaluate
-    from quantseq.pipeline.forecast import forecast
-    from quantseq.pipeline.sweep import sweep
-    from quantseq.pipeline.train import train
-    from quantseq.pipeline.verify import verify
-    from quantseq.reporting.render import figures
-    from quantseq.trading.costs import Costs
+    from quantseq.config import RunConfig as RunConfig
+    from quantseq.errors import QuantseqError as QuantseqError
+    from quantseq.evaluation.run import Evaluation as Evaluation
+    from quantseq.evaluation.walkforward import WalkForward as WalkForward
+    from quantseq.files import Places as Places
+    from quantseq.forecasting.forecaster import Seq2SeqForecaster as Seq2SeqForecaster
+    from quantseq.forecasting.forecasts import Forecasts as Forecasts
+    from quantseq.forecasting.model_folder import load_forecaster as load_forecaster
+    from quantseq.forecasting.model_folder import save_forecaster as save_forecaster
+    from quantseq.forecasting.networks import ForecasterConfig as ForecasterConfig
+    from quantseq.market.bars import Bars as Bars
+    from quantseq.market.bars import Panel as Panel
+    from quantseq.market.readers import read_panel as read_panel
+    from quantseq.market.store import Store as Store
+    from quantseq.pipeline import data as data
+    from quantseq.pipeline.audit import audit as audit
+    from quantseq.pipeline.backtest import backtest as backtest
+    from quantseq.pipeline.compare import compare as compare
+    from quantseq.pipeline.compare import report as report
+    from quantseq.pipeline.data import fetch as fetch
+    from quantseq.pipeline.data import sample_panel as sample_panel
+    from quantseq.pipeline.demo import demo as demo
+    from quantseq.pipeline.evaluate import evaluate as evaluate
+    from quantseq.pipeline.forecast import forecast as forecast
+    from quantseq.pipeline.sweep import sweep as sweep
+    from quantseq.pipeline.train import train as train
+    from quantseq.pipeline.verify import verify as verify
+    from quantseq.reporting.render import figures as figures
+    from quantseq.trading.costs import Costs as Costs
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Bars": "market.bars",
-    "Costs": "trading.costs",
-    "Evaluation": "evaluation.run",
-    "ForecasterConfig": "forecasting.networks",
-    "Forecasts": "forecasting.forecasts",
-    "Panel": "market.bars",
-    "Places": "files",
-    "QuantseqError": "errors",
-    "RunConfig": "config",
-    "Seq2SeqForecaster": "forecasting.forecaster",
-    "Store": "market.store",
-    "WalkForward": "evaluation.walkforward",
-    "audit": "pipeline.audit",
-    "backtest": "pipeline.backtest",
-    "compare": "pipeline.compare",
-    "demo": "pipeline.demo",
-    "evaluate": "pipeline.evaluate",
-    "fetch": "pipeline.data",
-    "figures": "reporting.render",
-    "forecast": "pipeline.forecast",
-    "load_forecaster": "forecasting.model_folder",
-    "read_panel": "market.readers",
-    "report": "pipeline.compare",
-    "sample_panel": "pipeline.data",
-    "save_forecaster": "forecasting.model_folder",
-    "sweep": "pipeline.sweep",
-    "train": "pipeline.train",
-    "verify": "pipeline.verify",
+    "config": "RunConfig",
+    "errors": "QuantseqError",
+    "evaluation.run": "Evaluation",
+    "evaluation.walkforward": "WalkForward",
+    "files": "Places",
+    "forecasting.forecaster": "Seq2SeqForecaster",
+    "forecasting.forecasts": "Forecasts",
+    "forecasting.model_folder": "load_forecaster save_forecaster",
+    "forecasting.networks": "ForecasterConfig",
+    "market.bars": "Bars Panel",
+    "market.readers": "read_panel",
+    "market.store": "Store",
+    "pipeline.audit": "audit",
+    "pipeline.backtest": "backtest",
+    "pipeline.compare": "compare report",
+    "pipeline.data": "fetch sample_panel",
+    "pipeline.demo": "demo",
+    "pipeline.evaluate": "evaluate",
+    "pipeline.forecast": "forecast",
+    "pipeline.sweep": "sweep",
+    "pipeline.train": "train",
+    "pipeline.verify": "verify",
+    "reporting.render": "figures",
+    "trading.costs": "Costs",
 }
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-__all__ = [
-    "Bars",
-    "Costs",
-    "Evaluation",
-    "ForecasterConfig",
-    "Forecasts",
-    "Panel",
-    "Places",
-    "QuantseqError",
-    "RunConfig",
-    "Seq2SeqForecaster",
-    "Store",
-    "WalkForward",
-    "audit",
-    "backtest",
-    "compare",
-    "data",
-    "demo",
-    "evaluate",
-    "fetch",
-    "figures",
-    "forecast",
-    "load_forecaster",
-    "read_panel",
-    "report",
-    "sample_panel",
-    "save_forecaster",
-    "sweep",
-    "train",
-    "verify",
-]
+__all__ = sorted([*_MODULES, "data"])
 
 
 def __getattr__(name: str) -> Any:
     if name == "data":
         return import_module("quantseq.pipeline.data")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'quantseq' has no attribute {name!r}")
-    return getattr(import_module(f"quantseq.{_HOMES[name]}"), name)
+    return getattr(import_module(f"quantseq.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ def test_every_public_name_resolves_and_is_documented(name: str) -> None:
 
 
 def test_public_names_and_their_homes_agree() -> None:
-    assert {*quantseq._HOMES, "data"} == set(quantseq.__all__)
+    assert {*quantseq._MODULES, "data"} == set(quantseq.__all__)
     assert quantseq.__all__ == sorted(quantseq.__all__)
 
 
