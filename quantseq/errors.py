@@ -29,11 +29,14 @@ A class without a code of its own has its parent's. A batch whose failures are a
 with that class's code, any other with that of `BatchError`.
 
 A message says *what*, the *value*, the *rule* and the *remedy*, in one line. The command line prints
-it after ``error:`` and leaves with the class's ``exit_code``. This module knows nothing else of the
-project.
+it after ``error:`` and leaves with the class's ``exit_code``. `check_parameters` words the commonest of
+them. This module knows nothing else of the project.
 """
 
-from typing import ClassVar
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar
 
 
 class QuantseqError(Exception):
@@ -150,3 +153,45 @@ class BatchError(QuantseqError):
     """Parts of a batch failed, and not all for the same reason."""
 
     exit_code = 8
+
+
+def check_parameters(owner: object, rules: Mapping[str, Any], *, of: str = "") -> None:
+    """Refuse the first parameter of `owner`, called `of` or by its class, that breaks its rule.
+
+    A rule is a tuple of choices, `bool`, or a text: an interval of numbers, or of whole numbers after
+    ``int``; perhaps after ``None or``; words behind it end up in the message.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> check_parameters(SimpleNamespace(cost=-1), {"cost": "[0, 100] basis points"}, of="Costs")
+    Traceback (most recent call last):
+    quantseq.errors.ConfigError: The 'cost' parameter of Costs must be a number in [0, 100] basis points. Got -1.
+
+    Raises
+    ------
+    ConfigError
+        With the value, the rule, and the nearest choice.
+    """
+    for name, rule in rules.items():
+        value, hint = getattr(owner, name), ""
+        if isinstance(rule, tuple):
+            good, words = value in rule, f"one of {', '.join(map(repr, rule))}"
+            near = get_close_matches(str(value), [str(one) for one in rule], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+        elif rule is bool:
+            good, words = isinstance(value, bool), "true or false"
+        else:
+            parts = re.match(r"(None or )?(int )?([\[(])(\S+), (\S+)([\])])", rule)
+            assert parts is not None
+            none, whole, opening, low, high, closing = parts.groups(default="")
+            good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+            good = good and (value > float(low) or (opening == "[" and value == float(low)))
+            good = good and (value < float(high) or (closing == "]" and value == float(high)))
+            good = good or bool(none and value is None)
+            kind = "an int" if whole else "a number"
+            words = f"{none}{kind} in {rule.removeprefix(none).removeprefix(whole)}"
+        if not good:
+            raise ConfigError(
+                f"The {name!r} parameter of {of or type(owner).__name__} must be {words}. Got {value!r}.{hint}"
+            )

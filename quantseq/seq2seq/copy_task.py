@@ -37,7 +37,13 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from quantseq.errors import ConfigError, CorruptFileError, GateError, ModelFileError
+from quantseq.errors import (
+    ConfigError,
+    CorruptFileError,
+    GateError,
+    ModelFileError,
+    check_parameters,
+)
 from quantseq.files import (
     check_ours,
     fingerprint,
@@ -50,15 +56,7 @@ from quantseq.files import (
 from quantseq.seq2seq.checkpoint import STATE_FILE, TrainingHistory, has_state, save_model
 from quantseq.seq2seq.decoding import greedy
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig, evaluating
-from quantseq.seq2seq.tokens import (
-    EOS,
-    FIRST_ID,
-    PAD,
-    Batch,
-    RandomSequences,
-    TokenIds,
-    check_rules,
-)
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch, RandomSequences, TokenIds
 from quantseq.seq2seq.training import StepReport, TrainConfig, evaluate_loss, fit
 
 VOCABULARY = 10  # ids of a toy task, PAD and EOS included
@@ -81,7 +79,7 @@ class CopySource(RandomSequences):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_rules(self, {"toy": (self.toy in TOYS, TOYS)})
+        check_parameters(self, {"toy": TOYS})
 
     def batch(self, step: int) -> Batch:
         """Give the batch of this step, ready for teacher forcing."""

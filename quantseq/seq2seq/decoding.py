@@ -12,7 +12,6 @@ linear algebra library may round a row by its place, and answers agree to roundi
 through padding gets its batch as it is.)
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,10 +20,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, check_parameters
 from quantseq.seq2seq.layers import Memory, State
 from quantseq.seq2seq.model import Seq2Seq, evaluating
-from quantseq.seq2seq.tokens import EOS, PAD, Batch, check_rules
+from quantseq.seq2seq.tokens import EOS, PAD, Batch
 
 _ENCODE_ROWS = 128  # sources per encoder chunk
 _DECODE_ROWS = 2048  # about this many decoder rows per chunk: they stay in the processor's cache
@@ -235,13 +234,9 @@ class _Truncation:
     top_p: float | None
 
     def check(self, vocab_size: int) -> None:
-        heat, k, p = self.temperature, self.top_k, self.top_p
-        rules: dict[str, tuple[bool, object]] = {
-            "temperature": (0.0 <= heat < math.inf, "a number of at least 0"),
-            "top_k": (k is None or 1 <= k <= vocab_size, f"an int in [1, {vocab_size}]"),
-            "top_p": (p is None or 0.0 < p <= 1.0, "a number in (0, 1]"),
-        }
-        check_rules(self, rules, of="sample")
+        top_k = f"None or int [1, {vocab_size}]"
+        rules = {"temperature": "[0, inf)", "top_k": top_k, "top_p": "None or (0, 1]"}
+        check_parameters(self, rules, of="sample")
 
     def choose(
         self, log_probs: Float[Tensor, "R V"], uniforms: Float[Tensor, " R"]

@@ -16,6 +16,7 @@ copied for them.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, check_parameters
 from quantseq.seq2seq.layers import (
     AttentionKind,
     Bahdanau,
@@ -36,7 +37,7 @@ from quantseq.seq2seq.layers import (
     padding_of,
     turned,
 )
-from quantseq.seq2seq.tokens import EOS, FIRST_ID, Batch, check_rules, is_count
+from quantseq.seq2seq.tokens import EOS, FIRST_ID, Batch
 
 Init = Literal["torch", "tensorflow"]
 
@@ -71,36 +72,27 @@ class Seq2SeqConfig:
     through_padding: bool = False  # the encoder reads PAD like a token, as the original tutorial
 
     def __post_init__(self) -> None:
-        enough = is_count(self.vocab_size, FIRST_ID + 1)
-        check_rules(self, {"vocab_size": (enough, f"an int above {FIRST_ID}")})
-        ids = set(range(self.vocab_size))
-        rules: dict[str, tuple[bool, object]] = {
-            "dropout": (
-                isinstance(self.dropout, int | float) and 0.0 <= self.dropout < 1.0,
-                "a number in [0, 1)",
-            ),
-            "never_emit": (
-                set(self.never_emit) <= ids and bool(ids - set(self.never_emit) - {EOS}),
-                f"ids below vocab_size={self.vocab_size} that leave an id other than EOS to emit",
-            ),
-            "zero_projection": (
-                not (self.tie_projection and self.zero_projection),
-                "False when tie_projection is set: an embedding cannot be zero",
-            ),
-        }
-        for name in ("embedding_size", "hidden_size", "layers"):
-            rules[name] = (is_count(getattr(self, name)), "an int of at least 1")
-        for name in ("decoder_hidden_size", "attention_size"):
-            value = getattr(self, name)
-            rules[name] = (value is None or is_count(value), "None or an int of at least 1")
-        for name in ("source_streams", "condition_streams"):
-            rules[name] = (all(map(is_count, getattr(self, name))), "ints of at least 1")
+        rules: dict[str, Any] = {"vocab_size": f"int [{FIRST_ID + 1}, inf)", "dropout": "[0, 1)"}
+        rules |= dict.fromkeys(("embedding_size", "hidden_size", "layers"), "int [1, inf)")
+        rules |= dict.fromkeys(("decoder_hidden_size", "attention_size"), "None or int [1, inf)")
         for name, kinds in (("cell", CellKind), ("attention", AttentionKind), ("init", Init)):
-            rules[name] = (getattr(self, name) in get_args(kinds), get_args(kinds))
-        for field in fields(self):
-            if field.type is bool and not isinstance(getattr(self, field.name), bool):
-                rules[field.name] = (False, "True or False")
-        check_rules(self, rules)
+            rules[name] = get_args(kinds)
+        rules |= {field.name: bool for field in fields(self) if field.type is bool}
+        check_parameters(self, rules)
+        for name in ("source_streams", "condition_streams"):
+            smallest = SimpleNamespace(**{name: min(getattr(self, name), default=1)})
+            check_parameters(smallest, {name: "int [1, inf)"}, of="Seq2SeqConfig")
+        ids = set(range(self.vocab_size))
+        if not set(self.never_emit) <= ids or not ids - set(self.never_emit) - {EOS}:
+            raise ConfigError(
+                f"The 'never_emit' parameter of Seq2SeqConfig must be ids below vocab_size={self.vocab_size} "
+                f"that leave an id other than EOS to emit. Got {self.never_emit!r}."
+            )
+        if self.tie_projection and self.zero_projection:
+            raise ConfigError(
+                "The 'zero_projection' parameter of Seq2SeqConfig must be false when tie_projection is set: "
+                "an embedding cannot be zero."
+            )
 
     @property
     def state_size(self) -> int:
@@ -310,7 +302,7 @@ class Seq2Seq(nn.Module):
     def __init__(self, config: Seq2SeqConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config, self.seed = config, seed
-        check_rules(self, {"seed": (0 <= seed < 2**63, "an int in [0, 2**63)")})
+        check_parameters(self, {"seed": f"int [0, {2**63})"})
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed(seed)
             source = nn.Embedding(config.vocab_size, config.embedding_size)

@@ -5,9 +5,8 @@ what an id stands for nor who made it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, check_parameters
 
 PAD = 0  # fills what is shorter than its neighbours. Carries no meaning
 EOS = 1  # ends a target; as decoder input it also starts one
@@ -193,21 +192,13 @@ class RandomSequences:
     vocab_upper: int = 10
 
     def __post_init__(self) -> None:
-        check_rules(
-            self,
-            {
-                "seed": (self.seed >= 0, "at least 0"),
-                "batch_size": (self.batch_size >= 1, "at least 1"),
-                "length_from": (
-                    1 <= self.length_from <= self.length_to,
-                    f"between 1 and length_to={self.length_to}",
-                ),
-                "vocab_upper": (
-                    0 <= self.vocab_lower < self.vocab_upper,
-                    f"above vocab_lower={self.vocab_lower}, which must be at least 0",
-                ),
-            },
-        )
+        rules = {
+            "seed": "int [0, inf)",
+            "batch_size": "int [1, inf)",
+            "length_from": f"int [1, {self.length_to}], of which the end is length_to",
+            "vocab_lower": f"int [0, {self.vocab_upper}), of which the end is vocab_upper",
+        }
+        check_parameters(self, rules)
 
     def draw(self, random: np.random.Generator) -> tuple[TokenIds, TokenIds]:
         """Draw one batch: ids (S, B) padded, lengths (B,)."""
@@ -255,31 +246,3 @@ def random_sequences(
             yield [row[:length] for row, length in rows]
 
     return batches()
-
-
-def check_rules(
-    owner: object, rules: Mapping[str, tuple[bool, object]], of: str | None = None
-) -> None:
-    """Refuse the first field of `owner` that breaks its rule, which is words or a tuple of choices.
-
-    Raises
-    ------
-    ConfigError
-        With the value, the rule, and the nearest choice.
-    """
-    for name, (kept, rule) in rules.items():
-        if not kept:
-            value, hint = getattr(owner, name), ""
-            if isinstance(rule, tuple):
-                near = get_close_matches(str(value), rule, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                rule = f"one of {', '.join(map(repr, rule))}"
-            raise ConfigError(
-                f"The {name!r} parameter of {of or type(owner).__name__} must be {rule}. "
-                f"Got {value!r}.{hint}"
-            )
-
-
-def is_count(value: object, low: int = 1) -> bool:
-    """Whether this is an int, and no bool, of at least `low`."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low

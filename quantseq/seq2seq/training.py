@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from quantseq.errors import ConfigError, ModelFileError, TrainingError
+from quantseq.errors import ConfigError, ModelFileError, TrainingError, check_parameters
 from quantseq.files import fingerprint
 from quantseq.seq2seq.checkpoint import TrainingHistory, load_state, save_state
 from quantseq.seq2seq.model import Seq2Seq, evaluating
-from quantseq.seq2seq.tokens import FIRST_ID, PAD, Batch, check_rules, is_count
+from quantseq.seq2seq.tokens import FIRST_ID, PAD, Batch
 
 RateSchedule = Literal["constant", "one_cycle", "plateau"]
 TeacherSchedule = Literal["none", "linear", "exponential", "inverse_sigmoid", "free"]
@@ -59,23 +59,20 @@ class TrainConfig:
     checkpoint_every: int = 500  # steps between saved states, if there is a folder for them
 
     def __post_init__(self) -> None:
-        rates, teachers = get_args(RateSchedule), get_args(TeacherSchedule)
-        patience = self.patience
-        rules: dict[str, tuple[bool, object]] = {
-            "learning_rate": (0 < self.learning_rate < math.inf, "a positive number"),
-            "weight_decay": (0 <= self.weight_decay < math.inf, "a number of at least 0"),
-            "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "None or positive"),
-            "schedule": (self.schedule in rates, rates),
-            "plateau_factor": (0 < self.plateau_factor < 1, "a number between 0 and 1"),
-            "label_smoothing": (0 <= self.label_smoothing < 1, "a number in [0, 1)"),
-            "ordinal_width": (0 <= self.ordinal_width < math.inf, "a number of at least 0"),
-            "scheduled_sampling": (self.scheduled_sampling in teachers, teachers),
-            "teacher_floor": (0 <= self.teacher_floor <= 1, "a number in [0, 1]"),
-            "patience": (patience is None or is_count(patience), "None or an int of at least 1"),
+        rules: dict[str, Any] = {
+            "learning_rate": "(0, inf)",
+            "weight_decay": "[0, inf)",
+            "clip_norm": "None or (0, inf]",
+            "schedule": get_args(RateSchedule),
+            "plateau_factor": "(0, 1)",
+            "label_smoothing": "[0, 1)",
+            "ordinal_width": "[0, inf)",
+            "scheduled_sampling": get_args(TeacherSchedule),
+            "teacher_floor": "[0, 1]",
+            "patience": "None or int [1, inf)",
         }
-        for name in ("steps", "plateau_patience", "validate_every", "checkpoint_every"):
-            rules[name] = (is_count(getattr(self, name)), "an int of at least 1")
-        check_rules(self, rules)
+        counts = ("steps", "plateau_patience", "validate_every", "checkpoint_every")
+        check_parameters(self, rules | dict.fromkeys(counts, "int [1, inf)"))
 
 
 @dataclass(frozen=True)
