@@ -256,20 +256,19 @@ def fit(
         model.train(was_training)
 
 
+@dataclass(eq=False)
 class _Fit:
     """One running fit: everything that `save` writes and `load` reads is an attribute here."""
 
-    def __init__(
-        self,
-        model: Seq2Seq,
-        source: BatchSource,
-        config: TrainConfig,
-        seed: int,
-        validation: Sequence[Batch],
-        checkpoint: Path | None,
-    ) -> None:
-        self.model, self.source, self.config, self.seed = model, source, config, seed
-        self.validation, self.checkpoint = validation, checkpoint
+    model: Seq2Seq
+    source: BatchSource
+    config: TrainConfig
+    seed: int
+    validation: Sequence[Batch]
+    checkpoint: Path | None
+
+    def __post_init__(self) -> None:
+        model, config = self.model, self.config
         self.soft = soft_targets(
             model.config.vocab_size,
             model.config.never_emit,
