@@ -139,9 +139,10 @@ def calendar_name(
     return suffix or (None if unsure else ZONES.get(timezone))
 
 
-def listing_of(bars: Bars) -> dict[str, str]:
-    """Yahoo's words for the ``exchange`` of `bars` and what ``instrument`` they are, "" if unknown."""
-    return {name: str(bars.provenance.get(name) or "") for name in ("exchange", "instrument")}
+def calendar_of(bars: Bars) -> str | None:
+    """As `calendar_name`, with Yahoo's words for exchange and instrument from the provenance of `bars`."""
+    words = {name: str(bars.provenance.get(name) or "") for name in ("exchange", "instrument")}
+    return calendar_name(bars.symbol, bars.timezone, **words)
 
 
 def market_of(bars: Bars) -> str:
@@ -150,7 +151,7 @@ def market_of(bars: Bars) -> str:
     Symbols of one answer may be told of each other's day at its close. "" where neither suffix, kind
     nor time zone says anything: such symbols count as one market.
     """
-    return calendar_name(bars.symbol, bars.timezone, **listing_of(bars)) or bars.timezone
+    return calendar_of(bars) or bars.timezone
 
 
 def expected_sessions(name: str, days: Dates) -> tuple[Dates, Dates]:
@@ -203,14 +204,6 @@ _SETTLED = np.timedelta64(14, "D")  # whatever opened so long ago is over, whate
 _DAY, _WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
 
 
-def calendar_of(
-    symbol: str, timezone: str, *, exchange: str = "", instrument: str = ""
-) -> str | None:
-    """As `calendar_name`, but None for currencies and futures: they have no daily close of an exchange."""
-    name = calendar_name(symbol, timezone, exchange=exchange, instrument=instrument)
-    return None if name in (_WEEKDAYS, _FUTURES) else name
-
-
 @dataclass(frozen=True)
 class Clock:
     """What is final at one moment, for one listing and one interval."""
@@ -218,14 +211,15 @@ class Clock:
     interval: str
     timezone: str  # of the exchange
     now: datetime  # with a time zone
-    calendar: str | None = None  # see `calendar_of`
+    calendar: str | None = None  # None for currencies and futures too: they have no daily close
     # UTC close of the session in progress, as the source names it; used where no calendar is
     close: np.datetime64 | None = None
 
     @classmethod
     def of(cls, bars: Bars, now: datetime, close: np.datetime64 | None = None) -> Self:
         """The clock of these bars' listing, as their provenance describes it."""
-        calendar = calendar_of(bars.symbol, bars.timezone, **listing_of(bars))
+        calendar = calendar_of(bars)
+        calendar = None if calendar in (_WEEKDAYS, _FUTURES) else calendar
         return cls(bars.interval, bars.timezone, now, calendar, close)
 
     @property

@@ -31,7 +31,7 @@ from quantseq.market.bars import (
     require_daily,
     undated_rows,
 )
-from quantseq.market.calendars import calendar_name, expected_sessions, listing_of
+from quantseq.market.calendars import calendar_of, expected_sessions
 
 SESSIONS_SHOWN = 5
 """How many sessions a finding names."""
@@ -400,7 +400,7 @@ def _errors_first(found: Iterable[Finding | None]) -> tuple[Finding, ...]:
 
 def _sessions(bars: Bars) -> list[Finding | None]:
     """Sessions that are missing or too many, or why they could not be compared."""
-    name = calendar_name(bars.symbol, bars.timezone, **listing_of(bars))
+    name = calendar_of(bars)
     reason = ""
     if name is None:
         reason = f"no exchange calendar for the time zone {bars.timezone or 'unknown'}"

@@ -10,14 +10,14 @@ takes, its value anything that makes a `Source` when called, such as its class.
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from typing import Any, Protocol
 
 import numpy as np
 
-from quantseq.errors import ConfigError, NoDataError, SymbolNotFoundError
+from quantseq.errors import ConfigError, NoDataError, SymbolNotFoundError, check_parameters
 from quantseq.market.bars import Bars, date_range
 from quantseq.market.readers import read_table
 
@@ -64,31 +64,23 @@ class Source(Protocol):
         ...
 
 
+@dataclass
 class Pace:
     """Waits before each call, so that there are at most `rate` of them a second; `rate` is above 0."""
 
-    def __init__(
-        self,
-        rate: float,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        if not 0 < rate < np.inf:
-            raise ConfigError(
-                f"The rate must be a number of requests a second above 0. Got {rate}."
-            )
-        self._gap = 1 / rate
-        self._sleep = sleep
-        self._clock = clock
-        self._next = -np.inf
+    rate: float
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    _next: float = field(default=-np.inf, init=False)
+
+    def __post_init__(self) -> None:
+        check_parameters(self, {"rate": "(0, inf) requests a second"})
 
     def __call__(self, count: int = 1) -> None:
         """Wait until the calls before are far enough away; then `count` of them may happen."""
-        left = self._next - self._clock()
-        if left > 0:
-            self._sleep(left)
-        self._next = self._clock() + count * self._gap
+        if (left := self._next - self.clock()) > 0:
+            self.sleep(left)
+        self._next = self.clock() + count / self.rate
 
 
 def answer(
@@ -165,6 +157,21 @@ _YAHOO = metadata.EntryPoint("yahoo", "quantseq.market.yahoo:YahooSource", PLUGI
 _OWN = (_YAHOO.name, SampleSource.name)
 
 
+@dataclass
+class _Paced:
+    """Somebody else's source, asked under the name it was installed with and not too often."""
+
+    name: str
+    source: Source
+    pace: Pace
+
+    def fetch(
+        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
+    ) -> Bars:
+        self.pace()
+        return self.source.fetch(symbol, start=start, end=end, interval=interval)
+
+
 def source_names() -> tuple[str, ...]:
     """Every source that can be asked for: our own, then those that other packages installed."""
     installed = {point.name for point in metadata.entry_points(group=PLUGINS)}
@@ -188,7 +195,7 @@ def make_source(name: str, *, rate: float = 1.0) -> Source:
         return SampleSource()
     for point in metadata.entry_points(group=PLUGINS):
         if point.name == name:
-            return _Paced(_plugin(point), pace, name)
+            return _Paced(name, _plugin(point), pace)
     raise ConfigError(
         f"There is no source {name!r}. Choose one of {', '.join(source_names())}; others can be "
         f"installed as packages with an entry point in the group {PLUGINS!r}."
@@ -212,18 +219,3 @@ def _plugin(point: metadata.EntryPoint) -> Source:
             "fetch(symbol, *, start, end, interval)."
         )
     return source
-
-
-class _Paced:
-    """Somebody else's source, asked under the name it was installed with and not too often."""
-
-    def __init__(self, source: Source, pace: Pace, name: str) -> None:
-        self.name = name
-        self._source = source
-        self._pace = pace
-
-    def fetch(
-        self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
-    ) -> Bars:
-        self._pace()
-        return self._source.fetch(symbol, start=start, end=end, interval=interval)

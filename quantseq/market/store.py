@@ -17,6 +17,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -151,12 +152,8 @@ class Store:
 
     def info(self, symbol: str) -> StoredInfo:
         """What the file of `symbol` says about itself; fast, because no price is read. Raises as `read`."""
-        path = self._existing(symbol)
-        try:
-            header = _read_header(pq.read_metadata(path).metadata, symbol)
+        with self._opened(symbol) as (_, header):
             return StoredInfo(**{name: header[name] for name in StoredInfo._fields})
-        except Exception as error:
-            raise self._corrupt(path, error) from error
 
     def infos(self) -> Iterator[tuple[str, StoredInfo | CorruptFileError]]:
         """Every stored symbol, sorted, with what its file says, or why it cannot be read."""
@@ -195,12 +192,18 @@ class Store:
             f"Get them with: quantseq fetch {symbol}"
         )
 
-    def _corrupt(self, path: Path, error: Exception) -> CorruptFileError:
-        symbol = symbol_of(path.relative_to(self.folder).with_suffix("").as_posix())
-        return CorruptFileError(
-            f"{str(path)!r} cannot be read back: {error}. "
-            f"Get the bars again with: quantseq fetch {symbol}"
-        )
+    @contextmanager
+    def _opened(self, symbol: str) -> Iterator[tuple[pq.ParquetFile, dict[str, Any]]]:
+        """A stored file and its header; whatever is wrong with them is a CorruptFileError."""
+        path = self._existing(symbol)
+        try:
+            with pq.ParquetFile(path) as file:
+                yield file, _read_header(file.metadata.metadata, symbol)
+        except Exception as error:
+            raise CorruptFileError(
+                f"{str(path)!r} cannot be read back: {error}. "
+                f"Get the bars again with: quantseq fetch {symbol}"
+            ) from error
 
     def write(self, bars: Bars) -> None:
         """Keep `bars` in place of whatever is stored under their symbol.
@@ -244,11 +247,8 @@ class Store:
         CorruptFileError
             If the file cannot be read back exactly as it was written.
         """
-        path = self._existing(symbol)
-        try:
-            with pq.ParquetFile(path) as file:
-                header = _read_header(file.metadata.metadata, symbol)
-                table = file.read(use_threads=False)
+        with self._opened(symbol) as (file, header):
+            table = file.read(use_threads=False)
             bars = Bars(
                 symbol,
                 table["date"].to_numpy(),
@@ -259,8 +259,6 @@ class Store:
             )
             if bars.sha256 != header["sha256"]:
                 raise ValueError("the prices do not match their SHA-256")
-        except Exception as error:
-            raise self._corrupt(path, error) from error
         return bars
 
     def panel(self, symbols: Iterable[str] | None = None) -> Panel:

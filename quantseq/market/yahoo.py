@@ -203,42 +203,31 @@ def _yfinance() -> tuple[Any, Callable[[], None]]:
 
 def _explain(symbol: str, error: Exception) -> QuantseqError:
     """Find the error of our own tree that says what yfinance and its transports mean."""
-    kind = type(error).__name__
-    text = " ".join(str(error).split())[:200]
+    kind, text = type(error).__name__, " ".join(str(error).split())[:200]
     status = getattr(getattr(error, "response", None), "status_code", 0)  # 0: there was no answer
+    reason = getattr(error, "yahoo_reason", None)
+    broken = kind == "JSONDecodeError" and str(getattr(error, "doc", "")).lstrip()[:1] in ("{", "[")
+    meaning: type[QuantseqError] = BadResponseError
+    what = f"Yahoo's answer makes no sense ({kind}: {text}). Try again later."
     if kind == "YFRateLimitError" or status == 429:
-        return RateLimitedError(
-            f"{symbol}: Yahoo says that it was asked too often. Wait some minutes, then try again."
+        meaning, what = (
+            RateLimitedError,
+            "Yahoo says that it was asked too often. Wait some minutes, then try again.",
         )
-    unknown = SymbolNotFoundError(
-        f"{symbol}: Yahoo does not know this symbol. Check its spelling at finance.yahoo.com."
-    )
-    if kind == "YFTzMissingError" or status == 404:
-        return unknown
-    if kind == "YFPricesMissingError":
-        reason = getattr(error, "yahoo_reason", None)
-        if reason and _UNKNOWN.search(reason):
-            return unknown
-        return NoDataError(
-            f"{symbol}: Yahoo has no prices in this range ({reason or 'an empty answer'}). "
-            "Choose another --start and --end."
-        )
-    if kind == "JSONDecodeError":
-        page = str(getattr(error, "doc", "")).lstrip()[:1]
-        if page in ("{", "["):
-            return BadResponseError(
-                f"{symbol}: Yahoo's answer breaks off or is no valid JSON ({text}). Try again later."
-            )
-        return SourceUnavailableError(
-            f"{symbol}: Yahoo answered with an error page instead of prices. Try again later."
-        )
-    if kind == "YFDataException" or status >= 500:
-        return SourceUnavailableError(f"{symbol}: Yahoo is down ({text}). Try again later.")
-    if status < 400 and isinstance(error, OSError):
-        return SourceUnavailableError(
-            f"{symbol}: Yahoo cannot be reached ({kind}). Check the network and try again; "
-            "--source sample needs none."
-        )
-    return BadResponseError(
-        f"{symbol}: Yahoo's answer makes no sense ({kind}: {text}). Try again later."
-    )
+    elif kind == "YFTzMissingError" or status == 404 or _UNKNOWN.search(reason or ""):
+        meaning = SymbolNotFoundError
+        what = "Yahoo does not know this symbol. Check its spelling at finance.yahoo.com."
+    elif kind == "YFPricesMissingError":
+        meaning = NoDataError
+        what = f"Yahoo has no prices in this range ({reason or 'an empty answer'}). Choose another --start and --end."
+    elif broken:
+        what = f"Yahoo's answer breaks off or is no valid JSON ({text}). Try again later."
+    elif kind == "JSONDecodeError":
+        meaning = SourceUnavailableError
+        what = "Yahoo answered with an error page instead of prices. Try again later."
+    elif kind == "YFDataException" or status >= 500:
+        meaning, what = SourceUnavailableError, f"Yahoo is down ({text}). Try again later."
+    elif status < 400 and isinstance(error, OSError):
+        meaning = SourceUnavailableError
+        what = f"Yahoo cannot be reached ({kind}). Check the network and try again; --source sample needs none."
+    return meaning(f"{symbol}: {what}")

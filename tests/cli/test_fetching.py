@@ -137,8 +137,8 @@ def test_symbols_from_a_file(tiny: Path) -> None:
         (["AAPL", "--interval", "2h"], "one of 1d, 1wk, 1h, 5m"),
         (["AAPL", "--interval", "1h", "--source", "sample"], "daily bars only"),
         (["AAPL", "--source", "nowhere"], "yahoo, sample, broken, gone, nothing, tiny"),
-        (["AAPL", "--rate", "0"], "above 0"),
-        (["AAPL", "--rate", "nan"], "above 0"),
+        (["AAPL", "--rate", "0"], "'rate' parameter"),
+        (["AAPL", "--rate", "nan"], "'rate' parameter"),
         ([], "No symbols were named"),
     ],
 )

@@ -13,7 +13,6 @@ from quantseq.market.calendars import (
     ZONES,
     Clock,
     calendar_name,
-    calendar_of,
     expected_sessions,
     market_of,
     sessions_per_year,
@@ -159,7 +158,9 @@ def clock(now: str, interval: str = "1d", zone: str = NEW_YORK, calendar: str | 
     ],
 )
 def test_calendar_of(zone: str, exchange: str, instrument: str, calendar: str | None) -> None:
-    assert calendar_of("ABC", zone, exchange=exchange, instrument=instrument) == calendar
+    facts = {"exchange": exchange, "instrument": instrument}
+    bars = replace(build_bars("ABC"), timezone=zone, provenance=facts)
+    assert Clock.of(bars, utc("2024-01-01")()).calendar == calendar
 
 
 @pytest.mark.parametrize(

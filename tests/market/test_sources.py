@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_the_first_call_does_not_wait() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_rate_is_above_0(rate: float) -> None:
-    with pytest.raises(ConfigError, match=r"above 0\. Got"):
+    with pytest.raises(ConfigError, match="'rate' parameter"):
         Pace(rate)
 
 
@@ -122,7 +123,7 @@ def test_make_source() -> None:
     assert make_source("sample").name == "sample"
     with pytest.raises(ConfigError, match=r"no source 'yaho'\. Choose one of yahoo, sample"):
         make_source("yaho")
-    with pytest.raises(ConfigError, match="rate must be"):
+    with pytest.raises(ConfigError, match="'rate' parameter"):
         make_source("sample", rate=0)
 
 
@@ -147,7 +148,7 @@ def test_an_installed_source_is_found_by_its_entry_point(installed: Path) -> Non
 @pytest.mark.usefixtures("installed")
 def test_an_installed_source_is_paced(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setitem(Pace.__init__.__kwdefaults__, "sleep", slept.append)
+    monkeypatch.setattr(Pace.__init__, "__defaults__", (slept.append, time.monotonic))
     source = make_source("tiny", rate=0.01)
     for _ in range(2):
         source.fetch("X")

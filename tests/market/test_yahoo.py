@@ -367,5 +367,5 @@ def test_yahoo_refuses_bad_parameters() -> None:
     with pytest.raises(ConfigError, match="Got '2h'"):
         YahooSource().fetch("AAPL", interval="2h")
     for rate in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match=r"above 0\. Got"):
+        with pytest.raises(ConfigError, match=r"'rate' parameter"):
             YahooSource(rate=rate)
