@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from quantseq.config import RunConfig
 from quantseq.errors import ConfigError, DataError, RunError
-from quantseq.evaluation.run import Evaluation, Fit, ModelSpec, run
+from quantseq.evaluation.run import Evaluation, Fit, ModelSpec
 from quantseq.evaluation.scores import models_of
 from quantseq.evaluation.walkforward import Fold
 from quantseq.files import Places, ensure_writable, fingerprint, sha256_bytes, write_json
@@ -34,9 +34,9 @@ from quantseq.forecasting.windows import PriceTask
 from quantseq.market.bars import Bars, Dates, Floats, Panel
 from quantseq.market.sources import SampleSource
 from quantseq.market.store import Store
-from quantseq.pipeline.evaluate import model_fold, traded_models
+from quantseq.pipeline.evaluate import run_models, split_calendar, traded_models
 from quantseq.pipeline.manifest import versions
-from quantseq.pipeline.results import OURS
+from quantseq.pipeline.results import OURS, long_weights
 from quantseq.progress import SILENT, Progress
 from quantseq.reporting.page import number
 from quantseq.reporting.render import write_report
@@ -127,9 +127,9 @@ class Audited:
 
     def known(self, cut: np.datetime64) -> Trace:
         """What the run itself made for `cut` and the dates just before it."""
-        days, moments = self._days(cut), self.moments
+        days = self._days(cut)
         found = self.forecasts[np.isin(self.forecasts.cutoffs, days)]
-        near = moments[moments["cutoff"].isin(days)]
+        near = self.moments[self.moments["cutoff"].isin(days)]
         return self._trace(self.panel, cut, found, near, self.weights)
 
     def __call__(self, panel: Panel, cut: np.datetime64) -> Trace:
@@ -160,23 +160,21 @@ class Audited:
         weights: pd.DataFrame,
     ) -> Trace:
         table = self.networks[self.fold_at(cut)].task.table(panel)
-        sessions = self.panel.sessions
-        read = sessions[sessions <= cut][-CONTEXT:]
+        read = self.panel.sessions[self.panel.sessions <= cut][-CONTEXT:]
         rows = np.flatnonzero(np.isin(table.sessions, read) & table.usable)
         tokens = np.hstack([table.source[rows], table.condition[rows]])
         density, count = with_tokens(found.density), len(found)
         told = [density.probs.reshape(count, -1), found.overnight_share[:, None]]
         told += [found.cumulative_quantile(QUANTILE_LEVELS).reshape(count, -1)]
-        row, column = np.nonzero(weights.to_numpy())  # positions of 0 are none
-        held = weights.to_numpy()[row, column, None]
-        dates = pd.DatetimeIndex(weights.index).to_numpy()[row]
+        held = long_weights(weights)
         key = (found.cutoffs, found.symbols)
         return {
             "scale": _stage(*key, np.hstack([density.loc, density.scale, density.nu])),
             "tokens": _stage(table.sessions[rows], table.symbols[rows], tokens),
             "forecasts": _stage(*key, np.hstack(told)),
             "moments": moments.set_index(["cutoff", "symbol"]),
-            "weights": _stage(dates, weights.columns.to_numpy()[column], held),
+            # positions of 0 are none
+            "weights": held[held["weight"] != 0].set_index(["decision", "symbol"]),
         }
 
 
@@ -196,9 +194,8 @@ def audit_run(
 ) -> dict[str, Any]:
     """Check a run, as deeply as it says: what ``audit`` holds in ``result.json``, see ``docs/json.md``.
 
-    `draws` are the net returns, (D,) each, of random entries, where its depth makes none; `refitted` the fingerprints
-    by label of the run's fits and of the same on prices that are noise after their window; `extra` what the caller
-    has checked.
+    `draws` are the net returns, (D,) each, of random entries, where its depth makes none; `refitted` by label the
+    fingerprints of the run's fits and of the same on noise after their window; `extra` what the caller has checked.
     """
     set_threads(1)
     panel, weights = asked.panel, asked.weights
@@ -302,22 +299,9 @@ def audit(
     changes, the verdict included, and the ledger gets no line. Where the audit failed the report shows no edge
     (`Run.verdict`).
 
-    Parameters
-    ----------
-    folder : Path
-        What a backtest wrote.
-    places : Places, optional
-    panel, model : optional
-        The prices, where the run was made from a file; the trained model, where it scored one.
-    jobs, progress
-        As in `backtest`.
-
-    Raises
-    ------
-    RunError
-        If the folder is damaged, or the prices are not those of the run.
-    ConfigError
-        If the run scored a trained model that is not given, or another one than is given.
+    `panel` are the prices, where the run was made from a file, `model` the trained model, where it scored one; the
+    others are as in `backtest`. RunError if the folder is damaged or the prices are not those of the run, ConfigError
+    if the run scored a trained model and it is not the one given.
     """
     stored = Run.load(folder)
     ensure_writable(folder)
@@ -348,16 +332,18 @@ def find_prices(manifest: Mapping[str, Any], places: Places, panel: Panel | None
         look_in = {"the panel": panel.__getitem__}
     chosen, wrong = [], []
     for symbol, facts in manifest.get("data", {}).items():
-        told = []
+        found: dict[str, Bars] = {}
         for where, look in look_in.items():
             with suppress(DataError):
-                bars = look(symbol).between(facts.get("first"), facts.get("last"))
-                if bars.sha256 == facts.get("sha256"):
-                    chosen.append(bars)
-                    break
-                told.append(f"those in {where} ({len(bars)} bars) are not those of the run")
-        else:
-            wrong.append(f"{symbol}: {'; '.join(told) or 'no bars were found'}")
+                found[where] = look(symbol).between(facts.get("first"), facts.get("last"))
+        own = [bars for bars in found.values() if bars.sha256 == facts.get("sha256")]
+        chosen += own[:1]
+        if not own:
+            other = [
+                f"those in {where} ({len(bars)} bars) are not those of the run"
+                for where, bars in found.items()
+            ]
+            wrong.append(f"{symbol}: {'; '.join(other) or 'no bars were found'}")
     if wrong or not chosen:
         raise RunError(
             f"The run cannot be made again, its data differ. {'. '.join(wrong) or 'It names none'}. "
@@ -387,28 +373,15 @@ def _make_again(
 ) -> tuple[Audited, dict[str, tuple[str, str]]]:
     """The run as it comes out here, and per fit its fingerprint and that of the fit on rewritten futures."""
     if stored.manifest.get("model") is None:
-        folds, model = config.walk_forward.split(panel.sessions), None
+        model = None
     else:
         model = _same_model(stored.manifest["model"], model)
-        folds = [model_fold(panel, model, config.walk_forward)]
+    folds = split_calendar(panel, config, model=model)
     names = models_of(stored.scores)
     models = traded_models(config, [name for name in names if name != OURS], model)
 
     def forecast(models: list[ModelSpec], title: str) -> Audited:
-        with progress.bar(title, len(folds) * len(models), unit="part") as bar:
-            draws: dict[str, Any] = {
-                "num_paths": config.num_paths,
-                "seed": config.seed,
-                "jobs": jobs,
-            }
-            found = run(
-                panel,
-                models,
-                folds,
-                horizon=config.forecaster.horizon,
-                on_part=lambda name: bar.step(last=name),
-                **draws,
-            )
+        found = run_models(panel, models, folds, config, title=title, jobs=jobs, progress=progress)
         moments = held_moments(found.forecasts[OURS], config.fill, symbols=panel.symbols)
         return Audited(panel, found, config.make_policy().weights(moments), config, _FULL)
 
@@ -425,17 +398,16 @@ def _make_again(
 
 
 def _same_model(told: Mapping[str, Any], model: Seq2SeqForecaster | None) -> Seq2SeqForecaster:
+    until = told["trained_until"]
     if model is None:
-        until = told["trained_until"]
         raise ConfigError(
             f"The run scored a trained model (until {until}). Name its folder with --model."
         )
-    if model.describe()["tokenizer"] != told["tokenizer"] or str(model.trained_until) != str(
-        told["trained_until"]
-    ):
+    given = model.describe()
+    if any(given[name] != told[name] for name in ("tokenizer", "trained_until")):
         raise ConfigError(
             f"The model given was trained until {model.trained_until}, on other prices than the one "
-            f"that the run scored (until {told['trained_until']}). Name the folder of that one."
+            f"that the run scored (until {until}). Name the folder of that one."
         )
     return model
 
@@ -455,24 +427,24 @@ def _state(asked: Audited, name: str, fold: Fold) -> str:
 
 def _difference(stored: Run, again: Audited) -> float:
     """Largest difference of a stored figure from the one made again; infinite where rows differ."""
-    weights, net = again.weights.rename_axis("decision").reset_index(), again.strategy.to_frame()
+    net = again.strategy.to_frame().reset_index().rename(columns={"returns_net": "strategy_net"})
     largest = 0.0
     for old, new in (
         (stored.scores, again.evaluation.scores),
         (stored.forecasts, again.forecasts.to_frame()),
-        (stored.weights, weights.melt("decision", var_name="symbol", value_name="weight")),
-        (stored.equity, net.reset_index().rename(columns={"returns_net": "strategy_net"})),
+        (stored.weights, long_weights(again.weights)),
+        (stored.equity, net),
     ):
         if len(old) != len(new):
             return np.inf
         for column in new.columns.intersection(old.columns):
             one, two = old[column].to_numpy(), new[column].to_numpy()
-            gap = np.where(one == two, 0.0, np.inf)
+            same, gap = one == two, np.full(len(one), np.inf)
             if np.issubdtype(two.dtype, np.floating):
+                same |= np.isnan(one) & np.isnan(two)
                 with np.errstate(invalid="ignore"):  # an infinite score stands on both sides
-                    apart = np.nan_to_num(np.abs(one - two), nan=np.inf)
-                gap = np.where((one == two) | (np.isnan(one) & np.isnan(two)), 0.0, apart)
-            largest = max(largest, float(gap.max(initial=0.0)))
+                    gap = np.nan_to_num(np.abs(one - two), nan=np.inf)
+            largest = max(largest, float(gap[~same].max(initial=0.0)))
     return largest
 
 

@@ -1,6 +1,6 @@
 """What a backtest came to: scores, tests, verdict and tables, gathered into a `Run`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,14 +18,12 @@ from quantseq.evaluation.scores import (
     summary,
     verdicts,
 )
-from quantseq.evaluation.walkforward import Fold, cutoffs_of
+from quantseq.evaluation.walkforward import cutoffs_of
 from quantseq.files import Places, fingerprint
 from quantseq.forecasting.rows import AT_REST, rows_at_rest
 from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.pipeline.data import Findings, as_rows
 from quantseq.reporting.page import plural
 from quantseq.reporting.run import Run
-from quantseq.seq2seq.copy_task import GateRecord
 from quantseq.trading import ledger
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.attribution import attribute, round_trips
@@ -55,7 +53,6 @@ class Traded:
 
     weights: pd.DataFrame
     strategy: BacktestResult
-    benchmark: BacktestResult
     break_even: float | None
     benchmarks: Mapping[str, BenchmarkResult]
     gap: GapLoss
@@ -66,54 +63,62 @@ def judge(
     panel: Panel,
     evaluation: Evaluation,
     traded: Traded,
-    manifest: dict[str, Any],
-    gate: GateRecord,
     config: RunConfig,
     places: Places,
-    findings: Findings,
-    audit: Mapping[str, Any],
+    manifest: dict[str, Any],
+    stated: Mapping[str, Any],
 ) -> Run:
-    """Score the trial, write it into the ledger, and gather everything for the run folder."""
+    """Score the trial, write it into the ledger, and gather everything beside what is `stated` for the run folder."""
     net, days = traded.strategy.returns_net, traded.strategy.sessions
-    line = trial_line(net, config, panel, days, f"{manifest['run_id']}/equity.parquet#strategy_net")
-    line |= {"run_id": manifest["run_id"], "date": manifest["created"]}
-    line |= {"command": manifest["command"], "label": manifest["title"]}
+    line = trial_line(
+        net,
+        config,
+        panel,
+        days,
+        returns_file=f"{manifest['run_id']}/equity.parquet#strategy_net",
+        run_id=manifest["run_id"],
+        date=manifest["created"],
+        command=manifest["command"],
+        label=manifest["title"],
+    )
     ledger.append(places.ledger, line)
-    stated = {
+    folds = [
+        {
+            **fold.describe(),
+            "n_train": details.get("num_windows"),
+            "kept_weight": details.get("shrinkage", {}).get("weight"),
+        }
+        for fold, details in zip(evaluation.folds, evaluation.details[OURS], strict=True)
+    ]
+    rules = {
+        name: {**asdict(one.rule), "sharpe_range": one.sharpe_range and list(one.sharpe_range)}
+        for name, one in traded.benchmarks.items()
+    }
+    more = {
         "verdict": count_trials(places, len(net)),
-        "folds": [
-            fold.describe()
-            | {
-                "n_train": details.get("num_windows"),
-                "kept_weight": details.get("shrinkage", {}).get("weight"),
-            }
-            for fold, details in zip(evaluation.folds, evaluation.details[OURS], strict=True)
-        ],
-        "gate": asdict(gate),
-        "audit": dict(audit),
+        "folds": folds,
         "break_even_bps": traded.break_even,
-        "data_findings": as_rows(findings),
-        "benchmarks": {
-            name: {**asdict(one.rule), "sharpe_range": one.sharpe_range and list(one.sharpe_range)}
-            for name, one in traded.benchmarks.items()
-        },
+        "benchmarks": rules,
         "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
         "overnight_gap": asdict(traded.gap),
         "notes": _notes(panel, traded, evaluation),
     }
-    tables = (
+    run = Run(
+        manifest,
+        {**stated, **more},
+        evaluation.scores,
+        forecast_frame(evaluation),
         long_weights(traded.weights),
         _equity_frame(panel, traded),
         round_trips(traded.strategy),
     )
-    run = Run(manifest, stated, evaluation.scores, forecast_frame(evaluation), *tables)
     return replace(run, result=figures_of_run(run))
 
 
 def trial_line(
-    net: Floats, config: RunConfig, panel: Panel, sessions: Dates, returns_file: str
+    net: Floats, config: RunConfig, panel: Panel, sessions: Dates, **told: str
 ) -> dict[str, Any]:
-    """What the ledger is told of a trial, besides who scored it and when."""
+    """What the ledger is told of a trial; `told` is who scored it, when, and where its returns lie."""
     return {
         "config_sha256": fingerprint(config.to_mapping()),
         "data_sha256": panel.sha256,
@@ -123,7 +128,7 @@ def trial_line(
         "sharpe": sharpe_per_session(net),
         "periods": config.costs.year,
         "returns_sha256": ledger.returns_hash(net),
-        "returns_file": returns_file,
+        **told,
     }
 
 
@@ -192,22 +197,21 @@ def figures_of_run(run: Run) -> dict[str, Any]:
     stated, periods, seed = run.result, run.periods, run.seed
     columns = {str(name): run.equity[name].to_numpy() for name in run.equity}
     net, held = columns["strategy_net"], columns["buy_and_hold"]
-    tried = {"strategy_net": net}
-    tried |= {name: one for name, one in columns.items() if name.startswith("policy:")}
-    left = {f"benchmark:{name}" for name in NOT_TRIED}
-    tried |= {n: x for n, x in columns.items() if n.startswith("benchmark:") and n not in left}
+    untried = {f"benchmark:{name}" for name in NOT_TRIED}
+    tried = ["strategy_net", *(name for name in columns if name.startswith("policy:"))]
+    tried += [name for name in columns if name.startswith("benchmark:") and name not in untried]
     counted = stated["verdict"]
     found = judge_returns(
         net,
         held,
         counted,
-        spa_p=spa(np.column_stack(list(tried.values())), held, seed=seed),
+        spa_p=spa(np.column_stack([columns[name] for name in tried]), held, seed=seed),
         seed=seed,
         periods=periods,
         cost_bps=run.manifest["cost_bps"],
         audit_passed=counted.get("audit_passed", stated["audit"]["passed"]),
     )
-    found["verdict"]["spa_over"] = list(tried)
+    found["verdict"]["spa_over"] = tried
     first = run.scores.loc[(run.scores["model"] == run.model) & (run.scores["step"] == 1)]
     per_fold = first.groupby("fold").size()
     return {
@@ -287,45 +291,43 @@ def long_weights(weights: pd.DataFrame) -> pd.DataFrame:
 
 
 def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
-    frame, sessions = traded.strategy.to_frame(), traded.strategy.sessions
-    columns = {
-        "session": sessions.astype("datetime64[s]"),
-        "strategy_net": frame["returns_net"].to_numpy(),
-        "strategy_gross": frame["returns_gross"].to_numpy(),
-        "buy_and_hold": traded.benchmark.returns_net,
-    }
-    columns |= {name: frame[name].to_numpy() for name in ("cost", "turnover", "gross_exposure")}
-    closes = panel.matrix("adj_close")[np.searchsorted(panel.sessions, sessions)]
+    """Returns, costs and closes by session, of the strategy and of what stands beside it."""
+    names = {"returns_net": "strategy_net", "returns_gross": "strategy_gross"}
+    frame = traded.strategy.to_frame().drop(columns=["equity", "net_exposure"])
+    frame = frame.rename(columns=names).reset_index()
+    frame.insert(3, "buy_and_hold", traded.benchmarks["buy_and_hold"].result.returns_net)
+    beside: dict[str, Floats] = {}
     for name, one in traded.benchmarks.items():
-        columns[f"benchmark:{name}"] = one.result.returns_net
-        columns[f"benchmark_turnover:{name}"] = one.result.turnover
-        columns[f"benchmark_cost:{name}"] = one.result.costs
-    columns |= {f"policy:{name}": net for name, net in traded.policies.items()}
-    columns |= {f"close:{s}": closes[:, i] for i, s in enumerate(panel.symbols)}
-    return pd.DataFrame(columns)
+        beside[f"benchmark:{name}"] = one.result.returns_net
+        beside[f"benchmark_turnover:{name}"] = one.result.turnover
+        beside[f"benchmark_cost:{name}"] = one.result.costs
+    beside |= {f"policy:{name}": net for name, net in traded.policies.items()}
+    closes = panel.matrix("adj_close")[np.searchsorted(panel.sessions, traded.strategy.sessions)]
+    beside |= {f"close:{symbol}": closes[:, i] for i, symbol in enumerate(panel.symbols)}
+    return frame.assign(**beside)
 
 
-def notes_on_rest(panel: Panel, folds: Sequence[Fold]) -> dict[str, str]:
-    """One sentence per symbol whose price stood still at cutoffs of the tests: no model forecast those."""
-    days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in folds]))
-    return {
-        symbol: f"{symbol}: its price stood still, with {AT_REST}, at {plural(len(rows), 'cutoff')} "
+def notes_on_symbols(panel: Panel, evaluation: Evaluation, lost: str) -> list[str]:
+    """A sentence about each symbol that was `lost`, and about prices that stood still: no model forecast those."""
+    forecast = set(evaluation.forecasts[OURS].symbols)
+    days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in evaluation.folds]))
+    resting = rows_at_rest(panel, days)
+    short = [
+        f"{symbol}: too few sessions ({len(bars):,}), or none in the tests; it was {lost}."
+        for symbol, bars in panel.items()
+        if symbol not in forecast and symbol not in resting
+    ]
+    return short + [
+        f"{symbol}: its price stood still, with {AT_REST}, at {plural(len(rows), 'cutoff')} "
         f"from {rows[0]} to {rows[-1]}; no model forecast it then."
-        for symbol, rows in rows_at_rest(panel, days).items()
-    }
+        for symbol, rows in resting.items()
+    ]
 
 
 def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
     strategy = traded.strategy
-    forecast = set(evaluation.forecasts[OURS].symbols)
-    resting = notes_on_rest(panel, evaluation.folds)
-    notes = [
-        f"{symbol}: too few sessions ({len(bars):,}), or none in the tests; it was neither "
-        "forecast nor traded, nor held by the benchmark."
-        for symbol, bars in panel.items()
-        if symbol not in forecast and symbol not in resting
-    ]
-    notes += resting.values()
+    lost = "neither forecast nor traded, nor held by the benchmark"
+    notes = notes_on_symbols(panel, evaluation, lost)
     want, lapse = "for want of a bar, cash or volume", "20 sessions without a bar"
     counted = (
         (strategy.delayed_orders, "order", "met no bar and waited for the symbol's next one"),

@@ -461,7 +461,7 @@ def test_what_happened_once_is_told_in_the_singular(
             1,
         ),
     )
-    traded = Traded(pd.DataFrame(), one, one, None, {}, GapLoss(np.nan, 0.0, 0.0, np.nan), {})
+    traded = Traded(pd.DataFrame(), one, None, {}, GapLoss(np.nan, 0.0, 0.0, np.nan), {})
     notes = _notes(small_panel, traded, small_run.evaluation)
     assert [note.split()[:2] for note in notes[-7:]] == [
         ["1", noun] for noun in ("order", "order", "rest", "time", "position", "time", "session")

@@ -18,7 +18,6 @@ from quantseq.pipeline.evaluate import (
     Split,
     describe_evaluation,
     evaluate,
-    text_table,
 )
 from quantseq.pipeline.verify import verify
 from tests.conftest import SMALL
@@ -202,8 +201,7 @@ def test_symbols_that_are_too_short_or_cannot_be_fitted_are_named(
     late = replace(small_panel["IBM"].between("2006-01-01"), symbol="LATE")
     told = {"seq2seq": [{}], "garch-t": [{"own_fits": 1, "pooled": ["MSFT"]}]}
     found = replace(outcome.evaluation, details=told)
-    folds = module._folds(small_panel, SMALL, SPLIT)
-    first, second = module._notes(Panel([*small_panel.values(), late]), folds, found)
+    first, second = module._notes(Panel([*small_panel.values(), late]), found)
     assert first.startswith("LATE: too few sessions (251)")
     assert second == "garch-t could not be fitted to MSFT; pooled there."
 
@@ -385,11 +383,6 @@ def test_the_null_run_is_the_last_line() -> None:
         describe_evaluation(result(null={"sentence": "gbm: nothing"}))[-1]
         == "Null run, gbm: nothing."
     )
-
-
-def test_a_table_is_aligned_whatever_stands_in_it() -> None:
-    lines = text_table(["name", "n"], [["[red]a", "1"], ["b", "1,000"]])
-    assert lines == ["name        n", "[red]a      1", "b       1,000"]
 
 
 def test_nothing_is_printed_without_a_sign() -> None:
