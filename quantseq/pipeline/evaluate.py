@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from quantseq.config import RunConfig, on_calendar
-from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.evaluation.nulls import KINDS, TRUTH, judge_null, make_null
+from quantseq.errors import NotEnoughDataError
+from quantseq.evaluation.nulls import TRUTH, judge_null, make_null
 from quantseq.evaluation.run import Evaluation, ModelSpec, UseFitted, baseline, run
 from quantseq.evaluation.significance import MCS_SIZE
 from quantseq.evaluation.walkforward import Fold, WalkForward, check_not_trained_on, fold_between
@@ -278,13 +278,13 @@ def evaluate(
     chosen = on_calendar(config or RunConfig(), panel.sessions)
     where = places or Places()
     names = choose_baselines(baselines)
-    if null is not None and null not in KINDS:
-        raise ConfigError(f"A null run must be one of {', '.join(KINDS)}. Got {null!r}.")
     ensure_writable(where.reports if out is None else check_place(Path(out)))
     ensure_writable(figures or out or where.reports)
     last = None if split is None else split.test_until
     panel, checked, left_out = usable(panel, until=last, allow_bad_data=allow_bad_data)
     folds = split_calendar(panel, chosen, split=split)
+    terms = {"horizon": chosen.forecaster.horizon, "seed": chosen.seed}
+    lost = None if null is None else make_null(null, panel, **terms)
     gate = pass_gate(chosen.forecaster, where, seed=chosen.seed, progress=progress)
     models = traded_models(chosen, names)
     how: dict[str, Any] = {"cache": where.cache, "jobs": jobs, "progress": progress}
@@ -293,13 +293,14 @@ def evaluate(
         found = run_models(
             panel, models, folds, chosen, title=f"evaluate {len(models)} models", **how
         )
-        if null is not None:
-            lost = make_null(null, panel, horizon=chosen.forecaster.horizon, seed=chosen.seed)
+        if lost is not None:
             blank = [replace(models[0], keep=False)]
             if lost.truth is not None:
-                blank.append(ModelSpec(TRUTH, UseFitted(lost.truth), {"kind": null}))
-            empty = run_models(lost.panel, blank, folds, chosen, title=f"null run, {null}", **how)
-            judged = judge_null(null, empty.scores, OURS, seed=chosen.seed)
+                blank.append(ModelSpec(TRUTH, UseFitted(lost.truth), {"kind": lost.kind}))
+            empty = run_models(
+                lost.panel, blank, folds, chosen, title=f"null run, {lost.kind}", **how
+            )
+            judged = judge_null(lost.kind, empty.scores, OURS, seed=chosen.seed)
     names = tuple(name for name in names if name not in found.skipped)
     manifest = new_manifest(
         panel,

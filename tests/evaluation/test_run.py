@@ -186,10 +186,10 @@ def test_a_kept_model_is_sealed_with_its_part(
 def test_whatever_decides_the_numbers_decides_the_part(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, panel, fold, draws = models()[0], PANEL, FOLDS[0], module._Draws(**DRAWS)
+    model, panel, fold, draws = models()[0], PANEL, FOLDS[0], dict(DRAWS)
     before = module._part_name(panel, fold, model, draws)
     if what == "seed":
-        draws = replace(draws, seed=6)
+        draws["seed"] = 6
     elif what == "data":
         panel = PANEL.until(PANEL.sessions[-2])
     elif what == "fold":
