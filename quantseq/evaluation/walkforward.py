@@ -157,7 +157,6 @@ class WalkForward:
     refit_every: int = 1
 
     def __post_init__(self) -> None:
-        at_least = {"purge": 0, "embargo": 0}
         for name in (
             "test_size",
             "validation_size",
@@ -166,7 +165,7 @@ class WalkForward:
             "embargo",
             "refit_every",
         ):
-            least = at_least.get(name, 1)
+            least = 0 if name in ("purge", "embargo") else 1
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise ConfigError(

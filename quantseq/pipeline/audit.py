@@ -190,7 +190,6 @@ def audit_run(
     draws: Sequence[Floats] = (),
     refitted: Mapping[str, tuple[str, str]] | None = None,
     extra: Sequence[Check] = (),
-    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Check a run, as deeply as it says: what ``audit`` holds in ``result.json``, see ``docs/json.md``.
 
@@ -200,7 +199,7 @@ def audit_run(
     set_threads(1)
     panel, weights = asked.panel, asked.weights
     fits = [
-        FitWindow(_label(OURS, fold), model.trained_until, fold.test_start)
+        FitWindow(_label(OURS, fold.number), model.trained_until, fold.test_start)
         for fold, model in zip(asked.evaluation.folds, asked.networks, strict=True)
     ]
     states = {**_refit_first(asked), **(refitted or {})}
@@ -210,16 +209,9 @@ def audit_run(
         entries = random_entries(weights, changed(weights), **chance)
         draws = [asked.trade(panel, one, trade=trade).returns_net for one, trade in entries]
     placebo, rank, timing = placebos(asked.trade, panel, weights, asked.strategy.returns_net, draws)
-    with progress.bar("audit for look-ahead", len(asked.cuts), unit="cut") as bar:
-
-        def known(cut: np.datetime64) -> Trace:
-            bar.step()
-            return asked.known(cut)
-
-        invariant = prefix_invariance(asked, panel, asked.cuts, known=known)
     checks = [
         *extra,
-        invariant,
+        prefix_invariance(asked, panel, asked.cuts, known=asked.known),
         fit_window(fits, panel.sessions, horizon=asked.forecasts.horizon),
         *([refit(states)] if states else []),
         cliff,
@@ -235,8 +227,8 @@ def audit_run(
     }
 
 
-def _label(name: str, fold: Fold) -> str:
-    return f"{name} of fold {fold.number}"
+def _label(name: Any, fold: Any) -> str:
+    return f"{name} of fold {fold}"
 
 
 def _refit_first(asked: Audited) -> dict[str, tuple[str, str]]:
@@ -254,7 +246,7 @@ def _refit_first(asked: Audited) -> dict[str, tuple[str, str]]:
     state, other = (
         fingerprint([one.to_json(), one.tokenizer.fingerprint]) for one in (task, again)
     )
-    return {_label(OURS, fold): (state, other)}
+    return {_label(OURS, fold.number): (state, other)}
 
 
 def badge(found: Mapping[str, Any]) -> str:
@@ -314,7 +306,7 @@ def audit(
     config = RunConfig.from_mapping(stored.manifest["config"])
     again, states = _make_again(stored, prices, config, model, jobs, progress)
     same = _reproduction(stored, again)
-    found = audit_run(again, refitted=states, extra=[same], progress=progress)
+    found = audit_run(again, refitted=states, extra=[same])
     write_json(folder / RESULT, {**stored.result, "audit": found})
     write_json(folder / MANIFEST, {"schema": RUN_SCHEMA, **stored.manifest, "audit": badge(found)})
     sign(folder)
@@ -372,10 +364,16 @@ def _make_again(
     progress: Progress,
 ) -> tuple[Audited, dict[str, tuple[str, str]]]:
     """The run as it comes out here, and per fit its fingerprint and that of the fit on rewritten futures."""
-    if stored.manifest.get("model") is None:
+    told = stored.manifest.get("model")
+    if told is None:
         model = None
-    else:
-        model = _same_model(stored.manifest["model"], model)
+    elif model is None or any(
+        model.describe()[n] != told[n] for n in ("tokenizer", "trained_until")
+    ):
+        raise ConfigError(
+            f"The run scored a model that was trained until {told['trained_until']}, and it is not the one "
+            "that is given, if any. Name its folder with --model."
+        )
     folds = split_calendar(panel, config, model=model)
     names = models_of(stored.scores)
     models = traded_models(config, [name for name in names if name != OURS], model)
@@ -389,40 +387,19 @@ def _make_again(
     plain = found = forecast(noisy, f"fit {len(folds)} folds again, futures rewritten")
     if _difference(stored, found) > 0:
         plain = forecast(models, f"fit {len(folds)} folds again")
-    return plain, {
-        _label(name, fold): (_state(plain, name, fold), _state(found, name, fold))
-        for fold in folds
-        for name in found.evaluation.details
-        if name != OURS or model is None  # a model that was given has not been fitted again
+    before, after = _states(plain.evaluation.scores), _states(found.evaluation.scores)
+    if model is not None:  # a model that was given has not been fitted again
+        before = {label: state for label, state in before.items() if not label.startswith(OURS)}
+    return plain, {label: (state, after[label]) for label, state in before.items()}
+
+
+def _states(scores: pd.DataFrame) -> dict[str, str]:
+    """By label the fingerprint of all that a model of a fold forecast, and of how it was scored."""
+    parts = scores.drop(columns=["symbol", "cutoff"]).groupby(["model", "fold"], observed=True)
+    return {
+        _label(name, fold): sha256_bytes(rows.drop(columns="model").to_numpy(np.float64).tobytes())
+        for (name, fold), rows in parts
     }
-
-
-def _same_model(told: Mapping[str, Any], model: Seq2SeqForecaster | None) -> Seq2SeqForecaster:
-    until = told["trained_until"]
-    if model is None:
-        raise ConfigError(
-            f"The run scored a trained model (until {until}). Name its folder with --model."
-        )
-    given = model.describe()
-    if any(given[name] != told[name] for name in ("tokenizer", "trained_until")):
-        raise ConfigError(
-            f"The model given was trained until {model.trained_until}, on other prices than the one "
-            f"that the run scored (until {until}). Name the folder of that one."
-        )
-    return model
-
-
-def _state(asked: Audited, name: str, fold: Fold) -> str:
-    """Fingerprint of everything that a model of a fold forecast."""
-    table, made = asked.evaluation.scores, asked.forecasts
-    rows = table[(table["model"] == name) & (table["fold"] == fold.number)]
-    parts = [rows.drop(columns=["model", "symbol", "cutoff"]).to_numpy(np.float64)]
-    if name == OURS:
-        made = made[(made.cutoffs >= fold.test_start) & (made.cutoffs <= fold.test_end)]
-        density = with_tokens(made.density)
-        parts += [density.loc, density.scale, density.nu, density.probs, made.overnight_share]
-        parts += [made.cumulative_quantile(QUANTILE_LEVELS)]
-    return sha256_bytes(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
 
 
 def _difference(stored: Run, again: Audited) -> float:

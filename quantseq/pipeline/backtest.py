@@ -129,7 +129,7 @@ def backtest(
         evaluation = run_models(panel, models, folds, chosen, title="forecast", **how)
     traded = _trade(panel, evaluation, chosen)
     asked = Audited(panel, evaluation, traded.weights, chosen, SHORT)
-    audit = audit_run(asked, draws=traded.benchmarks["random_entry"].draws, progress=progress)
+    audit = audit_run(asked, draws=traded.benchmarks["random_entry"].draws)
     names = ", ".join(panel) if len(panel) <= 6 else f"{len(panel)} symbols"
     manifest = new_manifest(
         panel,

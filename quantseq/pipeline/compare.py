@@ -36,22 +36,10 @@ def report(
 ) -> Path:
     """Render the page of a folder into its ``report.html`` again, or the index of all runs.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Of a backtest, an evaluation or a toy task; by default the newest under the reports of `places`.
-    index : bool
-        Write ``index.html``, a page of all runs of `places`, instead.
-    figures : Path, optional
-        Also write every figure as SVG and PNG into this folder.
-    places : Places, optional
-
-    Raises
-    ------
-    RunError
-        If the folder is none of the three, incomplete or damaged.
-    StorageError
-        If it is not writable.
+    `folder` is that of a backtest, an evaluation or a toy task, by default the newest under the reports of `places`;
+    with `index` it is ``index.html``, a page of all runs of `places`, that is written instead. Every figure is also
+    written as SVG and PNG into the folder `figures`, if given. RunError if the folder is none of the three,
+    incomplete or damaged.
     """
     reports = (places or Places()).reports
     if index:
@@ -64,21 +52,10 @@ def report(
 
 
 def compare(folders: Sequence[Path | str], *, out: Path | None = None) -> Comparison:
-    """Compare run folders.
+    """Compare two or more run folders, the others with the first; the page goes to `out`, if given.
 
-    Parameters
-    ----------
-    folders : sequence of Path
-        Two or more. The first is what the others are tested against.
-    out : Path, optional
-        Write the page there.
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer than two different folders.
-    RunError
-        If one cannot be read, or they have neither a session nor a forecast in common.
+    ConfigError if there are fewer than two different folders, RunError if one cannot be read, or they have neither a
+    session nor a forecast in common.
     """
     distinct = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
     if len(distinct) < 2:
@@ -90,8 +67,7 @@ def compare(folders: Sequence[Path | str], *, out: Path | None = None) -> Compar
     (growth, sessions), rows = _growth(runs), _common_rows(runs)
     if growth.empty and not len(next(iter(rows.values()))):
         spans = "; ".join(
-            f"{name}: {run.manifest['test_start']} to {run.manifest['test_end']}, "
-            f"{', '.join(run.symbols[:6])}"
+            f"{name}: {run.manifest['test_start']} to {run.manifest['test_end']}"
             for name, run in runs.items()
         )
         raise RunError(
@@ -153,8 +129,10 @@ def _against(runs: Mapping[str, Run], growth: pd.DataFrame) -> dict[str, dict[st
     found, (first, *others) = {}, runs
     for name in others if len(growth) else ():
         judged = verdict(growth[name], growth[first], seed=0, periods=runs[name].periods)
-        gap, interval = judged.sharpe_difference, list(judged.interval)
-        found[name] = {"sharpe_difference": gap, "interval": interval}
+        found[name] = {
+            "sharpe_difference": judged.sharpe_difference,
+            "interval": list(judged.interval),
+        }
     return found
 
 
