@@ -6,29 +6,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from quantseq.config import RunConfig, least_purge, on_calendar
 from quantseq.evaluation.run import Evaluation
 from quantseq.files import Places, ensure_writable
 from quantseq.forecasting.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
-from quantseq.market.bars import Panel
+from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.audit import SHORT, Audited, audit_run, badge, describe_audit
 from quantseq.pipeline.data import as_rows, refuse_errors
 from quantseq.pipeline.evaluate import resumable, run_models, split_calendar, traded_models
 from quantseq.pipeline.manifest import new_manifest
-from quantseq.pipeline.results import OURS, Traded, judge
+from quantseq.pipeline.results import (
+    OURS,
+    count_trials,
+    figures_of_run,
+    forecast_frame,
+    long_weights,
+    notes_on_symbols,
+    trial_line,
+)
 from quantseq.pipeline.train import pass_gate
 from quantseq.progress import SILENT, Progress
 from quantseq.reporting.page import SPACE, Figure, number, plural
 from quantseq.reporting.render import figures, write_report
 from quantseq.reporting.run import Run
 from quantseq.reporting.sections import break_even
+from quantseq.trading import ledger
 from quantseq.trading.account import BacktestResult
+from quantseq.trading.attribution import attribute, round_trips
 from quantseq.trading.backtest import break_even_bps, simulate
-from quantseq.trading.benchmarks import run_benchmarks
+from quantseq.trading.benchmarks import BenchmarkResult, run_benchmarks
 from quantseq.trading.metrics import METRICS
-from quantseq.trading.policies import changed, gap_loss, held_moments, other_policies
+from quantseq.trading.policies import GapLoss, changed, gap_loss, held_moments, other_policies
 
 BACKTEST_BASELINES = (ReferenceForecaster.name, EwmaStudent.name, HistoricalVolatility.name)
 """What a backtest's forecasts are scored against; `evaluate` has more."""
@@ -147,8 +158,48 @@ def backtest(
         model=None if model is None else model.describe(),
         audit=badge(audit),
     )
-    stated = {"gate": asdict(gate), "audit": audit, "data_findings": as_rows(found)}
-    stored = judge(panel, evaluation, traded, chosen, where, manifest, stated)
+    net, days = traded.strategy.returns_net, traded.strategy.sessions
+    line = trial_line(
+        *(net, chosen, panel, days),
+        returns_file=f"{manifest['run_id']}/equity.parquet#strategy_net",
+        run_id=manifest["run_id"],
+        date=manifest["created"],
+        command=command,
+        label=manifest["title"],
+    )
+    ledger.append(where.ledger, line)
+    stated = {
+        "verdict": count_trials(where, len(net)),
+        "folds": [
+            {
+                **fold.describe(),
+                "n_train": details.get("num_windows"),
+                "kept_weight": details.get("shrinkage", {}).get("weight"),
+            }
+            for fold, details in zip(folds, evaluation.details[OURS], strict=True)
+        ],
+        "gate": asdict(gate),
+        "audit": audit,
+        "break_even_bps": traded.break_even,
+        "data_findings": as_rows(found),
+        "benchmarks": {
+            name: {**asdict(one.rule), "sharpe_range": one.sharpe_range and list(one.sharpe_range)}
+            for name, one in traded.benchmarks.items()
+        },
+        "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
+        "overnight_gap": asdict(traded.gap),
+        "notes": _notes(panel, traded, evaluation),
+    }
+    stored = Run(
+        manifest,
+        stated,
+        evaluation.scores,
+        forecast_frame(evaluation),
+        long_weights(traded.weights),
+        _equity_frame(panel, traded),
+        round_trips(traded.strategy),
+    )
+    stored = replace(stored, result=figures_of_run(stored))
     folder = stored.save(where.reports / manifest["run_id"])
     write_report(folder)
     held = traded.benchmarks["buy_and_hold"].result
@@ -160,6 +211,18 @@ def with_model(config: RunConfig, model: Seq2SeqForecaster, progress: Progress) 
     purge = least_purge(config.walk_forward.purge, model.config.horizon, progress)
     walk = replace(config.walk_forward, purge=purge)
     return replace(config, forecaster=model.config, walk_forward=walk)
+
+
+@dataclass(frozen=True, eq=False)
+class Traded:
+    """Decisions, and what they and the benchmarks earned over the same sessions."""
+
+    weights: pd.DataFrame
+    strategy: BacktestResult
+    break_even: float | None
+    benchmarks: Mapping[str, BenchmarkResult]
+    gap: GapLoss
+    policies: Mapping[str, Floats]  # net returns of the same forecasts under every other policy
 
 
 def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
@@ -181,6 +244,48 @@ def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
             for name, decided in others.items()
         },
     )
+
+
+def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
+    """Returns, costs and closes by session, of the strategy and of what stands beside it."""
+    names = {"returns_net": "strategy_net", "returns_gross": "strategy_gross"}
+    frame = traded.strategy.to_frame().drop(columns=["equity", "net_exposure"])
+    frame = frame.rename(columns=names).reset_index()
+    frame.insert(3, "buy_and_hold", traded.benchmarks["buy_and_hold"].result.returns_net)
+    beside: dict[str, Floats] = {}
+    for name, one in traded.benchmarks.items():
+        beside[f"benchmark:{name}"] = one.result.returns_net
+        beside[f"benchmark_turnover:{name}"] = one.result.turnover
+        beside[f"benchmark_cost:{name}"] = one.result.costs
+    beside |= {f"policy:{name}": net for name, net in traded.policies.items()}
+    closes = panel.matrix("adj_close")[np.searchsorted(panel.sessions, traded.strategy.sessions)]
+    beside |= {f"close:{symbol}": closes[:, i] for i, symbol in enumerate(panel.symbols)}
+    return frame.assign(**beside)
+
+
+def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
+    strategy = traded.strategy
+    lost = "neither forecast nor traded, nor held by the benchmark"
+    notes = notes_on_symbols(panel, evaluation, lost)
+    want, lapse = "for want of a bar, cash or volume", "20 sessions without a bar"
+    counted = (
+        (strategy.delayed_orders, "order", "met no bar and waited for the symbol's next one"),
+        (strategy.dropped_orders, "order", f"found no fill, or none in full, {want}"),
+        (strategy.completed_orders, "rest", "of orders found cash or volume on a later session"),
+        (strategy.capped_orders, "time", "the volume of a session cut an order or its rest"),
+        (strategy.liquidated, "position", f"ended at its last price after {lapse}"),
+        (strategy.carried, "time", "a position was marked at an old price for want of a bar"),
+        (strategy.scaled_sessions, "session", "had less cash than buys wanted; buys were scaled"),
+    )
+    notes += [f"{plural(count, noun)} {what}." for count, noun, what in counted if count]
+    if np.isfinite(traded.gap.of_forecast):
+        notes.append(
+            f"{traded.gap.of_forecast:.0%} of the move that was forecast for the next session lies "
+            "before the fill and was lost to it."
+        )
+    if strategy.ruined is not None:
+        notes.append(f"The account was ruined on {strategy.ruined}; trading stopped there.")
+    return notes
 
 
 def describe_backtest(outcome: BacktestOutcome) -> list[str]:

@@ -47,11 +47,9 @@ def fetch(
 
     Parameters
     ----------
-    symbols : sequence of str
+    symbols, places
     source : str
-        Where from: ``yahoo``, ``sample``, or a source that another package installed. Nothing ever falls
-        back to the sample by itself.
-    places : Places, optional
+        ``yahoo``, ``sample``, or a source that another package installed. Nothing ever falls back to the sample.
     start, end : date, optional
         Both inclusive. Without `start`, stored bars are continued and others fetched from their beginning.
     interval : {"1d", "1wk", "1h", "5m"}

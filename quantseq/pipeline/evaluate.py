@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +108,6 @@ class EvaluationOutcome:
 # ------------------------------------------------------------------- the run behind every command
 
 
-def network(config: ForecasterConfig) -> ModelSpec:
-    """Our own model for a run: fitted in every fold, its forecasts kept."""
-    return ModelSpec(OURS, FitNetwork(config), asdict(config), parallel=True, keep=True)
-
-
 def traded_models(
     config: RunConfig, baselines: Sequence[str], model: Seq2SeqForecaster | None = None
 ) -> list[ModelSpec]:
@@ -121,8 +115,9 @@ def traded_models(
 
     The reference of a model that was trained before stands for that baseline.
     """
-    horizon = config.forecaster.horizon
-    models = [network(config.forecaster), *(baseline(name, horizon) for name in baselines)]
+    network, horizon = config.forecaster, config.forecaster.horizon
+    ours = ModelSpec(OURS, FitNetwork(network), asdict(network), parallel=True, keep=True)
+    models = [ours, *(baseline(name, horizon) for name in baselines)]
     if model is None:
         return models
     key, reference = model.describe(), model.task.reference
@@ -266,14 +261,10 @@ def evaluate(
     ------
     ConfigError
         If a baseline or null is unknown, or a date is out of order.
-    NoDataError, BarsError
-        If no symbol has a price before the end of the test, or all have errors.
-    NotEnoughDataError
-        If the history is too short, or no price moves.
-    GateError
-        If the architecture has not mastered the copy task.
-    StorageError
-        If `out` holds something that is no run, or a place is not writable.
+    NoDataError, BarsError, NotEnoughDataError
+        If no symbol has a price before the end of the test, or all have errors; if the history is too short.
+    GateError, StorageError
+        If the architecture has not mastered the copy task; if `out` holds something that is no run.
     """
     chosen = on_calendar(config or RunConfig(), panel.sessions)
     where = places or Places()
@@ -327,12 +318,11 @@ def evaluate(
     }
     folder = out or where.reports / f"evaluation-{manifest['run_id']}"
     stored = Run(manifest, stated, found.scores, forecast_frame(found))
-    stored = replace(stored, result=figures_of_evaluation(stored))
-    stored.save(folder)
+    result = figures_of_evaluation(stored)
+    replace(stored, result=result).save(folder)
     page = write_report(folder)
     pictures = export_figures(page_of(folder), figures or folder)
-    whole = {"manifest": manifest, **stored.result}
-    return EvaluationOutcome(folder, whole, found, page, tuple(pictures))
+    return EvaluationOutcome(folder, {"manifest": manifest, **result}, found, page, tuple(pictures))
 
 
 def _notes(panel: Panel, found: Evaluation) -> list[str]:
@@ -380,10 +370,8 @@ def _gallery(panel: Panel, found: Evaluation) -> list[dict[str, Any]]:
     return gallery
 
 
+# Measures of direction that a claim may rest on; the hit rate stands in the table.
 _DIRECTION = {"IC": "ic", "rank IC": "rank_ic", "Pesaran-Timmermann": "pesaran_timmermann"}
-"""Measures of direction that a claim may rest on; the hit rate stands in the table."""
-
-_nats = partial(number, digits=4, sign=True)
 
 
 def describe_evaluation(result: Mapping[str, Any]) -> list[str]:
@@ -396,11 +384,14 @@ def describe_evaluation(result: Mapping[str, Any]) -> list[str]:
             number(found[name, score, step], 1, sign=True) if (name, score, step) in found else ""
             for score, step in (("log_score", 1), ("crps", 1), ("crps", "cumulative"))
         ]
-        crps = [number(one["crps"], factor=1e4), number(one["crps_cumulative"], 1, factor=1e4)]
-        scores = [number(one["log_score"], 4), t[0], crps[0], t[1], crps[1], t[2]]
-        calls = [number(one["ic"]["value"], 4), percent(one["hit_rate"]["value"])]
-        held = [percent(one["coverage_90"]), number(one["pit_ks"], 4)]
-        rows.append([*scores, *held, *calls])
+        rows.append(
+            [
+                *(number(one["log_score"], 4), t[0], number(one["crps"], factor=1e4), t[1]),
+                *(number(one["crps_cumulative"], 1, factor=1e4), t[2]),
+                *(percent(one["coverage_90"]), number(one["pit_ks"], 4)),
+                *(number(one["ic"]["value"], 4), percent(one["hit_rate"]["value"])),
+            ]
+        )
     heads = ["log score", "t", "CRPS bp", "t", f"CRPS {len(ours['by_step'])}d", "t"]
     names = pd.Index([*heads, "90 %", "PIT KS", "IC", "hits"], name="next day")
     lines = pd.DataFrame(rows, result["models"], names).to_string().split("\n")
@@ -409,9 +400,9 @@ def describe_evaluation(result: Mapping[str, Any]) -> list[str]:
         "the line's model (HAC), negative: better."
     )
     if ours["skill_nats"] is not None:
-        low, high = map(_nats, ours["skill_interval"])
-        skill = f"Skill over {REFERENCE}: {_nats(ours['skill_nats'])} nats"
-        lines.append(f"{skill} (95 % interval {low} to {high}).")
+        skill = ours["skill_nats"], *ours["skill_interval"]
+        gain, low, high = (number(value, 4, sign=True) for value in skill)
+        lines.append(f"Skill over {REFERENCE}: {gain} nats (95 % interval {low} to {high}).")
     shares = [share for share in result["kept_weight"] if share is not None]
     if shares:
         tilts = [told.get("recalibration", {}) for told in result["details"][OURS]]

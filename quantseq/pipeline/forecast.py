@@ -55,15 +55,13 @@ def forecast(
 
     Parameters
     ----------
-    panel : Panel
-    model : Seq2SeqForecaster
+    panel, model
     horizon : int
         Steps ahead, at most the model's.
     cutoff : date, optional
         Forecast as of this session instead; the model must not have seen anything later.
-    num_paths : int
+    num_paths, seed : int
         Sampled paths, which the cumulative quantiles come from; 2 or more.
-    seed : int
     allow_bad_data : bool
         Keep symbols with errors in their prices.
 
@@ -93,12 +91,10 @@ def forecast(
     )
     everything = model.predict(panel, days, horizon=horizon, **paths)
     newest = np.array([cutoffs[str(s)] for s in everything.symbols]) == everything.cutoffs
-    notes += [
-        _why_not(one) for one in panel.values() if one.symbol not in everything.symbols[newest]
-    ]
+    forecasts = everything[newest]
+    notes += [_why_not(one) for one in panel.values() if one.symbol not in forecasts.symbols]
     if not newest.any():
         raise NotEnoughDataError(f"Nothing to forecast: {' '.join(notes)}")
-    forecasts = everything[newest]
     table = forecasts.to_frame()
     last = np.repeat([panel[str(s)].close[-1] for s in forecasts.symbols], horizon)
     table.insert(3, "last_close", last)

@@ -1,7 +1,7 @@
-"""What a backtest came to: scores, tests, verdict and tables, gathered into a `Run`."""
+"""What a run came to: figures from its tables, the verdict, its line in the ledger, notes on its symbols."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,95 +24,23 @@ from quantseq.forecasting.rows import AT_REST, rows_at_rest
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.reporting.page import plural
 from quantseq.reporting.run import Run
-from quantseq.trading import ledger
-from quantseq.trading.account import BacktestResult
-from quantseq.trading.attribution import attribute, round_trips
-from quantseq.trading.benchmarks import BenchmarkResult
-from quantseq.trading.inference import (
-    dsr_curve,
-    metric_intervals,
-    psr,
-    sharpe_per_session,
-    spa,
-    trial_spread,
-    verdict,
-)
+from quantseq.trading import inference, ledger
 from quantseq.trading.metrics import summarise_returns
-from quantseq.trading.policies import GapLoss
 
 OURS = "seq2seq"
 REFERENCE = "har-pooled-t"
 
 # rules that the test of superior predictive ability leaves out: its benchmark, and a placebo
 NOT_TRIED = ("buy_and_hold", "random_entry")
-
-
-@dataclass(frozen=True, eq=False)
-class Traded:
-    """Decisions, and what they and the benchmarks earned over the same sessions."""
-
-    weights: pd.DataFrame
-    strategy: BacktestResult
-    break_even: float | None
-    benchmarks: Mapping[str, BenchmarkResult]
-    gap: GapLoss
-    policies: Mapping[str, Floats]  # net returns of the same forecasts under every other policy
-
-
-def judge(
-    panel: Panel,
-    evaluation: Evaluation,
-    traded: Traded,
-    config: RunConfig,
-    places: Places,
-    manifest: dict[str, Any],
-    stated: Mapping[str, Any],
-) -> Run:
-    """Score the trial, write it into the ledger, and gather everything beside what is `stated` for the run folder."""
-    net, days = traded.strategy.returns_net, traded.strategy.sessions
-    line = trial_line(
-        net,
-        config,
-        panel,
-        days,
-        returns_file=f"{manifest['run_id']}/equity.parquet#strategy_net",
-        run_id=manifest["run_id"],
-        date=manifest["created"],
-        command=manifest["command"],
-        label=manifest["title"],
-    )
-    ledger.append(places.ledger, line)
-    folds = [
-        {
-            **fold.describe(),
-            "n_train": details.get("num_windows"),
-            "kept_weight": details.get("shrinkage", {}).get("weight"),
-        }
-        for fold, details in zip(evaluation.folds, evaluation.details[OURS], strict=True)
-    ]
-    rules = {
-        name: {**asdict(one.rule), "sharpe_range": one.sharpe_range and list(one.sharpe_range)}
-        for name, one in traded.benchmarks.items()
-    }
-    more = {
-        "verdict": count_trials(places, len(net)),
-        "folds": folds,
-        "break_even_bps": traded.break_even,
-        "benchmarks": rules,
-        "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
-        "overnight_gap": asdict(traded.gap),
-        "notes": _notes(panel, traded, evaluation),
-    }
-    run = Run(
-        manifest,
-        {**stated, **more},
-        evaluation.scores,
-        forecast_frame(evaluation),
-        long_weights(traded.weights),
-        _equity_frame(panel, traded),
-        round_trips(traded.strategy),
-    )
-    return replace(run, result=figures_of_run(run))
+_STATED = (
+    "gate",
+    "audit",
+    "break_even_bps",
+    "data_findings",
+    "attribution",
+    "overnight_gap",
+    "notes",
+)
 
 
 def trial_line(
@@ -125,7 +53,7 @@ def trial_line(
         "start": str(sessions[0]),
         "end": str(sessions[-1]),
         "sessions": len(net),
-        "sharpe": sharpe_per_session(net),
+        "sharpe": inference.sharpe_per_session(net),
         "periods": config.costs.year,
         "returns_sha256": ledger.returns_hash(net),
         **told,
@@ -137,7 +65,9 @@ def count_trials(places: Places, sessions: int) -> dict[str, Any]:
     record = ledger.read(places.ledger)
     return {
         "n_trials": max(1, record.n_trials()),
-        "trial_sd": trial_spread(record.trial_sharpes(), sessions) if sessions > 1 else None,
+        "trial_sd": inference.trial_spread(record.trial_sharpes(), sessions)
+        if sessions > 1
+        else None,
         "ledger": record.verify(ledger.kept_heads(places.reports)) or "intact",
         "ledger_head": record.head,
     }
@@ -158,7 +88,7 @@ def judge_returns(
 
     `counted` is what `count_trials` said when they were scored, `spa_p` the test over all that was tried.
     """
-    judged = verdict(
+    judged = inference.verdict(
         net,
         held,
         seed=seed,
@@ -169,13 +99,13 @@ def judge_returns(
         cost_bps=cost_bps,
         periods=periods,
     )
-    intervals = metric_intervals(net, seed=seed, periods=periods)
+    intervals = inference.metric_intervals(net, seed=seed, periods=periods)
     return {
         "verdict": {
             **asdict(judged),
             "interval": list(judged.interval),
-            "psr": psr(net),
-            "dsr_curve": dsr_curve(net, n_trials=judged.n_trials, spread=judged.trial_sd),
+            "psr": inference.psr(net),
+            "dsr_curve": inference.dsr_curve(net, n_trials=judged.n_trials, spread=judged.trial_sd),
             "spa_p": spa_p,
             "ledger": counted["ledger"],
             "ledger_head": counted["ledger_head"],
@@ -205,7 +135,7 @@ def figures_of_run(run: Run) -> dict[str, Any]:
         net,
         held,
         counted,
-        spa_p=spa(np.column_stack([columns[name] for name in tried]), held, seed=seed),
+        spa_p=inference.spa(np.column_stack([columns[name] for name in tried]), held, seed=seed),
         seed=seed,
         periods=periods,
         cost_bps=run.manifest["cost_bps"],
@@ -221,7 +151,6 @@ def figures_of_run(run: Run) -> dict[str, Any]:
             for place, fold in enumerate(stated["folds"])
         ],
         "forecast": _forecast_quality(run.scores),
-        **{key: stated[key] for key in ("gate", "audit", "break_even_bps", "data_findings")},
         "benchmarks": {
             name: {
                 **rule,
@@ -233,10 +162,8 @@ def figures_of_run(run: Run) -> dict[str, Any]:
             }
             for name, rule in stated["benchmarks"].items()
         },
-        "attribution": stated["attribution"],
         "trades": _trades(run.trades),
-        "overnight_gap": stated["overnight_gap"],
-        "notes": stated["notes"],
+        **{key: stated[key] for key in _STATED},
     }
 
 
@@ -262,11 +189,9 @@ def figures_of_evaluation(run: Run) -> dict[str, Any]:
 
 def _forecast_quality(scores: pd.DataFrame) -> dict[str, Any]:
     """Scores of every model, tests of ours against each baseline, and the skill over the reference."""
+    steps = range(1, int(scores["step"].max()) + 1)
     by_step = {
-        name: [
-            summary(at_step(scores, name, step)) for step in range(1, int(scores["step"].max()) + 1)
-        ]
-        for name in models_of(scores)
+        name: [summary(at_step(scores, name, step)) for step in steps] for name in models_of(scores)
     }
     plain, ours = (at_step(scores, name)["log_score"].to_numpy() for name in (REFERENCE, OURS))
     return {
@@ -290,23 +215,6 @@ def long_weights(weights: pd.DataFrame) -> pd.DataFrame:
     return wide.melt("decision", var_name="symbol", value_name="weight")
 
 
-def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
-    """Returns, costs and closes by session, of the strategy and of what stands beside it."""
-    names = {"returns_net": "strategy_net", "returns_gross": "strategy_gross"}
-    frame = traded.strategy.to_frame().drop(columns=["equity", "net_exposure"])
-    frame = frame.rename(columns=names).reset_index()
-    frame.insert(3, "buy_and_hold", traded.benchmarks["buy_and_hold"].result.returns_net)
-    beside: dict[str, Floats] = {}
-    for name, one in traded.benchmarks.items():
-        beside[f"benchmark:{name}"] = one.result.returns_net
-        beside[f"benchmark_turnover:{name}"] = one.result.turnover
-        beside[f"benchmark_cost:{name}"] = one.result.costs
-    beside |= {f"policy:{name}": net for name, net in traded.policies.items()}
-    closes = panel.matrix("adj_close")[np.searchsorted(panel.sessions, traded.strategy.sessions)]
-    beside |= {f"close:{symbol}": closes[:, i] for i, symbol in enumerate(panel.symbols)}
-    return frame.assign(**beside)
-
-
 def notes_on_symbols(panel: Panel, evaluation: Evaluation, lost: str) -> list[str]:
     """A sentence about each symbol that was `lost`, and about prices that stood still: no model forecast those."""
     forecast = set(evaluation.forecasts[OURS].symbols)
@@ -322,28 +230,3 @@ def notes_on_symbols(panel: Panel, evaluation: Evaluation, lost: str) -> list[st
         f"from {rows[0]} to {rows[-1]}; no model forecast it then."
         for symbol, rows in resting.items()
     ]
-
-
-def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
-    strategy = traded.strategy
-    lost = "neither forecast nor traded, nor held by the benchmark"
-    notes = notes_on_symbols(panel, evaluation, lost)
-    want, lapse = "for want of a bar, cash or volume", "20 sessions without a bar"
-    counted = (
-        (strategy.delayed_orders, "order", "met no bar and waited for the symbol's next one"),
-        (strategy.dropped_orders, "order", f"found no fill, or none in full, {want}"),
-        (strategy.completed_orders, "rest", "of orders found cash or volume on a later session"),
-        (strategy.capped_orders, "time", "the volume of a session cut an order or its rest"),
-        (strategy.liquidated, "position", f"ended at its last price after {lapse}"),
-        (strategy.carried, "time", "a position was marked at an old price for want of a bar"),
-        (strategy.scaled_sessions, "session", "had less cash than buys wanted; buys were scaled"),
-    )
-    notes += [f"{plural(count, noun)} {what}." for count, noun, what in counted if count]
-    if np.isfinite(traded.gap.of_forecast):
-        notes.append(
-            f"{traded.gap.of_forecast:.0%} of the move that was forecast for the next session lies "
-            "before the fill and was lost to it."
-        )
-    if strategy.ruined is not None:
-        notes.append(f"The account was ruined on {strategy.ruined}; trading stopped there.")
-    return notes

@@ -129,13 +129,11 @@ def train_price(
 
     Parameters
     ----------
-    panel : Panel
+    panel, config
     out : Path
         Model folder; ``metrics.json`` lies in it too.
-    config : ForecasterConfig, optional
     places : Places, optional
         Where the gate's records are kept.
-    seed : int
     jobs : int
         Processes; with one, every network shows a bar with its losses.
     resume : bool
@@ -143,16 +141,14 @@ def train_price(
         has left, to the same bits.
     allow_bad_data : bool
         Use prices although the health check found errors in them.
-    progress : Progress
+    seed, progress
 
     Raises
     ------
     BarsError, NotEnoughDataError
         If the health check finds errors in the prices and they are not allowed; if the panel is too short.
-    GateError
-        If the architecture has not mastered the copy task.
-    StorageError
-        If `out` holds something else than a model, or is not writable.
+    GateError, StorageError
+        If the architecture has not mastered the copy task; if `out` holds something else than a model.
     """
     chosen = config or ForecasterConfig()
     out = out.resolve()
@@ -238,21 +234,10 @@ def train_toy(
 ) -> TrainingOutcome:
     """Train on random sequences until they can be answered, measure it, and draw it.
 
-    Parameters
-    ----------
-    preset, out, seed, batches, toy, resume
-        As in `quantseq.seq2seq.copy_task.train_preset`. The model folder also gets ``samples.json``,
-        the page ``report.html``, and as SVG and PNG ``loss``, ``accuracy`` (by length) and, with
-        attention, ``attention``.
-    figures : Path, optional
-        Folder of the pictures instead of `out`.
-    progress : Progress
-        Also told where training stands before batch 0, 1000, 2000, ..., once for each.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After Ctrl-C, with the state saved.
+    `preset`, `out`, `seed`, `batches`, `toy` and `resume` are as in `quantseq.seq2seq.copy_task.train_preset`; after
+    Ctrl-C the state is saved. The model folder also gets ``samples.json``, the page ``report.html``, and as SVG and
+    PNG, or else the folder `figures` does, ``loss``, ``accuracy`` (by length) and, with attention, ``attention``.
+    `progress` is told where training stands before batch 0, 1000, 2000, ..., once for each.
     """
     set_threads(1)
     if figures is not None:

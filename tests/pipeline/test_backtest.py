@@ -21,13 +21,14 @@ from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Bars, Panel
 from quantseq.pipeline.backtest import (
     BacktestOutcome,
+    Traded,
+    _notes,
     backtest,
     describe_backtest,
     with_model,
 )
 from quantseq.pipeline.evaluate import model_fold
 from quantseq.pipeline.manifest import _free
-from quantseq.pipeline.results import Traded, _notes
 from quantseq.progress import Progress
 from quantseq.reporting.render import write_report
 from quantseq.reporting.run import TABLES
