@@ -173,17 +173,19 @@ def _settings(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
         | {"model": run.model, "symbols": ", ".join(run.symbols)}
         for name, run in runs.items()
     }
-    names = dict.fromkeys(name for one in told.values() for name in one)
-    values = {name: {run: one.get(name, "") for run, one in told.items()} for name in names}
-    return {name: found for name, found in values.items() if len(set(found.values())) > 1}
+    return {name: one for name, one in _by_name(told).items() if len(set(one.values())) > 1}
 
 
 def _data(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
     """Symbols whose prices are not the same in all runs that have them: hashes by run."""
-    data = {name: run.manifest.get("data") or {} for name, run in runs.items()}
-    found = {}
-    for symbol in dict.fromkeys(symbol for one in data.values() for symbol in one):
-        hashes = {n: str((one.get(symbol) or {}).get("sha256") or "") for n, one in data.items()}
-        if len({digest for digest in hashes.values() if digest}) > 1:
-            found[str(symbol)] = hashes
-    return found
+    told = {
+        name: {s: str(one.get("sha256") or "") for s, one in run.manifest.get("data", {}).items()}
+        for name, run in runs.items()
+    }
+    return {name: one for name, one in _by_name(told).items() if len({*one.values()} - {""}) > 1}
+
+
+def _by_name(told: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Texts by run and name as texts by name and run, "" where a run has none."""
+    names = dict.fromkeys(name for one in told.values() for name in one)
+    return {name: {run: one.get(name, "") for run, one in told.items()} for name in names}

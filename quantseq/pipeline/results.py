@@ -32,15 +32,6 @@ REFERENCE = "har-pooled-t"
 
 # rules that the test of superior predictive ability leaves out: its benchmark, and a placebo
 NOT_TRIED = ("buy_and_hold", "random_entry")
-_STATED = (
-    "gate",
-    "audit",
-    "break_even_bps",
-    "data_findings",
-    "attribution",
-    "overnight_gap",
-    "notes",
-)
 
 
 def trial_line(
@@ -144,8 +135,7 @@ def figures_of_run(run: Run) -> dict[str, Any]:
     found["verdict"]["spa_over"] = tried
     first = run.scores.loc[(run.scores["model"] == run.model) & (run.scores["step"] == 1)]
     per_fold = first.groupby("fold").size()
-    return {
-        **found,
+    found |= {
         "folds": [
             fold | {"n_test": int(per_fold.get(place, 0))}
             for place, fold in enumerate(stated["folds"])
@@ -163,8 +153,8 @@ def figures_of_run(run: Run) -> dict[str, Any]:
             for name, rule in stated["benchmarks"].items()
         },
         "trades": _trades(run.trades),
-        **{key: stated[key] for key in _STATED},
     }
+    return found | {key: value for key, value in stated.items() if key not in found}
 
 
 def _trades(table: pd.DataFrame) -> dict[str, list[Any]]:

@@ -7,6 +7,7 @@ Knows no rule of trading and no test.
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -121,11 +122,13 @@ class Grid:
         names = tuple(POLICIES) if policies == "all" else _values(policies)
         knobs: dict[str, dict[str, Any]] = {}
         for text in vary:
-            name, equals, values = text.partition("=")
-            policy, dot, parameter = name.partition(".")
-            if not (equals and dot and policy and parameter):
-                look = "kelly.fraction=0.1,0.5: policy, parameter, values"
-                raise ConfigError(f"--vary must look like {look}. Got {text!r}.")
+            look = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text)
+            if look is None:
+                raise ConfigError(
+                    "--vary must look like kelly.fraction=0.1,0.5: policy, parameter, values. "
+                    f"Got {text!r}."
+                )
+            policy, parameter, values = look.groups()
             knobs.setdefault(policy, {})[parameter] = _values(values)
         if thresholds is not None:
             knobs.setdefault("probability", {})["threshold"] = _values(thresholds)

@@ -82,15 +82,8 @@ class Verification:
 def verify(path: Path | str) -> Verification:
     """Compute again everything that a run folder, or the headline figures that a page alone, says.
 
-    Parameters
-    ----------
-    path : Path
-        The folder of a backtest, an evaluation or a toy task, or a ``report.html`` from anywhere.
-
-    Raises
-    ------
-    RunError
-        If there is nothing to verify, or it is damaged beyond reading.
+    `path` is the folder of a backtest, an evaluation or a toy task, or a ``report.html`` from anywhere; RunError if
+    there is nothing to verify, or it is damaged beyond reading.
     """
     path = Path(path)
     found = Verification(str(path))
@@ -106,8 +99,8 @@ def verify(path: Path | str) -> Verification:
         return found
     shown, fresh = (text.split("\n") for text in (_read_page(path / REPORT), render(path)))
     found.checked["lines of the page"] = len(fresh)
-    pairs = enumerate(zip_longest(shown, fresh, fillvalue=""), start=1)
-    wrong = [(place, *pair) for place, pair in pairs if pair[0] != pair[1]]
+    lines = enumerate(zip_longest(shown, fresh, fillvalue=""), start=1)
+    wrong = [(place, *pair) for place, pair in lines if pair[0] != pair[1]]
     for place, printed, again in wrong[:_SHOWN_LINES]:
         at = next((i for i, (a, b) in enumerate(zip(printed, again, strict=False)) if a != b), 0)
         part = slice(max(at - 60, 0), at + 60)
