@@ -42,20 +42,8 @@ from quantseq.reporting.page import number
 from quantseq.reporting.render import write_report
 from quantseq.reporting.run import MANIFEST, RESULT, RUN_SCHEMA, Run, sign
 from quantseq.seq2seq.training import set_threads
+from quantseq.trading import audit as checks
 from quantseq.trading.account import BacktestResult
-from quantseq.trading.audit import (
-    Check,
-    FitWindow,
-    Trace,
-    Trade,
-    cut_points,
-    fit_window,
-    lag_curve,
-    noise_after,
-    placebos,
-    prefix_invariance,
-    refit,
-)
 from quantseq.trading.backtest import simulate
 from quantseq.trading.benchmarks import random_entries
 from quantseq.trading.policies import changed, held_moments
@@ -103,7 +91,7 @@ class Audited:
         return self._moments(self.forecasts)
 
     @property
-    def trade(self) -> Trade:
+    def trade(self) -> checks.Trade:
         """Its account."""
         return partial(simulate, costs=self.config.costs, fill=self.config.fill)
 
@@ -118,21 +106,21 @@ class Audited:
         moved = changed(self.weights).to_numpy()[1:].any(axis=1)
         days = pd.DatetimeIndex(self.weights.index).to_numpy().astype("datetime64[D]")
         enough = moved.sum() > self.depth.cuts
-        return cut_points(days[1:][moved] if enough else days, self.depth.cuts)
+        return checks.cut_points(days[1:][moved] if enough else days, self.depth.cuts)
 
     def fold_at(self, cut: np.datetime64) -> int:
         """Place of the fold that `cut` is tested in."""
         starts = np.array([fold.test_start for fold in self.evaluation.folds])
         return int(np.searchsorted(starts, cut, "right")) - 1
 
-    def known(self, cut: np.datetime64) -> Trace:
+    def known(self, cut: np.datetime64) -> checks.Trace:
         """What the run itself made for `cut` and the dates just before it."""
         days = self._days(cut)
         found = self.forecasts[np.isin(self.forecasts.cutoffs, days)]
         near = self.moments[self.moments["cutoff"].isin(days)]
         return self._trace(self.panel, cut, found, near, self.weights)
 
-    def __call__(self, panel: Panel, cut: np.datetime64) -> Trace:
+    def __call__(self, panel: Panel, cut: np.datetime64) -> checks.Trace:
         """The same from `panel`: forecast again, decide again."""
         days, model = self._days(cut), self.networks[self.fold_at(cut)]
         draws = {"num_paths": self.config.num_paths, "seed": self.config.seed}
@@ -158,7 +146,7 @@ class Audited:
         found: Forecasts,
         moments: pd.DataFrame,
         weights: pd.DataFrame,
-    ) -> Trace:
+    ) -> checks.Trace:
         table = self.networks[self.fold_at(cut)].task.table(panel)
         read = self.panel.sessions[self.panel.sessions <= cut][-CONTEXT:]
         rows = np.flatnonzero(np.isin(table.sessions, read) & table.usable)
@@ -189,7 +177,7 @@ def audit_run(
     *,
     draws: Sequence[Floats] = (),
     refitted: Mapping[str, tuple[str, str]] | None = None,
-    extra: Sequence[Check] = (),
+    extra: Sequence[checks.Check] = (),
 ) -> dict[str, Any]:
     """Check a run, as deeply as it says: what ``audit`` holds in ``result.json``, see ``docs/json.md``.
 
@@ -199,28 +187,30 @@ def audit_run(
     set_threads(1)
     panel, weights = asked.panel, asked.weights
     fits = [
-        FitWindow(_label(OURS, fold.number), model.trained_until, fold.test_start)
+        checks.FitWindow(_label(OURS, fold.number), model.trained_until, fold.test_start)
         for fold, model in zip(asked.evaluation.folds, asked.networks, strict=True)
     ]
     states = {**_refit_first(asked), **(refitted or {})}
-    curve, cliff = lag_curve(asked.trade, panel, weights)
+    curve, cliff = checks.lag_curve(asked.trade, panel, weights)
     if asked.depth.draws:
         chance = {"seed": asked.config.seed, "draws": asked.depth.draws}
         entries = random_entries(weights, changed(weights), **chance)
         draws = [asked.trade(panel, one, trade=trade).returns_net for one, trade in entries]
-    placebo, rank, timing = placebos(asked.trade, panel, weights, asked.strategy.returns_net, draws)
-    checks = [
+    placebo, rank, timing = checks.placebos(
+        asked.trade, panel, weights, asked.strategy.returns_net, draws
+    )
+    found = [
         *extra,
-        prefix_invariance(asked, panel, asked.cuts, known=asked.known),
-        fit_window(fits, panel.sessions, horizon=asked.forecasts.horizon),
-        *([refit(states)] if states else []),
+        checks.prefix_invariance(asked, panel, asked.cuts, known=asked.known),
+        checks.fit_window(fits, panel.sessions, horizon=asked.forecasts.horizon),
+        *([checks.refit(states)] if states else []),
         cliff,
         timing,
     ]
     return {
-        "passed": all(one.passed for one in checks),
+        "passed": all(one.passed for one in found),
         "scope": asked.depth.name,
-        "checks": [asdict(one) for one in checks],
+        "checks": [asdict(one) for one in found],
         "lag_curve": [asdict(one) for one in curve],
         "placebos": [asdict(placebo)],
         "rank": rank,
@@ -236,7 +226,7 @@ def _refit_first(asked: Audited) -> dict[str, tuple[str, str]]:
     fold, task, config = asked.evaluation.folds[0], asked.networks[0].task, asked.networks[0].config
     if task.tokenizer.data_hash != asked.panel.between(fold.train_start, fold.train_end).sha256:
         return {}  # a model that was trained on other prices than these
-    noise = noise_after(asked.panel, fold.train_end, seed=asked.config.seed)
+    noise = checks.noise_after(asked.panel, fold.train_end, seed=asked.config.seed)
     again = PriceTask.fit(
         noise.between(fold.train_start, fold.train_end),
         horizon=config.horizon,
@@ -352,7 +342,7 @@ class _FitOnNoise:
 
     def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
         """See `Fit`."""
-        return self.fit(noise_after(panel, fold.validation_end, seed=seed), fold, seed, jobs)
+        return self.fit(checks.noise_after(panel, fold.validation_end, seed=seed), fold, seed, jobs)
 
 
 def _make_again(
@@ -425,18 +415,18 @@ def _difference(stored: Run, again: Audited) -> float:
     return largest
 
 
-def _reproduction(stored: Run, again: Audited) -> Check:
+def _reproduction(stored: Run, again: Audited) -> checks.Check:
     apart, old, new = _difference(stored, again), stored.manifest.get("versions", {}), versions()
     moved = [f"{name} {old.get(name)} → {new[name]}" for name in new if old.get(name) != new[name]]
     elsewhere = bool(moved) and np.isfinite(apart)
     counts = len(stored.forecasts), len(stored.weights), len(stored.equity)
     what = "{} forecasts, {} weights and {} returns".format(*counts)
     if apart == 0:
-        return Check("reproduction", True, f"{what} come out the same, bit for bit.")
+        return checks.Check("reproduction", True, f"{what} come out the same, bit for bit.")
     size = "in their rows" if np.isinf(apart) else f"by up to {apart:.1e}"
     why = f"not held against it: {', '.join(moved)}" if elsewhere else f"{_ROUNDING:g} is allowed"
     reading = f"{what}, made again, differ {size} ({why})."
-    return Check("reproduction", apart <= _ROUNDING or elsewhere, reading)
+    return checks.Check("reproduction", apart <= _ROUNDING or elsewhere, reading)
 
 
 def describe_checks(outcome: AuditOutcome) -> list[str]:

@@ -189,7 +189,6 @@ def show(
 
     The chart goes to `out`, by default SYMBOL-LASTDATE.png in the working directory.
     """
-    Store((places or Places()).data).info(symbol)
     bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
     from quantseq.reporting.charts import price_chart_png
 

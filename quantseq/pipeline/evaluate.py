@@ -92,17 +92,10 @@ class EvaluationOutcome:
 
     def _repr_html_(self) -> str:
         """Shown by notebooks."""
-        facts, models = self.result["verdict"], self.result["models"]
-        rows = [
-            (
-                *(name, number(one["log_score"], 4), number(one["crps"], factor=1e4)),
-                *(percent(one["coverage_90"]), number(one["skill_nats"], 4)),
-            )
-            for name, one in models.items()
-        ]
-        heads = ["model", "log score, nats", "CRPS, bps", "90 % band held", "skill, nats"]
-        title, sentence = self.result["manifest"]["title"], "; ".join(facts[:3])
-        return card(title, sentence, heads, rows, str(self.report))
+        table = _score_table(self.result)
+        rows = [[str(name), *row] for name, row in zip(table.index, table.to_numpy(), strict=True)]
+        title, sentence = self.result["manifest"]["title"], "; ".join(self.result["verdict"][:3])
+        return card(title, sentence, ["next day", *table], rows, str(self.report))
 
 
 # ------------------------------------------------------------------- the run behind every command
@@ -374,15 +367,14 @@ def _gallery(panel: Panel, found: Evaluation) -> list[dict[str, Any]]:
 _DIRECTION = {"IC": "ic", "rank IC": "rank_ic", "Pesaran-Timmermann": "pesaran_timmermann"}
 
 
-def describe_evaluation(result: Mapping[str, Any]) -> list[str]:
-    """The content of ``result.json`` as a table and sentences."""
-    ours, tests = result["models"][OURS], result["tests"]
-    found = {(test["baseline"], test["score"], test["step"]): test["t"] for test in tests}
+def _score_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Every model's scores in words, with the t of our model against it."""
+    tests = {(one["baseline"], one["score"], one["step"]): one["t"] for one in result["tests"]}
     rows = []
     for name, one in result["models"].items():
         t = [
-            number(found[name, score, step], 1, sign=True) if (name, score, step) in found else ""
-            for score, step in (("log_score", 1), ("crps", 1), ("crps", "cumulative"))
+            number(tests[name, *kind], 1, sign=True) if (name, *kind) in tests else ""
+            for kind in (("log_score", 1), ("crps", 1), ("crps", "cumulative"))
         ]
         rows.append(
             [
@@ -392,9 +384,14 @@ def describe_evaluation(result: Mapping[str, Any]) -> list[str]:
                 *(number(one["ic"]["value"], 4), percent(one["hit_rate"]["value"])),
             ]
         )
-    heads = ["log score", "t", "CRPS bp", "t", f"CRPS {len(ours['by_step'])}d", "t"]
-    names = pd.Index([*heads, "90 %", "PIT KS", "IC", "hits"], name="next day")
-    lines = pd.DataFrame(rows, result["models"], names).to_string().split("\n")
+    steps = f"CRPS {len(result['models'][OURS]['by_step'])}d"
+    heads = ["log score", "t", "CRPS bp", "t", steps, "t", "90 %", "PIT KS", "IC", "hits"]
+    return pd.DataFrame(rows, result["models"], pd.Index(heads, name="next day"))
+
+
+def describe_evaluation(result: Mapping[str, Any]) -> list[str]:
+    """The content of ``result.json`` as a table and sentences."""
+    ours, lines = result["models"][OURS], _score_table(result).to_string().split("\n")
     lines.append(
         f"{ours['n']:,} forecasts on {ours['n_days']:,} days; lower scores are better; t: {OURS} against "
         "the line's model (HAC), negative: better."

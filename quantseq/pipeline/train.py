@@ -30,15 +30,6 @@ from quantseq.reporting.render import export_figures, page_of, write_report
 from quantseq.reporting.render import figures as figures_of_page
 from quantseq.reporting.toy_page import SAMPLES, token_text
 from quantseq.seq2seq import copy_task
-from quantseq.seq2seq.copy_task import (
-    TOYS,
-    CopyResult,
-    CopySource,
-    GateRecord,
-    Milestone,
-    Toy,
-    ensure_gate,
-)
 from quantseq.seq2seq.tokens import EOS
 from quantseq.seq2seq.training import StepReport, set_threads
 
@@ -93,11 +84,11 @@ def step_bars(
 
 def pass_gate(
     config: ForecasterConfig, places: Places, *, seed: int = 0, progress: Progress = SILENT
-) -> GateRecord:
+) -> copy_task.GateRecord:
     """Make sure that this architecture, with this code, has mastered the copy task; a GateError if it has not."""
     set_threads(1)
     with step_bars(progress, lambda _: "copy gate") as step:
-        record = ensure_gate(
+        record = copy_task.ensure_gate(
             config.architecture(), folder=places.gates, seed=seed, on_step=partial(step, 0)
         )
     how = "remembered" if record.was_cached else "just now"
@@ -227,7 +218,7 @@ def train_toy(
     out: Path,
     seed: int = 0,
     batches: int | None = None,
-    toy: Toy = "copy",
+    toy: copy_task.Toy = "copy",
     resume: bool = False,
     figures: Path | None = None,
     progress: Progress = SILENT,
@@ -243,7 +234,7 @@ def train_toy(
     if figures is not None:
         ensure_writable(figures)
 
-    def tell(stone: Milestone) -> None:
+    def tell(stone: copy_task.Milestone) -> None:
         for line in _milestone_lines(stone):
             progress.tell(line)
 
@@ -265,10 +256,10 @@ def train_toy(
     return TrainingOutcome(result.metrics, out, write_report(out))
 
 
-def _samples(result: CopyResult) -> dict[str, Any]:
+def _samples(result: copy_task.CopyResult) -> dict[str, Any]:
     """What the page shows besides the training's own files: fresh answers, the bar, the settings."""
     seed, toy = result.metrics["seed"], result.metrics["task"]
-    source = CopySource(toy=toy, seed=seed, stream=copy_task.EVALUATION, batch_size=1)
+    source = copy_task.CopySource(toy=toy, seed=seed, stream=copy_task.EVALUATION, batch_size=1)
     found = []
     for length in _LENGTHS:
         one = replace(source, length_from=length, length_to=length).batch(_FIRST_SAMPLE + length)
@@ -286,7 +277,7 @@ def _samples(result: CopyResult) -> dict[str, Any]:
     }
 
 
-def _milestone_lines(stone: Milestone) -> list[str]:
+def _milestone_lines(stone: copy_task.Milestone) -> list[str]:
     """Where a training stands, as the tutorial prints it."""
     kind = "left out" if stone.masked else "included"
     lines = [
@@ -321,10 +312,10 @@ def train(
     """
     where = places or Places()
     folder = out or where.models / task
-    if task in TOYS:
+    if task in copy_task.TOYS:
         return train_toy(out=folder, toy=task, **options)
     if task != "price":
-        raise ConfigError(f"There is no task {task!r}. Choose price, {', '.join(TOYS)}.")
+        raise ConfigError(f"There is no task {task!r}. Choose price, {', '.join(copy_task.TOYS)}.")
     if panel is None:
         raise ConfigError("The price task needs prices. Give a panel.")
     return train_price(panel, out=folder, places=where, **options)

@@ -181,20 +181,6 @@ def test_a_second_run_takes_every_part_and_changes_no_number(
     assert again.result["null"] is None
 
 
-@pytest.mark.slow
-def test_the_number_of_jobs_changes_no_number(
-    outcome: EvaluationOutcome, small_panel: Panel, places: Places, tmp_path: Path
-) -> None:
-    other = Places(tmp_path / "data", tmp_path / "reports")
-    other.gates.mkdir(parents=True)
-    for record in places.gates.iterdir():
-        (other.gates / record.name).write_bytes(record.read_bytes())
-    names = ("garch-t", "ewma-t", "har-pooled-t")
-    found = evaluate(small_panel, config=SMALL, split=SPLIT, baselines=names, places=other, jobs=2)
-    rows = [row for row in outcome.result["tests"] if row["baseline"] in names]
-    assert json.dumps(found.result["tests"]) == json.dumps(rows)
-
-
 def test_symbols_that_are_too_short_or_cannot_be_fitted_are_named(
     outcome: EvaluationOutcome, small_panel: Panel
 ) -> None:
