@@ -627,7 +627,7 @@ def sweep_command(
         thresholds=thresholds,
         vary=vary or [],
         costs_bps=costs_bps,
-        horizons=horizons if fitted is None else str(fitted.config.horizon),
+        horizons=(horizons or "") if fitted is None else str(fitted.config.horizon),
     )
     if grid.horizons:
         settings["forecaster.horizon"] = max(grid.horizons)

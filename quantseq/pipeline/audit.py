@@ -269,7 +269,7 @@ class AuditOutcome:
 def audit(
     folder: Path,
     *,
-    places: Places | None = None,
+    places: Places = Places(),
     panel: Panel | None = None,
     model: Seq2SeqForecaster | None = None,
     jobs: int = 1,
@@ -292,7 +292,7 @@ def audit(
             f"The manifest of {str(folder)!r} holds no config of a backtest, so there is nothing to make "
             "again. Audit a run that a backtest wrote."
         )
-    prices = find_prices(stored.manifest, places or Places(), panel)
+    prices = find_prices(stored.manifest, places, panel)
     config = RunConfig.from_mapping(stored.manifest["config"])
     again, states = _make_again(stored, prices, config, model, jobs, progress)
     same = _reproduction(stored, again)

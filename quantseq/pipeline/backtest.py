@@ -87,9 +87,9 @@ class BacktestOutcome:
 def backtest(
     panel: Panel,
     *,
-    config: RunConfig | None = None,
+    config: RunConfig = RunConfig(),
     model: Seq2SeqForecaster | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
     jobs: int = 1,
     allow_bad_data: bool = False,
     command: str = "",
@@ -115,28 +115,22 @@ def backtest(
 
     Raises
     ------
-    BarsError
-        If the health check finds errors in the prices and they are not allowed.
-    GateError
-        If the architecture has not mastered the copy task.
-    NotEnoughDataError
-        If the history is too short for the walk-forward.
-    LeakageError
-        If `model` has seen the test block.
-    StorageError
-        If the reports folder is not writable.
+    BarsError, NotEnoughDataError
+        If the health check finds errors in the prices and they are not allowed; if the history is too short.
+    GateError, LeakageError, StorageError
+        If the architecture has not mastered the copy task; if `model` has seen the test block; if the reports folder
+        is not writable.
     """
-    chosen = on_calendar(config or RunConfig(), panel.sessions)
-    where = places or Places()
+    chosen = on_calendar(config, panel.sessions)
     if model is not None:
         chosen = with_model(chosen, model, progress)
-    ensure_writable(where.reports)
+    ensure_writable(places.reports)
     found = refuse_errors(panel, allow_bad_data=allow_bad_data)
     folds = split_calendar(panel, chosen, model=model)
-    gate = pass_gate(chosen.forecaster, where, seed=chosen.seed, progress=progress)
+    gate = pass_gate(chosen.forecaster, places, seed=chosen.seed, progress=progress)
     models = traded_models(chosen, BACKTEST_BASELINES, model)
-    how: dict[str, Any] = {"cache": where.cache, "jobs": jobs, "progress": progress}
-    with resumable(f"Finished folds are kept in {where.cache}"):
+    how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
+    with resumable(f"Finished folds are kept in {places.cache}"):
         evaluation = run_models(panel, models, folds, chosen, title="forecast", **how)
     traded = _trade(panel, evaluation, chosen)
     asked = Audited(panel, evaluation, traded.weights, chosen, SHORT)
@@ -148,7 +142,7 @@ def backtest(
         traded.strategy.sessions,
         command=command,
         title=title or f"{OURS} with {chosen.policy.name} on {names}",
-        reports=where.reports,
+        reports=places.reports,
         kind="backtest",
         seeds={"run": chosen.seed},
         allow_bad_data=allow_bad_data,
@@ -167,9 +161,9 @@ def backtest(
         command=command,
         label=manifest["title"],
     )
-    ledger.append(where.ledger, line)
+    ledger.append(places.ledger, line)
     stated = {
-        "verdict": count_trials(where, len(net)),
+        "verdict": count_trials(places, len(net)),
         "folds": [
             {
                 **fold.describe(),
@@ -200,7 +194,7 @@ def backtest(
         round_trips(traded.strategy),
     )
     stored = replace(stored, result=figures_of_run(stored))
-    folder = stored.save(where.reports / manifest["run_id"])
+    folder = stored.save(places.reports / manifest["run_id"])
     write_report(folder)
     held = traded.benchmarks["buy_and_hold"].result
     return BacktestOutcome(folder, stored, evaluation, traded.strategy, held)

@@ -32,7 +32,7 @@ def report(
     *,
     index: bool = False,
     figures: Path | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
 ) -> Path:
     """Render the page of a folder into its ``report.html`` again, or the index of all runs.
 
@@ -41,7 +41,7 @@ def report(
     written as SVG and PNG into the folder `figures`, if given. RunError if the folder is none of the three,
     incomplete or damaged.
     """
-    reports = (places or Places()).reports
+    reports = places.reports
     if index:
         return write_index(reports)
     chosen = newest(reports) if folder is None else Path(folder)

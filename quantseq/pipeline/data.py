@@ -33,7 +33,7 @@ def fetch(
     symbols: Sequence[str],
     *,
     source: str = "yahoo",
-    places: Places | None = None,
+    places: Places = Places(),
     start: Any = None,
     end: Any = None,
     interval: str = "1d",
@@ -47,7 +47,6 @@ def fetch(
 
     Parameters
     ----------
-    symbols, places
     source : str
         ``yahoo``, ``sample``, or a source that another package installed. Nothing ever falls back to the sample.
     start, end : date, optional
@@ -68,7 +67,7 @@ def fetch(
     return update(
         symbols,
         source=make_source(source, rate=rate),
-        store=Store((places or Places()).data, interval=interval),
+        store=Store(places.data, interval=interval),
         start=start,
         end=end,
         full=full,
@@ -82,7 +81,7 @@ def import_(
     symbol: str | None = None,
     timezone: str = "",
     currency: str = "",
-    places: Places | None = None,
+    places: Places = Places(),
 ) -> dict[str, tuple[Bars, bool]]:
     """Store the user's own CSV or Parquet file, of one symbol or a long-format panel with a ``symbol`` column.
 
@@ -90,7 +89,7 @@ def import_(
     `timezone` and `currency` are those of the listing, "" if unknown. Returns by symbol what was stored, and whether
     it took the place of other bars; DataError if the file cannot be read or breaks a rule, and nothing is stored.
     """
-    store = Store((places or Places()).data)
+    store = Store(places.data)
     facts = {
         "interval": store.interval,
         "currency": currency or None,
@@ -129,7 +128,7 @@ def resolve_panel(
     symbols: Sequence[str],
     *,
     panel: Path | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
     start: Any = None,
     end: Any = None,
 ) -> Panel:
@@ -140,7 +139,7 @@ def resolve_panel(
     """
     wanted = list(dict.fromkeys(symbols))
     if panel is None:
-        found = Store((places or Places()).data).panel(wanted or None)
+        found = Store(places.data).panel(wanted or None)
     else:
         found = read_panel(panel)
         found = found.select(wanted) if wanted else found
@@ -156,16 +155,15 @@ def sample_panel() -> Panel:
 def need_symbols(symbols: Sequence[str], panel: Path | None) -> None:
     """Refuse a command that names neither symbols nor a panel file."""
     if not symbols and panel is None:
-        raise ConfigError(
-            "No symbols were named. Give symbols such as AAPL, or a panel file with --panel."
-        )
+        example = "Give symbols such as AAPL, or a panel file with --panel."
+        raise ConfigError(f"No symbols were named. {example}")
 
 
-def list_(*, places: Places | None = None) -> list[dict[str, Any]]:
+def list_(*, places: Places = Places()) -> list[dict[str, Any]]:
     """What is stored, one row per symbol and interval; a damaged file is named in its ``source``."""
     rows: list[dict[str, Any]] = []
     for interval in INTERVALS:
-        for symbol, info in Store((places or Places()).data, interval=interval).infos():
+        for symbol, info in Store(places.data, interval=interval).infos():
             names = ("rows", "first", "last")
             if isinstance(info, CorruptFileError):
                 facts: dict[str, Any] = dict.fromkeys(names)
@@ -183,7 +181,7 @@ def show(
     start: Any = None,
     end: Any = None,
     out: Path | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
 ) -> tuple[dict[str, str], Path]:
     """Facts about a stored symbol as labelled texts, and a chart of its closes and volume as PNG.
 
@@ -198,14 +196,14 @@ def show(
 
 
 def rm(
-    symbols: Sequence[str], *, interval: str | None = None, places: Places | None = None
+    symbols: Sequence[str], *, interval: str | None = None, places: Places = Places()
 ) -> dict[str, tuple[tuple[str, ...], tuple[Path, ...]]]:
     """Remove stored prices; backups that a fetch has left stay where they are.
 
     Returns by symbol the intervals that were removed, and the backups that are kept.
     """
     asked = INTERVALS if interval is None else (interval,)
-    stores = [Store((places or Places()).data, interval=one) for one in asked]
+    stores = [Store(places.data, interval=one) for one in asked]
     removed = {}
     for symbol in symbols:
         holding = [store for store in stores if symbol in store] or stores[:1]
@@ -223,7 +221,7 @@ def check(
     symbol: str | None = None,
     timezone: str = "",
     panel: Panel | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
 ) -> dict[str, tuple[Finding, ...]]:
     """What the health check says about stored symbols (all by default), a CSV or Parquet `file`, or a `panel`.
 
@@ -236,17 +234,17 @@ def check(
         return {name: found for name, found in screened.items() if found}
     if panel is not None:
         return findings(panel)
-    store = Store((places or Places()).data)
+    store = Store(places.data)
     wanted = list(symbols) or list(store.symbols())
     if not wanted:
         store.panel()  # which says that nothing is stored
-    result: dict[str, tuple[Finding, ...]] = {}
+    found: dict[str, tuple[Finding, ...]] = {}
     for name in wanted:
         try:
-            result[name] = check_bars(store.read(name))
+            found[name] = check_bars(store.read(name))
         except CorruptFileError as error:
-            result[name] = (Finding("file", "error", 1, (), str(error)),)
-    return {name: one for name, one in result.items() if one}
+            found[name] = (Finding("file", "error", 1, (), str(error)),)
+    return {name: one for name, one in found.items() if one}
 
 
 def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:

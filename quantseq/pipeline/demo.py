@@ -12,7 +12,7 @@ MIN_TRAIN = 1260  # five years before the first validation block
 
 def demo(
     *,
-    places: Places | None = None,
+    places: Places = Places(),
     seed: int = 0,
     jobs: int = 2,
     command: str = "quantseq demo",

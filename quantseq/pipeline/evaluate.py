@@ -214,11 +214,11 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
 def evaluate(
     panel: Panel,
     *,
-    config: RunConfig | None = None,
+    config: RunConfig = RunConfig(),
     split: Split | None = None,
     baselines: str | Sequence[str] = "all",
     null: str | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
     out: Path | None = None,
     figures: Path | None = None,
     jobs: int = 1,
@@ -231,11 +231,10 @@ def evaluate(
     Parts that are finished are kept under ``cache/`` in the data folder, by a fingerprint of
     code, data, fold and choices: what was interrupted goes on from there.
 
+    Of the configuration, forecaster, walk-forward, number of paths and seed matter here.
+
     Parameters
     ----------
-    panel : Panel
-    config : RunConfig, optional
-        Forecaster, walk-forward, number of paths and seed; the rest does not matter here.
     split : Split, optional
         One fold between three dates instead of the walk-forward's.
     baselines : str or sequence of str
@@ -247,7 +246,7 @@ def evaluate(
         Folder of the result, by default one under the reports, and of its figures as SVG and PNG, by default the same.
     allow_bad_data : bool
         Keep symbols with errors in their prices; they are left out and named otherwise.
-    places, jobs, command, progress
+    panel, config, places, jobs, command, progress
         As in `quantseq.backtest`.
 
     Raises
@@ -259,21 +258,20 @@ def evaluate(
     GateError, StorageError
         If the architecture has not mastered the copy task; if `out` holds something that is no run.
     """
-    chosen = on_calendar(config or RunConfig(), panel.sessions)
-    where = places or Places()
+    chosen = on_calendar(config, panel.sessions)
     names = choose_baselines(baselines)
-    ensure_writable(where.reports if out is None else check_place(Path(out)))
-    ensure_writable(figures or out or where.reports)
+    ensure_writable(places.reports if out is None else check_place(Path(out)))
+    ensure_writable(figures or out or places.reports)
     last = None if split is None else split.test_until
     panel, checked, left_out = usable(panel, until=last, allow_bad_data=allow_bad_data)
     folds = split_calendar(panel, chosen, split=split)
     terms = {"horizon": chosen.forecaster.horizon, "seed": chosen.seed}
     lost = None if null is None else make_null(null, panel, **terms)
-    gate = pass_gate(chosen.forecaster, where, seed=chosen.seed, progress=progress)
+    gate = pass_gate(chosen.forecaster, places, seed=chosen.seed, progress=progress)
     models = traded_models(chosen, names)
-    how: dict[str, Any] = {"cache": where.cache, "jobs": jobs, "progress": progress}
+    how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
     judged = None
-    with resumable(f"Finished parts are kept in {where.cache}"):
+    with resumable(f"Finished parts are kept in {places.cache}"):
         found = run_models(
             panel, models, folds, chosen, title=f"evaluate {len(models)} models", **how
         )
@@ -292,7 +290,7 @@ def evaluate(
         found.forecasts[OURS].cutoffs,
         command=command,
         title=f"{OURS} against {plural(len(names), 'baseline')} on {plural(len(panel), 'symbol')}",
-        reports=where.reports,
+        reports=places.reports,
         kind="evaluation",
         baselines=list(names),
         allow_bad_data=allow_bad_data,
@@ -309,7 +307,7 @@ def evaluate(
         "data_findings": as_rows(checked),
         "notes": left_out + _notes(panel, found),
     }
-    folder = out or where.reports / f"evaluation-{manifest['run_id']}"
+    folder = out or places.reports / f"evaluation-{manifest['run_id']}"
     stored = Run(manifest, stated, found.scores, forecast_frame(found))
     result = figures_of_evaluation(stored)
     replace(stored, result=result).save(folder)

@@ -53,17 +53,8 @@ def forecast(
     Left out and named are symbols with errors in their prices, with too little history, or with a price
     that stands still.
 
-    Parameters
-    ----------
-    panel, model
-    horizon : int
-        Steps ahead, at most the model's.
-    cutoff : date, optional
-        Forecast as of this session instead; the model must not have seen anything later.
-    num_paths, seed : int
-        Sampled paths, which the cumulative quantiles come from; 2 or more.
-    allow_bad_data : bool
-        Keep symbols with errors in their prices.
+    `horizon` is at most the model's; `num_paths`, 2 or more, are sampled for the cumulative quantiles. With `cutoff` it
+    is forecast as of this session instead; the model must not have seen anything later.
 
     Raises
     ------

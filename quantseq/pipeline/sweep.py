@@ -110,7 +110,7 @@ class Grid:
         thresholds: str | None = None,
         vary: Sequence[str] = (),
         costs_bps: str = "0,5,10,20",
-        horizons: str | None = None,
+        horizons: str = "",
     ) -> Self:
         """A grid from texts: values between commas; ConfigError if one cannot be read, or breaks a rule.
 
@@ -132,12 +132,14 @@ class Grid:
             knobs.setdefault(policy, {})[parameter] = _values(values)
         if thresholds is not None:
             knobs.setdefault("probability", {})["threshold"] = _values(thresholds)
-        costs = _values(costs_bps)
-        if any(isinstance(one, (str, bool)) for one in costs):
-            raise ConfigError(f"--costs-bps must be numbers between commas. Got {costs_bps!r}.")
-        steps = () if horizons is None else _values(horizons)
-        if not all(type(one) is int and one > 0 for one in steps):
-            raise ConfigError(f"--horizons must be whole numbers of 1 or more. Got {horizons!r}.")
+        try:
+            costs = tuple(float(one) for one in _values(costs_bps))
+            steps = tuple(int(one) for one in horizons.split(",") if one)
+        except ValueError as error:
+            raise ConfigError(
+                "--costs-bps must be numbers between commas, --horizons whole numbers. "
+                f"Got {costs_bps!r} and {horizons!r}."
+            ) from error
         return cls(names, knobs, costs, steps)
 
     def points(self, base: RunConfig, progress: Progress = SILENT) -> tuple[RunConfig, ...]:
@@ -254,10 +256,10 @@ class _Point:
 def sweep(
     panel: Panel,
     *,
-    grid: Grid | None = None,
-    config: RunConfig | None = None,
+    grid: Grid = Grid(),
+    config: RunConfig = RunConfig(),
     model: Seq2SeqForecaster | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
     jobs: int = 1,
     allow_bad_data: bool = False,
     command: str = "",
@@ -271,11 +273,11 @@ def sweep(
     `model`, used after its ``trained_until``, its horizon is the only one. The others, and what is raised, are as in
     `backtest`; ConfigError also where the grid or a point of it breaks a rule.
     """
-    chosen, where = on_calendar(config or RunConfig(), panel.sessions), places or Places()
+    chosen = on_calendar(config, panel.sessions)
     if model is not None:
         chosen = with_model(chosen, model, progress)
-    points = (grid or Grid()).points(chosen, progress)
-    ensure_writable(where.reports)
+    points = grid.points(chosen, progress)
+    ensure_writable(places.reports)
     checked = refuse_errors(panel, allow_bad_data=allow_bad_data)
     identity = {
         "code": code_fingerprint((*DECIDING_ROOMS, "trading")),
@@ -283,17 +285,17 @@ def sweep(
         "model": None if model is None else model.describe(),
     }
     key = fingerprint({**identity, "points": [one.to_mapping() for one in points]})
-    folder = where.reports / f"sweep-{key[:12]}"
+    folder = places.reports / f"sweep-{key[:12]}"
     if (folder / "result.json").exists():
         progress.say(f"This sweep is finished; its result stands as it was judged: {folder}.")
         return _written(folder)
     folds = split_calendar(panel, points[0], model=model)  # those of all points
     horizons = {one.forecaster.horizon: one for one in points}
-    how: dict[str, Any] = {"cache": where.cache, "jobs": jobs, "progress": progress}
+    how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
     moments = {}
     with resumable(f"Forecasts and scored points are kept in {folder}"):
         gates = [
-            pass_gate(one.forecaster, where, seed=one.seed, progress=progress)
+            pass_gate(one.forecaster, places, seed=one.seed, progress=progress)
             for one in horizons.values()
         ]
         for horizon, one in horizons.items():
@@ -301,19 +303,19 @@ def sweep(
             found = run_models(panel, models, folds, one, title=title, **how)
             moments[horizon] = held_moments(found.forecasts[OURS], one.fill, symbols=panel.symbols)
         with progress.bar(f"score {len(points)} points", len(points), unit="point") as bar:
-            scored = _score(points, panel, moments, folder, where.ledger, command, jobs, bar)
+            scored = _score(points, panel, moments, folder, places.ledger, command, jobs, bar)
     manifest = new_manifest(
         panel,
         chosen,
         scored[0].sessions,
         command=command,
         title=f"Sweep of {len(points)} points on {len(panel)} symbols",
-        reports=where.reports,
+        reports=places.reports,
         kind="sweep",
         gate=gates[0].fingerprint,
         model=identity["model"],
     )
-    result, best = _judge(panel, moments, scored, chosen, where)
+    result, best = _judge(panel, moments, scored, chosen, places)
     result |= {"gate": asdict(gates[0]), "data_findings": as_rows(checked)}
     table = pd.DataFrame(result["sweep"]["points"])
     table["parameters"] = table["parameters"].map(json.dumps)
@@ -555,11 +557,10 @@ _LINE = (
 )
 
 
-def list_trials(places: Places | None = None) -> dict[str, Any]:
+def list_trials(places: Places = Places()) -> dict[str, Any]:
     """Everything in the ledger, its chain and its files checked; the keys are those of ``docs/json.md``."""
-    where = places or Places()
-    record = ledger.read(where.ledger)
-    fault = record.verify(ledger.kept_heads(where.reports))
+    record = ledger.read(places.ledger)
+    fault = record.verify(ledger.kept_heads(places.reports))
     rows = []
     for line, entry, counts in zip(record.lines, record.entries, record.standing(), strict=True):
         row = {"line": line, "kind": entry.get("kind", "trial"), "counts": counts}
@@ -567,7 +568,7 @@ def list_trials(places: Places | None = None) -> dict[str, Any]:
         # by the year of the run that scored it, where the line says which
         known = isinstance(row["sharpe"], (int, float)) and isinstance(entry.get("periods"), int)
         row["sharpe_annual"] = row["sharpe"] * math.sqrt(entry["periods"]) if known else None
-        rows.append({**row, "returns": ledger.check_returns(where.reports, entry)})
+        rows.append({**row, "returns": ledger.check_returns(places.reports, entry)})
     sharpes, edited = record.trial_sharpes(), [r["line"] for r in rows if r["returns"] == "changed"]
     said = [f"{plural(record.n_trials(), 'distinct trial')} in {plural(len(rows), 'line')}."]
     if record.torn:
@@ -578,7 +579,7 @@ def list_trials(places: Places | None = None) -> dict[str, Any]:
         said.append(f"Net returns that are no longer those that were scored: line {lines}.")
     said.append("The chain is intact." if fault is None else f"The ledger is damaged: {fault}.")
     return {
-        "ledger": str(where.ledger),
+        "ledger": str(places.ledger),
         "intact": fault is None,
         "fault": fault,
         "n_trials": record.n_trials(),

@@ -103,8 +103,8 @@ def train_price(
     panel: Panel,
     *,
     out: Path,
-    config: ForecasterConfig | None = None,
-    places: Places | None = None,
+    config: ForecasterConfig = ForecasterConfig(),
+    places: Places = Places(),
     seed: int = 0,
     jobs: int = 1,
     resume: bool = False,
@@ -118,21 +118,9 @@ def train_price(
     a folder of that name with ``.state`` added; an older model in `out` stays until the new one is
     complete.
 
-    Parameters
-    ----------
-    panel, config
-    out : Path
-        Model folder; ``metrics.json`` lies in it too.
-    places : Places, optional
-        Where the gate's records are kept.
-    jobs : int
-        Processes; with one, every network shows a bar with its losses.
-    resume : bool
-        Go on from the states that an interrupted training of the same data, configuration and seed
-        has left, to the same bits.
-    allow_bad_data : bool
-        Use prices although the health check found errors in them.
-    seed, progress
+    ``metrics.json`` lies in `out` too, the gate's records in `places`. With one of the `jobs`, every network shows a
+    bar with its losses. `resume` goes on from the states that an interrupted training of the same data, configuration
+    and seed has left, to the same bits; `allow_bad_data` uses prices although the health check found errors in them.
 
     Raises
     ------
@@ -141,35 +129,34 @@ def train_price(
     GateError, StorageError
         If the architecture has not mastered the copy task; if `out` holds something else than a model.
     """
-    chosen = config or ForecasterConfig()
     out = out.resolve()
     ensure_writable(check_ours(out, STATE).parent)
     sessions = panel.sessions
-    held_out = max(int(VALIDATION_SHARE * len(sessions)), 4 * chosen.horizon)
-    last = len(sessions) - held_out - chosen.horizon - 1
+    held_out = max(int(VALIDATION_SHARE * len(sessions)), 4 * config.horizon)
+    last = len(sessions) - held_out - config.horizon - 1
     if last <= MIN_HISTORY:
         raise NotEnoughDataError(
             f"{len(sessions)} sessions are too few to train on: {held_out} are held out for "
             f"validation, and a context takes {MIN_HISTORY}. Give a longer history."
         )
     found = refuse_errors(panel, allow_bad_data=allow_bad_data)
-    gate = pass_gate(chosen, places or Places(), seed=seed, progress=progress)
+    gate = pass_gate(config, places, seed=seed, progress=progress)
     state = out.with_name(f"{out.name}.state")
-    identity = {"panel": panel.sha256, "config": asdict(chosen), "seed": seed}
+    identity = {"panel": panel.sha256, "config": asdict(config), "seed": seed}
     _prepare_state(state, identity, resume=resume)
     begun = time.perf_counter()
     with ExitStack() as stack:
         if jobs == 1:
-            bars = step_bars(progress, lambda i: f"network {i + 1} of {chosen.members}")
+            bars = step_bars(progress, lambda i: f"network {i + 1} of {config.members}")
             told: dict[str, Any] = {"on_step": stack.enter_context(bars)}
         else:
-            bar = stack.enter_context(progress.bar("networks", chosen.members, unit="network"))
+            bar = stack.enter_context(progress.bar("networks", config.members, unit="network"))
             told = {"on_network": lambda _: bar.step()}
         model = Seq2SeqForecaster.fit(
             panel,
             train_until=sessions[last],
             validate_from=sessions[-held_out],
-            config=chosen,
+            config=config,
             seed=seed,
             jobs=jobs,
             checkpoint=state,
@@ -302,7 +289,7 @@ def train(
     *,
     task: str = "price",
     out: Path | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
     **options: Any,
 ) -> TrainingOutcome:
     """Train the price model on a panel, or the machine on a toy task: copy, reverse or sort.
@@ -310,15 +297,14 @@ def train(
     `out` is the model folder, by default that of the task's name under the models of `places`; the `options` are
     those of `train_price` and `train_toy`. ConfigError if there is no such task, or the price task has no prices.
     """
-    where = places or Places()
-    folder = out or where.models / task
+    folder = out or places.models / task
     if task in copy_task.TOYS:
         return train_toy(out=folder, toy=task, **options)
     if task != "price":
         raise ConfigError(f"There is no task {task!r}. Choose price, {', '.join(copy_task.TOYS)}.")
     if panel is None:
         raise ConfigError("The price task needs prices. Give a panel.")
-    return train_price(panel, out=folder, places=where, **options)
+    return train_price(panel, out=folder, places=places, **options)
 
 
 def describe_training(metrics: Mapping[str, Any]) -> list[str]:
