@@ -49,12 +49,8 @@ class Truth(StudentForecaster):
 
     Exact for the first step. Later steps of a GARCH keep the shape around the expected variance.
 
-    Parameters
-    ----------
-    scales : mapping of symbol to (n, H) float64
-        At row i, column h − 1: scale of the t of the return of session i + h, known at the close of i.
-    nu : float
-        Degrees of freedom.
+    At row i, column h − 1 of `scales`, (n, H) by symbol, stands the scale of the t of the return of session i + h,
+    known at the close of i; `nu` are its degrees of freedom.
     """
 
     name = TRUTH

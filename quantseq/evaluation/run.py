@@ -70,8 +70,7 @@ class FitBaseline:
 
     def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
         """See `Fit`."""
-        train = panel.until(fold.train_end)
-        return fit_baseline(self.name, train, horizon=self.horizon, jobs=jobs)
+        return fit_baseline(self.name, panel.until(fold.train_end), horizon=self.horizon, jobs=jobs)
 
 
 @dataclass(frozen=True)

@@ -130,17 +130,9 @@ def mean_interval(daily: Floats, *, seed: int, level: float = 0.95) -> tuple[flo
 def confidence_set(losses: Mapping[str, Floats], *, seed: int) -> dict[str, float]:
     """p-value of each model for staying in the model confidence set [3]_.
 
-    Parameters
-    ----------
-    losses : mapping of name to (n,) float64
-        Daily losses on the same days; days on which one is unknown (NaN) are left out. A model with
-        an infinite loss is out with p = 0, and the others are compared on all days.
-    seed : int
-
-    Returns
-    -------
-    dict
-        Empty for fewer than two models or `_MIN_DAYS` days, and if every model is out.
+    `losses` are daily, (n,) on the same days; days on which one is unknown (NaN) are left out. A model with an
+    infinite loss is out with p = 0, and the others are compared on all days. Empty for fewer than two models or
+    `_MIN_DAYS` days, and if every model is out.
     """
     out = {name: 0.0 for name, one in losses.items() if np.isinf(one).any()}
     names = [name for name in losses if name not in out]

@@ -96,10 +96,8 @@ def import_(
         "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: metadata.version(name) for name in ("quantseq", "pandas")},
     }
-    if symbol is None and _has_symbol_column(path):
-        panel = read_panel(path)
-    else:
-        panel = Panel([read_table(path, symbol)])
+    names = [raw.symbol for raw in read_raw(path, symbol)]
+    panel = read_panel(path) if len(names) > 1 else Panel([read_table(path, *names)])
     found = {
         name: replace(bars, timezone=timezone, provenance={**bars.provenance, **facts})
         for name, bars in panel.items()
@@ -108,20 +106,6 @@ def import_(
     for bars in found.values():
         store.write(bars)
     return {name: (bars, replaced[name]) for name, bars in found.items()}
-
-
-def _has_symbol_column(path: Path) -> bool:
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            names: list[str] = pq.read_schema(path).names
-        else:
-            with path.open(encoding="utf-8-sig", errors="replace") as file:
-                names = file.readline().replace(";", ",").replace("\t", ",").split(",")
-    except (OSError, ValueError):
-        return False  # the reader proper says what is wrong
-    return any(name.strip().strip('"').lower() in ("symbol", "ticker") for name in names)
 
 
 def resolve_panel(
@@ -138,12 +122,8 @@ def resolve_panel(
     if a symbol is unknown.
     """
     wanted = list(dict.fromkeys(symbols))
-    if panel is None:
-        found = Store(places.data).panel(wanted or None)
-    else:
-        found = read_panel(panel)
-        found = found.select(wanted) if wanted else found
-    return Panel(bars.between(start, end) for bars in found.values())
+    found = Store(places.data).panel(wanted or None) if panel is None else read_panel(panel)
+    return Panel(found[symbol].between(start, end) for symbol in wanted or found)
 
 
 def sample_panel() -> Panel:
