@@ -43,6 +43,12 @@ from tests.forecasting.broken import only_closes
 SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
 
 
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For runs whose page nobody reads: drawing it takes most of their time."""
+    monkeypatch.setattr("quantseq.pipeline.backtest.write_report", lambda _: None)
+
+
 def test_the_run_folder_is_complete(small_run: BacktestOutcome) -> None:
     assert {path.name for path in small_run.folder.iterdir()} == {
         "manifest.json",
@@ -162,6 +168,7 @@ def with_another_future(panel: Panel, after: np.datetime64) -> Panel:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_page")
 def test_rewriting_the_future_changes_no_bit_of_the_past(
     small_run: BacktestOutcome,
     small_panel: Panel,
@@ -203,6 +210,7 @@ def model(small_panel: Panel) -> Seq2SeqForecaster:
     )
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_trained_model_is_scored_after_its_training_data_only(
     model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -215,6 +223,7 @@ def test_a_trained_model_is_scored_after_its_training_data_only(
         backtest(small_panel, model=model, config=early, places=places)
 
 
+@pytest.mark.usefixtures("no_page")
 def test_the_run_of_a_trained_model_tells_of_that_model(
     model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -270,6 +279,7 @@ def test_the_tests_can_be_recomputed_from_the_run_folder(small_run: BacktestOutc
     assert again.t == pytest.approx(shown["t"], rel=1e-12)
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_symbol_that_is_too_short_is_told(
     small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -283,6 +293,7 @@ def test_a_symbol_that_is_too_short_is_told(
     assert any(note.startswith("YOUNG: ") for note in outcome.run.result["notes"])
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_position_is_closed_when_its_price_stands_still(
     model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -399,6 +410,7 @@ def elsewhere(bars: Bars) -> Bars:
     return Bars.from_frame("7203.T", pd.concat([frame, added]).sort_index(), timezone="Asia/Tokyo")
 
 
+@pytest.mark.usefixtures("no_page")
 def test_exchanges_with_different_calendars_are_traded_on_the_union_and_counted(
     small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:

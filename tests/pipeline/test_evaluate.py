@@ -38,6 +38,13 @@ def places(gates: Path, tmp_path_factory: pytest.TempPathFactory) -> Places:
     return target
 
 
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For evaluations whose page nobody reads: drawing it takes most of their time."""
+    monkeypatch.setattr(module, "write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(module, "export_figures", lambda *_: [])
+
+
 @pytest.fixture(scope="module")
 def outcome(small_panel: Panel, places: Places) -> EvaluationOutcome:
     return evaluate(
@@ -167,6 +174,7 @@ def test_what_is_printed_names_every_model_and_the_verdict(outcome: EvaluationOu
     assert "nan" not in text
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_second_run_takes_every_part_and_changes_no_number(
     outcome: EvaluationOutcome, small_panel: Panel, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +200,7 @@ def test_symbols_that_are_too_short_or_cannot_be_fitted_are_named(
     assert second == "garch-t could not be fitted to MSFT; pooled there."
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_price_that_stands_still_is_graded_for_no_model_and_named(
     outcome: EvaluationOutcome, small_panel: Panel, places: Places
 ) -> None:
@@ -247,6 +256,7 @@ def test_broken_prices_are_left_out_or_told(
         evaluate(late, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_rival_whose_training_block_is_too_short_is_left_out_by_name(
     small_panel: Panel, places: Places
 ) -> None:
@@ -262,6 +272,7 @@ def test_a_rival_whose_training_block_is_too_short_is_left_out_by_name(
     assert any(note.startswith("garch-t was skipped: ") for note in found.result["notes"])
 
 
+@pytest.mark.usefixtures("no_page")
 def test_walk_forward_evaluates_every_fold_without_rivals(
     small_panel: Panel, places: Places
 ) -> None:
