@@ -293,10 +293,8 @@ def audit(
             "again. Audit a run that a backtest wrote."
         )
     prices = find_prices(stored.manifest, places, panel)
-    config = RunConfig.from_mapping(stored.manifest["config"])
-    again, states = _make_again(stored, prices, config, model, jobs, progress)
-    same = _reproduction(stored, again)
-    found = audit_run(again, refitted=states, extra=[same])
+    again, states = _make_again(stored, prices, model, jobs=jobs, progress=progress)
+    found = audit_run(again, refitted=states, extra=[_reproduction(stored, again)])
     write_json(folder / RESULT, {**stored.result, "audit": found})
     write_json(folder / MANIFEST, {"schema": RUN_SCHEMA, **stored.manifest, "audit": badge(found)})
     sign(folder)
@@ -346,15 +344,10 @@ class _FitOnNoise:
 
 
 def _make_again(
-    stored: Run,
-    panel: Panel,
-    config: RunConfig,
-    model: Seq2SeqForecaster | None,
-    jobs: int,
-    progress: Progress,
+    stored: Run, panel: Panel, model: Seq2SeqForecaster | None, **how: Any
 ) -> tuple[Audited, dict[str, tuple[str, str]]]:
     """The run as it comes out here, and per fit its fingerprint and that of the fit on rewritten futures."""
-    told = stored.manifest.get("model")
+    config, told = RunConfig.from_mapping(stored.manifest["config"]), stored.manifest.get("model")
     if told is None:
         model = None
     elif model is None or any(
@@ -369,7 +362,7 @@ def _make_again(
     models = traded_models(config, [name for name in names if name != OURS], model)
 
     def forecast(models: list[ModelSpec], title: str) -> Audited:
-        found = run_models(panel, models, folds, config, title=title, jobs=jobs, progress=progress)
+        found = run_models(panel, models, folds, config, title=title, **how)
         moments = held_moments(found.forecasts[OURS], config.fill, symbols=panel.symbols)
         return Audited(panel, found, config.make_policy().weights(moments), config, _FULL)
 

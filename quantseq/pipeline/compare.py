@@ -129,10 +129,8 @@ def _against(runs: Mapping[str, Run], growth: pd.DataFrame) -> dict[str, dict[st
     found, (first, *others) = {}, runs
     for name in others if len(growth) else ():
         judged = verdict(growth[name], growth[first], seed=0, periods=runs[name].periods)
-        found[name] = {
-            "sharpe_difference": judged.sharpe_difference,
-            "interval": list(judged.interval),
-        }
+        gap, interval = judged.sharpe_difference, list(judged.interval)
+        found[name] = {"sharpe_difference": gap, "interval": interval}
     return found
 
 
@@ -179,13 +177,13 @@ def _settings(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
 def _data(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
     """Symbols whose prices are not the same in all runs that have them: hashes by run."""
     told = {
-        name: {s: str(one.get("sha256") or "") for s, one in run.manifest.get("data", {}).items()}
+        name: {s: (one or {}).get("sha256") for s, one in (run.manifest.get("data") or {}).items()}
         for name, run in runs.items()
     }
     return {name: one for name, one in _by_name(told).items() if len({*one.values()} - {""}) > 1}
 
 
-def _by_name(told: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+def _by_name(told: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Texts by run and name as texts by name and run, "" where a run has none."""
     names = dict.fromkeys(name for one in told.values() for name in one)
-    return {name: {run: one.get(name, "") for run, one in told.items()} for name in names}
+    return {name: {r: str(one.get(name) or "") for r, one in told.items()} for name in names}

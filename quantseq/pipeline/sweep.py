@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import stdev
@@ -303,7 +302,7 @@ def sweep(
             found = run_models(panel, models, folds, one, title=title, **how)
             moments[horizon] = held_moments(found.forecasts[OURS], one.fill, symbols=panel.symbols)
         with progress.bar(f"score {len(points)} points", len(points), unit="point") as bar:
-            scored = _score(points, panel, moments, folder, places.ledger, command, jobs, bar)
+            scored = _score(points, panel, moments, folder, command, jobs, bar)
     manifest = new_manifest(
         panel,
         chosen,
@@ -336,14 +335,13 @@ def _score(
     panel: Panel,
     moments: Mapping[int, pd.DataFrame],
     folder: Path,
-    ledger_file: Path,
     command: str,
     jobs: int,
     bar: Bar,
 ) -> list[_Point]:
     """Score what is not there yet, write it down and into the ledger; all points in their order."""
     files = {f"{folder.name}/points/{_key(point)}.parquet": point for point in points}
-    done: dict[str, _Point] = {}
+    done, ledger_file = dict[str, _Point](), Places(reports=folder.parent).ledger
 
     def enter(scored: Sequence[_Point]) -> None:
         """Write the ledger's line of every point that has none of this sweep yet."""
@@ -391,8 +389,8 @@ def _score_chunk(
     found = []
     for file, point in chunk:
         weights = point.make_policy().weights(moments[point.forecaster.horizon])
-        trade = partial(simulate, costs=point.costs, fill=point.fill)
-        result = trade(panel, weights, trade=changed(weights))
+        how: Any = {"costs": point.costs, "fill": point.fill, "trade": changed(weights)}
+        result = simulate(panel, weights, **how)
         columns = {"session": result.sessions.astype("datetime64[s]"), "net": result.returns_net}
         found.append(_Point(point, pd.DataFrame({**columns, "turnover": result.turnover}), file))
     return found
