@@ -76,11 +76,8 @@ def forecast(
                 "on data that ends before it."
             )
     cutoffs = {symbol: one.sessions[-1] for symbol, one in panel.items()}
-    days, paths = (
-        np.unique(np.array(list(cutoffs.values()))),
-        {"num_paths": num_paths, "seed": seed},
-    )
-    everything = model.predict(panel, days, horizon=horizon, **paths)
+    draws = {"horizon": horizon, "num_paths": num_paths, "seed": seed}
+    everything = model.predict(panel, np.unique([*cutoffs.values()]), **draws)
     newest = np.array([cutoffs[str(s)] for s in everything.symbols]) == everything.cutoffs
     forecasts = everything[newest]
     notes += [_why_not(one) for one in panel.values() if one.symbol not in forecasts.symbols]
@@ -131,12 +128,9 @@ def draw_fans(
     """Write a fan chart PNG per symbol, in `jobs` processes; the paths by symbol."""
     from joblib import Parallel, delayed
 
-    tasks = [
-        (panel[str(symbol)], rows, folder)
-        for symbol, rows in found.table.groupby("symbol", sort=False)
-    ]
-    paths = Parallel(n_jobs=min(jobs, len(tasks)))(delayed(_draw_fan)(*task) for task in tasks)
-    return {task[0].symbol: path for task, path in zip(tasks, paths, strict=True)}
+    parts = {str(symbol): rows for symbol, rows in found.table.groupby("symbol", sort=False)}
+    work = (delayed(_draw_fan)(panel[symbol], rows, folder) for symbol, rows in parts.items())
+    return dict(zip(parts, Parallel(n_jobs=min(jobs, len(parts)))(work), strict=True))
 
 
 def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:

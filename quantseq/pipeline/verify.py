@@ -200,16 +200,15 @@ def _check_page_alone(found: Verification, page: str) -> None:
 
 def _headline(returns: pd.DataFrame, *, periods: int, seed: int) -> dict[str, str]:
     """What a page must print, by the name under which it prints it."""
-    net, held = returns["strategy"], returns.get("buy-and-hold")
-    figures = {"strategy": summarise_returns(net, benchmark=held, periods=periods)}
-    if held is not None:
-        figures["buy_and_hold"] = summarise_returns(held, periods=periods)
+    net, held = returns["strategy"], returns["buy-and-hold"]
+    figures = {
+        "strategy": summarise_returns(net, benchmark=held, periods=periods),
+        "buy_and_hold": summarise_returns(held, periods=periods),
+    }
     found = {f"{w}.{n}": metric_text(n, x) for w, own in figures.items() for n, x in own.items()}
     for name, (low, high) in metric_intervals(net, seed=seed, periods=periods).items():
         found[f"interval.{name}"] = spread(low, high, partial(metric_text, name))
     found |= {"psr": percent(psr(net)), "sentence": ""}
-    if held is None:
-        return found
     judged = verdict(net, held, seed=seed, periods=periods)
     ends = dict(zip(("low", "high"), judged.interval, strict=True))
     if known(ends["low"]) is not None:
