@@ -131,7 +131,9 @@ def backtest(
     models = traded_models(chosen, BACKTEST_BASELINES, model)
     how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
     with resumable(f"Finished folds are kept in {places.cache}"):
-        evaluation = run_models(panel, models, folds, chosen, title="forecast", **how)
+        evaluation = run_models(
+            panel, models, folds, chosen, title=f"forecast {len(folds)} folds", **how
+        )
     traded = _trade(panel, evaluation, chosen)
     asked = Audited(panel, evaluation, traded.weights, chosen, SHORT)
     audit = audit_run(asked, draws=traded.benchmarks["random_entry"].draws)
@@ -153,14 +155,9 @@ def backtest(
         audit=badge(audit),
     )
     net, days = traded.strategy.returns_net, traded.strategy.sessions
-    line = trial_line(
-        *(net, chosen, panel, days),
-        returns_file=f"{manifest['run_id']}/equity.parquet#strategy_net",
-        run_id=manifest["run_id"],
-        date=manifest["created"],
-        command=command,
-        label=manifest["title"],
-    )
+    file, label = f"{manifest['run_id']}/equity.parquet#strategy_net", manifest["title"]
+    told = {"run_id": manifest["run_id"], "date": manifest["created"], "command": command}
+    line = trial_line(net, chosen, panel, days, returns_file=file, label=label, **told)
     ledger.append(places.ledger, line)
     stated = {
         "verdict": count_trials(places, len(net)),
@@ -284,15 +281,14 @@ def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
 
 def describe_backtest(outcome: BacktestOutcome) -> list[str]:
     """The result in a few lines of text."""
-    metrics = outcome.run.result["metrics"]
+    result = outcome.run.result
+    metrics, ours, found = result["metrics"], result["forecast"]["models"][OURS], result["verdict"]
     lines = [f"{'':24}{'strategy':>12}{'buy-and-hold':>14}"]
     for name in ("cagr", "volatility", "sharpe", "max_drawdown"):
         metric = METRICS[name]
         values = [metrics[who].get(name, float("nan")) for who in ("strategy", "buy_and_hold")]
         shown = [f"{value:+.2f}" if metric.unit == "ratio" else f"{value:+.1%}" for value in values]
         lines.append(f"{metric.label:24}{shown[0]:>12}{shown[1]:>14}")
-    result = outcome.run.result
-    ours, found = result["forecast"]["models"][OURS], result["verdict"]
     skill = number(result["forecast"]["skill_nats"], 4, sign=True)
     least, p = found["min_track_record"], found["spa_p"]
     record = "no record is long enough" if least is None else f"{least:,} sessions would be enough"

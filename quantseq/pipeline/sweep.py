@@ -347,15 +347,12 @@ def _score(
         """Write the ledger's line of every point that has none of this sweep yet."""
         there = {one.get("returns_file") for one in ledger.read(ledger_file).entries}
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {"run_id": folder.name, "date": now, "command": command}
         lines = [
             trial_line(
-                *(one.net, one.config, panel, one.sessions),
-                returns_file=f"{one.file}#net",
-                run_id=folder.name,
-                date=now,
-                command=command,
-                label=label(one.config),
+                one.net, one.config, panel, one.sessions, returns_file=f"{one.file}#net", **told
             )
+            | {"label": label(one.config)}
             for one in scored
             if f"{one.file}#net" not in there
         ]
