@@ -45,24 +45,11 @@ def fetch(
 
     Only what is missing is asked for, so a batch that was stopped goes on when it is asked for again.
 
-    Parameters
-    ----------
-    source : str
-        ``yahoo``, ``sample``, or a source that another package installed. Nothing ever falls back to the sample.
-    start, end : date, optional
-        Both inclusive. Without `start`, stored bars are continued and others fetched from their beginning.
-    interval : {"1d", "1wk", "1h", "5m"}
-    full : bool
-        Fetch the whole history again; the old file is kept as a backup if anything changed.
-    rate : float
-        Requests a second, about; above 0.
-    on_symbol : callable, optional
-        Called with each outcome as it comes; all of them, failures included, are returned.
-
-    Raises
-    ------
-    ConfigError, BarsError
-        If the source or the interval is unknown or the rate no rate; if the range is reversed.
+    `source` is ``yahoo``, ``sample``, or one that another package installed; nothing ever falls back to the sample.
+    `start` and `end` are both inclusive; without `start`, stored bars are continued and others fetched from their
+    beginning. `full` fetches the whole history again, and keeps the old file as a backup if anything changed; `rate`
+    is about how many requests a second are made. `on_symbol` gets each outcome as it comes; all of them, failures
+    included, are returned. ConfigError if source, interval or rate are none, BarsError if the range is reversed.
     """
     return update(
         symbols,

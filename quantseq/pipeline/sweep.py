@@ -196,11 +196,10 @@ def label(point: RunConfig) -> str:
 
 
 def _policy_label(point: RunConfig) -> str:
-    told = (
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in point.policy.parameters.items()
-    )
-    return " ".join([point.policy.name, *told])
+    told = {
+        n: f"{v:.4g}" if isinstance(v, float) else v for n, v in point.policy.parameters.items()
+    }
+    return " ".join([point.policy.name, *(f"{name}={value}" for name, value in told.items())])
 
 
 def to_toml(values: Mapping[str, Any], section: str = "") -> str:
