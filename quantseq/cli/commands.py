@@ -264,14 +264,16 @@ def train_command(
     """
     from quantseq.pipeline.train import describe_training, train
 
-    places, prices, forecaster = places_at(data_dir), None, None
+    places, prices = places_at(data_dir), None
+    options: dict[str, Any] = {"seed": seed or 0, "resume": resume, "progress": progress_of(quiet)}
     if task == "price":
         from quantseq.config import resolve_config
         from quantseq.pipeline.data import resolve_panel
 
         _only_for("copy, reverse or sort", preset=preset, batches=batches, figures=figures)
         settings = _settings(set_, forecaster__horizon=horizon)
-        forecaster = resolve_config(config, settings, progress=progress_of(quiet)).forecaster
+        chosen = resolve_config(config, settings, progress=progress_of(quiet))
+        options |= {"config": chosen.forecaster, "jobs": jobs, "allow_bad_data": allow_bad_data}
         prices = resolve_panel(
             symbol_list(more, symbols), panel=panel, places=places, start=day(start), end=day(end)
         )
@@ -288,21 +290,8 @@ def train_command(
             set=set_,
             allow_bad_data=allow_bad_data or None,
         )
-    metrics = train(
-        prices,
-        task=task,
-        out=out,
-        config=forecaster,
-        preset=preset or "strong",
-        batches=batches,
-        figures=figures,
-        places=places,
-        seed=seed or 0,
-        jobs=jobs,
-        resume=resume,
-        allow_bad_data=allow_bad_data,
-        progress=progress_of(quiet),
-    )
+        options |= {"preset": preset or "strong", "batches": batches, "figures": figures}
+    metrics = train(prices, task=task, out=out, places=places, **options)
     save_json(json, metrics)
     if not quiet:
         _say(describe_training(metrics))
@@ -638,7 +627,7 @@ def sweep_command(
         thresholds=thresholds,
         vary=vary or [],
         costs_bps=costs_bps,
-        horizons=horizons if fitted is None else str(fitted.config.horizon),
+        horizons=(horizons or "") if fitted is None else str(fitted.config.horizon),
     )
     if grid.horizons:
         settings["forecaster.horizon"] = max(grid.horizons)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.errors import ConfigError
-from quantseq.evaluation.scores import at_step, dates_of, in_words
+from quantseq.evaluation.scores import at_step, calls_of, in_words
 from quantseq.evaluation.significance import (
     SHOWN,
     by_date,
@@ -35,23 +35,12 @@ from quantseq.market.bars import Bars, Floats, Panel
 KINDS = ("gbm", "garch", "permuted")
 TRUTH = "truth"
 
-CORRELATION = 0.3
-"""Of the daily returns of any two simulated symbols."""
-
-OVERNIGHT = 0.2
-"""Share of a simulated day's variance that falls before the open."""
-
-INTRADAY = 24
-"""Steps of a simulated day: its high and low are those of this walk."""
-
-ALPHA, BETA, NU = 0.08, 0.90, 6.0
-"""News, memory and degrees of freedom of the simulated GARCH(1,1)."""
-
-BLOCK = 22
-"""Sessions that stay together when real days are put into another order."""
-
-NOISE = 3.0
-"""|t| beyond which direction on prices without direction is a fault of the line."""
+CORRELATION = 0.3  # of the daily returns of any two simulated symbols
+OVERNIGHT = 0.2  # share of a simulated day's variance that falls before the open
+INTRADAY = 24  # steps of a simulated day: its high and low are those of this walk
+ALPHA, BETA, NU = 0.08, 0.90, 6.0  # news, memory, degrees of freedom of the simulated GARCH(1,1)
+BLOCK = 22  # sessions that stay together when real days are put into another order
+NOISE = 3.0  # |t| beyond which direction on prices without direction is a fault of the line
 
 
 @dataclass(frozen=True)
@@ -60,12 +49,8 @@ class Truth(StudentForecaster):
 
     Exact for the first step. Later steps of a GARCH keep the shape around the expected variance.
 
-    Parameters
-    ----------
-    scales : mapping of symbol to (n, H) float64
-        At row i, column h − 1: scale of the t of the return of session i + h, known at the close of i.
-    nu : float
-        Degrees of freedom.
+    At row i, column h − 1 of `scales`, (n, H) by symbol, stands the scale of the t of the return of session i + h,
+    known at the close of i; `nu` are its degrees of freedom.
     """
 
     name = TRUTH
@@ -85,14 +70,7 @@ class Truth(StudentForecaster):
 
 @dataclass(frozen=True, eq=False)
 class NullPanel:
-    """Prices without skill to be had.
-
-    Attributes
-    ----------
-    kind : one of `KINDS`
-    panel : on the dates of the real one
-    truth : who knows the density; None where nobody does
-    """
+    """Prices without skill to be had, on the dates of the real ones; `truth` knows their density, if anybody does."""
 
     kind: str
     panel: Panel
@@ -102,18 +80,9 @@ class NullPanel:
 def make_null(kind: str, panel: Panel, *, horizon: int, seed: int) -> NullPanel:
     """Prices on the dates of `panel`, with its typical volatility per symbol, and nothing to find.
 
-    Parameters
-    ----------
-    kind : {"gbm", "garch", "permuted"}
-        Geometric Brownian motion; GARCH(1,1) [1]_ with a t of `NU` degrees of freedom; the real
-        days in blocks of `BLOCK`, in random order, the same order for every symbol.
-    panel : Panel
-    horizon, seed : int
-
-    Raises
-    ------
-    ConfigError
-        If the kind is unknown.
+    Geometric Brownian motion (``gbm``); GARCH(1,1) [1]_ with a t of `NU` degrees of freedom (``garch``); the real
+    days in blocks of `BLOCK`, in random order, the same order for every symbol (``permuted``). ConfigError if the
+    kind is unknown.
     """
     if kind not in KINDS:
         raise ConfigError(f"A null run must be one of {', '.join(KINDS)}. Got {kind!r}.")
@@ -162,19 +131,9 @@ def _simulate(
     path[0] -= path[0, 0]  # before the first open there is no close
     before = np.log(bars.adj_close[0]) + np.concatenate([[0.0], np.cumsum(path[:-1, -1])])
     prices = np.exp(before[:, None] + path)
-    close = prices[:, -1]
-    made = replace(
-        bars,
-        open=prices[:, 0],
-        high=prices.max(axis=1),
-        low=prices.min(axis=1),
-        close=close,
-        adj_close=close,
-        volume=np.round(1e6 * np.exp(0.4 * rng.standard_normal(n))),
-        dividends=np.zeros(n),
-        splits=np.zeros(n),
-        provenance={"source": "simulated"},
-    )
+    volume = np.round(1e6 * np.exp(0.4 * rng.standard_normal(n)))
+    high, low = prices.max(axis=1), prices.min(axis=1)
+    made = _like(bars, "simulated", prices[:, 0], high, low, prices[:, -1], volume)
     ahead = np.empty((n, horizon))
     ahead[:, 0] = variance[1:]
     for step in range(1, horizon):
@@ -202,37 +161,32 @@ def _permute(panel: Panel, rng: np.random.Generator) -> Panel:
         close = bars.open[0] * np.exp(np.cumsum(total))
         open_ = close / np.exp(inside["close"][days_moved])
         high, low = (open_ * np.exp(inside[name][days_moved]) for name in ("high", "low"))
-        made.append(
-            replace(
-                bars,
-                open=open_,
-                high=np.maximum(high, np.maximum(open_, close)),
-                low=np.minimum(low, np.minimum(open_, close)),
-                close=close,
-                adj_close=close,
-                volume=bars.volume[days_moved],
-                dividends=np.zeros(len(bars)),
-                splits=np.zeros(len(bars)),
-                provenance={"source": "permuted"},
-            )
-        )
+        high = np.maximum(high, np.maximum(open_, close))
+        low = np.minimum(low, np.minimum(open_, close))
+        made.append(_like(bars, "permuted", open_, high, low, close, bars.volume[days_moved]))
     return Panel(made)
+
+
+def _like(
+    bars: Bars, source: str, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
+) -> Bars:
+    """Other prices on the dates of `bars`, without dividends and splits."""
+    none = np.zeros(len(bars))
+    prices: dict[str, Any] = {"open": open_, "high": high, "low": low}
+    prices |= {"close": close, "adj_close": close}
+    rest: dict[str, Any] = {"volume": volume, "dividends": none, "splits": none}
+    return replace(bars, **prices, **rest, provenance={"source": source})
 
 
 def judge_null(kind: str, scores: pd.DataFrame, model: str, *, seed: int) -> dict[str, Any]:
     """What the line showed where nothing is to be found, from the long table of a run on a `NullPanel`.
 
-    Returns
-    -------
-    dict
-        ``kind``, ``ok``, ``sentence``; ``skill_nats``, its ``interval``, ``t``, ``p`` and ``n_days``
-        against the true density (None for permuted prices); ``hit_rate``, ``ic``, ``rank_ic``.
-        ``ok`` is False where the skill is positive with t ≤ −2, or |t| of a measure of direction
-        is above `NOISE`.
+    Beside ``kind``, ``ok`` and ``sentence`` it has ``skill_nats`` with ``interval``, ``t``, ``p`` and ``n_days``
+    against the true density (None for permuted prices), ``hit_rate``, ``ic`` and ``rank_ic``. ``ok`` is False where
+    the skill is positive with t ≤ −2, or |t| of a measure of direction is above `NOISE`.
     """
     ours, truth = at_step(scores, model), at_step(scores, TRUTH)
-    up, came, dates = ours["prob_up"].to_numpy(), ours["realised"].to_numpy(), dates_of(ours)
-    mean = ours["mean"].to_numpy()
+    up, mean, came, dates = calls_of(ours)
     direction = {
         "hit_rate": hit_rate(up, came, dates),
         "ic": information_coefficient(mean, came, dates),
@@ -240,8 +194,7 @@ def judge_null(kind: str, scores: pd.DataFrame, model: str, *, seed: int) -> dic
     }
     result: dict[str, Any] = {"kind": kind} | {n: asdict(one) for n, one in direction.items()}
     loud = [name for name, one in direction.items() if abs(one.t) > NOISE]
-    skilled = False
-    sentence = f"{kind}: no direction was found"
+    skilled, found = False, f"direction in {', '.join(loud)}" if loud else "no direction was found"
     if not len(truth):
         result |= dict.fromkeys(("skill_nats", "interval", "t", "p", "n_days"))
     else:
@@ -252,9 +205,8 @@ def judge_null(kind: str, scores: pd.DataFrame, model: str, *, seed: int) -> dic
         result |= {"skill_nats": -test.mean_difference, "t": test.t, "p": test.p}
         result |= {"interval": list(mean_interval(gain, seed=seed)), "n_days": test.n_days}
         told = in_words({**asdict(test), "score": "log_score"})
-        sentence = f"{kind}: better than the true density: {told}; no direction was found"
-    if loud:
-        sentence = sentence.replace("no direction was found", f"direction in {', '.join(loud)}")
-    result["ok"] = not (loud or skilled)
-    result["sentence"] = sentence + ("" if result["ok"] else ": THE LINE SEES WHAT IS NOT THERE")
+        found = f"better than the true density: {told}; {found}"
+    ok = not (loud or skilled)
+    told = "" if ok else ": THE LINE SEES WHAT IS NOT THERE"
+    result |= {"ok": ok, "sentence": f"{kind}: {found}{told}"}
     return result

@@ -7,7 +7,7 @@ numbers.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache as cached
 from importlib.metadata import version
 from pathlib import Path
@@ -31,13 +31,11 @@ from quantseq.market.bars import Dates, Panel
 if TYPE_CHECKING:  # a process that fits baselines never loads torch
     from quantseq.forecasting.forecaster import Seq2SeqForecaster
 
+# Whose code, and which packages, decide a part's numbers.
 DECIDING_ROOMS = ("market", "seq2seq", "forecasting", "evaluation")
-"""Whose code decides a part's numbers."""
-
 _PACKAGES = ("numpy", "scipy", "torch", "arch", "scikit-learn", "scoringrules", "statsmodels")
 
-_CHUNK_ROWS = 8_000
-"""Rows that are forecast at once, about; more need more memory, fewer repeat more work."""
+_CHUNK_ROWS = 8_000  # forecast at once, about; more need more memory, fewer repeat more work
 
 
 class Fit(Protocol):
@@ -50,30 +48,17 @@ class Fit(Protocol):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model of a run.
-
-    Parameters
-    ----------
-    name : str
-    fit : Fit
-        Must travel to other processes.
-    key : mapping
-        JSON values that decide its numbers besides code, data, fold and seed.
-    parallel : bool
-        Its fit makes good use of several processes by itself.
-    keep : bool
-        Keep its forecasts (without their paths) and itself, for whoever trades, draws or audits them; only
-        for a `Seq2SeqForecaster`.
-    optional : bool
-        Where its training block is too short for it, it is skipped and named.
-    """
+    """One model of a run; its `fit` must travel to other processes."""
 
     name: str
     fit: Fit
+    # JSON values that decide its numbers besides code, data, fold and seed
     key: Mapping[str, Any] = field(default_factory=dict)
-    parallel: bool = False
+    parallel: bool = False  # its fit makes good use of several processes by itself
+    # Keep its forecasts (without their paths) and itself, for whoever trades, draws or audits them; only for a
+    # `Seq2SeqForecaster`.
     keep: bool = False
-    optional: bool = False
+    optional: bool = False  # where its training block is too short for it, it is skipped and named
 
 
 @dataclass(frozen=True)
@@ -85,8 +70,7 @@ class FitBaseline:
 
     def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
         """See `Fit`."""
-        train = panel.until(fold.train_end)
-        return fit_baseline(self.name, train, horizon=self.horizon, jobs=jobs)
+        return fit_baseline(self.name, panel.until(fold.train_end), horizon=self.horizon, jobs=jobs)
 
 
 @dataclass(frozen=True)
@@ -109,16 +93,10 @@ def baseline(name: str, horizon: int) -> ModelSpec:
 class Evaluation:
     """What a run came to.
 
-    Attributes
-    ----------
-    scores : DataFrame
-        The long table: ``model`` and the columns of `quantseq.evaluation.scores.score`; models in their
-        order, each in order of cutoff, symbol and step, all on the same rows.
-    forecasts : mapping by model: those that were to be kept
-    fitted : mapping by model: the models themselves, per fold, where they were to be kept
-    folds : the folds of the run
-    details : mapping by model: what each fit reported, per fold
-    skipped : mapping by optional model: why it could not take part
+    `scores` is the long table: ``model`` and the columns of `quantseq.evaluation.scores.score`; models in their
+    order, each in order of cutoff, symbol and step, all on the same rows. By model there are its `forecasts` and,
+    per fold, itself as `fitted`, where they were to be kept; per fold the `details` that its fit reported; and why
+    one that is optional was `skipped`.
     """
 
     scores: pd.DataFrame
@@ -135,21 +113,15 @@ class _Part:
 
     scores: pd.DataFrame
     details: dict[str, Any]
-    forecasts: Forecasts | None
-    fitted: "Seq2SeqForecaster | None"
+    forecasts: Forecasts | None = None
+    fitted: "Seq2SeqForecaster | None" = None
 
 
-@dataclass(frozen=True)
-class _Draws:
-    """What is the same for every model; see `Forecaster.predict`."""
-
-    horizon: int
-    num_paths: int
-    seed: int
-
-
+# horizon, num_paths, seed: the same for every model; see `Forecaster.predict`
+_Draws = Mapping[str, int]
+# folds that share a fit, with their numbers and the places of their parts in the cache
 _Group = list[tuple[int, Fold, Path | None]]
-"""Folds that share a fit, with their numbers and the places of their parts in the cache."""
+_Found = list[tuple[int, _Part | Path]]  # the parts of a group
 
 
 @cached
@@ -193,22 +165,25 @@ def run(
 
     Raises
     ------
-    ConfigError
-        If there are no folds.
-    LeakageError
-        If a model has seen its test block.
+    ConfigError, LeakageError
+        If there are no folds; if a model has seen its test block.
     NotEnoughDataError
         If a training block is too short for a model that is not optional.
     """
     if not folds:
         raise ConfigError("A run needs at least one fold. Split the calendar with WalkForward.")
-    draws, skipped = _Draws(horizon, num_paths, seed), dict[str, str]()
+    draws: _Draws = {"horizon": horizon, "num_paths": num_paths, "seed": seed}
+    skipped: dict[str, str] = {}
     done: dict[tuple[str, int], _Part | Path] = {}
 
-    def finish(name: str, number: int, part: _Part | Path) -> None:
-        done[name, number] = part
-        if on_part is not None:
-            on_part(name)
+    def finish(name: str, found: _Found | str) -> None:
+        if isinstance(found, str):
+            skipped[name] = found
+            return
+        for number, part in found:
+            done[name, number] = part
+            if on_part is not None:
+                on_part(name)
 
     tasks: list[tuple[ModelSpec, _Group]] = []
     for model in models:
@@ -216,7 +191,7 @@ def run(
         for number, fold in enumerate(folds):
             path = None if cache is None else cache / _part_name(panel, fold, model, draws)
             if path is not None and _is_kept(path):
-                finish(model.name, number, path)
+                finish(model.name, [(number, path)])
             else:
                 missing.setdefault(fold.fitted_on, []).append((number, fold, path))
         tasks += [(model, group) for group in missing.values()]
@@ -225,21 +200,13 @@ def run(
     heavy = [task for task in tasks if task[0].parallel]
     alone = tasks if len(tasks) == 1 else heavy if jobs > max(len(heavy), 2) else []
     for model, group in alone:
-        try:
-            for number, part in _with_all_jobs(panel, model, group, draws, jobs):
-                finish(model.name, number, part)
-        except NotEnoughDataError as error:
-            skipped[model.name] = _excuse(model, error)
+        finish(*_one_task(panel, model, group, draws, jobs))
     rest = [task for task in reversed(tasks) if all(task is not other for other in alone)]
     rest.sort(key=lambda task: not task[0].parallel)
     work = (delayed(_one_task)(panel, model, group, draws) for model, group in rest)
     with _single_threads():
         for name, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
-            if isinstance(found, str):
-                skipped[name] = found
-                continue
-            for number, part in found:
-                finish(name, number, part)
+            finish(name, found)
     if jobs > 1 and tasks:
         get_reusable_executor().shutdown()  # before the table needs the memory
     return _gather(models, folds, done, skipped)
@@ -280,7 +247,7 @@ def _part_name(panel: Panel, fold: Fold, model: ModelSpec, draws: _Draws) -> str
         "data": panel.sha256,
         "fold": fold.describe(),
         "model": [model.name, dict(model.key), model.keep],
-        "draws": vars(draws),
+        "draws": dict(draws),
     }
     return f"{model.name}-{fingerprint(key)[:24]}"
 
@@ -297,7 +264,7 @@ def _taken(part: _Part | Path) -> _Part:
     scores["cutoff"] = scores["cutoff"].astype("datetime64[s]")  # Parquet has no seconds
     forecasts, model = _place(part, ".forecasts"), _place(part, ".model")
     if not forecasts.exists():
-        return _Part(scores, told["details"], None, None)
+        return _Part(scores, told["details"])
     from quantseq.forecasting.model_folder import load_forecaster  # loads torch
 
     return _Part(scores, told["details"], Forecasts.load(forecasts), load_forecaster(model))
@@ -337,47 +304,30 @@ def _fit(
     """Fit on the past of a group's first fold, whose training dates are those of all."""
     first = group[0][1]
     seen = panel.between(first.train_start, first.validation_end)
-    fitted = model.fit(seen, first, draws.seed, jobs)
+    fitted = model.fit(seen, first, draws["seed"], jobs)
     for _, fold, _ in group:
         check_not_trained_on(fitted, fold.test_start)
     describe: Callable[[], dict[str, Any]] = getattr(fitted, "describe", dict)
     return fitted, describe(), naive_errors(panel.between(first.train_start, first.train_end))
 
 
-def _excuse(model: ModelSpec, error: NotEnoughDataError) -> str:
-    """Why an optional model takes no part; for one that must, the error itself."""
-    if not model.optional:
-        raise error
-    return str(error)
-
-
 def _one_task(
-    panel: Panel, model: ModelSpec, group: _Group, draws: _Draws
-) -> tuple[str, list[tuple[int, _Part | Path]] | str]:
-    """Name and parts, or why an optional model has none."""
-    with threadpool_limits(1):
-        try:
-            fitted, told, naive = _fit(panel, model, group, draws, 1)
-        except NotEnoughDataError as error:
-            return model.name, _excuse(model, error)
-        found = []
-        for number, fold, path in group:
-            chunks = [
-                _one_chunk(panel, fitted, cutoffs, naive, fold.number, draws, model.keep)
-                for cutoffs in _chunks(panel, fold)
-            ]
-            found.append((number, _keep(_join(chunks, told, fitted), path)))
-    return model.name, found
+    panel: Panel, model: ModelSpec, group: _Group, draws: _Draws, jobs: int = 1
+) -> tuple[str, _Found | str]:
+    """Fit one model, forecast and score the folds of a group: name and parts, or why an optional model has none.
 
-
-def _with_all_jobs(
-    panel: Panel, model: ModelSpec, group: _Group, draws: _Draws, jobs: int
-) -> Iterator[tuple[int, _Part | Path]]:
-    """One fit that uses all processes, then its chunks in parallel."""
-    with threadpool_limits(1):
-        fitted, told, naive = _fit(panel, model, group, draws, jobs)
+    With several `jobs` the fit uses all processes, then the chunks do.
+    """
+    try:
+        with threadpool_limits(1):
+            fitted, told, naive = _fit(panel, model, group, draws, jobs)
+    except NotEnoughDataError as error:
+        if not model.optional:
+            raise
+        return model.name, str(error)
     if jobs > 1:
         get_reusable_executor().shutdown()  # idle workers would keep the memory of the fit
+    found: _Found = []
     for number, fold, path in group:
         work = (
             delayed(_one_chunk)(panel, fitted, cutoffs, naive, fold.number, draws, model.keep)
@@ -385,18 +335,12 @@ def _with_all_jobs(
         )
         with _single_threads():
             chunks = Parallel(n_jobs=jobs)(work)
-        yield number, _keep(_join(chunks, told, fitted), path)
-
-
-_Chunk = tuple[pd.DataFrame, Forecasts | None]
-
-
-def _join(chunks: list[_Chunk], told: dict[str, Any], fitted: Forecaster) -> _Part:
-    kept = [one for _, one in chunks if one is not None]
-    scores = pd.concat([table for table, _ in chunks], ignore_index=True)
-    if not kept:
-        return _Part(scores, told, None, None)
-    return _Part(scores, told, Forecasts.concatenate(kept), cast("Seq2SeqForecaster", fitted))
+        part = _Part(pd.concat([table for table, _ in chunks], ignore_index=True), told)
+        if model.keep:
+            kept = Forecasts.concatenate([one for _, one in chunks if one is not None])
+            part = replace(part, forecasts=kept, fitted=cast("Seq2SeqForecaster", fitted))
+        found.append((number, _keep(part, path)))
+    return model.name, found
 
 
 def _chunks(panel: Panel, fold: Fold) -> Iterator[Dates]:
@@ -415,10 +359,10 @@ def _one_chunk(
     fold: int,
     draws: _Draws,
     keep: bool,
-) -> _Chunk:
+) -> tuple[pd.DataFrame, Forecasts | None]:
     """Forecast every symbol at some cutoffs, score, and forget the paths."""
     with threadpool_limits(1):
-        found = fitted.predict(panel, cutoffs, **vars(draws))
+        found = fitted.predict(panel, cutoffs, **draws)
         ordered = found[np.argsort(found.cutoffs, kind="stable")]  # symbols as in the panel
         table = score(ordered, panel, naive, fold=fold)
         return table, ordered.without_paths(QUANTILE_LEVELS) if keep else None

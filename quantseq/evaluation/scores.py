@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scoringrules
+from scipy import stats
 
 from quantseq.evaluation.significance import (
     SHOWN,
@@ -40,18 +41,13 @@ from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts, keyed_uni
 from quantseq.forecasting.volatility import aligned_returns
 from quantseq.market.bars import Floats, Panel
 
-COVERAGES = (50, 80, 90, 95)
-"""Two-sided central intervals, in per cent."""
-
+COVERAGES = (50, 80, 90, 95)  # two-sided central intervals, in per cent
 TESTED_SCORES = ("log_score", "crps")
-CUMULATIVE = "cumulative"
-"""The step of a test on the sum of all steps."""
+CUMULATIVE = "cumulative"  # the step of a test on the sum of all steps
+_INTERVAL = 0.9  # of the interval score: central, between the outermost of `QUANTILE_LEVELS`
 
-_INTERVAL = 0.9
-"""Central interval of the interval score: between the outermost of `QUANTILE_LEVELS`."""
-
+# Mean differences below are printed as 0.0000 nats, and as 0.00 basis points.
 LEAST_SHOWN = {"log_score": 5e-5, "crps": 5e-7}
-"""Mean differences below are printed as 0.0000 nats, and as 0.00 basis points."""
 
 
 def realised_returns(panel: Panel, forecasts: Forecasts) -> Floats:
@@ -170,11 +166,7 @@ def coverage(pit: Floats, level: float) -> float:
 
 def kolmogorov_distance(pit: Floats) -> float:
     """Largest distance between the empirical distribution of `pit` and the uniform."""
-    ordered = np.sort(pit)
-    n = len(ordered)
-    above = np.arange(1, n + 1) / n - ordered
-    below = ordered - np.arange(n) / n
-    return float(max(above.max(), below.max()))
+    return float(stats.ks_1samp(pit, stats.uniform.cdf, method="asymp").statistic)
 
 
 def at_step(scores: pd.DataFrame, model: str, step: int = 1) -> pd.DataFrame:
@@ -185,6 +177,12 @@ def at_step(scores: pd.DataFrame, model: str, step: int = 1) -> pd.DataFrame:
 def dates_of(rows: pd.DataFrame) -> Any:
     """The cutoffs of lines as datetime64[D]."""
     return rows["cutoff"].to_numpy().astype("datetime64[D]")
+
+
+def calls_of(rows: pd.DataFrame) -> tuple[Floats, Floats, Floats, Any]:
+    """Probability of a rise, expected and realised return, and the dates, of lines."""
+    up, mean, came = (rows[name].to_numpy() for name in ("prob_up", "mean", "realised"))
+    return up, mean, came, dates_of(rows)
 
 
 def models_of(scores: pd.DataFrame) -> list[str]:
@@ -199,13 +197,10 @@ def _mean(values: Any) -> float | None:
 
 
 def summary(rows: pd.DataFrame) -> dict[str, Any]:
-    """Averages over the lines of one model at one step.
+    """Averages over the lines of one model at one step; NaN without outcomes.
 
-    Returns
-    -------
-    dict
-        ``log_score, crps, coverage_50 … coverage_95`` (shares in [0, 1]), ``pit_ks`` (largest distance of the
-        PIT's distribution from uniform) and ``n``; NaN without outcomes.
+    ``log_score, crps, coverage_50 … coverage_95`` (shares in [0, 1]), ``pit_ks`` (largest distance of the PIT's
+    distribution from uniform) and ``n``.
     """
     known = np.isfinite(rows["pit"].to_numpy())
     pit = rows["pit"].to_numpy(dtype=np.float64)[known]
@@ -213,57 +208,44 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
         names = ["log_score", "crps", *(f"coverage_{c}" for c in COVERAGES), "pit_ks"]
         return {**dict.fromkeys(names, float("nan")), "n": 0}
     return {
-        "log_score": float(rows["log_score"].to_numpy()[known].mean()),
-        "crps": float(rows["crps"].to_numpy()[known].mean()),
+        **{name: float(rows[name].to_numpy()[known].mean()) for name in TESTED_SCORES},
         **{f"coverage_{c}": coverage(pit, c / 100) for c in COVERAGES},
         "pit_ks": kolmogorov_distance(pit),
-        "n": int(known.sum()),
+        "n": len(pit),
     }
 
 
 def summarise_models(scores: pd.DataFrame, reference: str, seed: int) -> dict[str, Any]:
-    """Every model's scores; see ``docs/json.md`` for the keys.
+    """Every model's scores, from the long table with all models on the same rows; see ``docs/json.md`` for the keys.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        The long table, all models on the same rows.
-    reference : str
-        Skill in nats is measured against this model, where it takes part.
-    seed : int
-        Of the bootstraps.
+    Skill in nats is measured against the model `reference`, where it takes part; `seed` is that of the bootstraps.
     """
     names, horizon = models_of(scores), int(scores["step"].max())
     parts = dict(list(scores.groupby(["model", "step"], observed=True)))
     found = {
         name: _one_model([parts[name, step] for step in range(1, horizon + 1)]) for name in names
     }
+    first = {name: parts[name, 1] for name in names}
     for tested in TESTED_SCORES:
-        daily = {}
-        for name in names:
-            first = parts[name, 1]
-            if first[tested].notna().any():
-                daily[name] = by_date(first[tested].to_numpy(), dates_of(first))
+        scored = {name: rows for name, rows in first.items() if rows[tested].notna().any()}
+        daily = {n: by_date(rows[tested].to_numpy(), dates_of(rows)) for n, rows in scored.items()}
         inside = confidence_set(daily, seed=seed)
         for name in names:
             found[name][f"mcs_{tested}"] = inside.get(name)
-    for name in names:
-        first, gain = parts[name, 1], None
-        found[name]["skill_interval"] = None
-        if reference in names and first["log_score"].notna().any():
-            plain = parts[reference, 1]["log_score"].to_numpy()
-            daily_gain = by_date(plain - first["log_score"].to_numpy(), dates_of(first))
-            gain = float(daily_gain.mean()) if len(daily_gain) else None
-            found[name]["skill_interval"] = list(mean_interval(daily_gain, seed=seed))
-        found[name]["skill_nats"] = gain
+    for name, rows in first.items():
+        found[name] |= {"skill_interval": None, "skill_nats": None}
+        if reference in names and rows["log_score"].notna().any():
+            plain, own = (one["log_score"].to_numpy() for one in (first[reference], rows))
+            gain = by_date(plain - own, dates_of(rows))
+            found[name]["skill_interval"] = list(mean_interval(gain, seed=seed))
+            found[name]["skill_nats"] = float(gain.mean()) if len(gain) else None
     return found
 
 
 def _one_model(by_step: list[pd.DataFrame]) -> dict[str, Any]:
     steps = []
     for step, rows in enumerate(by_step, 1):
-        up, mean, came = (rows[name].to_numpy() for name in ("prob_up", "mean", "realised"))
-        dates = dates_of(rows)
+        up, mean, came, dates = calls_of(rows)
         steps.append(
             {
                 "step": step,
@@ -276,14 +258,12 @@ def _one_model(by_step: list[pd.DataFrame]) -> dict[str, Any]:
             }
         )
     rows = by_step[0]
-    up, mean, came = (rows[name].to_numpy() for name in ("prob_up", "mean", "realised"))
-    dates = dates_of(rows)
-    ranked = information_coefficient(mean, came, dates, ranks=True)
+    up, mean, came, dates = calls_of(rows)
     return {
         **{name: value for name, value in steps[0].items() if name != "step"},
         "n_days": len(np.unique(dates[np.isfinite(came)])),
         "crps_cumulative": _mean(by_step[-1]["crps_cumulative"]),
-        "rank_ic": asdict(ranked),
+        "rank_ic": asdict(information_coefficient(mean, came, dates, ranks=True)),
         "pesaran_timmermann": asdict(pesaran_timmermann(up, came, dates)),
         "by_step": steps,
         "by_year": [
@@ -300,30 +280,21 @@ def _one_model(by_step: list[pd.DataFrame]) -> dict[str, Any]:
 def compare_models(scores: pd.DataFrame, model: str) -> list[dict[str, Any]]:
     """Diebold-Mariano tests of `model` against every other, by score and step.
 
-    Returns
-    -------
-    list of dict
-        ``model, baseline, score, step, t, p, mean_difference, n_days, days_needed``; negative t: the
-        model is better. ``step`` is 1..H, or ``"cumulative"`` for the CRPS of the sum of all steps.
-        Scores that the other does not have make no row.
+    A row is ``model, baseline, score, step, t, p, mean_difference, n_days, days_needed``; negative t: the model is
+    better. ``step`` is 1..H, or ``"cumulative"`` for the CRPS of the sum of all steps. Scores that the other does not
+    have make no row.
     """
     horizon, rows = int(scores["step"].max()), []
     parts = dict(list(scores.groupby(["model", "step"], observed=True)))
-    cases: list[tuple[str, Any, str, int]] = [
-        (name, step, name, step) for name in TESTED_SCORES for step in range(1, horizon + 1)
-    ]
+    steps = range(1, horizon + 1)
+    cases: list[tuple[str, Any, str, int]] = [(n, h, n, h) for n in TESTED_SCORES for h in steps]
     cases.append(("crps", CUMULATIVE, "crps_cumulative", horizon))
     for other in models_of(scores):
         if other == model:
             continue
         for name, label, column, step in cases:
-            ours, theirs = parts[model, step], parts[other, step]
-            found = diebold_mariano(
-                ours[column].to_numpy(dtype=np.float64),
-                theirs[column].to_numpy(dtype=np.float64),
-                dates_of(ours),
-                step=step,
-            )
+            ours, theirs = (parts[one, step][column].to_numpy(np.float64) for one in (model, other))
+            found = diebold_mariano(ours, theirs, dates_of(parts[model, step]), step=step)
             needed = days_needed(found.t, found.n_days) if np.isfinite(found.t) else None
             tested = {"model": model, "baseline": other, "score": name, "step": label}
             rows.append({**tested, **asdict(found), "days_needed": needed})

@@ -24,38 +24,30 @@ References
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from arch.bootstrap import MCS, StationaryBootstrap, optimal_block_length
+from numpy.typing import NDArray
 from scipy import stats
 
 from quantseq.forecasting.calibration import standard_error
 from quantseq.market.bars import Dates, Floats
 
-_ROUNDING = 1e-9
-"""Relative differences up to this size are floating-point noise, not a difference."""
+_ROUNDING = 1e-9  # relative differences up to this size are floating-point noise
 
 
 @dataclass(frozen=True)
 class TestResult:
-    """Outcome of a Diebold-Mariano test; negative t: the first model is better.
-
-    Attributes
-    ----------
-    t, p : float
-        Statistic and two-sided p-value under Student's t with n_days − 1 degrees of freedom.
-    mean_difference : float
-        Mean loss of the first less that of the second.
-    n_days : int
-        Dates that both were scored on.
-    """
+    """Outcome of a Diebold-Mariano test; negative t: the first model is better."""
 
     __test__ = False
 
     t: float
-    p: float
-    mean_difference: float
-    n_days: int
+    p: float  # two-sided, under Student's t with n_days − 1 degrees of freedom
+    mean_difference: float  # loss of the first less that of the second
+    n_days: int  # dates that both were scored on
 
 
 def by_date(values: Floats, dates: Dates) -> Floats:
@@ -96,27 +88,19 @@ def diebold_mariano(first: Floats, second: Floats, dates: Dates, *, step: int = 
     """
     series = by_date(loss_difference(first, second), dates)
     n = len(series)
-    if n < 2:
-        return TestResult(float("nan"), float("nan"), float("nan"), n)
-    mean = float(series.mean())
-    if not np.any(series):
-        return TestResult(0.0, 1.0, 0.0, n)
+    mean = float(series.mean()) if n > 1 else float("nan")
     if not np.isfinite(mean):
         return TestResult(mean, 0.0 if np.isinf(mean) else mean, mean, n)
-    error = standard_error(series, step=step)
-    if error <= 1e-12 * abs(mean):
-        return TestResult(float(np.copysign(np.inf, mean)), 0.0, mean, n)
-    correction = max((n + 1 - 2 * step + step * (step - 1) / n) / n, 0.0)
-    t = mean / error * float(np.sqrt(correction))
+    t = clustered_mean(series, step=step).t
+    if np.isfinite(t):
+        t *= float(np.sqrt(max((n + 1 - 2 * step + step * (step - 1) / n) / n, 0.0)))
     return TestResult(t, float(2 * stats.t.sf(abs(t), n - 1)), mean, n)
 
 
 _REPETITIONS = 1000
+_MIN_DAYS = 20  # below which nothing is resampled
 MCS_SIZE = 0.1
 """The set of models whose p-value reaches this holds the best with probability 90 %."""
-
-_MIN_DAYS = 20
-"""Days below which nothing is resampled."""
 
 
 def block_length(series: Floats) -> float:
@@ -130,39 +114,25 @@ def block_length(series: Floats) -> float:
 
 
 def mean_interval(daily: Floats, *, seed: int, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of a mean under the stationary bootstrap [4]_.
+    """Percentile interval of a mean under the stationary bootstrap [4]_; `daily` is (n,), NaN days are left out.
 
-    Parameters
-    ----------
-    daily : (n,) float64
-        NaN days are left out; fewer than `_MIN_DAYS`, or an infinite day, give NaN.
+    Fewer than `_MIN_DAYS` days, or an infinite one, give NaN.
     """
     known = daily[~np.isnan(daily)]
     if len(known) < _MIN_DAYS or np.isinf(known).any():
         return float("nan"), float("nan")
-    resampled = StationaryBootstrap(
-        max(1, round(block_length(known))), known, seed=np.random.default_rng(seed)
-    )
-    low, high = resampled.conf_int(
-        lambda x: np.array([x.mean()]), _REPETITIONS, method="percentile", size=level
-    )[:, 0]
-    return float(low), float(high)
+    block, random = max(1, round(block_length(known))), np.random.default_rng(seed)
+    resampled = StationaryBootstrap(block, known, seed=random)
+    ends = resampled.conf_int(np.mean, _REPETITIONS, method="percentile", size=level)
+    return float(ends[0, 0]), float(ends[1, 0])
 
 
 def confidence_set(losses: Mapping[str, Floats], *, seed: int) -> dict[str, float]:
     """p-value of each model for staying in the model confidence set [3]_.
 
-    Parameters
-    ----------
-    losses : mapping of name to (n,) float64
-        Daily losses on the same days; days on which one is unknown (NaN) are left out. A model with
-        an infinite loss is out with p = 0, and the others are compared on all days.
-    seed : int
-
-    Returns
-    -------
-    dict
-        Empty for fewer than two models or `_MIN_DAYS` days, and if every model is out.
+    `losses` are daily, (n,) on the same days; days on which one is unknown (NaN) are left out. A model with an
+    infinite loss is out with p = 0, and the others are compared on all days. Empty for fewer than two models or
+    `_MIN_DAYS` days, and if every model is out.
     """
     out = {name: 0.0 for name, one in losses.items() if np.isinf(one).any()}
     names = [name for name in losses if name not in out]
@@ -183,56 +153,40 @@ def _among(names: list[str], table: Floats, seed: int) -> dict[str, float]:
     if distinct.shape[1] < 2:
         return dict.fromkeys(names, 1.0)
     kept = table[:, np.sort(first)]  # twins have no variance between them; they share a p-value
-    mcs = MCS(
-        kept,
-        MCS_SIZE,
-        reps=_REPETITIONS,
-        block_size=max(1, round(length)),
-        bootstrap="stationary",
-        seed=np.random.default_rng(seed),
-    )
+    how: dict[str, Any] = {
+        "reps": _REPETITIONS,
+        "block_size": max(1, round(length)),
+        "bootstrap": "stationary",
+    }
+    mcs = MCS(kept, MCS_SIZE, **how, seed=np.random.default_rng(seed))
     mcs.compute()
     values = mcs.pvalues["Pvalue"].to_dict()
     twin = [int(np.abs(kept - table[:, [i]]).max(axis=0).argmin()) for i in range(len(names))]
     return {name: float(values[twin[i]]) for i, name in enumerate(names)}
 
 
-_MIN_SYMBOLS = 3
-"""Symbols of one day below which a correlation across them says nothing."""
-
+_MIN_SYMBOLS = 3  # of one day, below which a correlation across them says nothing
+_EVEN = 1e-9  # a probability this close to one half calls no direction
 SHOWN = 2.0
 """|t| from which a difference counts as shown."""
 
 
 @dataclass(frozen=True)
 class Clustered:
-    """A mean over days with its error.
+    """A mean over days with its error."""
 
-    Attributes
-    ----------
-    value : float
-        The mean; NaN where it is not defined.
-    t, p : float
-        Against the value of no skill; two-sided, Student's t with n_days − 1 degrees of freedom.
-    n_days : int
-        Days that count.
-    n_needed : float
-        Days that t = 2 would need, if the effect and its scatter stay as they are; infinite without
-        an effect.
-    """
-
-    value: float
-    t: float
-    p: float
-    n_days: int
-    n_needed: float
+    value: float  # NaN where it is not defined
+    t: float  # against the value of no skill
+    p: float  # two-sided, under Student's t with n_days − 1 degrees of freedom
+    n_days: int  # days that count
+    n_needed: float  # see `days_needed`
 
 
 _UNKNOWN = Clustered(float("nan"), float("nan"), float("nan"), 0, float("nan"))
 
 
 def days_needed(t: float, n_days: int) -> float:
-    """Days at which the same mean and scatter would give |t| = 2."""
+    """Days at which the same mean and scatter would give |t| = 2; infinite without an effect."""
     return n_days * (SHOWN / abs(t)) ** 2 if t else float("inf")
 
 
@@ -262,11 +216,15 @@ def hit_rate(prob_up: Floats, outcome: Floats, dates: Dates, *, step: int = 1) -
 
     Returns of exactly zero, and forecasts of exactly one half, call and show no sign: left out.
     """
-    known = np.isfinite(outcome) & (outcome != 0) & (np.abs(prob_up - 0.5) > 1e-9)
-    if not known.any():
-        return _UNKNOWN
+    known = _signed(prob_up, outcome)
     hits = ((prob_up > 0.5) == (outcome > 0))[known].astype(np.float64)
     return clustered_mean(by_date(hits, dates[known]), nothing=0.5, step=step)
+
+
+def _signed(prob_up: Floats, outcome: Floats) -> NDArray[np.bool_]:
+    """Rows in which the forecast calls a sign and the outcome shows one."""
+    called = np.abs(prob_up - 0.5) > _EVEN
+    return np.asarray(np.isfinite(outcome) & (outcome != 0) & called)
 
 
 def pesaran_timmermann(
@@ -278,12 +236,10 @@ def pesaran_timmermann(
     independence; its error is HAC over daily means [8]_. Without clustering t² tends to the
     statistic of [7]_.
     """
-    known = np.isfinite(outcome) & (outcome != 0) & (np.abs(prob_up - 0.5) > 1e-9)
-    if not known.any():
-        return _UNKNOWN
-    called = (prob_up[known] > 0.5).astype(np.float64)
-    came = (outcome[known] > 0).astype(np.float64)
-    if called.min() == called.max() or came.min() == came.max():
+    known = _signed(prob_up, outcome)
+    called = (prob_up > 0.5)[known].astype(np.float64)
+    came = (outcome > 0)[known].astype(np.float64)
+    if min(len(np.unique(called)), len(np.unique(came))) < 2:
         return _UNKNOWN
     product = 2 * (called - called.mean()) * (came - came.mean())
     return clustered_mean(by_date(product, dates[known]), step=step)
@@ -297,29 +253,22 @@ def information_coefficient(
     Parameters
     ----------
     forecast, outcome : (M,) float64
-        Expected and realised returns; NaN where unknown.
+        Expected and realised returns; NaN where unknown. Days with fewer than `_MIN_SYMBOLS` symbols, or without any
+        spread, are left out.
     dates : (M,) datetime64[D]
     ranks : bool
         Correlate ranks (Spearman) instead of values.
     step : int
         Steps ahead, for the lag of the error.
-
-    Returns
-    -------
-    Clustered
-        Days with fewer than `_MIN_SYMBOLS` symbols, or without any spread, are left out.
     """
     known = np.isfinite(forecast) & np.isfinite(outcome)
     days, row = np.unique(dates[known], return_inverse=True)
     if not len(days):
         return _UNKNOWN
-    order = np.argsort(row, kind="stable")
-    row, x, y = row[order], forecast[known][order], outcome[known][order]
     size = np.bincount(row)
-    start = np.cumsum(size) - size
-    column = np.arange(len(row)) - start[row]
+    column = pd.Series(row).groupby(row).cumcount().to_numpy()
     table = np.full((2, len(days), int(size.max())), np.nan)
-    table[0, row, column], table[1, row, column] = x, y
+    table[0, row, column], table[1, row, column] = forecast[known], outcome[known]
     if ranks:
         table = stats.rankdata(table, axis=2, nan_policy="omit")
     counts = np.maximum(size, 1)[:, None]
@@ -330,10 +279,6 @@ def information_coefficient(
     product = np.nansum(centred[0] * centred[1], axis=1)
     daily = np.where(enough, product / np.where(enough, spread[0] * spread[1], 1), np.nan)
     return clustered_mean(daily, step=step)
-
-
-_EVEN = 1e-9
-"""A probability this close to one half calls no direction."""
 
 
 def profit_by_confidence(

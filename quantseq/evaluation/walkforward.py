@@ -66,7 +66,7 @@ def fold_between(
     Parameters
     ----------
     sessions : (D,) datetime64[D]
-        Sorted sessions.
+        Sorted.
     train_until, validate_until : date
         Last dates of the first two blocks, before they are shortened.
     purge, embargo : int
@@ -74,10 +74,8 @@ def fold_between(
 
     Raises
     ------
-    ConfigError
-        If the dates are out of order.
-    NotEnoughDataError
-        If a block is empty.
+    ConfigError, NotEnoughDataError
+        If the dates are out of order; if a block is empty.
     """
     ends = [as_date(train_until), as_date(validate_until)]
     if ends[0] >= ends[1]:
@@ -159,14 +157,15 @@ class WalkForward:
     refit_every: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("test_size", 1),
-            ("validation_size", 1),
-            ("purge", 0),
-            ("min_train", 1),
-            ("embargo", 0),
-            ("refit_every", 1),
+        for name in (
+            "test_size",
+            "validation_size",
+            "purge",
+            "min_train",
+            "embargo",
+            "refit_every",
         ):
+            least = 0 if name in ("purge", "embargo") else 1
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise ConfigError(
@@ -182,18 +181,7 @@ class WalkForward:
             )
 
     def split(self, sessions: Dates) -> list[Fold]:
-        """Split a calendar.
-
-        Parameters
-        ----------
-        sessions : (D,) datetime64[D]
-            Sorted sessions.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If not even one session is left to test.
-        """
+        """Split a calendar, (D,) sorted sessions; NotEnoughDataError if not even one session is left to test."""
         before = self.min_train + self.validation_size + 2 * self.purge + self.embargo
         first = before
         if self.test_start is not None:
@@ -230,13 +218,7 @@ class WalkForward:
 
 
 def check_not_trained_on(model: Forecaster, test_start: Any) -> None:
-    """Refuse a model that has seen the test block.
-
-    Raises
-    ------
-    LeakageError
-        If ``trained_until`` is not before `test_start`.
-    """
+    """Refuse a model that has seen the test block: LeakageError if `trained_until` is not before `test_start`."""
     if model.trained_until >= np.datetime64(test_start, "D"):
         raise LeakageError(
             f"The model {model.name!r} has seen data until {model.trained_until}, but is to be tested "

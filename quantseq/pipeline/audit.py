@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from quantseq.config import RunConfig
 from quantseq.errors import ConfigError, DataError, RunError
-from quantseq.evaluation.run import Evaluation, Fit, ModelSpec, run
+from quantseq.evaluation.run import Evaluation, Fit, ModelSpec
 from quantseq.evaluation.scores import models_of
 from quantseq.evaluation.walkforward import Fold
 from quantseq.files import Places, ensure_writable, fingerprint, sha256_bytes, write_json
@@ -34,28 +34,16 @@ from quantseq.forecasting.windows import PriceTask
 from quantseq.market.bars import Bars, Dates, Floats, Panel
 from quantseq.market.sources import SampleSource
 from quantseq.market.store import Store
-from quantseq.pipeline.evaluate import model_fold, traded_models
+from quantseq.pipeline.evaluate import run_models, split_calendar, traded_models
 from quantseq.pipeline.manifest import versions
-from quantseq.pipeline.results import OURS
+from quantseq.pipeline.results import OURS, long_weights
 from quantseq.progress import SILENT, Progress
 from quantseq.reporting.page import number
 from quantseq.reporting.render import write_report
 from quantseq.reporting.run import MANIFEST, RESULT, RUN_SCHEMA, Run, sign
 from quantseq.seq2seq.training import set_threads
+from quantseq.trading import audit as checks
 from quantseq.trading.account import BacktestResult
-from quantseq.trading.audit import (
-    Check,
-    FitWindow,
-    Trace,
-    Trade,
-    cut_points,
-    fit_window,
-    lag_curve,
-    noise_after,
-    placebos,
-    prefix_invariance,
-    refit,
-)
 from quantseq.trading.backtest import simulate
 from quantseq.trading.benchmarks import random_entries
 from quantseq.trading.policies import changed, held_moments
@@ -103,7 +91,7 @@ class Audited:
         return self._moments(self.forecasts)
 
     @property
-    def trade(self) -> Trade:
+    def trade(self) -> checks.Trade:
         """Its account."""
         return partial(simulate, costs=self.config.costs, fill=self.config.fill)
 
@@ -118,21 +106,21 @@ class Audited:
         moved = changed(self.weights).to_numpy()[1:].any(axis=1)
         days = pd.DatetimeIndex(self.weights.index).to_numpy().astype("datetime64[D]")
         enough = moved.sum() > self.depth.cuts
-        return cut_points(days[1:][moved] if enough else days, self.depth.cuts)
+        return checks.cut_points(days[1:][moved] if enough else days, self.depth.cuts)
 
     def fold_at(self, cut: np.datetime64) -> int:
         """Place of the fold that `cut` is tested in."""
         starts = np.array([fold.test_start for fold in self.evaluation.folds])
         return int(np.searchsorted(starts, cut, "right")) - 1
 
-    def known(self, cut: np.datetime64) -> Trace:
+    def known(self, cut: np.datetime64) -> checks.Trace:
         """What the run itself made for `cut` and the dates just before it."""
-        days, moments = self._days(cut), self.moments
+        days = self._days(cut)
         found = self.forecasts[np.isin(self.forecasts.cutoffs, days)]
-        near = moments[moments["cutoff"].isin(days)]
+        near = self.moments[self.moments["cutoff"].isin(days)]
         return self._trace(self.panel, cut, found, near, self.weights)
 
-    def __call__(self, panel: Panel, cut: np.datetime64) -> Trace:
+    def __call__(self, panel: Panel, cut: np.datetime64) -> checks.Trace:
         """The same from `panel`: forecast again, decide again."""
         days, model = self._days(cut), self.networks[self.fold_at(cut)]
         draws = {"num_paths": self.config.num_paths, "seed": self.config.seed}
@@ -158,25 +146,23 @@ class Audited:
         found: Forecasts,
         moments: pd.DataFrame,
         weights: pd.DataFrame,
-    ) -> Trace:
+    ) -> checks.Trace:
         table = self.networks[self.fold_at(cut)].task.table(panel)
-        sessions = self.panel.sessions
-        read = sessions[sessions <= cut][-CONTEXT:]
+        read = self.panel.sessions[self.panel.sessions <= cut][-CONTEXT:]
         rows = np.flatnonzero(np.isin(table.sessions, read) & table.usable)
         tokens = np.hstack([table.source[rows], table.condition[rows]])
         density, count = with_tokens(found.density), len(found)
         told = [density.probs.reshape(count, -1), found.overnight_share[:, None]]
         told += [found.cumulative_quantile(QUANTILE_LEVELS).reshape(count, -1)]
-        row, column = np.nonzero(weights.to_numpy())  # positions of 0 are none
-        held = weights.to_numpy()[row, column, None]
-        dates = pd.DatetimeIndex(weights.index).to_numpy()[row]
+        held = long_weights(weights)
         key = (found.cutoffs, found.symbols)
         return {
             "scale": _stage(*key, np.hstack([density.loc, density.scale, density.nu])),
             "tokens": _stage(table.sessions[rows], table.symbols[rows], tokens),
             "forecasts": _stage(*key, np.hstack(told)),
             "moments": moments.set_index(["cutoff", "symbol"]),
-            "weights": _stage(dates, weights.columns.to_numpy()[column], held),
+            # positions of 0 are none
+            "weights": held[held["weight"] != 0].set_index(["decision", "symbol"]),
         }
 
 
@@ -191,55 +177,48 @@ def audit_run(
     *,
     draws: Sequence[Floats] = (),
     refitted: Mapping[str, tuple[str, str]] | None = None,
-    extra: Sequence[Check] = (),
-    progress: Progress = SILENT,
+    extra: Sequence[checks.Check] = (),
 ) -> dict[str, Any]:
     """Check a run, as deeply as it says: what ``audit`` holds in ``result.json``, see ``docs/json.md``.
 
-    `draws` are the net returns, (D,) each, of random entries, where its depth makes none; `refitted` the fingerprints
-    by label of the run's fits and of the same on prices that are noise after their window; `extra` what the caller
-    has checked.
+    `draws` are the net returns, (D,) each, of random entries, where its depth makes none; `refitted` by label the
+    fingerprints of the run's fits and of the same on noise after their window; `extra` what the caller has checked.
     """
     set_threads(1)
     panel, weights = asked.panel, asked.weights
     fits = [
-        FitWindow(_label(OURS, fold), model.trained_until, fold.test_start)
+        checks.FitWindow(_label(OURS, fold.number), model.trained_until, fold.test_start)
         for fold, model in zip(asked.evaluation.folds, asked.networks, strict=True)
     ]
     states = {**_refit_first(asked), **(refitted or {})}
-    curve, cliff = lag_curve(asked.trade, panel, weights)
+    curve, cliff = checks.lag_curve(asked.trade, panel, weights)
     if asked.depth.draws:
         chance = {"seed": asked.config.seed, "draws": asked.depth.draws}
         entries = random_entries(weights, changed(weights), **chance)
         draws = [asked.trade(panel, one, trade=trade).returns_net for one, trade in entries]
-    placebo, rank, timing = placebos(asked.trade, panel, weights, asked.strategy.returns_net, draws)
-    with progress.bar("audit for look-ahead", len(asked.cuts), unit="cut") as bar:
-
-        def known(cut: np.datetime64) -> Trace:
-            bar.step()
-            return asked.known(cut)
-
-        invariant = prefix_invariance(asked, panel, asked.cuts, known=known)
-    checks = [
+    placebo, rank, timing = checks.placebos(
+        asked.trade, panel, weights, asked.strategy.returns_net, draws
+    )
+    found = [
         *extra,
-        invariant,
-        fit_window(fits, panel.sessions, horizon=asked.forecasts.horizon),
-        *([refit(states)] if states else []),
+        checks.prefix_invariance(asked, panel, asked.cuts, known=asked.known),
+        checks.fit_window(fits, panel.sessions, horizon=asked.forecasts.horizon),
+        *([checks.refit(states)] if states else []),
         cliff,
         timing,
     ]
     return {
-        "passed": all(one.passed for one in checks),
+        "passed": all(one.passed for one in found),
         "scope": asked.depth.name,
-        "checks": [asdict(one) for one in checks],
+        "checks": [asdict(one) for one in found],
         "lag_curve": [asdict(one) for one in curve],
         "placebos": [asdict(placebo)],
         "rank": rank,
     }
 
 
-def _label(name: str, fold: Fold) -> str:
-    return f"{name} of fold {fold.number}"
+def _label(name: Any, fold: Any) -> str:
+    return f"{name} of fold {fold}"
 
 
 def _refit_first(asked: Audited) -> dict[str, tuple[str, str]]:
@@ -247,7 +226,7 @@ def _refit_first(asked: Audited) -> dict[str, tuple[str, str]]:
     fold, task, config = asked.evaluation.folds[0], asked.networks[0].task, asked.networks[0].config
     if task.tokenizer.data_hash != asked.panel.between(fold.train_start, fold.train_end).sha256:
         return {}  # a model that was trained on other prices than these
-    noise = noise_after(asked.panel, fold.train_end, seed=asked.config.seed)
+    noise = checks.noise_after(asked.panel, fold.train_end, seed=asked.config.seed)
     again = PriceTask.fit(
         noise.between(fold.train_start, fold.train_end),
         horizon=config.horizon,
@@ -257,7 +236,7 @@ def _refit_first(asked: Audited) -> dict[str, tuple[str, str]]:
     state, other = (
         fingerprint([one.to_json(), one.tokenizer.fingerprint]) for one in (task, again)
     )
-    return {_label(OURS, fold): (state, other)}
+    return {_label(OURS, fold.number): (state, other)}
 
 
 def badge(found: Mapping[str, Any]) -> str:
@@ -290,7 +269,7 @@ class AuditOutcome:
 def audit(
     folder: Path,
     *,
-    places: Places | None = None,
+    places: Places = Places(),
     panel: Panel | None = None,
     model: Seq2SeqForecaster | None = None,
     jobs: int = 1,
@@ -302,22 +281,9 @@ def audit(
     changes, the verdict included, and the ledger gets no line. Where the audit failed the report shows no edge
     (`Run.verdict`).
 
-    Parameters
-    ----------
-    folder : Path
-        What a backtest wrote.
-    places : Places, optional
-    panel, model : optional
-        The prices, where the run was made from a file; the trained model, where it scored one.
-    jobs, progress
-        As in `backtest`.
-
-    Raises
-    ------
-    RunError
-        If the folder is damaged, or the prices are not those of the run.
-    ConfigError
-        If the run scored a trained model that is not given, or another one than is given.
+    `panel` are the prices, where the run was made from a file, `model` the trained model, where it scored one; the
+    others are as in `backtest`. RunError if the folder is damaged or the prices are not those of the run, ConfigError
+    if the run scored a trained model and it is not the one given.
     """
     stored = Run.load(folder)
     ensure_writable(folder)
@@ -326,11 +292,9 @@ def audit(
             f"The manifest of {str(folder)!r} holds no config of a backtest, so there is nothing to make "
             "again. Audit a run that a backtest wrote."
         )
-    prices = find_prices(stored.manifest, places or Places(), panel)
-    config = RunConfig.from_mapping(stored.manifest["config"])
-    again, states = _make_again(stored, prices, config, model, jobs, progress)
-    same = _reproduction(stored, again)
-    found = audit_run(again, refitted=states, extra=[same], progress=progress)
+    prices = find_prices(stored.manifest, places, panel)
+    again, states = _make_again(stored, prices, model, jobs=jobs, progress=progress)
+    found = audit_run(again, refitted=states, extra=[_reproduction(stored, again)])
     write_json(folder / RESULT, {**stored.result, "audit": found})
     write_json(folder / MANIFEST, {"schema": RUN_SCHEMA, **stored.manifest, "audit": badge(found)})
     sign(folder)
@@ -348,16 +312,18 @@ def find_prices(manifest: Mapping[str, Any], places: Places, panel: Panel | None
         look_in = {"the panel": panel.__getitem__}
     chosen, wrong = [], []
     for symbol, facts in manifest.get("data", {}).items():
-        told = []
+        found: dict[str, Bars] = {}
         for where, look in look_in.items():
             with suppress(DataError):
-                bars = look(symbol).between(facts.get("first"), facts.get("last"))
-                if bars.sha256 == facts.get("sha256"):
-                    chosen.append(bars)
-                    break
-                told.append(f"those in {where} ({len(bars)} bars) are not those of the run")
-        else:
-            wrong.append(f"{symbol}: {'; '.join(told) or 'no bars were found'}")
+                found[where] = look(symbol).between(facts.get("first"), facts.get("last"))
+        own = [bars for bars in found.values() if bars.sha256 == facts.get("sha256")]
+        chosen += own[:1]
+        if not own:
+            other = [
+                f"those in {where} ({len(bars)} bars) are not those of the run"
+                for where, bars in found.items()
+            ]
+            wrong.append(f"{symbol}: {'; '.join(other) or 'no bars were found'}")
     if wrong or not chosen:
         raise RunError(
             f"The run cannot be made again, its data differ. {'. '.join(wrong) or 'It names none'}. "
@@ -374,41 +340,29 @@ class _FitOnNoise:
 
     def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
         """See `Fit`."""
-        return self.fit(noise_after(panel, fold.validation_end, seed=seed), fold, seed, jobs)
+        return self.fit(checks.noise_after(panel, fold.validation_end, seed=seed), fold, seed, jobs)
 
 
 def _make_again(
-    stored: Run,
-    panel: Panel,
-    config: RunConfig,
-    model: Seq2SeqForecaster | None,
-    jobs: int,
-    progress: Progress,
+    stored: Run, panel: Panel, model: Seq2SeqForecaster | None, **how: Any
 ) -> tuple[Audited, dict[str, tuple[str, str]]]:
     """The run as it comes out here, and per fit its fingerprint and that of the fit on rewritten futures."""
-    if stored.manifest.get("model") is None:
-        folds, model = config.walk_forward.split(panel.sessions), None
-    else:
-        model = _same_model(stored.manifest["model"], model)
-        folds = [model_fold(panel, model, config.walk_forward)]
+    config, told = RunConfig.from_mapping(stored.manifest["config"]), stored.manifest.get("model")
+    if told is None:
+        model = None
+    elif model is None or any(
+        model.describe()[n] != told[n] for n in ("tokenizer", "trained_until")
+    ):
+        raise ConfigError(
+            f"The run scored a model that was trained until {told['trained_until']}, and it is not the one "
+            "that is given, if any. Name its folder with --model."
+        )
+    folds = split_calendar(panel, config, model=model)
     names = models_of(stored.scores)
     models = traded_models(config, [name for name in names if name != OURS], model)
 
     def forecast(models: list[ModelSpec], title: str) -> Audited:
-        with progress.bar(title, len(folds) * len(models), unit="part") as bar:
-            draws: dict[str, Any] = {
-                "num_paths": config.num_paths,
-                "seed": config.seed,
-                "jobs": jobs,
-            }
-            found = run(
-                panel,
-                models,
-                folds,
-                horizon=config.forecaster.horizon,
-                on_part=lambda name: bar.step(last=name),
-                **draws,
-            )
+        found = run_models(panel, models, folds, config, title=title, **how)
         moments = held_moments(found.forecasts[OURS], config.fill, symbols=panel.symbols)
         return Audited(panel, found, config.make_policy().weights(moments), config, _FULL)
 
@@ -416,78 +370,56 @@ def _make_again(
     plain = found = forecast(noisy, f"fit {len(folds)} folds again, futures rewritten")
     if _difference(stored, found) > 0:
         plain = forecast(models, f"fit {len(folds)} folds again")
-    return plain, {
-        _label(name, fold): (_state(plain, name, fold), _state(found, name, fold))
-        for fold in folds
-        for name in found.evaluation.details
-        if name != OURS or model is None  # a model that was given has not been fitted again
+    before, after = _states(plain.evaluation.scores), _states(found.evaluation.scores)
+    if model is not None:  # a model that was given has not been fitted again
+        before = {label: state for label, state in before.items() if not label.startswith(OURS)}
+    return plain, {label: (state, after[label]) for label, state in before.items()}
+
+
+def _states(scores: pd.DataFrame) -> dict[str, str]:
+    """By label the fingerprint of all that a model of a fold forecast, and of how it was scored."""
+    parts = scores.drop(columns=["symbol", "cutoff"]).groupby(["model", "fold"], observed=True)
+    return {
+        _label(name, fold): sha256_bytes(rows.drop(columns="model").to_numpy(np.float64).tobytes())
+        for (name, fold), rows in parts
     }
-
-
-def _same_model(told: Mapping[str, Any], model: Seq2SeqForecaster | None) -> Seq2SeqForecaster:
-    if model is None:
-        until = told["trained_until"]
-        raise ConfigError(
-            f"The run scored a trained model (until {until}). Name its folder with --model."
-        )
-    if model.describe()["tokenizer"] != told["tokenizer"] or str(model.trained_until) != str(
-        told["trained_until"]
-    ):
-        raise ConfigError(
-            f"The model given was trained until {model.trained_until}, on other prices than the one "
-            f"that the run scored (until {told['trained_until']}). Name the folder of that one."
-        )
-    return model
-
-
-def _state(asked: Audited, name: str, fold: Fold) -> str:
-    """Fingerprint of everything that a model of a fold forecast."""
-    table, made = asked.evaluation.scores, asked.forecasts
-    rows = table[(table["model"] == name) & (table["fold"] == fold.number)]
-    parts = [rows.drop(columns=["model", "symbol", "cutoff"]).to_numpy(np.float64)]
-    if name == OURS:
-        made = made[(made.cutoffs >= fold.test_start) & (made.cutoffs <= fold.test_end)]
-        density = with_tokens(made.density)
-        parts += [density.loc, density.scale, density.nu, density.probs, made.overnight_share]
-        parts += [made.cumulative_quantile(QUANTILE_LEVELS)]
-    return sha256_bytes(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
 
 
 def _difference(stored: Run, again: Audited) -> float:
     """Largest difference of a stored figure from the one made again; infinite where rows differ."""
-    weights, net = again.weights.rename_axis("decision").reset_index(), again.strategy.to_frame()
+    net = again.strategy.to_frame().reset_index().rename(columns={"returns_net": "strategy_net"})
     largest = 0.0
     for old, new in (
         (stored.scores, again.evaluation.scores),
         (stored.forecasts, again.forecasts.to_frame()),
-        (stored.weights, weights.melt("decision", var_name="symbol", value_name="weight")),
-        (stored.equity, net.reset_index().rename(columns={"returns_net": "strategy_net"})),
+        (stored.weights, long_weights(again.weights)),
+        (stored.equity, net),
     ):
         if len(old) != len(new):
             return np.inf
         for column in new.columns.intersection(old.columns):
             one, two = old[column].to_numpy(), new[column].to_numpy()
-            gap = np.where(one == two, 0.0, np.inf)
+            same, gap = one == two, np.full(len(one), np.inf)
             if np.issubdtype(two.dtype, np.floating):
+                same |= np.isnan(one) & np.isnan(two)
                 with np.errstate(invalid="ignore"):  # an infinite score stands on both sides
-                    apart = np.nan_to_num(np.abs(one - two), nan=np.inf)
-                gap = np.where((one == two) | (np.isnan(one) & np.isnan(two)), 0.0, apart)
-            largest = max(largest, float(gap.max(initial=0.0)))
+                    gap = np.nan_to_num(np.abs(one - two), nan=np.inf)
+            largest = max(largest, float(gap[~same].max(initial=0.0)))
     return largest
 
 
-def _reproduction(stored: Run, again: Audited) -> Check:
+def _reproduction(stored: Run, again: Audited) -> checks.Check:
     apart, old, new = _difference(stored, again), stored.manifest.get("versions", {}), versions()
     moved = [f"{name} {old.get(name)} → {new[name]}" for name in new if old.get(name) != new[name]]
     elsewhere = bool(moved) and np.isfinite(apart)
     counts = len(stored.forecasts), len(stored.weights), len(stored.equity)
     what = "{} forecasts, {} weights and {} returns".format(*counts)
     if apart == 0:
-        return Check("reproduction", True, f"{what} come out the same, bit for bit.")
+        return checks.Check("reproduction", True, f"{what} come out the same, bit for bit.")
     size = "in their rows" if np.isinf(apart) else f"by up to {apart:.1e}"
     why = f"not held against it: {', '.join(moved)}" if elsewhere else f"{_ROUNDING:g} is allowed"
     reading = f"{what}, made again, differ {size} ({why})."
-    return Check("reproduction", apart <= _ROUNDING or elsewhere, reading)
+    return checks.Check("reproduction", apart <= _ROUNDING or elsewhere, reading)
 
 
 def describe_checks(outcome: AuditOutcome) -> list[str]:

@@ -1,93 +1,53 @@
 """`backtest`: walk-forward forecasts → weights → money → verdict → a run folder with its report."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from quantseq.config import RunConfig, least_purge, on_calendar
-from quantseq.evaluation.run import Evaluation, run
-from quantseq.evaluation.walkforward import Fold
+from quantseq.evaluation.run import Evaluation
 from quantseq.files import Places, ensure_writable
 from quantseq.forecasting.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.audit import SHORT, Audited, audit_run, badge, describe_audit
-from quantseq.pipeline.data import describe_data, findings, refuse_errors
-from quantseq.pipeline.evaluate import model_fold, traded_models
+from quantseq.pipeline.data import as_rows, refuse_errors
+from quantseq.pipeline.evaluate import resumable, run_models, split_calendar, traded_models
 from quantseq.pipeline.manifest import new_manifest
-from quantseq.pipeline.results import OURS, Traded, judge
+from quantseq.pipeline.results import (
+    OURS,
+    count_trials,
+    figures_of_run,
+    forecast_frame,
+    long_weights,
+    notes_on_symbols,
+    trial_line,
+)
 from quantseq.pipeline.train import pass_gate
 from quantseq.progress import SILENT, Progress
-from quantseq.reporting.page import SPACE, Figure, number
+from quantseq.reporting.page import SPACE, Figure, number, plural
 from quantseq.reporting.render import figures, write_report
 from quantseq.reporting.run import Run
 from quantseq.reporting.sections import break_even
+from quantseq.trading import ledger
 from quantseq.trading.account import BacktestResult
+from quantseq.trading.attribution import attribute, round_trips
 from quantseq.trading.backtest import break_even_bps, simulate
-from quantseq.trading.benchmarks import run_benchmarks
+from quantseq.trading.benchmarks import BenchmarkResult, run_benchmarks
 from quantseq.trading.metrics import METRICS
-from quantseq.trading.policies import changed, gap_loss, held_moments, other_policies
+from quantseq.trading.policies import GapLoss, changed, gap_loss, held_moments, other_policies
 
 BACKTEST_BASELINES = (ReferenceForecaster.name, EwmaStudent.name, HistoricalVolatility.name)
 """What a backtest's forecasts are scored against; `evaluate` has more."""
 
 
-def forecast_walk_forward(
-    panel: Panel,
-    folds: Sequence[Fold],
-    config: RunConfig,
-    *,
-    model: Seq2SeqForecaster | None = None,
-    baselines: Sequence[str] = BACKTEST_BASELINES,
-    cache: Path | None = None,
-    jobs: int = 1,
-    progress: Progress = SILENT,
-) -> Evaluation:
-    """Our forecasts in every fold beside those of some baselines: the run behind backtest and sweep.
-
-    Parameters
-    ----------
-    panel, folds, config
-    model : Seq2SeqForecaster, optional
-        Use it in every fold instead of fitting one; its own reference stands for that baseline.
-    baselines : sequence of str
-    cache : Path, optional
-        See `quantseq.evaluation.run.run`.
-    jobs : int
-    progress : Progress
-    """
-    horizon, models = config.forecaster.horizon, traded_models(config, baselines, model)
-    verb = "fit and forecast" if model is None else "forecast"
-    title = f"{verb} {len(folds)} folds, horizon {horizon}"
-    with progress.bar(title, len(folds) * len(models), unit="part") as bar:
-        return run(
-            panel,
-            models,
-            folds,
-            horizon=horizon,
-            num_paths=config.num_paths,
-            seed=config.seed,
-            jobs=jobs,
-            cache=cache,
-            on_part=lambda name: bar.step(last=name),
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class BacktestOutcome:
-    """What `backtest` returns: the run, where it lies, and what was computed on the way.
-
-    Attributes
-    ----------
-    folder : Path
-        The run folder; ``report.html`` lies in it.
-    run : Run
-    evaluation : Evaluation
-    strategy, benchmark : BacktestResult
-    """
+    """What `backtest` returns: the run, where it lies with its page, and what was computed on the way."""
 
     folder: Path
     run: Run
@@ -127,9 +87,9 @@ class BacktestOutcome:
 def backtest(
     panel: Panel,
     *,
-    config: RunConfig | None = None,
+    config: RunConfig = RunConfig(),
     model: Seq2SeqForecaster | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
     jobs: int = 1,
     allow_bad_data: bool = False,
     command: str = "",
@@ -148,77 +108,93 @@ def backtest(
     jobs : int
         Processes; the numbers are the same for every choice.
     allow_bad_data : bool
-        Use prices although the health check found errors in them; the report lists them.
+        Use prices although the health check found errors in them.
     command, title : str
-        For the manifest.
+        For the manifest and the report.
     progress : Progress
 
     Raises
     ------
-    BarsError
-        If the health check finds errors in the prices and they are not allowed.
-    LeakageError
-        If the model has seen the test block.
-    NotEnoughDataError
-        If the history is too short for one fold.
-    StorageError
-        If the reports folder is not writable; nothing is computed then.
-    GateError
-        If the architecture has not mastered the copy task.
+    BarsError, NotEnoughDataError
+        If the health check finds errors in the prices and they are not allowed; if the history is too short.
+    GateError, LeakageError, StorageError
+        If the architecture has not mastered the copy task; if `model` has seen the test block; if the reports folder
+        is not writable.
     """
-    chosen = on_calendar(config or RunConfig(), panel.sessions)
-    where = places or Places()
+    chosen = on_calendar(config, panel.sessions)
     if model is not None:
         chosen = with_model(chosen, model, progress)
-    ensure_writable(where.reports)
-    found = findings(panel)
-    refuse_errors(found, total=len(panel), allow_bad_data=allow_bad_data)
-    if model is None:
-        folds = chosen.walk_forward.split(panel.sessions)
-    else:
-        folds = [model_fold(panel, model, chosen.walk_forward)]
-    gate = pass_gate(chosen.forecaster, where, seed=chosen.seed, progress=progress)
-    try:
-        evaluation = forecast_walk_forward(
-            panel, folds, chosen, model=model, cache=where.cache, jobs=jobs, progress=progress
+    ensure_writable(places.reports)
+    found = refuse_errors(panel, allow_bad_data=allow_bad_data)
+    folds = split_calendar(panel, chosen, model=model)
+    gate = pass_gate(chosen.forecaster, places, seed=chosen.seed, progress=progress)
+    models = traded_models(chosen, BACKTEST_BASELINES, model)
+    how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
+    with resumable(f"Finished folds are kept in {places.cache}"):
+        evaluation = run_models(
+            panel, models, folds, chosen, title=f"forecast {len(folds)} folds", **how
         )
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(
-            f"Finished folds are kept in {where.cache}; the same command goes on from there."
-        ) from stop
     traded = _trade(panel, evaluation, chosen)
     asked = Audited(panel, evaluation, traded.weights, chosen, SHORT)
-    audit = audit_run(asked, draws=traded.benchmarks["random_entry"].draws, progress=progress)
-    with progress.bar("judge and report", 2, unit="step") as bar:
-        manifest = new_manifest(
-            command=command,
-            title=title or f"{OURS} with {chosen.policy.name} on {_names(panel.symbols)}",
-            config=chosen.to_mapping(),
-            data=describe_data(panel),
-            symbols=list(panel.symbols),
-            sessions=traded.strategy.sessions,
-            reports=where.reports,
-            extra={
-                "kind": "backtest",
-                "seeds": {"run": chosen.seed},
-                "allow_bad_data": allow_bad_data,
-                "cost_bps": chosen.costs.one_way_bps,
-                "fill": chosen.fill,
-                "gate": gate.fingerprint,
-                "model": None if model is None else model.describe(),
-                "audit": badge(audit),
-            },
-        )
-        stored = judge(panel, evaluation, traded, manifest, gate, chosen, where, found, audit)
-        bar.step()
-        folder = stored.save(where.reports / manifest["run_id"])
-        write_report(folder)
-        bar.step()
-    return BacktestOutcome(folder, stored, evaluation, traded.strategy, traded.benchmark)
-
-
-def _names(symbols: tuple[str, ...]) -> str:
-    return ", ".join(symbols) if len(symbols) <= 6 else f"{len(symbols)} symbols"
+    audit = audit_run(asked, draws=traded.benchmarks["random_entry"].draws)
+    names = ", ".join(panel) if len(panel) <= 6 else f"{len(panel)} symbols"
+    manifest = new_manifest(
+        panel,
+        chosen,
+        traded.strategy.sessions,
+        command=command,
+        title=title or f"{OURS} with {chosen.policy.name} on {names}",
+        reports=places.reports,
+        kind="backtest",
+        seeds={"run": chosen.seed},
+        allow_bad_data=allow_bad_data,
+        cost_bps=chosen.costs.one_way_bps,
+        fill=chosen.fill,
+        gate=gate.fingerprint,
+        model=None if model is None else model.describe(),
+        audit=badge(audit),
+    )
+    net, days = traded.strategy.returns_net, traded.strategy.sessions
+    file, label = f"{manifest['run_id']}/equity.parquet#strategy_net", manifest["title"]
+    told = {"run_id": manifest["run_id"], "date": manifest["created"], "command": command}
+    line = trial_line(net, chosen, panel, days, returns_file=file, label=label, **told)
+    ledger.append(places.ledger, line)
+    stated = {
+        "verdict": count_trials(places, len(net)),
+        "folds": [
+            {
+                **fold.describe(),
+                "n_train": details.get("num_windows"),
+                "kept_weight": details.get("shrinkage", {}).get("weight"),
+            }
+            for fold, details in zip(folds, evaluation.details[OURS], strict=True)
+        ],
+        "gate": asdict(gate),
+        "audit": audit,
+        "break_even_bps": traded.break_even,
+        "data_findings": as_rows(found),
+        "benchmarks": {
+            name: {**asdict(one.rule), "sharpe_range": one.sharpe_range and list(one.sharpe_range)}
+            for name, one in traded.benchmarks.items()
+        },
+        "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
+        "overnight_gap": asdict(traded.gap),
+        "notes": _notes(panel, traded, evaluation),
+    }
+    stored = Run(
+        manifest,
+        stated,
+        evaluation.scores,
+        forecast_frame(evaluation),
+        long_weights(traded.weights),
+        _equity_frame(panel, traded),
+        round_trips(traded.strategy),
+    )
+    stored = replace(stored, result=figures_of_run(stored))
+    folder = stored.save(places.reports / manifest["run_id"])
+    write_report(folder)
+    held = traded.benchmarks["buy_and_hold"].result
+    return BacktestOutcome(folder, stored, evaluation, traded.strategy, held)
 
 
 def with_model(config: RunConfig, model: Seq2SeqForecaster, progress: Progress) -> RunConfig:
@@ -228,58 +204,101 @@ def with_model(config: RunConfig, model: Seq2SeqForecaster, progress: Progress) 
     return replace(config, forecaster=model.config, walk_forward=walk)
 
 
+@dataclass(frozen=True, eq=False)
+class Traded:
+    """Decisions, and what they and the benchmarks earned over the same sessions."""
+
+    weights: pd.DataFrame
+    strategy: BacktestResult
+    break_even: float | None
+    benchmarks: Mapping[str, BenchmarkResult]
+    gap: GapLoss
+    policies: Mapping[str, Floats]  # net returns of the same forecasts under every other policy
+
+
 def _trade(panel: Panel, evaluation: Evaluation, config: RunConfig) -> Traded:
     forecasts = evaluation.forecasts[OURS]
+    terms: dict[str, Any] = {"costs": config.costs, "fill": config.fill}
     moments = held_moments(forecasts, config.fill, symbols=panel.symbols)
     weights = config.make_policy().weights(moments)
     trade = changed(weights)
-    strategy = simulate(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
-    benchmarks = run_benchmarks(
-        panel, weights, costs=config.costs, fill=config.fill, trade=trade, seed=config.seed
-    )
-    even = break_even_bps(panel, weights, costs=config.costs, fill=config.fill, trade=trade)
-    gap = gap_loss(panel, weights, forecasts, fill=config.fill)
-    others = {}
     policies = other_policies(config.policy.name, costs=config.costs, **config.policy.parameters)
-    for name, policy in policies.items():
-        decided = policy.weights(moments)
-        result = simulate(
-            panel, decided, costs=config.costs, fill=config.fill, trade=changed(decided)
-        )
-        others[name] = result.returns_net
+    others = {name: policy.weights(moments) for name, policy in policies.items()}
     return Traded(
-        weights, strategy, benchmarks["buy_and_hold"].result, even, benchmarks, gap, others
+        weights,
+        simulate(panel, weights, trade=trade, **terms),
+        break_even_bps(panel, weights, trade=trade, **terms),
+        run_benchmarks(panel, weights, trade=trade, seed=config.seed, **terms),
+        gap_loss(panel, weights, forecasts, fill=config.fill),
+        {
+            name: simulate(panel, decided, trade=changed(decided), **terms).returns_net
+            for name, decided in others.items()
+        },
     )
+
+
+def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
+    """Returns, costs and closes by session, of the strategy and of what stands beside it."""
+    names = {"returns_net": "strategy_net", "returns_gross": "strategy_gross"}
+    frame = traded.strategy.to_frame().drop(columns=["equity", "net_exposure"])
+    frame = frame.rename(columns=names).reset_index()
+    frame.insert(3, "buy_and_hold", traded.benchmarks["buy_and_hold"].result.returns_net)
+    beside: dict[str, Floats] = {}
+    for name, one in traded.benchmarks.items():
+        beside[f"benchmark:{name}"] = one.result.returns_net
+        beside[f"benchmark_turnover:{name}"] = one.result.turnover
+        beside[f"benchmark_cost:{name}"] = one.result.costs
+    beside |= {f"policy:{name}": net for name, net in traded.policies.items()}
+    closes = panel.matrix("adj_close")[np.searchsorted(panel.sessions, traded.strategy.sessions)]
+    beside |= {f"close:{symbol}": closes[:, i] for i, symbol in enumerate(panel.symbols)}
+    return frame.assign(**beside)
+
+
+def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
+    strategy = traded.strategy
+    lost = "neither forecast nor traded, nor held by the benchmark"
+    notes = notes_on_symbols(panel, evaluation, lost)
+    want, lapse = "for want of a bar, cash or volume", "20 sessions without a bar"
+    counted = (
+        (strategy.delayed_orders, "order", "met no bar and waited for the symbol's next one"),
+        (strategy.dropped_orders, "order", f"found no fill, or none in full, {want}"),
+        (strategy.completed_orders, "rest", "of orders found cash or volume on a later session"),
+        (strategy.capped_orders, "time", "the volume of a session cut an order or its rest"),
+        (strategy.liquidated, "position", f"ended at its last price after {lapse}"),
+        (strategy.carried, "time", "a position was marked at an old price for want of a bar"),
+        (strategy.scaled_sessions, "session", "had less cash than buys wanted; buys were scaled"),
+    )
+    notes += [f"{plural(count, noun)} {what}." for count, noun, what in counted if count]
+    if np.isfinite(traded.gap.of_forecast):
+        notes.append(
+            f"{traded.gap.of_forecast:.0%} of the move that was forecast for the next session lies "
+            "before the fill and was lost to it."
+        )
+    if strategy.ruined is not None:
+        notes.append(f"The account was ruined on {strategy.ruined}; trading stopped there.")
+    return notes
 
 
 def describe_backtest(outcome: BacktestOutcome) -> list[str]:
     """The result in a few lines of text."""
-    metrics = outcome.run.result["metrics"]
+    result = outcome.run.result
+    metrics, ours, found = result["metrics"], result["forecast"]["models"][OURS], result["verdict"]
     lines = [f"{'':24}{'strategy':>12}{'buy-and-hold':>14}"]
     for name in ("cagr", "volatility", "sharpe", "max_drawdown"):
         metric = METRICS[name]
         values = [metrics[who].get(name, float("nan")) for who in ("strategy", "buy_and_hold")]
         shown = [f"{value:+.2f}" if metric.unit == "ratio" else f"{value:+.1%}" for value in values]
         lines.append(f"{metric.label:24}{shown[0]:>12}{shown[1]:>14}")
-    ours = outcome.run.result["forecast"]["models"][OURS]
-    lines.append(
-        f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
-        f"{number(outcome.run.result['forecast']['skill_nats'], 4, sign=True)} nats over the "
-        "reference."
-    )
-    told = _describe_luck(outcome.run.result, outcome.strategy.turnover)
-    return [*lines, *told, describe_audit(outcome.run.result["audit"])]
-
-
-def _describe_luck(result: Mapping[str, Any], turnover: Floats) -> list[str]:
-    """Whether it could be luck, and what costs it can bear, in two lines of text."""
-    found = result["verdict"]
+    skill = number(result["forecast"]["skill_nats"], 4, sign=True)
     least, p = found["min_track_record"], found["spa_p"]
     record = "no record is long enough" if least is None else f"{least:,} sessions would be enough"
     over = f"{p:.3f} over {len(found['spa_over'])} rules" if np.isfinite(p) else "undefined"
-    count = f"{found['n_trials']} trial{'s' * (found['n_trials'] != 1)}"
     return [
-        f"Luck: PSR {found['psr']:.1%}, deflated by {count} {found['dsr']:.1%}; {record} for a Sharpe "
-        f"ratio above 0; SPA p {over}; ledger {found['ledger']}.",
-        f"Break-even cost: {break_even(result, turnover)}.".replace(SPACE, " "),
+        *lines,
+        f"Forecasts: {ours['n']} next-day densities, 90 % band held {ours['coverage_90']:.1%}, "
+        f"{skill} nats over the reference.",
+        f"Luck: PSR {found['psr']:.1%}, deflated by {plural(found['n_trials'], 'trial')} "
+        f"{found['dsr']:.1%}; {record} for a Sharpe ratio above 0; SPA p {over}; ledger {found['ledger']}.",
+        f"Break-even cost: {break_even(result, outcome.strategy.turnover)}.".replace(SPACE, " "),
+        describe_audit(result["audit"]),
     ]

@@ -32,28 +32,16 @@ def report(
     *,
     index: bool = False,
     figures: Path | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
 ) -> Path:
     """Render the page of a folder into its ``report.html`` again, or the index of all runs.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Of a backtest, an evaluation or a toy task; by default the newest under the reports of `places`.
-    index : bool
-        Write ``index.html``, a page of all runs of `places`, instead.
-    figures : Path, optional
-        Also write every figure as SVG and PNG into this folder.
-    places : Places, optional
-
-    Raises
-    ------
-    RunError
-        If the folder is none of the three, incomplete or damaged.
-    StorageError
-        If it is not writable.
+    `folder` is that of a backtest, an evaluation or a toy task, by default the newest under the reports of `places`;
+    with `index` it is ``index.html``, a page of all runs of `places`, that is written instead. Every figure is also
+    written as SVG and PNG into the folder `figures`, if given. RunError if the folder is none of the three,
+    incomplete or damaged.
     """
-    reports = (places or Places()).reports
+    reports = places.reports
     if index:
         return write_index(reports)
     chosen = newest(reports) if folder is None else Path(folder)
@@ -64,21 +52,10 @@ def report(
 
 
 def compare(folders: Sequence[Path | str], *, out: Path | None = None) -> Comparison:
-    """Compare run folders.
+    """Compare two or more run folders, the others with the first; the page goes to `out`, if given.
 
-    Parameters
-    ----------
-    folders : sequence of Path
-        Two or more. The first is what the others are tested against.
-    out : Path, optional
-        Write the page there.
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer than two different folders.
-    RunError
-        If one cannot be read, or they have neither a session nor a forecast in common.
+    ConfigError if there are fewer than two different folders, RunError if one cannot be read, or they have neither a
+    session nor a forecast in common.
     """
     distinct = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
     if len(distinct) < 2:
@@ -90,8 +67,7 @@ def compare(folders: Sequence[Path | str], *, out: Path | None = None) -> Compar
     (growth, sessions), rows = _growth(runs), _common_rows(runs)
     if growth.empty and not len(next(iter(rows.values()))):
         spans = "; ".join(
-            f"{name}: {run.manifest['test_start']} to {run.manifest['test_end']}, "
-            f"{', '.join(run.symbols[:6])}"
+            f"{name}: {run.manifest['test_start']} to {run.manifest['test_end']}"
             for name, run in runs.items()
         )
         raise RunError(
@@ -195,17 +171,19 @@ def _settings(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
         | {"model": run.model, "symbols": ", ".join(run.symbols)}
         for name, run in runs.items()
     }
-    names = dict.fromkeys(name for one in told.values() for name in one)
-    values = {name: {run: one.get(name, "") for run, one in told.items()} for name in names}
-    return {name: found for name, found in values.items() if len(set(found.values())) > 1}
+    return {name: one for name, one in _by_name(told).items() if len(set(one.values())) > 1}
 
 
 def _data(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
     """Symbols whose prices are not the same in all runs that have them: hashes by run."""
-    data = {name: run.manifest.get("data") or {} for name, run in runs.items()}
-    found = {}
-    for symbol in dict.fromkeys(symbol for one in data.values() for symbol in one):
-        hashes = {n: str((one.get(symbol) or {}).get("sha256") or "") for n, one in data.items()}
-        if len({digest for digest in hashes.values() if digest}) > 1:
-            found[str(symbol)] = hashes
-    return found
+    told = {
+        name: {s: (one or {}).get("sha256") for s, one in (run.manifest.get("data") or {}).items()}
+        for name, run in runs.items()
+    }
+    return {name: one for name, one in _by_name(told).items() if len({*one.values()} - {""}) > 1}
+
+
+def _by_name(told: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Texts by run and name as texts by name and run, "" where a run has none."""
+    names = dict.fromkeys(name for one in told.values() for name in one)
+    return {name: {r: str(one.get(name) or "") for r, one in told.items()} for name in names}

@@ -33,7 +33,7 @@ def fetch(
     symbols: Sequence[str],
     *,
     source: str = "yahoo",
-    places: Places | None = None,
+    places: Places = Places(),
     start: Any = None,
     end: Any = None,
     interval: str = "1d",
@@ -45,40 +45,16 @@ def fetch(
 
     Only what is missing is asked for, so a batch that was stopped goes on when it is asked for again.
 
-    Parameters
-    ----------
-    symbols : sequence of str
-    source : str
-        Where from: ``yahoo``, ``sample``, or a source that another package installed. Nothing ever falls
-        back to the sample by itself.
-    places : Places, optional
-    start, end : date, optional
-        Both inclusive. Without `start`, stored bars are continued and others fetched from their beginning.
-    interval : {"1d", "1wk", "1h", "5m"}
-        Bar length.
-    full : bool
-        Fetch the whole history again; the old file is kept as a backup if anything changed.
-    rate : float
-        Requests a second, about.
-    on_symbol : callable, optional
-        Called with each outcome as it comes.
-
-    Returns
-    -------
-    list of FetchOutcome
-        One per symbol, failures included.
-
-    Raises
-    ------
-    ConfigError
-        If the source or the interval is unknown, or the rate is not above 0.
-    BarsError
-        If the range is reversed.
+    `source` is ``yahoo``, ``sample``, or one that another package installed; nothing ever falls back to the sample.
+    `start` and `end` are both inclusive; without `start`, stored bars are continued and others fetched from their
+    beginning. `full` fetches the whole history again, and keeps the old file as a backup if anything changed; `rate`
+    is about how many requests a second are made. `on_symbol` gets each outcome as it comes; all of them, failures
+    included, are returned. ConfigError if source, interval or rate are none, BarsError if the range is reversed.
     """
     return update(
         symbols,
         source=make_source(source, rate=rate),
-        store=Store((places or Places()).data, interval=interval),
+        store=Store(places.data, interval=interval),
         start=start,
         end=end,
         full=full,
@@ -92,40 +68,26 @@ def import_(
     symbol: str | None = None,
     timezone: str = "",
     currency: str = "",
-    places: Places | None = None,
+    places: Places = Places(),
 ) -> dict[str, tuple[Bars, bool]]:
-    """Store the user's own CSV or Parquet file.
+    """Store the user's own CSV or Parquet file, of one symbol or a long-format panel with a ``symbol`` column.
 
-    Parameters
-    ----------
-    path : Path
-        One symbol's bars, or a long-format panel with a ``symbol`` column.
-    symbol : str, optional
-        Its name; by default every symbol of a panel, else the header's ticker, else the file's stem.
-    timezone, currency : str
-        Of the listing, "" if unknown.
-    places : Places, optional
-
-    Returns
-    -------
-    dict of symbol to (Bars, bool)
-        What was stored, and whether it took the place of other bars.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read or breaks a rule; nothing is stored then.
+    `symbol` names it; by default every symbol of a panel, else the header's ticker, else the file's stem counts.
+    `timezone` and `currency` are those of the listing, "" if unknown. Returns by symbol what was stored, and whether
+    it took the place of other bars; DataError if the file cannot be read or breaks a rule, and nothing is stored.
     """
-    store = Store((places or Places()).data)
+    store = Store(places.data)
     facts = {
         "interval": store.interval,
         "currency": currency or None,
         "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: metadata.version(name) for name in ("quantseq", "pandas")},
     }
+    names = [raw.symbol for raw in read_raw(path, symbol)]
+    panel = read_panel(path) if len(names) > 1 else Panel([read_table(path, *names)])
     found = {
         name: replace(bars, timezone=timezone, provenance={**bars.provenance, **facts})
-        for name, bars in read_any(path, symbol).items()
+        for name, bars in panel.items()
     }
     replaced = {name: name in store for name in found}
     for bars in found.values():
@@ -133,69 +95,22 @@ def import_(
     return {name: (bars, replaced[name]) for name, bars in found.items()}
 
 
-def read_any(path: Path, symbol: str | None = None) -> Panel:
-    """A panel from a file of one symbol or of many."""
-    if symbol is None and _has_symbol_column(path):
-        return read_panel(path)
-    return Panel([read_table(path, symbol)])
-
-
-def _has_symbol_column(path: Path) -> bool:
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            names: list[str] = pq.read_schema(path).names
-        else:
-            with path.open(encoding="utf-8-sig", errors="replace") as file:
-                names = file.readline().replace(";", ",").replace("\t", ",").split(",")
-    except (OSError, ValueError):
-        return False  # the reader proper says what is wrong
-    return any(name.strip().strip('"').lower() in ("symbol", "ticker") for name in names)
-
-
 def resolve_panel(
     symbols: Sequence[str],
     *,
     panel: Path | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
     start: Any = None,
     end: Any = None,
 ) -> Panel:
-    """The prices that a command works on.
+    """The prices that a command works on: `symbols`, or all, of the panel file or else of the store.
 
-    Parameters
-    ----------
-    symbols : sequence of str
-        Stored symbols, or symbols of the panel file; empty for all of them.
-    panel : Path, optional
-        A panel file instead of the store.
-    start, end : date, optional
-        Both inclusive.
-
-    Raises
-    ------
-    NoDataError
-        If nothing is stored, or the range is empty.
-    SymbolNotFoundError
-        If a symbol is unknown.
+    `start` and `end` are both inclusive. NoDataError if nothing is stored or the range is empty, SymbolNotFoundError
+    if a symbol is unknown.
     """
     wanted = list(dict.fromkeys(symbols))
-    if panel is not None:
-        found = read_panel(panel)
-        found = found.select(wanted) if wanted else found
-    else:
-        found = Store((places or Places()).data).panel(wanted or None)
-    if start is None and end is None:
-        return found
-    cut = [bars.between(start, end) for bars in found.values()]
-    empty = [bars.symbol for bars in cut if not len(bars)]
-    if empty:
-        raise NoDataError(
-            f"No bars of {', '.join(empty)} between {start or 'the beginning'} and "
-            f"{end or 'the end'}. Widen the range, or leave those symbols out."
-        )
-    return Panel(cut)
+    found = Store(places.data).panel(wanted or None) if panel is None else read_panel(panel)
+    return Panel(found[symbol].between(start, end) for symbol in wanted or found)
 
 
 def sample_panel() -> Panel:
@@ -204,50 +119,26 @@ def sample_panel() -> Panel:
     return Panel(source.fetch(symbol) for symbol in SAMPLE_SYMBOLS)
 
 
-def describe_data(panel: Panel) -> dict[str, dict[str, Any]]:
-    """Per symbol: content hash, rows, first and last session, source. For manifests."""
-    return {
-        symbol: {
-            "sha256": bars.sha256,
-            "rows": len(bars),
-            "first": str(bars.sessions[0]),
-            "last": str(bars.sessions[-1]),
-            "source": str(bars.provenance.get("source", "memory")),
-        }
-        for symbol, bars in panel.items()
-    }
-
-
 def need_symbols(symbols: Sequence[str], panel: Path | None) -> None:
     """Refuse a command that names neither symbols nor a panel file."""
     if not symbols and panel is None:
-        raise ConfigError(
-            "No symbols were named. Give symbols such as AAPL, or a panel file with --panel."
-        )
+        example = "Give symbols such as AAPL, or a panel file with --panel."
+        raise ConfigError(f"No symbols were named. {example}")
 
 
-def list_(*, places: Places | None = None) -> list[dict[str, Any]]:
+def list_(*, places: Places = Places()) -> list[dict[str, Any]]:
     """What is stored, one row per symbol and interval; a damaged file is named in its ``source``."""
     rows: list[dict[str, Any]] = []
     for interval in INTERVALS:
-        for symbol, info in Store((places or Places()).data, interval=interval).infos():
+        for symbol, info in Store(places.data, interval=interval).infos():
+            names = ("rows", "first", "last")
             if isinstance(info, CorruptFileError):
-                damage = f"damaged: {' '.join(str(info).split())}"
-                facts: dict[str, Any] = {
-                    "rows": None,
-                    "first": None,
-                    "last": None,
-                    "source": damage,
-                }
+                facts: dict[str, Any] = dict.fromkeys(names)
+                source = f"damaged: {' '.join(str(info).split())}"
             else:
+                facts = {name: getattr(info, name) for name in names}
                 source = str(info.provenance.get("source", ""))
-                facts = {
-                    "rows": info.rows,
-                    "first": info.first,
-                    "last": info.last,
-                    "source": source,
-                }
-            rows.append({"symbol": symbol, "interval": interval, **facts})
+            rows.append({"symbol": symbol, "interval": interval, **facts, "source": source})
     return sorted(rows, key=lambda row: str(row["symbol"]))
 
 
@@ -257,16 +148,12 @@ def show(
     start: Any = None,
     end: Any = None,
     out: Path | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
 ) -> tuple[dict[str, str], Path]:
     """Facts about a stored symbol as labelled texts, and a chart of its closes and volume as PNG.
 
-    Parameters
-    ----------
-    out : Path, optional
-        The PNG; by default SYMBOL-LASTDATE.png in the working directory.
+    The chart goes to `out`, by default SYMBOL-LASTDATE.png in the working directory.
     """
-    Store((places or Places()).data).info(symbol)
     bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
     from quantseq.reporting.charts import price_chart_png
 
@@ -276,17 +163,14 @@ def show(
 
 
 def rm(
-    symbols: Sequence[str], *, interval: str | None = None, places: Places | None = None
+    symbols: Sequence[str], *, interval: str | None = None, places: Places = Places()
 ) -> dict[str, tuple[tuple[str, ...], tuple[Path, ...]]]:
     """Remove stored prices; backups that a fetch has left stay where they are.
 
-    Returns
-    -------
-    dict
-        Per symbol the intervals that were removed, and the backups that are kept.
+    Returns by symbol the intervals that were removed, and the backups that are kept.
     """
     asked = INTERVALS if interval is None else (interval,)
-    stores = [Store((places or Places()).data, interval=one) for one in asked]
+    stores = [Store(places.data, interval=one) for one in asked]
     removed = {}
     for symbol in symbols:
         holding = [store for store in stores if symbol in store] or stores[:1]
@@ -304,49 +188,30 @@ def check(
     symbol: str | None = None,
     timezone: str = "",
     panel: Panel | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
 ) -> dict[str, tuple[Finding, ...]]:
-    """What the health check says about stored symbols (all by default), a panel, or a file.
+    """What the health check says about stored symbols (all by default), a CSV or Parquet `file`, or a `panel`.
 
-    A damaged stored file is an error of rule ``file``; of a file of prices every fault is counted, those included
-    that an import would refuse.
-
-    Parameters
-    ----------
-    symbols : sequence of str
-        Stored symbols.
-    file : Path, optional
-        A CSV or Parquet file instead, with the name of its `symbol` and its `timezone`.
-    panel : Panel, optional
-        Prices at hand instead.
-    places : Places, optional
-
-    Raises
-    ------
-    NoDataError, SymbolNotFoundError
-        If nothing, or a named symbol, is not stored.
-    DataError
-        If the file is no table of prices at all.
+    A damaged stored file is an error of rule ``file``; of a file of prices, with the name of its `symbol` and its
+    `timezone`, every fault is counted, those included that an import would refuse. NoDataError or SymbolNotFoundError
+    if nothing, or a named symbol, is not stored; another DataError if the file is no table of prices at all.
     """
     if file is not None:
         screened = {raw.symbol: screen(raw) for raw in read_raw(file, symbol, timezone=timezone)}
         return {name: found for name, found in screened.items() if found}
     if panel is not None:
         return findings(panel)
-    store = Store((places or Places()).data)
+    store = Store(places.data)
     wanted = list(symbols) or list(store.symbols())
     if not wanted:
-        raise NoDataError(
-            f"No bars are stored under {str(store.folder)!r}. "
-            "Get some first, for example: quantseq fetch AAPL MSFT"
-        )
-    result: dict[str, tuple[Finding, ...]] = {}
+        store.panel()  # which says that nothing is stored
+    found: dict[str, tuple[Finding, ...]] = {}
     for name in wanted:
         try:
-            result[name] = check_bars(store.read(name))
+            found[name] = check_bars(store.read(name))
         except CorruptFileError as error:
-            result[name] = (Finding("file", "error", 1, (), str(error)),)
-    return {name: one for name, one in result.items() if one}
+            found[name] = (Finding("file", "error", 1, (), str(error)),)
+    return {name: one for name, one in found.items() if one}
 
 
 def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:
@@ -366,9 +231,8 @@ def errors_only(found: Findings) -> dict[str, list[Finding]]:
 
 def describe_errors(found: Findings) -> str:
     """The symbols with errors and what is wrong with each, in one line; "" if there are none."""
-    errors = errors_only(found)
     parts = []
-    for symbol, several in errors.items():
+    for symbol, several in errors_only(found).items():
         rules = [
             f"{one.rule} on {one.sessions[0]}" + (f" and {one.count - 1} more" * (one.count > 1))
             if one.sessions
@@ -379,29 +243,19 @@ def describe_errors(found: Findings) -> str:
     return _some(parts)
 
 
-def refuse_errors(found: Findings, *, total: int, allow_bad_data: bool = False) -> None:
-    """Refuse prices in which the health check found errors, unless they are allowed.
+def refuse_errors(panel: Panel, *, allow_bad_data: bool = False) -> Findings:
+    """What the health check found in the prices; a BarsError that names the symbols if these are errors.
 
-    Parameters
-    ----------
-    found : mapping
-        From `findings`.
-    total : int
-        How many symbols were checked.
-    allow_bad_data : bool
-        Let errors pass; they stay in the report.
-
-    Raises
-    ------
-    BarsError
-        If there are errors. The message names the symbols, in one line.
+    With `allow_bad_data` errors pass; they stay in the report.
     """
+    found = findings(panel)
     errors = errors_only(found)
     if errors and not allow_bad_data:
         raise BarsError(
-            f"{len(errors)} of {total} symbols have errors in their prices: {describe_errors(found)}. "
+            f"{len(errors)} of {len(panel)} symbols have errors in their prices: {describe_errors(found)}. "
             "See `quantseq data check`; repair or leave them out, or go on with --allow-bad-data."
         )
+    return found
 
 
 def as_rows(found: Findings) -> list[dict[str, Any]]:
@@ -415,12 +269,8 @@ def as_rows(found: Findings) -> list[dict[str, Any]]:
 
 def summarise(bars: Bars) -> list[tuple[str, str]]:
     """What a stored symbol holds, as labelled texts."""
-    returns = bars.log_returns()[1:]
-    known = bars.provenance
-    events = {
-        "dividends": int((bars.dividends > 0).sum()),
-        "splits": int(((bars.splits > 0) & (bars.splits != 1)).sum()),
-    }
+    returns, known = bars.log_returns()[1:], bars.provenance
+    splits = int(((bars.splits > 0) & (bars.splits != 1)).sum())
     facts = [
         ("symbol", bars.symbol),
         ("sessions", f"{len(bars)}, {bars.sessions[0]} to {bars.sessions[-1]}"),
@@ -431,7 +281,7 @@ def summarise(bars: Bars) -> list[tuple[str, str]]:
         ("last close", f"{bars.close[-1]:.6g} (adjusted {bars.adj_close[-1]:.6g})"),
         ("range of closes", f"{bars.close.min():.6g} to {bars.close.max():.6g}"),
         ("median volume", f"{np.median(bars.volume):,.0f}"),
-        ("events", ", ".join(f"{count} {name}" for name, count in events.items())),
+        ("events", f"{int((bars.dividends > 0).sum())} dividends, {splits} splits"),
     ]
     if len(returns) > 1:
         up, down = int(np.argmax(returns)) + 1, int(np.argmin(returns)) + 1
@@ -448,30 +298,22 @@ def usable(
 ) -> tuple[Panel, Findings, list[str]]:
     """The symbols that may be forecast and compared on, what was found in all, and a sentence about each left out.
 
-    Left out, before anything is fitted: symbols without a bar up to `until`, and symbols in whose prices
-    the health check finds errors. Days on which a price stands still are no matter of whole symbols: no
-    model forecasts them, see `quantseq.forecasting.rows`.
-
-    Parameters
-    ----------
-    panel : Panel
-    until : date, optional
-        Later bars are cut off first.
-    allow_bad_data : bool
-        Keep symbols with errors.
-
-    Raises
-    ------
-    NoDataError
-        If no symbol has a bar up to `until`.
-    BarsError
-        If every symbol has errors.
+    Left out, before anything is fitted: symbols without a bar up to `until` (later bars are cut off first), and,
+    unless allowed, symbols in whose prices the health check finds errors. Days on which a price stands still are no
+    matter of whole symbols: no model forecasts them, see `quantseq.forecasting.rows`. NoDataError if no symbol has a
+    bar up to `until`, BarsError if none is left.
     """
-    known = panel if until is None else _known_by(panel, np.datetime64(until, "D"))
+    starts = {name: bars.sessions[0] for name, bars in panel.items()}
+    if until is not None and min(starts.values()) > np.datetime64(until, "D"):
+        late = [f"{name} starts on {first}" for name, first in starts.items()]
+        raise NoDataError(
+            f"No price is known by {until}: {_some(late)}. Fetch earlier prices, or choose a later date."
+        )
+    known = panel if until is None else panel.until(until)
     found = findings(known)
     left_out = {
-        name: f"its prices start on {panel[name].sessions[0]}, after {until}"
-        for name in panel
+        name: f"its prices start on {first}, after {until}"
+        for name, first in starts.items()
         if name not in known
     }
     broken = {} if allow_bad_data else errors_only(found)
@@ -484,16 +326,6 @@ def usable(
             "(see `quantseq data check`), or use them as they are with --allow-bad-data."
         )
     return (known if len(kept) == len(known) else known.select(kept)), found, told
-
-
-def _known_by(panel: Panel, until: np.datetime64) -> Panel:
-    starts = {name: bars.sessions[0] for name, bars in panel.items()}
-    if min(starts.values()) > until:
-        late = [f"{name} starts on {first}" for name, first in starts.items()]
-        raise NoDataError(
-            f"No price is known by {until}: {_some(late)}. Fetch earlier prices, or choose a later date."
-        )
-    return panel.until(until)
 
 
 def _some(several: Sequence[str]) -> str:

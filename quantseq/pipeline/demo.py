@@ -7,32 +7,18 @@ from quantseq.pipeline.backtest import BacktestOutcome, backtest
 from quantseq.pipeline.data import sample_panel
 from quantseq.progress import SILENT, Progress
 
-MIN_TRAIN = 1260
-"""Five years before the first validation block."""
+MIN_TRAIN = 1260  # five years before the first validation block
 
 
 def demo(
     *,
-    places: Places | None = None,
+    places: Places = Places(),
     seed: int = 0,
     jobs: int = 2,
     command: str = "quantseq demo",
     progress: Progress = SILENT,
 ) -> BacktestOutcome:
-    """Gate, tokens, walk-forward training, forecasts, positions, costs and report, offline.
-
-    Parameters
-    ----------
-    places : Places, optional
-    seed, jobs : int
-    command : str
-        For the manifest.
-    progress : Progress
-
-    Returns
-    -------
-    BacktestOutcome
-    """
+    """Gate, tokens, walk-forward training, forecasts, positions, costs and report, offline: a `backtest`."""
     panel = sample_panel()
     progress.say(
         f"Bundled real prices: {', '.join(panel)}, daily, {panel.sessions[0]} to "

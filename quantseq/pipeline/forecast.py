@@ -18,25 +18,18 @@ from quantseq.market.store import file_name
 from quantseq.pipeline.data import Findings, usable
 from quantseq.pipeline.evaluate import tilt_in_words
 
-HISTORY_SHOWN = 60
-"""Sessions of history in a fan chart."""
+HISTORY_SHOWN = 60  # sessions of history in a fan chart
+_QUANTILES = [f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS]
 
 
 @dataclass(frozen=True, eq=False)
 class ForecastTable:
-    """Forecasts at each symbol's newest cutoff, as a table in returns and prices.
+    """Forecasts at each symbol's newest cutoff, and a table of them in returns and prices.
 
-    Attributes
-    ----------
-    forecasts : Forecasts
-    table : DataFrame
-        One line per symbol and step: see `Forecasts.to_frame`, with ``price_q05 …`` beside it (the
-        last adjusted close moved by the cumulative quantile), ``last_close``, the losses ``var_95
-        … es_99`` of the step.
-    notes : tuple of str
-        A sentence about each symbol that was not forecast, and about prices that the model does not know.
-    data_findings : mapping
-        What the health check found in the prices, by symbol.
+    The table has one line per symbol and step: see `Forecasts.to_frame`, with ``price_q05 …`` beside it (the last
+    adjusted close moved by the cumulative quantile), ``last_close``, and the losses ``var_95 … es_99`` of the step.
+    `notes` are a sentence about each symbol that was not forecast, and about prices that the model does not know;
+    `data_findings` by symbol what the health check found in the prices.
     """
 
     forecasts: Forecasts
@@ -60,19 +53,8 @@ def forecast(
     Left out and named are symbols with errors in their prices, with too little history, or with a price
     that stands still.
 
-    Parameters
-    ----------
-    panel : Panel
-    model : Seq2SeqForecaster
-    horizon : int
-        Steps ahead, at most the model's.
-    cutoff : date, optional
-        Forecast as of this session instead; the model must not have seen anything later.
-    num_paths : int
-        Sampled paths, which the cumulative quantiles come from; 2 or more.
-    seed : int
-    allow_bad_data : bool
-        Keep symbols with errors in their prices.
+    `horizon` is at most the model's; `num_paths`, 2 or more, are sampled for the cumulative quantiles. With `cutoff` it
+    is forecast as of this session instead; the model must not have seen anything later.
 
     Raises
     ------
@@ -94,25 +76,17 @@ def forecast(
                 "on data that ends before it."
             )
     cutoffs = {symbol: one.sessions[-1] for symbol, one in panel.items()}
-    everything = model.predict(
-        panel,
-        np.unique(np.array(list(cutoffs.values()))),
-        horizon=horizon,
-        num_paths=num_paths,
-        seed=seed,
-    )
+    draws = {"horizon": horizon, "num_paths": num_paths, "seed": seed}
+    everything = model.predict(panel, np.unique([*cutoffs.values()]), **draws)
     newest = np.array([cutoffs[str(s)] for s in everything.symbols]) == everything.cutoffs
-    notes += [
-        _why_not(one) for one in panel.values() if one.symbol not in everything.symbols[newest]
-    ]
+    forecasts = everything[newest]
+    notes += [_why_not(one) for one in panel.values() if one.symbol not in forecasts.symbols]
     if not newest.any():
         raise NotEnoughDataError(f"Nothing to forecast: {' '.join(notes)}")
-    forecasts = everything[newest]
     table = forecasts.to_frame()
     last = np.repeat([panel[str(s)].close[-1] for s in forecasts.symbols], horizon)
     table.insert(3, "last_close", last)
-    for level in QUANTILE_LEVELS:
-        name = f"q{round(100 * level):02d}"
+    for name in _QUANTILES:
         table[f"price_{name}"] = last * np.exp(table[f"cum_{name}"])
     risks = {"var": forecasts.value_at_risk(), "es": forecasts.expected_shortfall()}
     for name, losses in risks.items():
@@ -124,11 +98,11 @@ def forecast(
 
 def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
     """One sentence about symbols whose prices are not those that the model was trained on."""
-    known = (bars for symbol, bars in panel.items() if symbol in model.data_hashes)
     other = [
-        bars.symbol
-        for bars in known
-        if bars.until(model.trained_until).sha256 != model.data_hashes[bars.symbol]
+        symbol
+        for symbol, bars in panel.items()
+        if symbol in model.data_hashes
+        and bars.until(model.trained_until).sha256 != model.data_hashes[symbol]
     ]
     if not other:
         return []
@@ -151,20 +125,12 @@ def _why_not(bars: Bars) -> str:
 def draw_fans(
     panel: Panel, found: ForecastTable, folder: Path, *, jobs: int = 1
 ) -> dict[str, Path]:
-    """Write a fan chart PNG per symbol, in `jobs` processes.
-
-    Returns
-    -------
-    dict of symbol to Path
-    """
+    """Write a fan chart PNG per symbol, in `jobs` processes; the paths by symbol."""
     from joblib import Parallel, delayed
 
-    tasks = [
-        (panel[str(symbol)], rows, folder)
-        for symbol, rows in found.table.groupby("symbol", sort=False)
-    ]
-    paths = Parallel(n_jobs=min(jobs, len(tasks)))(delayed(_draw_fan)(*task) for task in tasks)
-    return {task[0].symbol: path for task, path in zip(tasks, paths, strict=True)}
+    parts = {str(symbol): rows for symbol, rows in found.table.groupby("symbol", sort=False)}
+    work = (delayed(_draw_fan)(panel[symbol], rows, folder) for symbol, rows in parts.items())
+    return dict(zip(parts, Parallel(n_jobs=min(jobs, len(parts)))(work), strict=True))
 
 
 def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
@@ -179,7 +145,7 @@ def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
         known.adj_close[-HISTORY_SHOWN:] * scale,
         labels=[f"+{step}" for step in rows["step"]],
         levels=np.array(QUANTILE_LEVELS),
-        prices=rows[[f"price_q{round(100 * level):02d}" for level in QUANTILE_LEVELS]].to_numpy(),
+        prices=rows[[f"price_{name}" for name in _QUANTILES]].to_numpy(),
     )
     path = folder / f"forecast-{file_name(bars.symbol)}-{cutoff:%Y-%m-%d}.png"
     write_bytes(path, forecast_png(fan))
@@ -189,25 +155,20 @@ def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
 def describe_forecast(found: ForecastTable, model: Seq2SeqForecaster) -> list[str]:
     """Forecasts as lines of text: quantile prices and P(up) per step."""
     lines = []
-    names = [f"{round(100 * level):02d}" for level in QUANTILE_LEVELS]
+    heads = "".join(f"{name[1:] + ' %':>10}" for name in _QUANTILES)
     for symbol, rows in found.table.groupby("symbol", sort=False):
         first = rows.iloc[0]
         lines += [
             f"{symbol}: last close {first['last_close']:.2f} on {first['cutoff']:%Y-%m-%d}, "
-            f"price quantiles in per cent",
-            "  step" + "".join(f"{name + ' %':>10}" for name in names) + f"{'P(up)':>9}",
+            "price quantiles in per cent",
+            f"  step{heads}{'P(up)':>9}",
         ]
-        lines += [
-            f"  {row['step']:>4}"
-            + "".join(f"{row[f'price_q{name}']:>10.2f}" for name in names)
-            + f"{row['prob_up']:>9.1%}"
-            for _, row in rows.iterrows()
-        ]
+        for _, row in rows.iterrows():
+            prices = "".join(f"{row[f'price_{name}']:>10.2f}" for name in _QUANTILES)
+            lines.append(f"  {row['step']:>4}{prices}{row['prob_up']:>9.1%}")
     kept = model.shrinkage.weight
     lines.append(
         f"Model trained until {model.trained_until}; {kept:.0%} network, {1 - kept:.0%} reference, "
-        f"{tilt_in_words(model.recalibration.changes, 1)}. "
-        "P(up) is that of the single step."
+        f"{tilt_in_words(model.recalibration.changes, 1)}. P(up) is that of the single step."
     )
-    lines += found.notes
-    return lines
+    return lines + list(found.notes)

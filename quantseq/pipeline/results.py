@@ -1,7 +1,7 @@
-"""What a backtest came to: scores, tests, verdict and tables, gathered into a `Run`."""
+"""What a run came to: figures from its tables, the verdict, its line in the ledger, notes on its symbols."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,14 @@ from quantseq.evaluation.scores import (
     summary,
     verdicts,
 )
-from quantseq.evaluation.walkforward import Fold, cutoffs_of
+from quantseq.evaluation.walkforward import cutoffs_of
 from quantseq.files import Places, fingerprint
 from quantseq.forecasting.rows import AT_REST, rows_at_rest
 from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.pipeline.data import Findings, as_rows
 from quantseq.reporting.page import plural
 from quantseq.reporting.run import Run
-from quantseq.seq2seq.copy_task import GateRecord
-from quantseq.trading import ledger
-from quantseq.trading.account import BacktestResult
-from quantseq.trading.attribution import attribute, round_trips
-from quantseq.trading.benchmarks import BenchmarkResult
-from quantseq.trading.inference import (
-    dsr_curve,
-    metric_intervals,
-    psr,
-    sharpe_per_session,
-    spa,
-    trial_spread,
-    verdict,
-)
+from quantseq.trading import inference, ledger
 from quantseq.trading.metrics import summarise_returns
-from quantseq.trading.policies import GapLoss
 
 OURS = "seq2seq"
 REFERENCE = "har-pooled-t"
@@ -49,81 +34,20 @@ REFERENCE = "har-pooled-t"
 NOT_TRIED = ("buy_and_hold", "random_entry")
 
 
-@dataclass(frozen=True, eq=False)
-class Traded:
-    """Decisions, and what they and the benchmarks earned over the same sessions."""
-
-    weights: pd.DataFrame
-    strategy: BacktestResult
-    benchmark: BacktestResult
-    break_even: float | None
-    benchmarks: Mapping[str, BenchmarkResult]
-    gap: GapLoss
-    policies: Mapping[str, Floats]  # net returns of the same forecasts under every other policy
-
-
-def judge(
-    panel: Panel,
-    evaluation: Evaluation,
-    traded: Traded,
-    manifest: dict[str, Any],
-    gate: GateRecord,
-    config: RunConfig,
-    places: Places,
-    findings: Findings,
-    audit: Mapping[str, Any],
-) -> Run:
-    """Score the trial, write it into the ledger, and gather everything for the run folder."""
-    net, days = traded.strategy.returns_net, traded.strategy.sessions
-    line = trial_line(net, config, panel, days, f"{manifest['run_id']}/equity.parquet#strategy_net")
-    line |= {"run_id": manifest["run_id"], "date": manifest["created"]}
-    line |= {"command": manifest["command"], "label": manifest["title"]}
-    ledger.append(places.ledger, line)
-    stated = {
-        "verdict": count_trials(places, len(net)),
-        "folds": [
-            fold.describe()
-            | {
-                "n_train": details.get("num_windows"),
-                "kept_weight": details.get("shrinkage", {}).get("weight"),
-            }
-            for fold, details in zip(evaluation.folds, evaluation.details[OURS], strict=True)
-        ],
-        "gate": asdict(gate),
-        "audit": dict(audit),
-        "break_even_bps": traded.break_even,
-        "data_findings": as_rows(findings),
-        "benchmarks": {
-            name: {**asdict(one.rule), "sharpe_range": one.sharpe_range and list(one.sharpe_range)}
-            for name, one in traded.benchmarks.items()
-        },
-        "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
-        "overnight_gap": asdict(traded.gap),
-        "notes": _notes(panel, traded, evaluation),
-    }
-    tables = (
-        long_weights(traded.weights),
-        _equity_frame(panel, traded),
-        round_trips(traded.strategy),
-    )
-    run = Run(manifest, stated, evaluation.scores, forecast_frame(evaluation), *tables)
-    return replace(run, result=figures_of_run(run))
-
-
 def trial_line(
-    net: Floats, config: RunConfig, panel: Panel, sessions: Dates, returns_file: str
+    net: Floats, config: RunConfig, panel: Panel, sessions: Dates, **told: str
 ) -> dict[str, Any]:
-    """What the ledger is told of a trial, besides who scored it and when."""
+    """What the ledger is told of a trial; `told` is who scored it, when, and where its returns lie."""
     return {
         "config_sha256": fingerprint(config.to_mapping()),
         "data_sha256": panel.sha256,
         "start": str(sessions[0]),
         "end": str(sessions[-1]),
         "sessions": len(net),
-        "sharpe": sharpe_per_session(net),
+        "sharpe": inference.sharpe_per_session(net),
         "periods": config.costs.year,
         "returns_sha256": ledger.returns_hash(net),
-        "returns_file": returns_file,
+        **told,
     }
 
 
@@ -132,7 +56,9 @@ def count_trials(places: Places, sessions: int) -> dict[str, Any]:
     record = ledger.read(places.ledger)
     return {
         "n_trials": max(1, record.n_trials()),
-        "trial_sd": trial_spread(record.trial_sharpes(), sessions) if sessions > 1 else None,
+        "trial_sd": inference.trial_spread(record.trial_sharpes(), sessions)
+        if sessions > 1
+        else None,
         "ledger": record.verify(ledger.kept_heads(places.reports)) or "intact",
         "ledger_head": record.head,
     }
@@ -153,7 +79,7 @@ def judge_returns(
 
     `counted` is what `count_trials` said when they were scored, `spa_p` the test over all that was tried.
     """
-    judged = verdict(
+    judged = inference.verdict(
         net,
         held,
         seed=seed,
@@ -164,13 +90,13 @@ def judge_returns(
         cost_bps=cost_bps,
         periods=periods,
     )
-    intervals = metric_intervals(net, seed=seed, periods=periods)
+    intervals = inference.metric_intervals(net, seed=seed, periods=periods)
     return {
         "verdict": {
             **asdict(judged),
             "interval": list(judged.interval),
-            "psr": psr(net),
-            "dsr_curve": dsr_curve(net, n_trials=judged.n_trials, spread=judged.trial_sd),
+            "psr": inference.psr(net),
+            "dsr_curve": inference.dsr_curve(net, n_trials=judged.n_trials, spread=judged.trial_sd),
             "spa_p": spa_p,
             "ledger": counted["ledger"],
             "ledger_head": counted["ledger_head"],
@@ -192,32 +118,29 @@ def figures_of_run(run: Run) -> dict[str, Any]:
     stated, periods, seed = run.result, run.periods, run.seed
     columns = {str(name): run.equity[name].to_numpy() for name in run.equity}
     net, held = columns["strategy_net"], columns["buy_and_hold"]
-    tried = {"strategy_net": net}
-    tried |= {name: one for name, one in columns.items() if name.startswith("policy:")}
-    left = {f"benchmark:{name}" for name in NOT_TRIED}
-    tried |= {n: x for n, x in columns.items() if n.startswith("benchmark:") and n not in left}
+    untried = {f"benchmark:{name}" for name in NOT_TRIED}
+    tried = ["strategy_net", *(name for name in columns if name.startswith("policy:"))]
+    tried += [name for name in columns if name.startswith("benchmark:") and name not in untried]
     counted = stated["verdict"]
     found = judge_returns(
         net,
         held,
         counted,
-        spa_p=spa(np.column_stack(list(tried.values())), held, seed=seed),
+        spa_p=inference.spa(np.column_stack([columns[name] for name in tried]), held, seed=seed),
         seed=seed,
         periods=periods,
         cost_bps=run.manifest["cost_bps"],
         audit_passed=counted.get("audit_passed", stated["audit"]["passed"]),
     )
-    found["verdict"]["spa_over"] = list(tried)
+    found["verdict"]["spa_over"] = tried
     first = run.scores.loc[(run.scores["model"] == run.model) & (run.scores["step"] == 1)]
     per_fold = first.groupby("fold").size()
-    return {
-        **found,
+    found |= {
         "folds": [
             fold | {"n_test": int(per_fold.get(place, 0))}
             for place, fold in enumerate(stated["folds"])
         ],
         "forecast": _forecast_quality(run.scores),
-        **{key: stated[key] for key in ("gate", "audit", "break_even_bps", "data_findings")},
         "benchmarks": {
             name: {
                 **rule,
@@ -229,11 +152,9 @@ def figures_of_run(run: Run) -> dict[str, Any]:
             }
             for name, rule in stated["benchmarks"].items()
         },
-        "attribution": stated["attribution"],
         "trades": _trades(run.trades),
-        "overnight_gap": stated["overnight_gap"],
-        "notes": stated["notes"],
     }
+    return found | {key: value for key, value in stated.items() if key not in found}
 
 
 def _trades(table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -258,11 +179,9 @@ def figures_of_evaluation(run: Run) -> dict[str, Any]:
 
 def _forecast_quality(scores: pd.DataFrame) -> dict[str, Any]:
     """Scores of every model, tests of ours against each baseline, and the skill over the reference."""
+    steps = range(1, int(scores["step"].max()) + 1)
     by_step = {
-        name: [
-            summary(at_step(scores, name, step)) for step in range(1, int(scores["step"].max()) + 1)
-        ]
-        for name in models_of(scores)
+        name: [summary(at_step(scores, name, step)) for step in steps] for name in models_of(scores)
     }
     plain, ours = (at_step(scores, name)["log_score"].to_numpy() for name in (REFERENCE, OURS))
     return {
@@ -286,62 +205,18 @@ def long_weights(weights: pd.DataFrame) -> pd.DataFrame:
     return wide.melt("decision", var_name="symbol", value_name="weight")
 
 
-def _equity_frame(panel: Panel, traded: Traded) -> pd.DataFrame:
-    frame, sessions = traded.strategy.to_frame(), traded.strategy.sessions
-    columns = {
-        "session": sessions.astype("datetime64[s]"),
-        "strategy_net": frame["returns_net"].to_numpy(),
-        "strategy_gross": frame["returns_gross"].to_numpy(),
-        "buy_and_hold": traded.benchmark.returns_net,
-    }
-    columns |= {name: frame[name].to_numpy() for name in ("cost", "turnover", "gross_exposure")}
-    closes = panel.matrix("adj_close")[np.searchsorted(panel.sessions, sessions)]
-    for name, one in traded.benchmarks.items():
-        columns[f"benchmark:{name}"] = one.result.returns_net
-        columns[f"benchmark_turnover:{name}"] = one.result.turnover
-        columns[f"benchmark_cost:{name}"] = one.result.costs
-    columns |= {f"policy:{name}": net for name, net in traded.policies.items()}
-    columns |= {f"close:{s}": closes[:, i] for i, s in enumerate(panel.symbols)}
-    return pd.DataFrame(columns)
-
-
-def notes_on_rest(panel: Panel, folds: Sequence[Fold]) -> dict[str, str]:
-    """One sentence per symbol whose price stood still at cutoffs of the tests: no model forecast those."""
-    days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in folds]))
-    return {
-        symbol: f"{symbol}: its price stood still, with {AT_REST}, at {plural(len(rows), 'cutoff')} "
-        f"from {rows[0]} to {rows[-1]}; no model forecast it then."
-        for symbol, rows in rows_at_rest(panel, days).items()
-    }
-
-
-def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
-    strategy = traded.strategy
+def notes_on_symbols(panel: Panel, evaluation: Evaluation, lost: str) -> list[str]:
+    """A sentence about each symbol that was `lost`, and about prices that stood still: no model forecast those."""
     forecast = set(evaluation.forecasts[OURS].symbols)
-    resting = notes_on_rest(panel, evaluation.folds)
-    notes = [
-        f"{symbol}: too few sessions ({len(bars):,}), or none in the tests; it was neither "
-        "forecast nor traded, nor held by the benchmark."
+    days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in evaluation.folds]))
+    resting = rows_at_rest(panel, days)
+    short = [
+        f"{symbol}: too few sessions ({len(bars):,}), or none in the tests; it was {lost}."
         for symbol, bars in panel.items()
         if symbol not in forecast and symbol not in resting
     ]
-    notes += resting.values()
-    want, lapse = "for want of a bar, cash or volume", "20 sessions without a bar"
-    counted = (
-        (strategy.delayed_orders, "order", "met no bar and waited for the symbol's next one"),
-        (strategy.dropped_orders, "order", f"found no fill, or none in full, {want}"),
-        (strategy.completed_orders, "rest", "of orders found cash or volume on a later session"),
-        (strategy.capped_orders, "time", "the volume of a session cut an order or its rest"),
-        (strategy.liquidated, "position", f"ended at its last price after {lapse}"),
-        (strategy.carried, "time", "a position was marked at an old price for want of a bar"),
-        (strategy.scaled_sessions, "session", "had less cash than buys wanted; buys were scaled"),
-    )
-    notes += [f"{plural(count, noun)} {what}." for count, noun, what in counted if count]
-    if np.isfinite(traded.gap.of_forecast):
-        notes.append(
-            f"{traded.gap.of_forecast:.0%} of the move that was forecast for the next session lies "
-            "before the fill and was lost to it."
-        )
-    if strategy.ruined is not None:
-        notes.append(f"The account was ruined on {strategy.ruined}; trading stopped there.")
-    return notes
+    return short + [
+        f"{symbol}: its price stood still, with {AT_REST}, at {plural(len(rows), 'cutoff')} "
+        f"from {rows[0]} to {rows[-1]}; no model forecast it then."
+        for symbol, rows in resting.items()
+    ]

@@ -7,11 +7,11 @@ Knows no rule of trading and no test.
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import stdev
@@ -35,9 +35,9 @@ from quantseq.files import (
 )
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.pipeline.backtest import forecast_walk_forward, with_model
-from quantseq.pipeline.data import as_rows, describe_data, findings, refuse_errors
-from quantseq.pipeline.evaluate import model_fold
+from quantseq.pipeline.backtest import with_model
+from quantseq.pipeline.data import as_rows, refuse_errors
+from quantseq.pipeline.evaluate import resumable, run_models, split_calendar, traded_models
 from quantseq.pipeline.manifest import new_manifest
 from quantseq.pipeline.results import OURS, count_trials, judge_returns, trial_line
 from quantseq.pipeline.train import pass_gate
@@ -109,7 +109,7 @@ class Grid:
         thresholds: str | None = None,
         vary: Sequence[str] = (),
         costs_bps: str = "0,5,10,20",
-        horizons: str | None = None,
+        horizons: str = "",
     ) -> Self:
         """A grid from texts: values between commas; ConfigError if one cannot be read, or breaks a rule.
 
@@ -118,23 +118,27 @@ class Grid:
         >>> Grid.parse(policies="kelly", vary=["kelly.fraction=0.1,0.5"], costs_bps="5").knobs
         {'kelly': {'fraction': (0.1, 0.5)}}
         """
-        names = tuple(POLICIES) if policies == "all" else tuple(_words(policies))
+        names = tuple(POLICIES) if policies == "all" else _values(policies)
         knobs: dict[str, dict[str, Any]] = {}
         for text in vary:
-            name, equals, values = text.partition("=")
-            policy, dot, parameter = name.partition(".")
-            if not (equals and dot and policy and parameter):
-                look = "kelly.fraction=0.1,0.5: policy, parameter, values"
-                raise ConfigError(f"--vary must look like {look}. Got {text!r}.")
-            knobs.setdefault(policy, {})[parameter] = _values("--vary", values)
+            look = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text)
+            if look is None:
+                raise ConfigError(
+                    "--vary must look like kelly.fraction=0.1,0.5: policy, parameter, values. "
+                    f"Got {text!r}."
+                )
+            policy, parameter, values = look.groups()
+            knobs.setdefault(policy, {})[parameter] = _values(values)
         if thresholds is not None:
-            knobs.setdefault("probability", {})["threshold"] = _values("--thresholds", thresholds)
-        costs = _values("--costs-bps", costs_bps)
-        if any(isinstance(one, (str, bool)) for one in costs):
-            raise ConfigError(f"--costs-bps must be numbers between commas. Got {costs_bps!r}.")
-        steps = () if horizons is None else _values("--horizons", horizons)
-        if not all(type(one) is int and one > 0 for one in steps):
-            raise ConfigError(f"--horizons must be whole numbers of 1 or more. Got {horizons!r}.")
+            knobs.setdefault("probability", {})["threshold"] = _values(thresholds)
+        try:
+            costs = tuple(float(one) for one in _values(costs_bps))
+            steps = tuple(int(one) for one in horizons.split(",") if one)
+        except ValueError as error:
+            raise ConfigError(
+                "--costs-bps must be numbers between commas, --horizons whole numbers. "
+                f"Got {costs_bps!r} and {horizons!r}."
+            ) from error
         return cls(names, knobs, costs, steps)
 
     def points(self, base: RunConfig, progress: Progress = SILENT) -> tuple[RunConfig, ...]:
@@ -170,15 +174,9 @@ class Grid:
                 yield PolicyConfig(name, {**fixed, **dict(zip(knobs, values, strict=True))})
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _values(option: str, text: str) -> tuple[Any, ...]:
+def _values(text: str) -> tuple[Any, ...]:
     """Numbers, or words that are no numbers, between commas."""
-    if not _words(text):
-        raise ConfigError(f"{option} needs one or more values between commas. Got {text!r}.")
-    return tuple(_value(word) for word in _words(text))
+    return tuple(_value(word.strip()) for word in text.split(",") if word.strip())
 
 
 def _value(word: str) -> Any:
@@ -198,29 +196,23 @@ def label(point: RunConfig) -> str:
 
 
 def _policy_label(point: RunConfig) -> str:
-    told = (
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in point.policy.parameters.items()
-    )
-    return " ".join([point.policy.name, *told])
+    told = {
+        n: f"{v:.4g}" if isinstance(v, float) else v for n, v in point.policy.parameters.items()
+    }
+    return " ".join([point.policy.name, *(f"{name}={value}" for name, value in told.items())])
 
 
-def to_toml(config: RunConfig) -> str:
-    """A configuration as a file that ``--config`` reads back to the same."""
-    sections = {name: v for name, v in config.to_mapping().items() if isinstance(v, Mapping)}
-    plain = [one.name for one in fields(config) if one.name not in sections]
-    lines = [f"{name} = {_toml(getattr(config, name))}" for name in plain]
-    for name, values in sections.items():
-        told = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
-        lines += ["", f"[{name}]", *told]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{name} = {_toml(one)}" for name, one in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    return json.dumps(value, ensure_ascii=False)  # plain values and lists read the same in TOML
+def to_toml(values: Mapping[str, Any], section: str = "") -> str:
+    """Nested values as a file that ``--config`` reads back to the same; None, which TOML lacks, is left out."""
+    inner = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+    # plain values and lists read the same in JSON and in TOML
+    lines = [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
+        for name, value in values.items()
+        if name not in inner and value is not None
+    ]
+    text = "".join([f"\n[{section}]\n"] * bool(section) + lines)
+    return text + "".join(to_toml(inner[name], f"{section}.{name}".lstrip(".")) for name in inner)
 
 
 # ------------------------------------------------------------------------------ the sweep
@@ -262,10 +254,10 @@ class _Point:
 def sweep(
     panel: Panel,
     *,
-    grid: Grid | None = None,
-    config: RunConfig | None = None,
+    grid: Grid = Grid(),
+    config: RunConfig = RunConfig(),
     model: Seq2SeqForecaster | None = None,
-    places: Places | None = None,
+    places: Places = Places(),
     jobs: int = 1,
     allow_bad_data: bool = False,
     command: str = "",
@@ -279,59 +271,55 @@ def sweep(
     `model`, used after its ``trained_until``, its horizon is the only one. The others, and what is raised, are as in
     `backtest`; ConfigError also where the grid or a point of it breaks a rule.
     """
-    chosen, where = on_calendar(config or RunConfig(), panel.sessions), places or Places()
+    chosen = on_calendar(config, panel.sessions)
     if model is not None:
         chosen = with_model(chosen, model, progress)
-    points = (grid or Grid()).points(chosen, progress)
-    ensure_writable(where.reports)
-    checked = findings(panel)
-    refuse_errors(checked, total=len(panel), allow_bad_data=allow_bad_data)
+    points = grid.points(chosen, progress)
+    ensure_writable(places.reports)
+    checked = refuse_errors(panel, allow_bad_data=allow_bad_data)
     identity = {
         "code": code_fingerprint((*DECIDING_ROOMS, "trading")),
         "data": panel.sha256,
         "model": None if model is None else model.describe(),
     }
     key = fingerprint({**identity, "points": [one.to_mapping() for one in points]})
-    folder = where.reports / f"sweep-{key[:12]}"
+    folder = places.reports / f"sweep-{key[:12]}"
     if (folder / "result.json").exists():
         progress.say(f"This sweep is finished; its result stands as it was judged: {folder}.")
         return _written(folder)
-    walk = points[0].walk_forward  # of all points
-    folds = walk.split(panel.sessions) if model is None else [model_fold(panel, model, walk)]
-    try:
-        horizons = {one.forecaster.horizon: one for one in points}
-        told = [(one.forecaster, one.seed) for one in horizons.values()]
-        gates = [pass_gate(net, where, seed=seed, progress=progress) for net, seed in told]
-        how: dict[str, Any] = {"model": model, "baselines": (), "cache": where.cache}
-        how |= {"jobs": jobs, "progress": progress}
-        moments = {}
+    folds = split_calendar(panel, points[0], model=model)  # those of all points
+    horizons = {one.forecaster.horizon: one for one in points}
+    how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
+    moments = {}
+    with resumable(f"Forecasts and scored points are kept in {folder}"):
+        gates = [
+            pass_gate(one.forecaster, places, seed=one.seed, progress=progress)
+            for one in horizons.values()
+        ]
         for horizon, one in horizons.items():
-            found = forecast_walk_forward(panel, folds, one, **how)
+            models, title = traded_models(one, (), model), f"forecast, horizon {horizon}"
+            found = run_models(panel, models, folds, one, title=title, **how)
             moments[horizon] = held_moments(found.forecasts[OURS], one.fill, symbols=panel.symbols)
         with progress.bar(f"score {len(points)} points", len(points), unit="point") as bar:
-            scored = _score(points, panel, moments, folder, where.ledger, command, jobs, bar)
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(
-            f"Forecasts and scored points are kept; the same command goes on from there ({folder})."
-        ) from stop
+            scored = _score(points, panel, moments, folder, command, jobs, bar)
     manifest = new_manifest(
+        panel,
+        chosen,
+        scored[0].sessions,
         command=command,
         title=f"Sweep of {len(points)} points on {len(panel)} symbols",
-        config=chosen.to_mapping(),
-        data=describe_data(panel),
-        symbols=list(panel.symbols),
-        sessions=scored[0].sessions,
-        reports=where.reports,
-        extra={"kind": "sweep", "gate": gates[0].fingerprint, "model": identity["model"]},
+        reports=places.reports,
+        kind="sweep",
+        gate=gates[0].fingerprint,
+        model=identity["model"],
     )
-    manifest["run_id"] = folder.name
-    result, best = _judge(panel, moments, scored, chosen, where)
+    result, best = _judge(panel, moments, scored, chosen, places)
     result |= {"gate": asdict(gates[0]), "data_findings": as_rows(checked)}
     table = pd.DataFrame(result["sweep"]["points"])
     table["parameters"] = table["parameters"].map(json.dumps)
     write_text(folder / "points.csv", table.to_csv(index=False))
-    write_text(folder / "best.toml", to_toml(best))
-    write_json(folder / "manifest.json", manifest)
+    write_text(folder / "best.toml", to_toml(best.to_mapping()))
+    write_json(folder / "manifest.json", {**manifest, "run_id": folder.name})
     write_json(folder / "result.json", result)  # last: with it the sweep is finished
     return _written(folder)
 
@@ -346,26 +334,24 @@ def _score(
     panel: Panel,
     moments: Mapping[int, pd.DataFrame],
     folder: Path,
-    ledger_file: Path,
     command: str,
     jobs: int,
     bar: Bar,
 ) -> list[_Point]:
     """Score what is not there yet, write it down and into the ledger; all points in their order."""
     files = {f"{folder.name}/points/{_key(point)}.parquet": point for point in points}
-    done: dict[str, _Point] = {}
+    done, ledger_file = dict[str, _Point](), Places(reports=folder.parent).ledger
 
     def enter(scored: Sequence[_Point]) -> None:
         """Write the ledger's line of every point that has none of this sweep yet."""
         there = {one.get("returns_file") for one in ledger.read(ledger_file).entries}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {"run_id": folder.name, "date": now, "command": command}
         lines = [
-            {
-                **trial_line(one.net, one.config, panel, one.sessions, f"{one.file}#net"),
-                "run_id": folder.name,
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                "command": command,
-                "label": label(one.config),
-            }
+            trial_line(
+                one.net, one.config, panel, one.sessions, returns_file=f"{one.file}#net", **told
+            )
+            | {"label": label(one.config)}
             for one in scored
             if f"{one.file}#net" not in there
         ]
@@ -399,8 +385,8 @@ def _score_chunk(
     found = []
     for file, point in chunk:
         weights = point.make_policy().weights(moments[point.forecaster.horizon])
-        trade = partial(simulate, costs=point.costs, fill=point.fill)
-        result = trade(panel, weights, trade=changed(weights))
+        how: Any = {"costs": point.costs, "fill": point.fill, "trade": changed(weights)}
+        result = simulate(panel, weights, **how)
         columns = {"session": result.sessions.astype("datetime64[s]"), "net": result.returns_net}
         found.append(_Point(point, pd.DataFrame({**columns, "turnover": result.turnover}), file))
     return found
@@ -424,52 +410,48 @@ def _judge(
     symbols = list(dict.fromkeys(str(name) for one in moments.values() for name in one["symbol"]))
     sessions, periods, seed = points[0].sessions, config.costs.year, config.seed
     assert all(np.array_equal(one.sessions, sessions) for one in points)
-    span = sessions[0], sessions[-1]
     costs = {one.config.costs.one_way_bps: one.config.costs for one in points}
+    span, fill = (sessions[0], sessions[-1]), config.fill
     held = {
-        bps: buy_and_hold(panel, symbols, *span, costs=one, fill=config.fill).returns_net
+        bps: buy_and_hold(panel, symbols, *span, costs=one, fill=fill).returns_net
         for bps, one in sorted(costs.items())
     }
-    scored = [(_row(one, held[one.config.costs.one_way_bps]), one.net, one) for one in points]
+    scored = [(_row(one, held[one.config.costs.one_way_bps]), one) for one in points]
     scored.sort(key=lambda one: np.nan_to_num(one[0]["sharpe"], nan=-np.inf), reverse=True)
     levels = {bps: [one for one in scored if one[0]["cost_bps"] == bps] for bps in held}
-    by_cost = [_level(level, held[bps], config) for bps, level in levels.items()]
+    by_cost = {bps: _level(level, held[bps], config) for bps, level in levels.items()}
     cost = config.costs.one_way_bps if config.costs.one_way_bps in levels else max(levels)
-    here = next(one for one in by_cost if one["cost_bps"] == cost)
-    best = levels[cost][0][2]
+    here, best = by_cost[cost], levels[cost][0][1]
     weights = best.config.make_policy().weights(moments[best.config.forecaster.horizon])
+    everything = np.column_stack([one.net for _, one in scored])
+    beside = np.column_stack([held[row["cost_bps"]] for row, _ in scored])
+    terms: dict[str, Any] = {"seed": seed, "periods": periods, "cost_bps": cost}
     counted = count_trials(places, len(best.net))
-    figures = partial(judge_returns, seed=seed, periods=periods, cost_bps=cost)
     result: dict[str, Any] = {
-        **figures(best.net, held[cost], counted, spa_p=here["spa_p"]),
+        **judge_returns(best.net, held[cost], counted, spa_p=here["spa_p"], **terms),
         "sweep": {
             "sentence": _sentence(best.config, here, len(points)),
             "best": label(best.config),
             "cost_bps": cost,
             "pbo": here["pbo"],
-            "spa_p": spa(
-                np.column_stack([net for _, net, _ in scored]),
-                np.column_stack([held[row["cost_bps"]] for row, _, _ in scored]),
-                seed=seed,
-            ),
-            "by_cost": by_cost,
-            "points": [row for level in levels.values() for row, _, _ in level],
+            "spa_p": spa(everything, beside, seed=seed),
+            "by_cost": list(by_cost.values()),
+            "points": [row for level in levels.values() for row, _ in level],
         },
         "break_even_bps": break_even_bps(
-            panel, weights, costs=best.config.costs, fill=config.fill, trade=changed(weights)
+            panel, weights, costs=best.config.costs, fill=fill, trade=changed(weights)
         ),
         "notes": [],
     }
     return result, best.config
 
 
-_Scored = tuple[dict[str, Any], Floats, _Point]
-"""A point with its row of the table and its net returns, (D,)."""
+_Scored = tuple[dict[str, Any], _Point]  # a point with its row of the table
 
 
 def _level(level: Sequence[_Scored], held: Floats, config: RunConfig) -> dict[str, Any]:
     """Points that pay the same, best first: their best, and the two tests over all of them."""
-    returns, (row, _, best) = np.column_stack([net for _, net, _ in level]), level[0]
+    returns, (row, best) = np.column_stack([one.net for _, one in level]), level[0]
     found = overfitting(returns)
     return {
         "cost_bps": row["cost_bps"],
@@ -563,48 +545,44 @@ def _share(value: float | None, *, sign: bool = False) -> str:
 # ------------------------------------------------------------------------------ the ledger
 
 
-def list_trials(places: Places | None = None) -> dict[str, Any]:
+_LINE = (
+    *("run_id", "date", "command", "label", "start", "end", "sessions", "sharpe", "config_sha256"),
+    *("data_sha256", "returns_sha256", "returns_file", "hash"),
+)
+
+
+def list_trials(places: Places = Places()) -> dict[str, Any]:
     """Everything in the ledger, its chain and its files checked; the keys are those of ``docs/json.md``."""
-    where = places or Places()
-    record = ledger.read(where.ledger)
-    fault = record.verify(ledger.kept_heads(where.reports))
-    told = "run_id date command label start end sessions sharpe config_sha256 data_sha256 returns_sha256"
-    names = [*told.split(), "returns_file", "hash"]
+    record = ledger.read(places.ledger)
+    fault = record.verify(ledger.kept_heads(places.reports))
     rows = []
     for line, entry, counts in zip(record.lines, record.entries, record.standing(), strict=True):
-        sharpe, year = entry.get("sharpe"), entry.get("periods")
-        annual = None  # by the year of the run that scored it, where the line says which
-        if isinstance(sharpe, (int, float)) and isinstance(year, int):
-            annual = sharpe * math.sqrt(year)
-        kind = entry.get("kind", "trial")
-        rows.append(
-            {"line": line, "kind": kind, "counts": counts}
-            | {name: entry.get(name) for name in names}
-            | {"sharpe_annual": annual, "returns": ledger.check_returns(where.reports, entry)}
-        )
-    sharpes = record.trial_sharpes()
+        row = {"line": line, "kind": entry.get("kind", "trial"), "counts": counts}
+        row |= {name: entry.get(name) for name in _LINE}
+        # by the year of the run that scored it, where the line says which
+        known = isinstance(row["sharpe"], (int, float)) and isinstance(entry.get("periods"), int)
+        row["sharpe_annual"] = row["sharpe"] * math.sqrt(entry["periods"]) if known else None
+        rows.append({**row, "returns": ledger.check_returns(places.reports, entry)})
+    sharpes, edited = record.trial_sharpes(), [r["line"] for r in rows if r["returns"] == "changed"]
+    said = [f"{plural(record.n_trials(), 'distinct trial')} in {plural(len(rows), 'line')}."]
+    if record.torn:
+        torn = ", ".join(map(str, record.torn))
+        said.append(f"Torn, as a killed process leaves them: line {torn}.")
+    if edited:
+        lines = ", ".join(map(str, edited))
+        said.append(f"Net returns that are no longer those that were scored: line {lines}.")
+    said.append("The chain is intact." if fault is None else f"The ledger is damaged: {fault}.")
     return {
-        "ledger": str(where.ledger),
+        "ledger": str(places.ledger),
         "intact": fault is None,
         "fault": fault,
         "n_trials": record.n_trials(),
         "trial_sd": stdev(sharpes) if len(sharpes) > 1 else None,
         "head": record.head,
         "torn": list(record.torn),
-        "sentence": _standing(record, fault, rows),
+        "sentence": " ".join(said),
         "trials": rows,
     }
-
-
-def _standing(record: ledger.Ledger, fault: str | None, rows: list[dict[str, Any]]) -> str:
-    text = f"{plural(record.n_trials(), 'distinct trial')} in {plural(len(rows), 'line')}. "
-    edited = [row["line"] for row in rows if row["returns"] == "changed"]
-    if record.torn:
-        text += f"Torn, as a killed process leaves them: line {', '.join(map(str, record.torn))}. "
-    if edited:
-        text += "Net returns that are no longer those that were scored: line "
-        text += f"{', '.join(map(str, edited))}. "
-    return text + ("The chain is intact." if fault is None else f"The ledger is damaged: {fault}.")
 
 
 def describe_trials(found: Mapping[str, Any]) -> list[dict[str, Any]]:

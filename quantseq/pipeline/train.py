@@ -1,11 +1,12 @@
 """`train`: the copy gate, the price model behind it, and the toy tasks that validate the machine."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.files import (
@@ -21,7 +22,7 @@ from quantseq.forecasting.model_folder import STATE, save_forecaster
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.forecasting.rows import MIN_HISTORY
 from quantseq.market.bars import Panel
-from quantseq.pipeline.data import as_rows, findings, refuse_errors
+from quantseq.pipeline.data import as_rows, refuse_errors
 from quantseq.pipeline.manifest import versions
 from quantseq.progress import SILENT, Bar, Progress
 from quantseq.reporting.page import Figure, card
@@ -29,15 +30,6 @@ from quantseq.reporting.render import export_figures, page_of, write_report
 from quantseq.reporting.render import figures as figures_of_page
 from quantseq.reporting.toy_page import SAMPLES, token_text
 from quantseq.seq2seq import copy_task
-from quantseq.seq2seq.copy_task import (
-    TOYS,
-    CopyResult,
-    CopySource,
-    GateRecord,
-    Milestone,
-    Toy,
-    ensure_gate,
-)
 from quantseq.seq2seq.tokens import EOS
 from quantseq.seq2seq.training import StepReport, set_threads
 
@@ -48,17 +40,7 @@ _IDENTITY = "identity.json"  # beside training states: whose they are
 
 
 class TrainingOutcome(dict[str, Any]):
-    """The content of ``metrics.json``.
-
-    Parameters
-    ----------
-    metrics : dict
-        Its content.
-    folder : Path
-        The model folder.
-    report : Path, optional
-        The page, if the task has one.
-    """
+    """The content of ``metrics.json``, beside the model `folder` and the page, if the task has one."""
 
     def __init__(self, metrics: dict[str, Any], folder: Path, report: Path | None = None) -> None:
         super().__init__(metrics)
@@ -79,65 +61,35 @@ class TrainingOutcome(dict[str, Any]):
         return card(f"Trained: {self.get('task')}", "", ["", "value"], rows, note)
 
 
-class StepBars:
-    """Shows one bar per network as its training steps are reported.
+@contextmanager
+def step_bars(
+    progress: Progress, title: Callable[[int], str]
+) -> Iterator[Callable[[int, StepReport], None]]:
+    """What to call with the number of a network and each report of it: it moves the network's bar, named by `title`."""
+    shown: list[tuple[int, Bar]] = []
+    with ExitStack() as stack:
 
-    Parameters
-    ----------
-    progress : Progress
-        Makes the bars.
-    title : callable
-        Gives the text of a bar from the number of its network.
-    """
+        def step(member: int, report: StepReport) -> None:
+            if not shown or shown[-1][0] != member:
+                stack.close()
+                bar = progress.bar(title(member), report.steps, unit="batch", done=report.step)
+                shown.append((member, stack.enter_context(bar)))
+            figures: dict[str, float | str] = {"loss": f"{report.loss:.4f}"}
+            if report.best_loss is not None:
+                figures["validation"] = f"{report.best_loss:.4f}"
+            shown[-1][1].step(1, **figures)
 
-    def __init__(self, progress: Progress, title: Callable[[int], str]) -> None:
-        self._progress, self._title = progress, title
-        self._open: ExitStack | None = None
-        self._bar: Bar | None = None
-        self._member = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._open is not None:
-            self._open.close()
-
-    def member(self, member: int, report: StepReport) -> None:
-        """Move the bar of this member, opening it with its first report."""
-        if self._bar is None or member != self._member:
-            self.__exit__()
-            self._open = ExitStack()
-            self._bar = self._open.enter_context(
-                self._progress.bar(
-                    self._title(member), report.steps, unit="batch", done=report.step
-                )
-            )
-            self._member = member
-        figures: dict[str, float | str] = {"loss": f"{report.loss:.4f}"}
-        if report.best_loss is not None:
-            figures["validation"] = f"{report.best_loss:.4f}"
-        self._bar.step(1, **figures)
-
-    def only(self, report: StepReport) -> None:
-        """Move the one bar there is."""
-        self.member(0, report)
+        yield step
 
 
 def pass_gate(
     config: ForecasterConfig, places: Places, *, seed: int = 0, progress: Progress = SILENT
-) -> GateRecord:
-    """Make sure that this architecture, with this code, has mastered the copy task.
-
-    Raises
-    ------
-    GateError
-        If it has not.
-    """
+) -> copy_task.GateRecord:
+    """Make sure that this architecture, with this code, has mastered the copy task; a GateError if it has not."""
     set_threads(1)
-    with StepBars(progress, lambda _: "copy gate") as bars:
-        record = ensure_gate(
-            config.architecture(), folder=places.gates, seed=seed, on_step=bars.only
+    with step_bars(progress, lambda _: "copy gate") as step:
+        record = copy_task.ensure_gate(
+            config.architecture(), folder=places.gates, seed=seed, on_step=partial(step, 0)
         )
     how = "remembered" if record.was_cached else "just now"
     progress.say(
@@ -151,8 +103,8 @@ def train_price(
     panel: Panel,
     *,
     out: Path,
-    config: ForecasterConfig | None = None,
-    places: Places | None = None,
+    config: ForecasterConfig = ForecasterConfig(),
+    places: Places = Places(),
     seed: int = 0,
     jobs: int = 1,
     resume: bool = False,
@@ -166,72 +118,45 @@ def train_price(
     a folder of that name with ``.state`` added; an older model in `out` stays until the new one is
     complete.
 
-    Parameters
-    ----------
-    panel : Panel
-    out : Path
-        Model folder; ``metrics.json`` lies in it too.
-    config : ForecasterConfig, optional
-    places : Places, optional
-        Where the gate's records are kept.
-    seed : int
-    jobs : int
-        Processes; with one, every network shows a bar with its losses.
-    resume : bool
-        Go on from the states that an interrupted training of the same data, configuration and seed
-        has left, to the same bits.
-    allow_bad_data : bool
-        Use prices although the health check found errors in them.
-    progress : Progress
-
-    Returns
-    -------
-    TrainingOutcome
-        The content of ``metrics.json``.
+    ``metrics.json`` lies in `out` too, the gate's records in `places`. With one of the `jobs`, every network shows a
+    bar with its losses. `resume` goes on from the states that an interrupted training of the same data, configuration
+    and seed has left, to the same bits; `allow_bad_data` uses prices although the health check found errors in them.
 
     Raises
     ------
-    BarsError
-        If the health check finds errors in the prices and they are not allowed.
-    GateError
-        If the architecture has not mastered the copy task.
-    NotEnoughDataError
-        If the panel is too short.
-    StorageError
-        If `out` holds something else than a model, or is not writable.
+    BarsError, NotEnoughDataError
+        If the health check finds errors in the prices and they are not allowed; if the panel is too short.
+    GateError, StorageError
+        If the architecture has not mastered the copy task; if `out` holds something else than a model.
     """
-    chosen = config or ForecasterConfig()
     out = out.resolve()
     ensure_writable(check_ours(out, STATE).parent)
     sessions = panel.sessions
-    held_out = max(int(VALIDATION_SHARE * len(sessions)), 4 * chosen.horizon)
-    last = len(sessions) - held_out - chosen.horizon - 1
+    held_out = max(int(VALIDATION_SHARE * len(sessions)), 4 * config.horizon)
+    last = len(sessions) - held_out - config.horizon - 1
     if last <= MIN_HISTORY:
         raise NotEnoughDataError(
             f"{len(sessions)} sessions are too few to train on: {held_out} are held out for "
             f"validation, and a context takes {MIN_HISTORY}. Give a longer history."
         )
-    found = findings(panel)
-    refuse_errors(found, total=len(panel), allow_bad_data=allow_bad_data)
-    gate = pass_gate(chosen, places or Places(), seed=seed, progress=progress)
+    found = refuse_errors(panel, allow_bad_data=allow_bad_data)
+    gate = pass_gate(config, places, seed=seed, progress=progress)
     state = out.with_name(f"{out.name}.state")
-    identity = {"panel": panel.sha256, "config": asdict(chosen), "seed": seed}
+    identity = {"panel": panel.sha256, "config": asdict(config), "seed": seed}
     _prepare_state(state, identity, resume=resume)
     begun = time.perf_counter()
     with ExitStack() as stack:
         if jobs == 1:
-            bars = stack.enter_context(
-                StepBars(progress, lambda i: f"network {i + 1} of {chosen.members}")
-            )
-            told: dict[str, Any] = {"on_step": bars.member}
+            bars = step_bars(progress, lambda i: f"network {i + 1} of {config.members}")
+            told: dict[str, Any] = {"on_step": stack.enter_context(bars)}
         else:
-            bar = stack.enter_context(progress.bar("networks", chosen.members, unit="network"))
+            bar = stack.enter_context(progress.bar("networks", config.members, unit="network"))
             told = {"on_network": lambda _: bar.step()}
         model = Seq2SeqForecaster.fit(
             panel,
             train_until=sessions[last],
             validate_from=sessions[-held_out],
-            config=chosen,
+            config=config,
             seed=seed,
             jobs=jobs,
             checkpoint=state,
@@ -269,21 +194,9 @@ def _prepare_state(state: Path, identity: dict[str, Any], *, resume: bool) -> No
     write_json(known, identity)
 
 
-def _describe_price(metrics: Mapping[str, Any]) -> list[str]:
-    """Metrics of a price model in a few lines of text."""
-    kept = metrics["shrinkage"]
-    return [
-        f"Trained on {len(metrics['symbols'])} symbols until {metrics['train_until']}, "
-        f"validated until {metrics['trained_until']}, in {metrics['seconds']:.0f} s.",
-        f"Validation let {kept['weight']:.0%} of the network through "
-        f"({kept['gain']:+.4f} nats over the reference, cross-fitted).",
-    ]
-
-
-_LENGTHS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16)
-"""Lengths of the fresh sequences that the page shows with their answers, one each."""
-_FIRST_SAMPLE = 2000
-"""Their batches in the stream of fresh sequences come after this one; nothing else is measured there."""
+# Lengths of the fresh sequences that the page shows with their answers, one each; their batches in the stream of
+# fresh sequences come after that one, where nothing else is measured.
+_LENGTHS, _FIRST_SAMPLE = (3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16), 2000
 
 
 def train_toy(
@@ -292,43 +205,27 @@ def train_toy(
     out: Path,
     seed: int = 0,
     batches: int | None = None,
-    toy: Toy = "copy",
+    toy: copy_task.Toy = "copy",
     resume: bool = False,
     figures: Path | None = None,
     progress: Progress = SILENT,
 ) -> TrainingOutcome:
     """Train on random sequences until they can be answered, measure it, and draw it.
 
-    Parameters
-    ----------
-    preset, out, seed, batches, toy, resume
-        As in `quantseq.seq2seq.copy_task.train_preset`. The model folder also gets ``samples.json``,
-        the page ``report.html``, and as SVG and PNG ``loss``, ``accuracy`` (by length) and, with
-        attention, ``attention``.
-    figures : Path, optional
-        Folder of the pictures instead of `out`.
-    progress : Progress
-        Also told where training stands before batch 0, 1000, 2000, ..., once for each.
-
-    Returns
-    -------
-    TrainingOutcome
-        The content of ``metrics.json``; its keys stand in ``docs/json.md``.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After Ctrl-C, with the state saved.
+    `preset`, `out`, `seed`, `batches`, `toy` and `resume` are as in `quantseq.seq2seq.copy_task.train_preset`; after
+    Ctrl-C the state is saved. The model folder also gets ``samples.json``, the page ``report.html``, and as SVG and
+    PNG, or else the folder `figures` does, ``loss``, ``accuracy`` (by length) and, with attention, ``attention``.
+    `progress` is told where training stands before batch 0, 1000, 2000, ..., once for each.
     """
     set_threads(1)
     if figures is not None:
         ensure_writable(figures)
 
-    def tell(stone: Milestone) -> None:
+    def tell(stone: copy_task.Milestone) -> None:
         for line in _milestone_lines(stone):
             progress.tell(line)
 
-    with StepBars(progress, lambda _: f"{toy} task, preset {preset}") as bars:
+    with step_bars(progress, lambda _: f"{toy} task, preset {preset}") as step:
         result = copy_task.train_preset(
             preset,
             seed=seed,
@@ -336,7 +233,7 @@ def train_toy(
             batches=batches,
             toy=toy,
             resume=resume,
-            on_step=bars.only,
+            on_step=partial(step, 0),
             on_milestone=tell,
         )
     write_json(out / SAMPLES, _samples(result))
@@ -346,19 +243,17 @@ def train_toy(
     return TrainingOutcome(result.metrics, out, write_report(out))
 
 
-def _samples(result: CopyResult) -> dict[str, Any]:
+def _samples(result: copy_task.CopyResult) -> dict[str, Any]:
     """What the page shows besides the training's own files: fresh answers, the bar, the settings."""
     seed, toy = result.metrics["seed"], result.metrics["task"]
-    source = CopySource(toy=toy, seed=seed, stream=copy_task.EVALUATION, batch_size=1)
+    source = copy_task.CopySource(toy=toy, seed=seed, stream=copy_task.EVALUATION, batch_size=1)
     found = []
     for length in _LENGTHS:
         one = replace(source, length_from=length, length_to=length).batch(_FIRST_SAMPLE + length)
         answered = copy_task.free_running_ids(result.model, one)[:, 0].tolist()
         end = answered.index(EOS) + 1 if EOS in answered else len(answered)
-        truth = one.target_out[:, 0].tolist()
-        found.append(
-            {"input": one.source[:, 0].tolist(), "answer": truth, "answered": answered[:end]}
-        )
+        read, truth = one.source[:, 0].tolist(), one.target_out[:, 0].tolist()
+        found.append({"input": read, "answer": truth, "answered": answered[:end]})
     preset = copy_task.PRESETS[result.metrics["preset"]]
     return {
         "samples": found,
@@ -369,7 +264,7 @@ def _samples(result: CopyResult) -> dict[str, Any]:
     }
 
 
-def _milestone_lines(stone: Milestone) -> list[str]:
+def _milestone_lines(stone: copy_task.Milestone) -> list[str]:
     """Where a training stands, as the tutorial prints it."""
     kind = "left out" if stone.masked else "included"
     lines = [
@@ -389,8 +284,39 @@ def _milestone_lines(stone: Milestone) -> list[str]:
     return lines
 
 
-def _describe_toy(metrics: Mapping[str, Any]) -> list[str]:
-    """Metrics of a toy task in a few lines of text, the tutorial's closing line first."""
+def train(
+    panel: Panel | None = None,
+    *,
+    task: str = "price",
+    out: Path | None = None,
+    places: Places = Places(),
+    **options: Any,
+) -> TrainingOutcome:
+    """Train the price model on a panel, or the machine on a toy task: copy, reverse or sort.
+
+    `out` is the model folder, by default that of the task's name under the models of `places`; the `options` are
+    those of `train_price` and `train_toy`. ConfigError if there is no such task, or the price task has no prices.
+    """
+    folder = out or places.models / task
+    if task in copy_task.TOYS:
+        return train_toy(out=folder, toy=task, **options)
+    if task != "price":
+        raise ConfigError(f"There is no task {task!r}. Choose price, {', '.join(copy_task.TOYS)}.")
+    if panel is None:
+        raise ConfigError("The price task needs prices. Give a panel.")
+    return train_price(panel, out=folder, places=places, **options)
+
+
+def describe_training(metrics: Mapping[str, Any]) -> list[str]:
+    """What a training measured, in a few lines of text; of a toy task the tutorial's closing line first."""
+    if metrics["task"] == "price":
+        kept = metrics["shrinkage"]
+        return [
+            f"Trained on {len(metrics['symbols'])} symbols until {metrics['train_until']}, "
+            f"validated until {metrics['trained_until']}, in {metrics['seconds']:.0f} s.",
+            f"Validation let {kept['weight']:.0%} of the network through "
+            f"({kept['gain']:+.4f} nats over the reference, cross-fitted).",
+        ]
     lengths, longer = (
         ", ".join(f"{n}: {v:.1%}" for n, v in metrics[key].items())
         for key in ("exact_match_by_length", "longer_exact_match_by_length")
@@ -407,75 +333,3 @@ def _describe_toy(metrics: Mapping[str, Any]) -> list[str]:
         f"Longer than in training: {metrics['longer_exact_match']:.2%} exact",
         f"  by length {longer}",
     ]
-
-
-def train(
-    panel: Panel | None = None,
-    *,
-    task: str = "price",
-    out: Path | None = None,
-    config: ForecasterConfig | None = None,
-    preset: str = "strong",
-    batches: int | None = None,
-    figures: Path | None = None,
-    places: Places | None = None,
-    seed: int = 0,
-    jobs: int = 1,
-    resume: bool = False,
-    allow_bad_data: bool = False,
-    progress: Progress = SILENT,
-) -> TrainingOutcome:
-    """Train the price model on a panel, or the machine on a toy task; see `train_price` and `train_toy`.
-
-    Parameters
-    ----------
-    panel : Panel, optional
-        Prices; for ``task="price"`` alone.
-    task : {"price", "copy", "reverse", "sort"}
-    out : Path, optional
-        Model folder; by default that of the task's name under the models of `places`.
-    config, allow_bad_data, jobs
-        Of the price task.
-    preset, batches, figures
-        Of the toy tasks.
-    places, seed, resume, progress
-        Of both.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such task, or the price task has no prices.
-    """
-    where = places or Places()
-    folder = out or where.models / task
-    if task in TOYS:
-        return train_toy(
-            preset,
-            out=folder,
-            seed=seed,
-            batches=batches,
-            toy=task,
-            resume=resume,
-            figures=figures,
-            progress=progress,
-        )
-    if task != "price":
-        raise ConfigError(f"There is no task {task!r}. Choose price, {', '.join(TOYS)}.")
-    if panel is None:
-        raise ConfigError("The price task needs prices. Give a panel.")
-    return train_price(
-        panel,
-        out=folder,
-        config=config,
-        places=where,
-        seed=seed,
-        jobs=jobs,
-        resume=resume,
-        allow_bad_data=allow_bad_data,
-        progress=progress,
-    )
-
-
-def describe_training(metrics: Mapping[str, Any]) -> list[str]:
-    """What a training measured, in a few lines of text."""
-    return _describe_price(metrics) if metrics["task"] == "price" else _describe_toy(metrics)

@@ -82,15 +82,8 @@ class Verification:
 def verify(path: Path | str) -> Verification:
     """Compute again everything that a run folder, or the headline figures that a page alone, says.
 
-    Parameters
-    ----------
-    path : Path
-        The folder of a backtest, an evaluation or a toy task, or a ``report.html`` from anywhere.
-
-    Raises
-    ------
-    RunError
-        If there is nothing to verify, or it is damaged beyond reading.
+    `path` is the folder of a backtest, an evaluation or a toy task, or a ``report.html`` from anywhere; RunError if
+    there is nothing to verify, or it is damaged beyond reading.
     """
     path = Path(path)
     found = Verification(str(path))
@@ -106,8 +99,8 @@ def verify(path: Path | str) -> Verification:
         return found
     shown, fresh = (text.split("\n") for text in (_read_page(path / REPORT), render(path)))
     found.checked["lines of the page"] = len(fresh)
-    pairs = enumerate(zip_longest(shown, fresh, fillvalue=""), start=1)
-    wrong = [(place, *pair) for place, pair in pairs if pair[0] != pair[1]]
+    lines = enumerate(zip_longest(shown, fresh, fillvalue=""), start=1)
+    wrong = [(place, *pair) for place, pair in lines if pair[0] != pair[1]]
     for place, printed, again in wrong[:_SHOWN_LINES]:
         at = next((i for i, (a, b) in enumerate(zip(printed, again, strict=False)) if a != b), 0)
         part = slice(max(at - 60, 0), at + 60)
@@ -207,16 +200,15 @@ def _check_page_alone(found: Verification, page: str) -> None:
 
 def _headline(returns: pd.DataFrame, *, periods: int, seed: int) -> dict[str, str]:
     """What a page must print, by the name under which it prints it."""
-    net, held = returns["strategy"], returns.get("buy-and-hold")
-    figures = {"strategy": summarise_returns(net, benchmark=held, periods=periods)}
-    if held is not None:
-        figures["buy_and_hold"] = summarise_returns(held, periods=periods)
+    net, held = returns["strategy"], returns["buy-and-hold"]
+    figures = {
+        "strategy": summarise_returns(net, benchmark=held, periods=periods),
+        "buy_and_hold": summarise_returns(held, periods=periods),
+    }
     found = {f"{w}.{n}": metric_text(n, x) for w, own in figures.items() for n, x in own.items()}
     for name, (low, high) in metric_intervals(net, seed=seed, periods=periods).items():
         found[f"interval.{name}"] = spread(low, high, partial(metric_text, name))
     found |= {"psr": percent(psr(net)), "sentence": ""}
-    if held is None:
-        return found
     judged = verdict(net, held, seed=seed, periods=periods)
     ends = dict(zip(("low", "high"), judged.interval, strict=True))
     if known(ends["low"]) is not None:

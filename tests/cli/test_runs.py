@@ -22,7 +22,7 @@ def prices(small_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--start", "2030-01-01"], ["No bars of IBM", "2030-01-01"]),
+        (["--start", "2030-01-01"], ["IBM has no bars in the asked range"]),
         (["--start", "2006-01-01", "--end", "2005-01-01"], ["reversed"]),
         (["--test-start", "2030-01-01"], ["tests from 2030-01-01 leave no room"]),
         (["--config", "cap.toml"], ["name_cap", "(0, 1]", "Got 2.0"]),

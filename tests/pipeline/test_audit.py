@@ -231,7 +231,9 @@ def test_a_loop_that_shows_a_fit_the_future_and_a_changed_run_are_caught(
 ) -> None:
     def leaky(panel: Panel, model: Any, group: Any, draws: Any, jobs: int) -> Any:
         fold: Fold = group[0][1]
-        fitted = model.fit(panel.between(fold.train_start, fold.test_end), fold, draws.seed, jobs)
+        fitted = model.fit(
+            panel.between(fold.train_start, fold.test_end), fold, draws["seed"], jobs
+        )
         return fitted, {}, naive_errors(panel.between(fold.train_start, fold.train_end))
 
     forecasts = pd.read_parquet(folder / "forecasts.parquet")

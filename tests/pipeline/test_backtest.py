@@ -21,13 +21,14 @@ from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Bars, Panel
 from quantseq.pipeline.backtest import (
     BacktestOutcome,
+    Traded,
+    _notes,
     backtest,
     describe_backtest,
     with_model,
 )
 from quantseq.pipeline.evaluate import model_fold
 from quantseq.pipeline.manifest import _free
-from quantseq.pipeline.results import Traded, _notes
 from quantseq.progress import Progress
 from quantseq.reporting.render import write_report
 from quantseq.reporting.run import TABLES
@@ -40,6 +41,12 @@ from quantseq.trading.policies import POLICIES, GapLoss
 from tests.forecasting.broken import only_closes
 
 SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
+
+
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For runs whose page nobody reads: drawing it takes most of their time."""
+    monkeypatch.setattr("quantseq.pipeline.backtest.write_report", lambda _: None)
 
 
 def test_the_run_folder_is_complete(small_run: BacktestOutcome) -> None:
@@ -161,6 +168,7 @@ def with_another_future(panel: Panel, after: np.datetime64) -> Panel:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_page")
 def test_rewriting_the_future_changes_no_bit_of_the_past(
     small_run: BacktestOutcome,
     small_panel: Panel,
@@ -202,6 +210,7 @@ def model(small_panel: Panel) -> Seq2SeqForecaster:
     )
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_trained_model_is_scored_after_its_training_data_only(
     model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +223,7 @@ def test_a_trained_model_is_scored_after_its_training_data_only(
         backtest(small_panel, model=model, config=early, places=places)
 
 
+@pytest.mark.usefixtures("no_page")
 def test_the_run_of_a_trained_model_tells_of_that_model(
     model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -269,6 +279,7 @@ def test_the_tests_can_be_recomputed_from_the_run_folder(small_run: BacktestOutc
     assert again.t == pytest.approx(shown["t"], rel=1e-12)
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_symbol_that_is_too_short_is_told(
     small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -282,6 +293,7 @@ def test_a_symbol_that_is_too_short_is_told(
     assert any(note.startswith("YOUNG: ") for note in outcome.run.result["notes"])
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_position_is_closed_when_its_price_stands_still(
     model: Seq2SeqForecaster, small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -398,6 +410,7 @@ def elsewhere(bars: Bars) -> Bars:
     return Bars.from_frame("7203.T", pd.concat([frame, added]).sort_index(), timezone="Asia/Tokyo")
 
 
+@pytest.mark.usefixtures("no_page")
 def test_exchanges_with_different_calendars_are_traded_on_the_union_and_counted(
     small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -461,7 +474,7 @@ def test_what_happened_once_is_told_in_the_singular(
             1,
         ),
     )
-    traded = Traded(pd.DataFrame(), one, one, None, {}, GapLoss(np.nan, 0.0, 0.0, np.nan), {})
+    traded = Traded(pd.DataFrame(), one, None, {}, GapLoss(np.nan, 0.0, 0.0, np.nan), {})
     notes = _notes(small_panel, traded, small_run.evaluation)
     assert [note.split()[:2] for note in notes[-7:]] == [
         ["1", noun] for noun in ("order", "order", "rest", "time", "position", "time", "session")

@@ -38,7 +38,7 @@ def spoiled(bars: Bars, symbol: str | None = None) -> Bars:
 def test_the_sample_is_good_enough_to_train_on() -> None:
     found = findings(sample_panel())
     assert errors_only(found) == {}
-    refuse_errors(found, total=4)
+    assert refuse_errors(sample_panel()) == found
 
 
 def test_sixty_symbols_are_refused_in_one_line(small_panel: Panel) -> None:
@@ -47,15 +47,14 @@ def test_sixty_symbols_are_refused_in_one_line(small_panel: Panel) -> None:
         spoiled(good, f"S{i:02d}") if i % 3 == 0 else replace(good, symbol=f"S{i:02d}")
         for i in range(60)
     )
-    found = findings(panel)
     with pytest.raises(BarsError) as caught:
-        refuse_errors(found, total=60)
+        refuse_errors(panel)
     message = str(caught.value)
     assert message.startswith("20 of 60 symbols have errors in their prices: S00 (digit_glitch on ")
     assert f"and {20 - _NAMED} more symbols" in message
     assert "--allow-bad-data" in message
     assert "\n" not in message
-    refuse_errors(found, total=60, allow_bad_data=True)
+    assert refuse_errors(panel, allow_bad_data=True) == findings(panel)
 
 
 def test_training_and_backtest_refuse_before_they_compute(

@@ -18,7 +18,6 @@ from quantseq.pipeline.evaluate import (
     Split,
     describe_evaluation,
     evaluate,
-    text_table,
 )
 from quantseq.pipeline.verify import verify
 from tests.conftest import SMALL
@@ -37,6 +36,13 @@ def places(gates: Path, tmp_path_factory: pytest.TempPathFactory) -> Places:
     for record in gates.iterdir():
         (target.gates / record.name).write_bytes(record.read_bytes())
     return target
+
+
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For evaluations whose page nobody reads: drawing it takes most of their time."""
+    monkeypatch.setattr(module, "write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(module, "export_figures", lambda *_: [])
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +174,7 @@ def test_what_is_printed_names_every_model_and_the_verdict(outcome: EvaluationOu
     assert "nan" not in text
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_second_run_takes_every_part_and_changes_no_number(
     outcome: EvaluationOutcome, small_panel: Panel, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,32 +189,18 @@ def test_a_second_run_takes_every_part_and_changes_no_number(
     assert again.result["null"] is None
 
 
-@pytest.mark.slow
-def test_the_number_of_jobs_changes_no_number(
-    outcome: EvaluationOutcome, small_panel: Panel, places: Places, tmp_path: Path
-) -> None:
-    other = Places(tmp_path / "data", tmp_path / "reports")
-    other.gates.mkdir(parents=True)
-    for record in places.gates.iterdir():
-        (other.gates / record.name).write_bytes(record.read_bytes())
-    names = ("garch-t", "ewma-t", "har-pooled-t")
-    found = evaluate(small_panel, config=SMALL, split=SPLIT, baselines=names, places=other, jobs=2)
-    rows = [row for row in outcome.result["tests"] if row["baseline"] in names]
-    assert json.dumps(found.result["tests"]) == json.dumps(rows)
-
-
 def test_symbols_that_are_too_short_or_cannot_be_fitted_are_named(
     outcome: EvaluationOutcome, small_panel: Panel
 ) -> None:
     late = replace(small_panel["IBM"].between("2006-01-01"), symbol="LATE")
     told = {"seq2seq": [{}], "garch-t": [{"own_fits": 1, "pooled": ["MSFT"]}]}
     found = replace(outcome.evaluation, details=told)
-    folds = module._folds(small_panel, SMALL, SPLIT)
-    first, second = module._notes(Panel([*small_panel.values(), late]), folds, found)
+    first, second = module._notes(Panel([*small_panel.values(), late]), found)
     assert first.startswith("LATE: too few sessions (251)")
     assert second == "garch-t could not be fitted to MSFT; pooled there."
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_price_that_stands_still_is_graded_for_no_model_and_named(
     outcome: EvaluationOutcome, small_panel: Panel, places: Places
 ) -> None:
@@ -263,6 +256,7 @@ def test_broken_prices_are_left_out_or_told(
         evaluate(late, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_rival_whose_training_block_is_too_short_is_left_out_by_name(
     small_panel: Panel, places: Places
 ) -> None:
@@ -278,6 +272,7 @@ def test_a_rival_whose_training_block_is_too_short_is_left_out_by_name(
     assert any(note.startswith("garch-t was skipped: ") for note in found.result["notes"])
 
 
+@pytest.mark.usefixtures("no_page")
 def test_walk_forward_evaluates_every_fold_without_rivals(
     small_panel: Panel, places: Places
 ) -> None:
@@ -385,11 +380,6 @@ def test_the_null_run_is_the_last_line() -> None:
         describe_evaluation(result(null={"sentence": "gbm: nothing"}))[-1]
         == "Null run, gbm: nothing."
     )
-
-
-def test_a_table_is_aligned_whatever_stands_in_it() -> None:
-    lines = text_table(["name", "n"], [["[red]a", "1"], ["b", "1,000"]])
-    assert lines == ["name        n", "[red]a      1", "b       1,000"]
 
 
 def test_nothing_is_printed_without_a_sign() -> None:

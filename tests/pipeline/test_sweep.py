@@ -131,7 +131,7 @@ def test_a_point_is_a_file_that_reads_back_to_itself() -> None:
         walk_forward=WalkForward(test_start="2006-01-03", max_train=900),
     )
     for point in (base, *Grid(costs_bps=(1e-5, 20)).points(base)):
-        again = RunConfig.from_mapping(tomllib.loads(to_toml(point)))
+        again = RunConfig.from_mapping(tomllib.loads(to_toml(point.to_mapping())))
         assert fingerprint(again.to_mapping()) == fingerprint(point.to_mapping())
 
 
@@ -393,7 +393,7 @@ def level(count: int, *, bps: float = 5.0) -> tuple[list[Any], np.ndarray]:
         config = RunConfig(policy=policy, costs=Costs(cost_bps=bps))
         earned = pd.DataFrame({"session": days, "net": net, "turnover": 1.0})
         point = module._Point(config, earned, f"{number}.parquet")
-        found.append((module._row(point, held), net, point))
+        found.append((module._row(point, held), point))
     return sorted(found, key=lambda one: one[0]["sharpe"], reverse=True), held
 
 
@@ -401,11 +401,11 @@ def test_a_level_tests_its_own_points() -> None:
     points, held = level(6)
     config = RunConfig(seed=3)
     found = module._level(points, held, config)
-    matrix = np.column_stack([net for _, net, _ in points])
+    matrix = np.column_stack([point.net for _, point in points])
     assert found["pbo"] == overfitting(matrix).pbo
     assert found["spa_p"] == spa(matrix, held, seed=3)
-    assert found["best"] == label(points[0][2].config)
-    assert found["sharpe"] == max(row["sharpe"] for row, _, _ in points)
+    assert found["best"] == label(points[0][1].config)
+    assert found["sharpe"] == max(row["sharpe"] for row, _ in points)
     assert math.isnan(module._level(points[:1], held, config)["pbo"])
 
 

@@ -1,6 +1,10 @@
+import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,20 +15,19 @@ from quantseq.files import Places, write_json
 from quantseq.forecasting.model_folder import load_forecaster
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
-from quantseq.pipeline import train
 from quantseq.pipeline.backtest import backtest
 from quantseq.pipeline.demo import demo
 from quantseq.pipeline.evaluate import evaluate
 from quantseq.pipeline.train import (
-    StepBars,
     TrainingOutcome,
     _milestone_lines,
     describe_training,
     pass_gate,
+    step_bars,
     train_price,
     train_toy,
 )
-from quantseq.progress import Bar, Progress
+from quantseq.progress import Progress
 from quantseq.seq2seq import copy_task
 from quantseq.seq2seq.copy_task import GateRecord, Milestone, gate_fingerprint
 from quantseq.seq2seq.tokens import EOS
@@ -62,26 +65,23 @@ def test_nobody_uses_an_architecture_that_has_failed_the_gate(
 
 
 class Interrupts(Progress):
-    """Presses Ctrl-C in the middle of the second network."""
+    """Presses Ctrl-C at a step of the bar whose title ends so."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str, step: int) -> None:
         super().__init__(quiet=True)
+        self.title, self.step = title, step
 
-    def bar(self, title: str, total: int, *, unit: str = "it", done: int = 0):
-        class Pressing:
-            count = 0
+    @contextmanager
+    def bar(
+        self, title: str, total: int, *, unit: str = "it", done: int = 0
+    ) -> Iterator[SimpleNamespace]:
+        count = itertools.count(1)
 
-            def __enter__(self) -> Bar:
-                return self
+        def step(*_: object, **__: object) -> None:
+            if next(count) == self.step and title.endswith(self.title):
+                raise KeyboardInterrupt
 
-            def __exit__(self, *_: object) -> None: ...
-
-            def step(self, count: int = 1, **figures: float | str) -> None:
-                self.count += count
-                if title == "network 2 of 2" and self.count == 5:
-                    raise KeyboardInterrupt
-
-        return Pressing()
+        yield SimpleNamespace(step=step)
 
 
 @pytest.mark.slow
@@ -90,9 +90,10 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
 ) -> None:
     places = Places(gates.parent.parent)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
+    presses = Interrupts("network 2 of 2", 5)
     train_price(small_panel, out=whole, config=CONFIG, places=places)
     with pytest.raises(KeyboardInterrupt, match="--resume"):
-        train_price(small_panel, out=broken, config=CONFIG, places=places, progress=Interrupts())
+        train_price(small_panel, out=broken, config=CONFIG, places=places, progress=presses)
     assert not broken.exists()
     assert (tmp_path / "broken.state" / "member-1").is_dir()
     with pytest.raises(ConfigError, match="another seed"):
@@ -200,18 +201,10 @@ def test_an_interrupted_toy_goes_on_without_repeating_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copy_task, "_MILESTONE", 5)
-    hears = Hears()
-    plain = train.StepBars.only
-
-    def press(self: train.StepBars, report: object) -> None:
-        plain(self, report)
-        if report.step == 7:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as ctrl_c:
-        ctrl_c.setattr(train.StepBars, "only", press)
-        with pytest.raises(KeyboardInterrupt, match="--resume"):
-            train_toy("seed", out=tmp_path / "a", batches=12, progress=hears)
+    hears, presses = Hears(), Interrupts("seed", 8)
+    presses.tell = hears.tell  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        train_toy("seed", out=tmp_path / "a", batches=12, progress=presses)
     resumed = train_toy("seed", out=tmp_path / "a", batches=12, resume=True, progress=hears)
     assert [line for line in hears.lines if line.startswith("batch")] == [
         "batch 0",
@@ -230,27 +223,16 @@ def test_the_bar_counts_from_where_a_resumed_training_stands() -> None:
     seen: list[int] = []
 
     class Listening(Progress):
-        def bar(self, title: str, total: int, *, unit: str = "it", done: int = 0):
+        @contextmanager
+        def bar(
+            self, title: str, total: int, *, unit: str = "it", done: int = 0
+        ) -> Iterator[SimpleNamespace]:
             begun.append(done)
+            yield SimpleNamespace(step=lambda count, **_: seen.append(count))
 
-            class One:
-                def __enter__(self) -> Bar:
-                    return self
-
-                def __exit__(self, *_: object) -> None: ...
-
-                def step(self, count: int = 1, **figures: float | str) -> None:
-                    seen.append(count)
-
-            return One()
-
-    with StepBars(Listening(quiet=True), lambda _: "x") as bars:
-        for step in (7, 8):
-            bars.only(
-                StepReport(
-                    step=step, steps=10, loss=1.0, learning_rate=0.1, examples=1, seconds=0.0
-                )
-            )
+    with step_bars(Listening(quiet=True), lambda _: "x") as step:
+        for number in (7, 8):
+            step(0, StepReport(number, 10, 1.0, learning_rate=0.1, examples=1, seconds=0.0))
     assert (begun, seen) == ([7], [1, 1])
 
 
