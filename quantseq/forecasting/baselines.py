@@ -24,8 +24,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.forecasting.density import NORMAL_NU, TokenDensity
-from quantseq.forecasting.distributions import Distribution, Quantiles
+from quantseq.forecasting.density import NORMAL_NU, Distribution, TokenDensity
+from quantseq.forecasting.distributions import Quantiles
 from quantseq.forecasting.forecasts import Forecaster, keyed_generators, keyed_uniforms
 from quantseq.forecasting.garch import Garch, GjrGarch
 from quantseq.forecasting.reference import POOL, Reference, StepParameters, fit_student_t

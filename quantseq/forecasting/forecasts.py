@@ -20,8 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantseq.errors import ConfigError, CorruptFileError
 from quantseq.files import atomic_path
-from quantseq.forecasting.density import RISK_LEVELS, TokenDensity
-from quantseq.forecasting.distributions import Distribution, concatenate
+from quantseq.forecasting.density import RISK_LEVELS, Distribution, TokenDensity, concatenate
 from quantseq.market.bars import Dates, Floats, Panel
 
 QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)

@@ -31,8 +31,8 @@ from scipy import optimize
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.density import MIN_NU
-from quantseq.forecasting.distributions import Distribution, SkewT
+from quantseq.forecasting.density import MIN_NU, Distribution
+from quantseq.forecasting.distributions import SkewT
 from quantseq.forecasting.forecasts import keyed_generators
 from quantseq.forecasting.reference import MAX_NU, POOL, fit_student_t
 from quantseq.forecasting.rows import MIN_HISTORY, Baseline, Rows

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.distributions import Distribution
+from quantseq.forecasting.density import Distribution
 from quantseq.forecasting.forecasts import Forecasts
 from quantseq.forecasting.reference import POOL
 from quantseq.forecasting.volatility import LONG_WINDOW, rolling_mean

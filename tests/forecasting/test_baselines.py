@@ -135,7 +135,9 @@ def test_no_number_of_a_forecast_is_missing(baseline: Baseline) -> None:
         assert (np.isfinite(rows[name]) == known).all()
     density = np.isfinite(rows["log_score"])
     assert (
-        not density.any() if baseline.name in ("bootstrap", "boosting") else (density == known).all()
+        not density.any()
+        if baseline.name in ("bootstrap", "boosting")
+        else (density == known).all()
     )
     for values in (found.mean, found.std, found.prob_up, found.quantile([0.025, 0.975])):
         assert np.isfinite(values).all()
@@ -151,7 +153,9 @@ def test_the_pit_is_the_cdf_and_quantiles_invert_it(baseline: Baseline) -> None:
 
 
 @every_baseline
-def test_paths_of_a_shorter_horizon_have_the_same_first_step_distribution(baseline: Baseline) -> None:
+def test_paths_of_a_shorter_horizon_have_the_same_first_step_distribution(
+    baseline: Baseline,
+) -> None:
     day = PANEL.sessions[[600]]
     one = baseline.predict(PANEL, day, horizon=1, num_paths=50)
     three = predict(baseline, PANEL, day)
@@ -342,7 +346,8 @@ def test_the_number_of_jobs_changes_nothing(baseline: Boosting) -> None:
     again = Boosting.fit(BLOCK_BOOSTING, {"": 0.3}, horizon=2, jobs=2)
     day = PANEL_BOOSTING.sessions[-3:]
     one, two = (
-        r.predict(PANEL_BOOSTING, day, horizon=2).quantile(BOOSTED_LEVELS) for r in (baseline, again)
+        r.predict(PANEL_BOOSTING, day, horizon=2).quantile(BOOSTED_LEVELS)
+        for r in (baseline, again)
     )
     assert one.tobytes() == two.tobytes()
 
