@@ -7,7 +7,7 @@ of all baselines (`Baseline`). Knows no model.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.density import Distribution
 from quantseq.forecasting.forecasts import Forecasts
-from quantseq.forecasting.reference import POOL
+from quantseq.forecasting.reference import POOL, Reference
 from quantseq.forecasting.volatility import LONG_WINDOW, rolling_mean
 from quantseq.market.bars import Bars, Dates, Floats, Panel
 
@@ -159,6 +159,11 @@ class Baseline(ABC):
     trained_until: np.datetime64
     overnight_share: Mapping[str, float]
     name: ClassVar[str]
+
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """Fit to all of a training panel, whose reference is known; the same for any number of jobs."""
+        return cls(panel.sessions[-1], reference.overnight_share)
 
     @abstractmethod
     def distribution(self, rows: Rows, horizon: int) -> Distribution:

@@ -547,20 +547,34 @@ class Scale:
         return cls(state["kind"], state["horizon"], models, garch)
 
 
-def _fit_gjr(returns: Floats) -> tuple[float, ...] | None:
-    """GJR parameters of one symbol's returns (n,), None if there are none to trust."""
-    unit = float(returns.std()) if len(returns) else 0.0
-    if len(returns) < MIN_OWN_ROWS or unit <= np.sqrt(VARIANCE_FLOOR):
-        return None
-    from arch import arch_model  # takes seconds to import, and only this choice needs it
+def fit_arch(returns: Floats, **kind: Any) -> tuple[float, dict[str, float]] | None:
+    """Fit a GARCH of ``arch`` to one symbol's returns (n,), in units of their standard deviation.
 
-    model = arch_model(returns / unit, mean="Zero", p=1, o=1, q=1, dist="t", rescale=False)
+    That unit, and the parameters by arch's names; None where there are fewer than `MIN_OWN_ROWS` returns, nothing
+    moves, or the optimiser does not converge.
+    """
+    unit = float(returns.std()) if len(returns) else 0.0
+    if len(returns) < MIN_OWN_ROWS or not unit > np.sqrt(VARIANCE_FLOOR):
+        return None
+    from arch import arch_model  # takes seconds to import, and only some choices need it
+
+    model = arch_model(returns / unit, p=1, q=1, rescale=False, **kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the flag below says the same
         result = model.fit(disp="off", show_warning=False)
-    omega, alpha, gamma, beta = result.params.to_numpy()[:4]
-    stable = alpha + gamma / 2 + beta < 1 and np.isfinite([omega, alpha, gamma, beta]).all()
-    if result.convergence_flag or not stable:
+    found = {str(name): float(value) for name, value in result.params.items()}
+    good = not result.convergence_flag and np.isfinite(list(found.values())).all()
+    return (unit, found) if good else None
+
+
+def _fit_gjr(returns: Floats) -> tuple[float, ...] | None:
+    """GJR parameters of one symbol's returns (n,), None if there are none to trust."""
+    fit = fit_arch(returns, mean="Zero", o=1, dist="t")
+    if fit is None:
         return None
-    start = omega * unit**2 + (alpha + gamma / 2 + beta) * backcast(returns)
-    return tuple(map(float, (omega * unit**2, alpha, gamma, beta, start)))
+    unit, (omega, alpha, gamma, beta, _) = fit[0], fit[1].values()
+    persistence = alpha + gamma / 2 + beta
+    if persistence >= 1:
+        return None
+    start = omega * unit**2 + persistence * backcast(returns)
+    return omega * unit**2, alpha, gamma, beta, start
