@@ -36,6 +36,7 @@ from quantseq.forecasting.volatility import (
     daily_variance,
     ewma_scale,
     features,
+    har_scale,
     rolling_mean,
 )
 from quantseq.market.bars import Bars, Floats, Panel
@@ -183,12 +184,13 @@ class EwmaStudent(FittedStudent):
     @classmethod
     def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
         """A t of next-day returns over their EWMA scale."""
-        z = (aligned_returns(bars.log_returns(), 1)[:, 0] / ewma_scale(bars))[HISTORY:-1]
+        returns = bars.log_returns()
+        z = (aligned_returns(returns, 1)[:, 0] / ewma_scale(returns))[HISTORY:-1]
         return np.array(fit_student_t(z)) if len(z) >= HISTORY and np.abs(z).max() > 0 else None
 
     def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
         """The same t for every step."""
-        return _every_step(horizon, (ewma_scale(bars) * fit[1])[:, None], fit[0])
+        return _every_step(horizon, (ewma_scale(bars.log_returns()) * fit[1])[:, None], fit[0])
 
 
 def _har_rows(bars: Bars) -> tuple[Floats, Floats, Floats]:
@@ -198,14 +200,6 @@ def _har_rows(bars: Bars) -> tuple[Floats, Floats, Floats]:
     returns = bars.log_returns()
     negative = np.minimum(np.clip(returns / np.exp(means[-1] / 2), -_CLIP, _CLIP), 0)
     return np.column_stack([np.ones(len(bars)), *means, negative]), log_variance, returns
-
-
-def _har_scale(rows: Floats, coefficients: Floats) -> Floats:
-    """Volatility (n, H) of features (n, 5); added column by column, so that rows stay alone."""
-    log_variance = np.zeros((len(rows), coefficients.shape[1]))
-    for feature in range(rows.shape[1]):
-        log_variance += rows[:, feature, None] * coefficients[feature]
-    return np.maximum(np.exp(np.clip(log_variance, -30, 5) / 2), np.sqrt(VARIANCE_FLOOR))
 
 
 class HarRangeStudent(FittedStudent):
@@ -227,14 +221,14 @@ class HarRangeStudent(FittedStudent):
         if usable.sum() < cls.least or not np.any(ahead[usable]):
             return None
         found = np.asarray(np.linalg.lstsq(x[usable], y[usable], rcond=None)[0], np.float64)
-        z = np.clip(ahead[usable] / _har_scale(x[usable], found), -_CLIP, _CLIP)
+        z = np.clip(ahead[usable] / har_scale(x[usable], found), -_CLIP, _CLIP)
         shapes = np.array([fit_student_t(z[:, h]) for h in range(horizon)])
         return np.vstack([found, shapes.T])
 
     def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
         """The regression's σ at every session, times the t of each step."""
         *coefficients, nu, relative = fit[:, :horizon]
-        scale = _har_scale(_har_rows(bars.adjusted())[0], np.array(coefficients)) * relative
+        scale = har_scale(_har_rows(bars.adjusted())[0], np.array(coefficients)) * relative
         return _every_step(horizon, scale, nu)
 
     def describe(self) -> dict[str, Any]:
@@ -256,7 +250,8 @@ class Autoregression(FittedStudent):
     @classmethod
     def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
         """Least squares, then a t on what is left."""
-        returns, scale = bars.log_returns(), ewma_scale(bars)
+        returns = bars.log_returns()
+        scale = ewma_scale(returns)
         ahead = aligned_returns(returns, 1)[:, 0]
         rows = slice(HISTORY, len(bars) - 1)
         if len(bars) < cls.least + HISTORY or not np.any(ahead[rows]):
@@ -270,7 +265,7 @@ class Autoregression(FittedStudent):
     def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
         """The mean of each step by the recursion."""
         intercept, slope, nu, relative = fit
-        scale = ewma_scale(bars) * relative
+        scale = ewma_scale(bars.log_returns()) * relative
         means = [np.clip(bars.log_returns(), -_CLIP * scale, _CLIP * scale)]
         for _ in range(horizon):
             means.append(intercept + slope * means[-1])
@@ -487,7 +482,8 @@ _MIN_BOOSTING_ROWS = 500
 
 def _boosting_inputs(bars: Bars) -> tuple[Floats, Floats]:
     """Features (n, 9) at the close of each session of adjusted bars, and the EWMA scale (n,)."""
-    scale, returns = ewma_scale(bars), bars.log_returns()
+    returns = bars.log_returns()
+    scale = ewma_scale(returns)
     log_variance = np.log(daily_variance(bars))
     level = 2 * np.log(scale)
     z = np.clip(returns / scale, -_CLIP, _CLIP)
