@@ -141,7 +141,8 @@ def median_over_symbols(parts: Mapping[str, tuple[Dates, Floats]]) -> Floats:
     an earlier session.
     """
     columns = [pd.Series(values, sessions) for sessions, values in parts.values()]
-    return np.asarray(pd.concat(columns, axis=1, sort=True).median(axis=1), np.float64)
+    medians: Floats = pd.concat(columns, axis=1, sort=True).median(axis=1).to_numpy()
+    return medians
 
 
 @dataclass(frozen=True)

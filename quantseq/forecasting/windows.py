@@ -18,15 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.inputs import STREAMS, inputs
-from quantseq.forecasting.reference import Reference
+from quantseq.forecasting.inputs import STREAMS, Inputs, inputs
+from quantseq.forecasting.reference import Reference, StepParameters
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, lively
 from quantseq.forecasting.tokenizer import Ids, ReturnTokenizer, StreamBins
-from quantseq.forecasting.volatility import (
-    LONG_WINDOW,
-    aligned_returns,
-    features,
-)
+from quantseq.forecasting.volatility import LONG_WINDOW, SymbolFeatures, aligned_returns, features
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
 
@@ -107,18 +103,8 @@ class WindowTable:
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of the two halves of a validation block, `purge` sessions apart.
 
-        Parameters
-        ----------
-        sessions : (D,) datetime64[D]
-            Calendar that ends with the block.
-        start : date
-            Where the block begins.
-        purge : int
-
-        Raises
-        ------
-        NotEnoughDataError
-            If the block has no room for two halves.
+        The block begins at `start` and ends with `sessions` (D,). NotEnoughDataError if it has no room for
+        two halves.
         """
         block = sessions[sessions >= np.datetime64(start, "D")]
         if len(block) < 2 + purge:
@@ -136,14 +122,7 @@ class WindowTable:
 
 @dataclass(frozen=True)
 class PriceTask:
-    """Everything fitted that turns prices into windows; fitted on the training block only.
-
-    Parameters
-    ----------
-    reference : Reference
-    tokenizer : ReturnTokenizer
-    stream_bins, condition_bins : tuple of StreamBins
-    """
+    """Everything fitted that turns prices into windows; fitted on the training block only."""
 
     reference: Reference
     tokenizer: ReturnTokenizer
@@ -159,12 +138,8 @@ class PriceTask:
     def fit(cls, panel: Panel, *, horizon: int, num_bins: int, volatility: str = "har") -> Self:
         """Fit reference and bins on a training block: everything in `panel` is used.
 
-        Too many bins are merged, see `ReturnTokenizer.fit`.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If no symbol is long enough for one window.
+        Too many bins are merged, see `ReturnTokenizer.fit`. NotEnoughDataError if no symbol is long enough
+        for one window.
         """
         longest = max(len(bars) for bars in panel.values())
         needed = LONG_WINDOW + CONTEXT + 1 + horizon
@@ -175,50 +150,44 @@ class PriceTask:
                 "Give a longer history or a later split."
             )
         reference = Reference.fit(panel, horizon=horizon, volatility=volatility)
-        data = features(panel)
-        expected = {symbol: reference.parameters(symbol, one) for symbol, one in data.items()}
-        told = inputs(data, expected).values()
-        streams = np.concatenate([one.streams for one in told])
-        conditions = np.concatenate([one.conditions for one in told])
-        tokenizer = ReturnTokenizer.fit(panel, num_bins=num_bins)
+        told = [one for _, _, one in _read(panel, reference).values()]
+        streams = np.concatenate([one.streams for one in told]).T
+        conditions = np.concatenate([one.conditions for one in told]).T
         return cls(
             reference,
-            tokenizer,
+            ReturnTokenizer.fit(panel, num_bins=num_bins),
             tuple(
                 StreamBins.fit(column, num_bins=STREAM_SIZES[name])
-                for name, column in zip(STREAMS, streams.T, strict=True)
+                for name, column in zip(STREAMS, streams, strict=True)
             ),
-            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions.T),
+            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions),
         )
 
     def table(self, panel: Panel) -> WindowTable:
         """Encode a panel; the row of session i uses bars up to i, its targets the H after."""
         parts: dict[str, list[NDArray[Any]]] = {}
-        data = features(panel)
-        expected = {symbol: self.reference.parameters(symbol, one) for symbol, one in data.items()}
-        told = inputs(data, expected)
-        for symbol, one in data.items():
-            parameters = expected[symbol]
-            ahead = aligned_returns(one.returns, self.horizon)
-            levels = parameters.cdf(ahead)
-            known = np.isfinite(levels)
-            own = np.full(len(one.sessions), np.nan)
-            own[1:] = levels[:-1, 0]
+        for symbol, (one, expected, told) in _read(panel, self.reference).items():
             n = len(one.sessions)
+            levels = expected.cdf(aligned_returns(one.returns, self.horizon))
+            own = np.concatenate(
+                [[np.nan], levels[:-1, 0]]
+            )  # each session's return, as expected before
             known_on = np.full(n, FAR)
             known_on[: max(n - self.horizon, 0)] = one.sessions[self.horizon :]
+            targets = np.where(np.isfinite(levels), self.tokenizer.encode(levels), PAD)
+            source = [self.tokenizer.encode(own), *_encode(self.stream_bins, told.streams)]
             columns = {
                 "symbols": np.full(n, symbol, dtype=object),
                 "sessions": one.sessions,
-                "source": _small(
-                    [self.tokenizer.encode(own)], self.stream_bins, told[symbol].streams
+                "source": np.column_stack(source).astype(np.int16),
+                "condition": np.column_stack(_encode(self.condition_bins, told.conditions)).astype(
+                    np.int16
                 ),
-                "condition": _small([], self.condition_bins, told[symbol].conditions),
-                "targets": np.where(known, self.tokenizer.encode(levels), PAD).astype(np.int16),
+                "targets": targets.astype(np.int16),
                 "known_on": known_on,
-                "loc": parameters.loc,
-                "scale": parameters.scale,
-                "nu": parameters.nu,
+                "loc": expected.loc,
+                "scale": expected.scale,
+                "nu": expected.nu,
                 "usable": np.arange(n) >= MIN_HISTORY,
                 "lively": lively(one.returns),
             }
@@ -240,29 +209,33 @@ class PriceTask:
         return cls(
             Reference.from_json(state["reference"]),
             tokenizer,
-            tuple(StreamBins.from_json(one) for one in state["streams"]),
-            tuple(StreamBins.from_json(one) for one in state["conditions"]),
+            *(
+                tuple(StreamBins(tuple(one["edges"])) for one in state[name])
+                for name in ("streams", "conditions")
+            ),
         )
 
 
-def _small(first: list[Ids], bins: tuple[StreamBins, ...], values: Floats) -> SmallIds:
-    """Columns of ids, those of `first` before those of `values` (n, K)."""
-    encoded = [one.encode(column) for one, column in zip(bins, values.T, strict=True)]
-    return np.column_stack([*first, *encoded]).astype(np.int16)
+def _read(
+    panel: Panel, reference: Reference
+) -> dict[str, tuple[SymbolFeatures, StepParameters, Inputs]]:
+    """By symbol: its features, what the reference expected, and what the network is told."""
+    data = features(panel)
+    expected = {symbol: reference.parameters(symbol, one) for symbol, one in data.items()}
+    told = inputs(data, expected)
+    return {symbol: (data[symbol], expected[symbol], told[symbol]) for symbol in data}
+
+
+def _encode(bins: tuple[StreamBins, ...], values: Floats) -> list[Ids]:
+    return [one.encode(column) for one, column in zip(bins, values.T, strict=True)]
 
 
 @dataclass(frozen=True)
 class WindowSource:
     """Training batches: every `stride`-th window at a random phase per epoch, shuffled.
 
-    The batch of a step depends on (seed, step) alone, so that training can resume anywhere.
-
-    Parameters
-    ----------
-    table : WindowTable
-    rows : (R,) int
-        Windows to draw from, in order.
-    batch_size, stride, seed : int
+    They are drawn from `rows` (R,) of the table. The batch of a step depends on (seed, step) alone, so that
+    training can resume anywhere.
     """
 
     table: WindowTable
@@ -282,6 +255,5 @@ class WindowSource:
         rng = np.random.default_rng([self.seed, epoch])
         phase = int(rng.integers(self.stride))
         order = rng.permutation(self.rows[phase :: self.stride])
-        return self.table.batch(
-            order[position * self.batch_size : (position + 1) * self.batch_size]
-        )
+        first = position * self.batch_size
+        return self.table.batch(order[first : first + self.batch_size])
