@@ -293,15 +293,7 @@ class TokenDensity(Distribution):
         return np.asarray(self.loc[..., None] + self.scale[..., None] * t)
 
     def at_tokens(self, bins: NDArray[np.integer], inside: NDArray[np.floating]) -> Floats:
-        """Returns at position `inside` ∈ (0, 1) of the given bins.
-
-        Parameters
-        ----------
-        bins : (M, N, H) int
-            Bin numbers 0..V - 1, N paths per row.
-        inside : (M, N, H) float
-            Position inside the bin, as a share of the reference's probability.
-        """
+        """Returns at position `inside` ∈ (0, 1) of bins 0..V − 1, (M, N, H) all: N paths per row."""
         grain = HALF_GRAIN / self.num_bins  # a draw of exactly 0 counts as half a grain
         u = np.clip((bins + inside) / self.num_bins, grain, 1 - grain)
         t = special.stdtrit(self.nu[:, None], u)

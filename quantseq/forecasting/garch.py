@@ -52,28 +52,16 @@ _MAX_SKEW = 0.95
 
 @dataclass(frozen=True, eq=False)
 class GarchFit:
-    """Parameters of one symbol, in units of its training standard deviation.
+    """Parameters of one symbol, in units of its training standard deviation."""
 
-    Attributes
-    ----------
-    unit : standard deviation of the training returns
-    mean, omega, alpha, gamma, beta : of r/unit; gamma weighs squared negative residuals
-    downside : E[z²; z < 0], one half without skew
-    shapes : (H, 3) degrees of freedom, skew and scale in units of σ, per step
-    """
-
-    unit: float
+    unit: float  # that deviation
     mean: float
     omega: float
     alpha: float
-    gamma: float
+    gamma: float  # weighs squared negative residuals
     beta: float
-    downside: float
-    shapes: Floats
-
-    def __post_init__(self) -> None:
-        assert self.unit > 0
-        assert np.isfinite(self.shapes).all()
+    downside: float  # E[z²; z < 0], one half without skew
+    shapes: Floats  # (H, 3), degrees of freedom, skew and scale in units of σ, per step
 
     @property
     def persistence(self) -> float:
@@ -164,13 +152,8 @@ def _borrow(pooled: GarchFit, returns: Floats) -> GarchFit:
 class Garch(Baseline):
     """A member of the family, fitted per symbol.
 
-    Parameters
-    ----------
-    fits : mapping of symbol to GarchFit
-        Under `POOL` the medians. A training symbol that could not be fitted takes them, in units of
-        its own standard deviation; a stranger in units of that of its first `MIN_HISTORY` sessions.
-    failed : tuple of str
-        Training symbols that had no fit of their own.
+    Under `POOL` stand the medians. A training symbol that could not be fitted (``failed``) takes them, in
+    units of its own standard deviation; a stranger in units of that of its first `MIN_HISTORY` sessions.
     """
 
     name = "garch-t"

@@ -52,16 +52,10 @@ MONTH_END = 28
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """One symbol's numbers at each of its n sessions; NaN where unknown.
+    """One symbol's numbers at each of its n sessions; NaN where unknown."""
 
-    Attributes
-    ----------
-    streams : (n, len(STREAMS)) float64
-    conditions : (n, len(CONDITIONS)) float64
-    """
-
-    streams: Floats
-    conditions: Floats
+    streams: Floats  # (n, len(STREAMS))
+    conditions: Floats  # (n, len(CONDITIONS))
 
 
 def inputs(
@@ -69,15 +63,8 @@ def inputs(
 ) -> dict[str, Inputs]:
     """Compute every symbol's inputs; the row of session i uses bars up to its close.
 
-    Parameters
-    ----------
-    data : mapping of symbol to SymbolFeatures
-    expected : mapping of symbol to StepParameters
-        The reference at each session, for the sessions after it.
-
-    Notes
-    -----
-    Market terms average the peers that share the time zone: only those have closed as well.
+    `expected` has the reference at each session, for the sessions after it. Market terms average the
+    peers that share the time zone: only those have closed as well.
     """
     result = {}
     for symbol, one in data.items():
@@ -87,7 +74,7 @@ def inputs(
         recent = ewma(np.nan_to_num(surprise(one, parameters)), 0.5 ** (1 / SURPRISE_HALF_LIFE), 0)
         conditions = [
             sigma - one.long_run / 2,
-            one.log_variance / 2 - _return_scale(one),
+            one.log_variance / 2 - 0.5 * np.log(_variance(one.returns)),
             _standardised(one, parameters),
             rolling_mean(np.nan_to_num(one.returns), MONTH) / parameters.scale[:, 0],
             volume,
@@ -102,46 +89,45 @@ def inputs(
 
 def surprise(one: SymbolFeatures, expected: StepParameters) -> Floats:
     """How much too small the scale was for each session's return: (n,), NaN where unknown."""
-    z = _standardised(one, expected)[1:]
-    return np.concatenate([[np.nan], score_of_scale(z * z, expected.nu[:-1, 0])])
+    z = _standardised(one, expected)
+    return score_of_scale(z * z, _before(expected.nu[:, 0]))
 
 
 def _standardised(one: SymbolFeatures, expected: StepParameters) -> Floats:
     """Each session's return over the scale that was expected, (n,)."""
-    z = (one.returns[1:] - expected.loc[:-1, 0]) / expected.scale[:-1, 0]
-    return np.concatenate([[np.nan], z])
+    return (one.returns - _before(expected.loc[:, 0])) / _before(expected.scale[:, 0])
 
 
 def _volume(one: SymbolFeatures) -> Floats:
     """Log volume over its mean of the 20 sessions before, (n,)."""
     volume = np.full(len(one.sessions), np.nan)
-    usual = np.concatenate([[np.nan], rolling_mean(one.volume, 20)[:-1]])
+    usual = _before(rolling_mean(one.volume, 20))
     traded = (one.volume > 0) & (usual > 0)
     volume[traded] = np.log(one.volume[traded] / usual[traded])
     return volume
 
 
 def _streams(one: SymbolFeatures, sigma: Floats, volume: Floats) -> Floats:
-    known_before = np.concatenate([[np.nan], sigma[:-1]])
     market = np.nan_to_num(one.market_return)
-    market_scale = np.sqrt(np.maximum(ewma(market**2, RISKMETRICS_DECAY, 1e-4), 1e-8))
-    market_z = np.full(len(sigma), np.nan)
-    market_z[1:] = market[1:] / market_scale[:-1]
-    return np.column_stack([one.log_variance / 2 - known_before, volume, market_z])
+    market_z = market / _before(np.sqrt(_variance(market)))
+    return np.column_stack([one.log_variance / 2 - _before(sigma), volume, market_z])
 
 
-def _return_scale(one: SymbolFeatures) -> Floats:
-    """Log of the EWMA volatility of returns, (n,)."""
-    squares = np.nan_to_num(one.returns) ** 2
-    return np.asarray(0.5 * np.log(np.maximum(ewma(squares, RISKMETRICS_DECAY, 1e-4), 1e-8)))
+def _before(values: Floats) -> Floats:
+    """What was known at the close before: (n,), NaN first."""
+    return np.concatenate([[np.nan], values[:-1]])
+
+
+def _variance(returns: Floats) -> Floats:
+    """EWMA of squared returns (n,)."""
+    return np.maximum(ewma(np.nan_to_num(returns) ** 2, RISKMETRICS_DECAY, 1e-4), 1e-8)
 
 
 def _last_quarter(one: SymbolFeatures) -> Floats:
     """Mean log variance over its long run, of the days that lie a quarter before the next session."""
     n = len(one.sessions)
-    excess, result = one.log_variance - one.long_run, np.full(n, np.nan)
-    if n > QUARTER[-1]:
-        first = QUARTER[-1]
+    excess, result, first = one.log_variance - one.long_run, np.full(n, np.nan), QUARTER[-1]
+    if n > first:
         result[first:] = sum(excess[first - lag : n - lag] for lag in QUARTER) / len(QUARTER)
     return result
 

@@ -149,24 +149,16 @@ def median_over_symbols(parts: Mapping[str, tuple[Dates, Floats]]) -> Floats:
 class SymbolFeatures:
     """What one symbol shows at the close of each session; every array has n rows.
 
-    Attributes
-    ----------
-    sessions : (n,) datetime64[D]
-    returns : (n,) log returns, NaN at 0
-    overnight : (n,) log return from the last close to the open, NaN at 0
-    log_variance : (n,) log of `daily_variance`
-    har : (n, F) intercept, mean log variances of `WINDOWS`, negative and positive standardised return,
-        log variance of the market over 1 and 5 sessions; NaN rows before `LONG_WINDOW` - 1
-    market_return : (n,) median return of the peers that close together
-    volume : (n,) shares traded
+    ``har``, (n, F), are the intercept, the mean log variances of `WINDOWS`, the negative and the positive
+    standardised return, and the market's log variance over 1 and 5 sessions; NaN before `LONG_WINDOW` - 1.
     """
 
     sessions: Dates
-    returns: Floats
-    overnight: Floats
-    log_variance: Floats
+    returns: Floats  # log returns, NaN at 0
+    overnight: Floats  # log return from the last close to the open, NaN at 0
+    log_variance: Floats  # log of `daily_variance`
     har: Floats
-    market_return: Floats
+    market_return: Floats  # median return of the peers that close together
     volume: Floats
 
     @property
@@ -247,7 +239,8 @@ def _mean_of_known(values: Floats, window: int) -> Floats:
         rolling_mean(np.concatenate([before, part]), window)[window - 1 :]
         for part in (np.where(known, values, 0.0), known.astype(float))
     )
-    return np.divide(total, share, out=np.full(len(values), np.nan), where=share > 0)
+    empty = np.full(len(values), np.nan)
+    return np.asarray(np.divide(total, share, out=empty, where=share > 0))
 
 
 def aligned_returns(returns: Floats, horizon: int) -> NDArray[np.float64]:
@@ -274,12 +267,8 @@ _MAX_ROWS = 400_000
 class HarModel:
     """Pooled HAR [2]_ on the log of the range-based variance, one regression per step ahead.
 
-    Parameters
-    ----------
-    coefficients : (F, H) float64
-        Huber regression [5]_ over the symbols and sessions of the training block.
-    rescale : (H,) float64
-        Makes the typical symbol's standardised training return have unit variance.
+    ``coefficients``, (F, H), are a Huber regression [5]_ over the symbols and sessions of the training block;
+    ``rescale``, (H,), makes the typical symbol's standardised training return have unit variance.
     """
 
     coefficients: Floats
@@ -375,19 +364,12 @@ class Scale:
     ``har`` is one regression for all symbols; ``har-symbol`` one per symbol with enough history, the pooled one
     for the others; ``ewma`` fits nothing; ``gjr`` is GJR-GARCH(1,1,1) [4]_ with Student-t errors per symbol, with
     the EWMA for symbols without a fit to trust. Parameters stay as they were fitted.
-
-    Parameters
-    ----------
-    models : mapping of symbol to HarModel
-        Under "" the pooled one; empty for ``ewma`` and ``gjr``.
-    garch : mapping of symbol to tuple of 5 floats
-        ω, α, γ, β, and the variance before the first session.
     """
 
     kind: str
     horizon: int
-    models: Mapping[str, HarModel]
-    garch: Mapping[str, tuple[float, ...]]
+    models: Mapping[str, HarModel]  # under "" the pooled one; empty for ``ewma`` and ``gjr``
+    garch: Mapping[str, tuple[float, ...]]  # ω, α, γ, β, and the variance before the first session
 
     @classmethod
     def fit(cls, kind: str, data: Mapping[str, SymbolFeatures], *, horizon: int) -> Self:
