@@ -45,7 +45,6 @@ from quantseq.seq2seq.training import set_threads
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.audit import (
     Check,
-    FitWindow,
     Trace,
     Trade,
     cut_points,
@@ -202,10 +201,10 @@ def audit_run(
     """
     set_threads(1)
     panel, weights = asked.panel, asked.weights
-    fits = [
-        FitWindow(_label(OURS, fold), model.trained_until, fold.test_start)
+    fits = {
+        _label(OURS, fold): (model.trained_until, fold.test_start)
         for fold, model in zip(asked.evaluation.folds, asked.networks, strict=True)
-    ]
+    }
     states = {**_refit_first(asked), **(refitted or {})}
     curve, cliff = lag_curve(asked.trade, panel, weights)
     if asked.depth.draws:
@@ -232,8 +231,8 @@ def audit_run(
         "passed": all(one.passed for one in checks),
         "scope": asked.depth.name,
         "checks": [asdict(one) for one in checks],
-        "lag_curve": [asdict(one) for one in curve],
-        "placebos": [asdict(placebo)],
+        "lag_curve": curve,
+        "placebos": [placebo],
         "rank": rank,
     }
 

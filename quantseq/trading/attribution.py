@@ -41,11 +41,8 @@ def attribute(result: BacktestResult) -> pd.DataFrame:
     parts["borrow"] = -_borrow(result)
     table = pd.DataFrame(parts, index=list(result.symbols))
     table.loc[ACCOUNT] = 0.0
-    for name, amount in (
-        ("financing", -result.financing.sum()),
-        ("interest", result.interest.sum()),
-        ("written_off", result.written_off),
-    ):
+    amounts = -result.financing.sum(), result.interest.sum(), result.written_off
+    for name, amount in zip(("financing", "interest", "written_off"), amounts, strict=True):
         table[name] = np.append(np.zeros(len(result.symbols)), amount)
     table["total"] = table.sum(axis=1)
     table.index.name = "symbol"
@@ -88,12 +85,10 @@ def round_trips(result: BacktestResult) -> pd.DataFrame:
     """
     (before, after), (at_fill, at_mark) = _held(result), _profit(result)
     cost, fills, closes = result.order_costs.sum(axis=0), result.fill_prices, result.closes
-    marks = {"before": before, "after": after, "fills": fills, "closes": closes}
-    marks |= {"at_fill": at_fill, "at_mark": at_mark, "cost": cost}
+    marks = before, after, fills, closes, at_fill, at_mark, cost
     rows = []
     for place, symbol in enumerate(result.symbols):
-        at = {name: values[:, place] for name, values in marks.items()}
-        rows += [(symbol, *row) for row in _of_one(**at)]
+        rows += [(symbol, *row) for row in _of_one(*(values[:, place] for values in marks))]
     names = ["symbol", "side", "entered", "left", "sessions", "invested", "profit", "cost"]
     table = pd.DataFrame(rows, columns=names)
     days = pd.DatetimeIndex(result.sessions.astype("datetime64[s]"))
@@ -113,16 +108,14 @@ def _of_one(
     cost: Floats,
 ) -> list[tuple[str, int, int, int, float, float, float]]:
     """Trips of one symbol: side, rows of entry and exit (−1 while open), sessions and money."""
-    large = (np.abs(shares * fills) > _NOTHING for shares in (before, after))
-    sides = [
-        np.where(is_large, np.sign(x), 0.0)
-        for is_large, x in zip(large, (before, after), strict=True)
-    ]
+    was, now = (
+        np.where(np.abs(shares * fills) > _NOTHING, np.sign(shares), 0.0)
+        for shares in (before, after)
+    )
     trips = []
-    starts = np.flatnonzero((sides[1] != 0) & (sides[1] != sides[0]))
-    for start in starts.tolist():
-        side = int(sides[1][start])
-        ends = np.flatnonzero(sides[1][start + 1 :] != side)
+    for start in np.flatnonzero((now != 0) & (now != was)).tolist():
+        side = int(now[start])
+        ends = np.flatnonzero(now[start + 1 :] != side)
         end = start + 1 + int(ends[0]) if len(ends) else -1
         last = end if end >= 0 else len(before)
         paid = float(cost[start + 1 : last].sum()) + cost[start] * _opening(before, after, start)

@@ -36,39 +36,27 @@ class Sample:
 
 @dataclass(frozen=True)
 class Metric:
-    """One performance figure: its function of a `Sample`, and all that a reader must know to recompute it.
-
-    ``formula`` is in the letters of the module docstring; a ``unit`` of fraction is shown in percent; ``ddof`` is
-    None where no variance is in it; ``annualisation`` says how the figure is brought to a year, "none" if it is not;
-    one that is ``benchmarked`` is NaN without a benchmark.
-    """
+    """One performance figure: its function of a `Sample`, and all that a reader must know to recompute it."""
 
     name: str
     label: str
-    formula: str
-    unit: str
-    ddof: int | None
-    annualisation: str
+    formula: str  # in the letters of the module docstring
+    unit: str  # a fraction is shown in percent
+    ddof: int | None  # None where no variance is in it
+    annualisation: str  # how the figure is brought to a year, "none" if it is not
     source: str
     function: Callable[[Sample], float]
-    benchmarked: bool = False
+    benchmarked: bool = False  # NaN without a benchmark
 
     def __call__(
-        self,
-        returns: Any,
-        *,
-        periods: int | None = None,
-        benchmark: Any = None,
-        risk_free: float = 0.0,
+        self, returns: Any, *, periods: int = 0, benchmark: Any = None, risk_free: float = 0.0
     ) -> float:
         """Compute the figure; parameters as in `summarise_returns`, `periods` where it is yearly."""
-        if periods is None:
-            if self.annualisation != "none":
-                raise ConfigError(
-                    f"{self.label} is a yearly figure: give 'periods', the run's sessions per year."
-                )
-            periods = 1
-        return self.of(make_sample(returns, benchmark, risk_free, periods))
+        if not periods and self.annualisation != "none":
+            raise ConfigError(
+                f"{self.label} is a yearly figure: give 'periods', the run's sessions per year."
+            )
+        return self.of(make_sample(returns, benchmark, risk_free, periods or 1))
 
     def of(self, sample: Sample) -> float:
         """Compute the figure of a sample; NaN without sessions or without a needed benchmark."""
@@ -86,19 +74,19 @@ def checked(values: Any, what: str = "returns") -> Floats:
     if bad.any():
         where = int(np.argmax(bad))
         raise ConfigError(
-            f"The {what} hold {array[where]} at position {where}, and {int(bad.sum()) - 1} more such "
-            "values. Simple returns are finite and at least −1; drop or repair those sessions."
+            f"The {what} hold {array[where]} at position {where}. Simple returns are finite and at "
+            "least −1; drop or repair such sessions."
         )
     return array
 
 
 def make_sample(returns: Any, benchmark: Any, risk_free: float, periods: int) -> Sample:
     """Check returns and benchmark, and bring the yearly `risk_free` to a session."""
-    values = checked(returns, "returns")
     if not periods >= 1:
         raise ConfigError(f"The 'periods' parameter must be 1 or more sessions. Got {periods!r}.")
+    values, free = checked(returns), risk_free / periods
     if benchmark is None:
-        return Sample(values, None, risk_free / periods, periods)
+        return Sample(values, None, free, periods)
     other = checked(benchmark, "benchmark returns")
     both = isinstance(returns, pd.Series) and isinstance(benchmark, pd.Series)
     if len(other) != len(values) or (both and not returns.index.equals(benchmark.index)):
@@ -106,7 +94,7 @@ def make_sample(returns: Any, benchmark: Any, risk_free: float, periods: int) ->
             f"The returns cover {len(values)} sessions and the benchmark {len(other)}, or not the same "
             "ones. Backtest both on one panel and one span."
         )
-    return Sample(values, other, risk_free / periods, periods)
+    return Sample(values, other, free, periods)
 
 
 def wealth(returns: Any) -> Floats:

@@ -254,10 +254,7 @@ def changed(weights: pd.DataFrame) -> pd.DataFrame:
 
     Without it a weight which stays put still trades against every price move. The first decision counts as changed.
     """
-    values = weights.to_numpy()
-    mask = np.ones(values.shape, dtype=bool)
-    mask[1:] = values[1:] != values[:-1]
-    return pd.DataFrame(mask, index=weights.index, columns=weights.columns)
+    return weights.ne(weights.shift())
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
@@ -313,18 +310,14 @@ def held_moments(
 
 @dataclass(frozen=True)
 class GapLoss:
-    """How much of the first step was over before the position was filled; shares are NaN where nothing moved.
+    """How much of the first step was over before the position was filled; shares are NaN where nothing moved."""
 
-    ``of_forecast`` is the share of the expected absolute move of step 1 that lies before the fill, by the model's
-    overnight share of variance. ``move`` is what the weights would have made over step 1 if filled at the deciding
-    close, which nobody can, summed over decisions, before costs; ``before_fill`` and ``of_move`` are the part of it
-    before the fill, and its share.
-    """
-
-    of_forecast: float
-    move: float
-    before_fill: float
-    of_move: float
+    of_forecast: (
+        float  # of the expected absolute move of step 1, by the overnight share of variance
+    )
+    move: float  # made by the weights over step 1, were they filled at the deciding close; before costs
+    before_fill: float  # the part of it before the fill
+    of_move: float  # and its share
 
 
 def gap_loss(

@@ -50,9 +50,7 @@ from quantseq.trading.costs import check_bounds
 
 MOMENTS = ("symbol", "cutoff", "mean", "std", "prob_up")
 SHORTFALLS = ("es_long", "es_short")  # columns that a CVaR cap needs; see `policies.held_moments`
-FORECAST_PATIENCE = (
-    5  # decision dates in a row over which a symbol without a forecast keeps its position
-)
+FORECAST_PATIENCE = 5  # decision dates in a row over which a position without a forecast is kept
 _WIDEST = 0.5  # largest half width of a band derived from costs
 
 
@@ -63,9 +61,7 @@ class View:
     mu: Floats  # expected simple return, m + s²/2 of the log return: the drift of a log-normal price
     std: Floats  # of the log return
     prob_up: Floats
-    shortfall: (
-        tuple[Floats, Floats] | None
-    )  # of the long and the short side, positive; None where unknown
+    shortfall: tuple[Floats, Floats] | None  # of the long and the short side, positive, if known
     known: NDArray[np.bool_]
 
     @property
@@ -76,51 +72,32 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy(ABC):
-    """What all policies share; the rules stand in the module docstring.
-
-    Parameters
-    ----------
-    cap, gross, name_cap : float in (0, 1]
-        Largest position of a symbol, as a share of its 1/n of capital; largest sum of absolute weights, and weight.
-    long_only : bool
-        Positions below 0 become 0.
-    band : float in [0, 1) or "cost"
-        Half width of the no-trade band, as a share of the symbol's slice, or derived from costs.
-    cvar_cap : float in [0, 1)
-        Largest 95 % expected shortfall of the portfolio per session, as a share of equity; 0 for none.
-    cost_bps : float in [0, 10000]
-        One-way cost that bands and thresholds are derived from.
-    """
+    """What all policies share; the rules stand in the module docstring."""
 
     name: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     source: ClassVar[str] = ""
-    bounds: ClassVar[
-        Mapping[str, str]
-    ] = {}  # of a policy's own parameters; see `costs.check_bounds`
-    in_slices: ClassVar[bool] = (
-        True  # `cap` bounds each position by its slice; else only the caps on weights do
-    )
+    # of a policy's own parameters; see `costs.check_bounds`
+    bounds: ClassVar[Mapping[str, str]] = {}
+    # whether `cap` bounds each position by its slice; else only the caps on weights do
+    in_slices: ClassVar[bool] = True
 
-    cap: float = 1.0
-    long_only: bool = True
-    band: float | Literal["cost"] = 0.0
-    gross: float = 1.0
-    name_cap: float = 1.0
-    cvar_cap: float = 0.0
-    cost_bps: float = 5.0
+    cap: float = 1.0  # largest position of a symbol, as a share of its 1/n of capital
+    long_only: bool = True  # positions below 0 become 0
+    band: float | Literal["cost"] = 0.0  # half width as a share of the slice, or derived from costs
+    gross: float = 1.0  # largest sum of absolute weights
+    name_cap: float = 1.0  # largest weight
+    cvar_cap: float = (
+        0.0  # largest 95 % expected shortfall per session, as a share of equity; 0: none
+    )
+    cost_bps: float = 5.0  # one way; what bands and thresholds are derived from
 
     def __post_init__(self) -> None:
         shared = {"cap": "(0, 1]", "gross": "(0, 1]", "name_cap": "(0, 1]", "cvar_cap": "[0, 1)"}
-        shared |= {"cost_bps": "[0, 10000]"}
+        shared |= {"cost_bps": "[0, 10000]", "long_only": "true or false"}
         if self.band != "cost":
             shared["band"] = '[0, 1) or "cost"'
         check_bounds(self, {**shared, **self.bounds})
-        if not isinstance(self.long_only, bool):
-            raise ConfigError(
-                f"The 'long_only' parameter of {type(self).__name__} must be true or false. "
-                f"Got {self.long_only!r}."
-            )
 
     @abstractmethod
     def _position(self, view: View) -> Floats:
@@ -134,13 +111,8 @@ class Policy(ABC):
         """Portfolio weights without NaN, gross at most 1: by ``decision`` (the cutoffs, sorted) and symbol.
 
         `moments` has one row per symbol and cutoff, with the mean, std and prob_up of the fill-to-fill log return,
-        and es_long, es_short where a CVaR cap asks for them.
-
-        Raises
-        ------
-        ConfigError
-            If a column is missing, a value is not finite, std is not positive, a probability is
-            outside [0, 1], or a symbol has two rows for one cutoff.
+        and es_long, es_short where a CVaR cap asks for them. ConfigError if a column is missing, a value is not
+        finite or outside its range, or a symbol has two rows for one cutoff.
         """
         view, dates, symbols = read_view(moments)
         if self.cvar_cap and view.shortfall is None:
@@ -182,39 +154,31 @@ class Policy(ABC):
 def read_view(moments: pd.DataFrame) -> tuple[View, NDArray[np.datetime64], list[str]]:
     """Check moments and spread them: the view, its decision dates and its symbols."""
     missing = [name for name in MOMENTS if name not in moments.columns]
-    if missing:
-        raise ConfigError(
-            f"The moments lack the columns {missing}; found {list(map(str, moments.columns))}. "
-            f"They need {', '.join(MOMENTS)}."
-        )
-    if moments.empty:
-        raise ConfigError("The moments hold no rows. Forecast at least one cutoff first.")
+    if missing or moments.empty:
+        what = f"lack the columns {missing}" if missing else "hold no rows"
+        raise ConfigError(f"The moments {what}. They need {', '.join(MOMENTS)}.")
     shortfalls = all(name in moments.columns for name in SHORTFALLS)
     names = ["mean", "std", "prob_up", *(SHORTFALLS if shortfalls else ())]
     values = moments[names].to_numpy(dtype=np.float64)
-    bad = ~np.isfinite(values).all(axis=1) | (values[:, 1] <= 0)
+    days = pd.DatetimeIndex(moments["cutoff"])
+    bad = ~np.isfinite(values).all(axis=1) | (values[:, 1] <= 0) | days.isna()
     bad |= (values[:, 2] < 0) | (values[:, 2] > 1)
     if bad.any():
         worst = moments.iloc[int(np.argmax(bad))]
         raise ConfigError(
             f"The forecast of {worst['symbol']} at {worst['cutoff']} has mean {worst['mean']}, std "
-            f"{worst['std']} and prob_up {worst['prob_up']}. All must be finite, std above 0 and "
-            "prob_up in [0, 1]; repair the forecast or drop the row."
+            f"{worst['std']} and prob_up {worst['prob_up']}. It needs a cutoff, and all must be finite, "
+            "std above 0 and prob_up in [0, 1]; repair the forecast or drop the row."
+        )
+    if (twice := moments.duplicated(["symbol", "cutoff"])).any():
+        first = moments.loc[twice].iloc[0]
+        raise ConfigError(
+            f"{first['symbol']} has two forecasts for {first['cutoff']}. "
+            "Each symbol needs one row per cutoff; drop the duplicates."
         )
     symbols = list(dict.fromkeys(moments["symbol"]))
     column = pd.Index(symbols).get_indexer(pd.Index(moments["symbol"]))
-    dates, row = np.unique(
-        pd.DatetimeIndex(moments["cutoff"]).to_numpy().astype("datetime64[s]"), return_inverse=True
-    )
-    if np.isnat(dates).any():
-        raise ConfigError("A forecast has no cutoff. Date every row by the last session it saw.")
-    cell = row * len(symbols) + column
-    if len(np.unique(cell)) < len(cell):
-        twice = moments.iloc[int(np.argmax(pd.Series(cell).duplicated()))]
-        raise ConfigError(
-            f"{twice['symbol']} has two forecasts for {twice['cutoff']}. "
-            "Each symbol needs one row per cutoff; drop the duplicates."
-        )
+    dates, row = np.unique(days.to_numpy().astype("datetime64[s]"), return_inverse=True)
     wide = np.full((len(names), len(dates), len(symbols)), np.nan)
     wide[:, row, column] = values.T
     mean, std, prob_up = wide[:3]

@@ -361,7 +361,7 @@ def test_bad_moments_are_named():
         (good.assign(mean=np.nan), "has mean nan"),
         (good.assign(std=0.0), "std above 0"),
         (pd.concat([good, good.iloc[[5]]]), "two forecasts"),
-        (good.assign(cutoff=pd.NaT), "no cutoff"),
+        (good.assign(cutoff=pd.NaT), "needs a cutoff"),
     ]:
         with pytest.raises(ConfigError) as caught:
             Sign().weights(broken)
