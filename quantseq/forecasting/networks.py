@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError
 from quantseq.forecasting.calibration import hermite
-from quantseq.forecasting.inputs import CONDITIONS, STREAMS
 from quantseq.forecasting.volatility import SCALES
 from quantseq.forecasting.windows import (
+    CONDITIONS,
     STREAM_BINS,
     STREAM_SIZES,
+    STREAMS,
     PriceTask,
     WindowSource,
     WindowTable,

@@ -103,7 +103,7 @@ class BacktestResult:
 def run_account(orders: Orders, costs: Costs) -> BacktestResult:
     """Walk through the sessions with cash and shares; every number of a result comes from here."""
     days, width = orders.target.shape
-    rate, interest, lend = costs.rate, costs.cash_rate / costs.year, 0.0
+    rate, interest, lend = costs.one_way_bps / 1e4, costs.cash_rate / costs.year, 0.0
     if (orders.target < 0).any():
         lend = costs.borrow_bps / 1e4 / costs.year
     owe = interest + costs.financing_bps / 1e4 / costs.year

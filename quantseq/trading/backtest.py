@@ -61,21 +61,12 @@ def simulate(
 ) -> BacktestResult:
     """Run weights through prices; the rules stand in the module docstring.
 
-    Parameters
-    ----------
-    panel : Panel
-        Bars of at least the symbols in `weights`. Its shared calendar is the calendar of the run.
-    weights : DataFrame
-        Portfolio weights without NaN, gross at most `Costs.max_gross`, by decision date (sorted, unique, each a
-        session of the panel) and symbol.
-    costs, fill : optional
-        ``Costs()`` by default; at the 'open' or 'close' of the session after the decision the order is filled.
-    start, end : date, optional
-        First and last session of the result: the session after the first decision and the last of the panel by
-        default. Decisions whose fill lies before `start` are not used.
-    trade : DataFrame of bool, optional
-        Shaped as `weights`. False: no new order; the shares stay as they are, and so does an order that waits for a
-        bar. See `policies.changed`.
+    `panel` has at least the symbols in `weights`, and its shared calendar is that of the run. The weights, by decision
+    date (sorted, unique, each a session of the panel) and symbol, are without NaN, and gross at most
+    `Costs.max_gross`. `start` and `end` are the first and last session of the result, by default the session after
+    the first decision and the last of the panel; decisions whose fill lies before `start` are not used. Where
+    `trade`, of true and false in the shape of the weights, is false there is no new order: the shares stay as they
+    are, and so does an order that waits for a bar (see `policies.changed`).
 
     Raises
     ------
@@ -111,10 +102,7 @@ def buy_and_hold(
     weights = pd.DataFrame(1 / max(len(names), 1), index=first, columns=names)
     costs = costs or Costs()
     _check(weights, costs.max_gross)
-    at_open, first_row = _at_open(fill), np.array([0])
-    orders = make_orders(
-        panel, weights, sessions, first_row, None, at_open=at_open, unfilled=0, costs=costs
-    )
+    orders = make_orders(panel, weights, sessions, np.array([0]), None, fill=fill, costs=costs)
     return run_account(replace(orders, of_start=True), costs)
 
 
@@ -191,22 +179,9 @@ def _prepare(
     span = _span(panel, start, end)
     row = filled_at - int(np.searchsorted(sessions, span[0]))
     inside = (row >= 0) & (row < len(span))
-    return make_orders(
-        panel,
-        weights[inside],
-        span,
-        row[inside],
-        mask if mask is None else mask[inside],
-        at_open=_at_open(fill),
-        unfilled=int((row >= len(span)).sum()),
-        costs=costs,
-    )
-
-
-def _at_open(fill: FillPrice) -> bool:
-    if fill not in ("open", "close"):
-        raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
-    return fill == "open"
+    chosen = mask if mask is None else mask[inside]
+    orders = make_orders(panel, weights[inside], span, row[inside], chosen, fill=fill, costs=costs)
+    return replace(orders, unfilled=int((row >= len(span)).sum()))
 
 
 def _check(weights: pd.DataFrame, max_gross: float) -> Dates:

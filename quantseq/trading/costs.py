@@ -115,18 +115,13 @@ class Costs:
         return self.cost_bps + self.half_spread_bps
 
     @property
-    def rate(self) -> float:
-        """The same as a fraction."""
-        return self.one_way_bps / 1e4
-
-    @property
     def need_liquidity(self) -> bool:
         """Whether an order's charge or size depends on volume."""
         return self.impact > 0 or self.volume_cap > 0
 
     @property
     def proportional(self) -> bool:
-        """Whether `rate` is all that an order pays, whatever its size."""
+        """Whether `one_way_bps` is all that an order pays, whatever its size."""
         return not (self.need_liquidity or self.whole_shares or self.min_commission > 0)
 
 

@@ -408,7 +408,7 @@ def verdict(
     assert sample.benchmark is not None
     pair, sessions = np.column_stack([sample.returns, sample.benchmark]), len(sample.returns)
     own, other = (METRICS["sharpe"](one, periods=periods) for one in pair.T)
-    spread, interval = trial_sd, (math.nan, math.nan)
+    interval, spread = (math.nan, math.nan), trial_sd
     if spread is None:
         spread = trial_spread((), sessions) if sessions > 1 else math.nan
     deflated = dsr(sample.returns, n_trials=n_trials, spread=spread)
@@ -434,10 +434,8 @@ def _sentence(v: Verdict, against: str, after: str, sessions: int, fault: str | 
     if not sessions:
         return "No verdict: there is not a single session to judge."
     if math.isnan(v.sharpe):
-        return (
-            "No verdict: the strategy's returns never moved, so no position was held and there is "
-            f"nothing to compare with {against}."
-        )
+        flat = "the strategy's returns never moved, so no position was held"
+        return f"No verdict: {flat} and there is nothing to compare with {against}."
     if math.isnan(v.benchmark_sharpe):
         return f"No verdict: the returns of {against} never moved, so there is no rival to beat."
     (low, high), tail = v.interval, f"{against} {after}"

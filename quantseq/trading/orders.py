@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quantseq.errors import NoDataError
+from quantseq.errors import ConfigError, NoDataError
 from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.trading.costs import LIQUIDITY, Costs, Liquidity, order_costs
+from quantseq.trading.costs import LIQUIDITY, Costs, FillPrice, Liquidity, order_costs
 
 DUST = 1e-12  # orders below this share of equity are rounding, no trades
 LAPSE = 20  # sessions in a row without a bar after which a position is liquidated
@@ -38,9 +38,9 @@ class Orders:
     late: Flags  # it waited for its bar
     lapsed: Flags  # from the `LAPSE`-th session without a bar to the next bar: nothing may be held
     waiting: Floats | None  # weight of the order that waits at the end of the session, else NaN
-    unfilled: int  # decisions that no session is left to fill, for the record
     lot: Floats | None  # one share in adjusted shares per unit of starting equity; None: fractions
     liquidity: Liquidity | None  # None where no charge asks for it
+    unfilled: int = 0  # decisions that no session is left to fill, for the record
     of_start: bool = False  # size by the equity before the first session, not by that at the fill
 
 
@@ -51,14 +51,15 @@ def make_orders(
     row: NDArray[np.int64],
     mask: Flags | None,
     *,
-    at_open: bool,
-    unfilled: int,
+    fill: FillPrice,
     costs: Costs,
 ) -> Orders:
     """Put checked weights, one line per decision, at the `row` of `span` that fills each; none where `mask` is false.
 
-    NoDataError if volume matters and a symbol has none.
+    ConfigError if `fill` is neither open nor close, NoDataError if volume matters and a symbol has none.
     """
+    if fill not in ("open", "close"):
+        raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
     symbols = tuple(str(name) for name in weights.columns)
     first = int(np.searchsorted(panel.sessions, span[0]))
     part = slice(first, first + len(span))
@@ -80,7 +81,7 @@ def make_orders(
     return Orders(
         symbols,
         span,
-        opened if at_open else close,
+        opened if fill == "open" else close,
         close,
         has_bar,
         target,
@@ -88,7 +89,6 @@ def make_orders(
         late,
         lapsed,
         waiting,
-        unfilled,
         _lots(panel, symbols, part, costs.capital) if costs.whole_shares else None,
         _liquidity(panel, symbols, part, costs) if costs.need_liquidity else None,
     )
