@@ -26,12 +26,95 @@ _ROUNDING = 1e-12  # drawdowns shallower than this are rounding
 
 @dataclass(frozen=True)
 class Sample:
-    """What a measure looks at: (T,) returns, those of a benchmark, rate per session, sessions a year."""
+    """What a figure looks at, and how each is computed; formulas and sources stand in the table below."""
 
-    returns: Floats
+    returns: Floats  # (T,)
     benchmark: Floats | None
-    free: float
-    periods: int
+    free: float  # rate per session
+    periods: int  # sessions per year
+
+    def _total_return(self) -> float:
+        return float(np.prod(1 + self.returns)) - 1
+
+    def _cagr(self) -> float:
+        with np.errstate(over="ignore"):
+            return float(np.prod(1 + self.returns) ** (self.periods / len(self.returns)) - 1)
+
+    def _volatility(self) -> float:
+        if len(self.returns) < 2:
+            return np.nan
+        return float(np.std(self.returns, ddof=1)) * float(np.sqrt(self.periods))
+
+    def _sharpe(self) -> float:
+        mean = float(np.mean(self.returns)) - self.free
+        return mean / _std(self.returns) * float(np.sqrt(self.periods))
+
+    def _sortino(self) -> float:
+        excess = self.returns - self.free
+        downside = float(np.sqrt(np.mean(np.minimum(excess, 0) ** 2) * self.periods))
+        return _ratio(float(np.mean(excess)) * self.periods, downside)
+
+    def _max_drawdown(self) -> float:
+        return float(drawdowns(self.returns).min())
+
+    def _longest_drawdown(self) -> float:
+        at_high = np.flatnonzero(drawdowns(self.returns) >= 0)
+        edges = np.concatenate([[-1], at_high, [len(self.returns)]])
+        return float(np.max(np.diff(edges))) - 1
+
+    def _calmar(self) -> float:
+        return _ratio(self._cagr(), -self._max_drawdown())
+
+    def _var_95(self) -> float:
+        return float(np.quantile(self.returns, 0.05))
+
+    def _es_95(self) -> float:
+        count = int((len(self.returns) - 1) * 0.05) + 1
+        return float(np.mean(np.partition(self.returns, count - 1)[:count]))
+
+    def _moments(self, least: int) -> tuple[int, float, float, float]:
+        """T and the central moments 2 to 4; NaN below `least` sessions or where nothing moves."""
+        n, d = len(self.returns), self.returns - np.mean(self.returns)
+        if n < least or np.ptp(self.returns) == 0:
+            return n, np.nan, np.nan, np.nan
+        return n, float(np.mean(d**2)), float(np.mean(d**3)), float(np.mean(d**4))
+
+    def _skew(self) -> float:
+        n, m2, m3, _ = self._moments(3)
+        return float(np.sqrt(n * (n - 1)) / (n - 2) * m3 / m2**1.5) if n > 2 else np.nan
+
+    def _kurtosis(self) -> float:
+        n, m2, _, m4 = self._moments(4)
+        return (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (m4 / m2**2 - 3) + 6) if n > 3 else np.nan
+
+    def _hit_rate(self) -> float:
+        return _ratio(float((self.returns > 0).sum()), float((self.returns != 0).sum()))
+
+    def _best_day(self) -> float:
+        return float(self.returns.max())
+
+    def _worst_day(self) -> float:
+        return float(self.returns.min())
+
+    def _beta(self) -> float:
+        assert self.benchmark is not None
+        if len(self.returns) < 2 or np.ptp(self.benchmark) == 0:
+            return np.nan
+        cov = np.cov(self.returns, self.benchmark, ddof=1)
+        return float(cov[0, 1] / cov[1, 1])
+
+    def _alpha(self) -> float:
+        assert self.benchmark is not None
+        own, other = (
+            float(np.mean(self.returns)) - self.free,
+            float(np.mean(self.benchmark)) - self.free,
+        )
+        return (own - self._beta() * other) * self.periods
+
+    def _information_ratio(self) -> float:
+        assert self.benchmark is not None
+        active = self.returns - self.benchmark
+        return float(np.mean(active)) / _std(active) * float(np.sqrt(self.periods))
 
 
 @dataclass(frozen=True)
@@ -122,105 +205,6 @@ def _ratio(over: float, under: float) -> float:
     return over / under if under != 0 else np.nan
 
 
-def _total_return(s: Sample) -> float:
-    return float(np.prod(1 + s.returns)) - 1
-
-
-def _cagr(s: Sample) -> float:
-    with np.errstate(over="ignore"):
-        return float(np.prod(1 + s.returns) ** (s.periods / len(s.returns)) - 1)
-
-
-def _volatility(s: Sample) -> float:
-    if len(s.returns) < 2:
-        return np.nan
-    return float(np.std(s.returns, ddof=1)) * float(np.sqrt(s.periods))
-
-
-def _sharpe(s: Sample) -> float:
-    mean = float(np.mean(s.returns)) - s.free
-    return mean / _std(s.returns) * float(np.sqrt(s.periods))
-
-
-def _sortino(s: Sample) -> float:
-    excess = s.returns - s.free
-    downside = float(np.sqrt(np.mean(np.minimum(excess, 0) ** 2) * s.periods))
-    return _ratio(float(np.mean(excess)) * s.periods, downside)
-
-
-def _max_drawdown(s: Sample) -> float:
-    return float(drawdowns(s.returns).min())
-
-
-def _longest_drawdown(s: Sample) -> float:
-    at_high = np.flatnonzero(drawdowns(s.returns) >= 0)
-    edges = np.concatenate([[-1], at_high, [len(s.returns)]])
-    return float(np.max(np.diff(edges))) - 1
-
-
-def _calmar(s: Sample) -> float:
-    return _ratio(_cagr(s), -_max_drawdown(s))
-
-
-def _var_95(s: Sample) -> float:
-    return float(np.quantile(s.returns, 0.05))
-
-
-def _es_95(s: Sample) -> float:
-    count = int((len(s.returns) - 1) * 0.05) + 1
-    return float(np.mean(np.partition(s.returns, count - 1)[:count]))
-
-
-def _moments(s: Sample, least: int) -> tuple[int, float, float, float]:
-    """T and the central moments 2 to 4; NaN below `least` sessions or where nothing moves."""
-    n, d = len(s.returns), s.returns - np.mean(s.returns)
-    if n < least or np.ptp(s.returns) == 0:
-        return n, np.nan, np.nan, np.nan
-    return n, float(np.mean(d**2)), float(np.mean(d**3)), float(np.mean(d**4))
-
-
-def _skew(s: Sample) -> float:
-    n, m2, m3, _ = _moments(s, 3)
-    return float(np.sqrt(n * (n - 1)) / (n - 2) * m3 / m2**1.5) if n > 2 else np.nan
-
-
-def _kurtosis(s: Sample) -> float:
-    n, m2, _, m4 = _moments(s, 4)
-    return (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (m4 / m2**2 - 3) + 6) if n > 3 else np.nan
-
-
-def _hit_rate(s: Sample) -> float:
-    return _ratio(float((s.returns > 0).sum()), float((s.returns != 0).sum()))
-
-
-def _best_day(s: Sample) -> float:
-    return float(s.returns.max())
-
-
-def _worst_day(s: Sample) -> float:
-    return float(s.returns.min())
-
-
-def _beta(s: Sample) -> float:
-    assert s.benchmark is not None
-    if len(s.returns) < 2 or np.ptp(s.benchmark) == 0:
-        return np.nan
-    cov = np.cov(s.returns, s.benchmark, ddof=1)
-    return float(cov[0, 1] / cov[1, 1])
-
-
-def _alpha(s: Sample) -> float:
-    assert s.benchmark is not None
-    own, other = float(np.mean(s.returns)) - s.free, float(np.mean(s.benchmark)) - s.free
-    return (own - _beta(s) * other) * s.periods
-
-
-def _information_ratio(s: Sample) -> float:
-    assert s.benchmark is not None
-    active = s.returns - s.benchmark
-    return float(np.mean(active)) / _std(active) * float(np.sqrt(s.periods))
-
-
 _TABLE = """
 total_return | Total return | W_T − 1 | fraction | — | none | GIPS 2020
 cagr | CAGR | W_T^(A/T) − 1 | fraction | — | geometric, A/T | GIPS 2020
@@ -247,7 +231,7 @@ def _registry() -> dict[str, Metric]:
     found = {}
     for line in _TABLE.strip().splitlines():
         name, label, formula, unit, ddof, yearly, source = (x.strip() for x in line.split(" | "))
-        function, freedom = globals()[f"_{name}"], None if ddof == "—" else int(ddof)
+        function, freedom = getattr(Sample, f"_{name}"), None if ddof == "—" else int(ddof)
         needs = name in ("beta", "alpha", "information_ratio")
         found[name] = Metric(name, label, formula, unit, freedom, yearly, source, function, needs)
     return found
