@@ -219,19 +219,9 @@ class Reference:
         """The symbol's overnight share of variance, pooled if unknown."""
         return self.overnight_share.get(symbol, self.overnight_share[POOL])
 
-    def to_json(self) -> dict[str, Any]:
-        """State as JSON values."""
-        return {
-            "volatility": self.volatility.to_json(),
-            "drift": self.drift.tolist(),
-            "starts": dict(self.starts),
-            "shapes": {symbol: shape.tolist() for symbol, shape in self.shapes.items()},
-            "overnight_share": dict(self.overnight_share),
-        }
-
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
+        """Rebuild from ``dataclasses.asdict`` as JSON."""
         return cls(
             Scale.from_json(state["volatility"]),
             np.array(state["drift"]),

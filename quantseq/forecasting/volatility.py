@@ -317,13 +317,9 @@ class HarModel:
         """
         return har_scale(har, self.coefficients, self.rescale)
 
-    def to_json(self) -> dict[str, Any]:
-        """State as JSON values."""
-        return {"coefficients": self.coefficients.tolist(), "rescale": self.rescale.tolist()}
-
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
+        """Rebuild from ``dataclasses.asdict`` as JSON."""
         return cls(np.array(state["coefficients"]), np.array(state["rescale"]))
 
 
@@ -404,14 +400,9 @@ class Scale:
             variance[:, step] = omega + (alpha + gamma / 2 + beta) * variance[:, step - 1]
         return np.asarray(np.sqrt(np.maximum(variance, VARIANCE_FLOOR)))
 
-    def to_json(self) -> dict[str, Any]:
-        """State as JSON values."""
-        models = {symbol: model.to_json() for symbol, model in self.models.items()}
-        return {**vars(self), "models": models, "garch": dict(self.garch)}
-
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
+        """Rebuild from ``dataclasses.asdict`` as JSON."""
         models = {symbol: HarModel.from_json(one) for symbol, one in state["models"].items()}
         garch = {symbol: tuple(one) for symbol, one in state["garch"].items()}
         return cls(state["kind"], state["horizon"], models, garch)

@@ -11,6 +11,7 @@ quarter were, and the calendar. *Surprise* is `reference.score_of_scale` of a da
 the scale was too small, zero on average as long as the reference is right.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
+from quantseq.files import to_json
 from quantseq.forecasting.reference import Reference, StepParameters, score_of_scale
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, lively
 from quantseq.forecasting.tokenizer import Ids, ReturnTokenizer, StreamBins
@@ -318,11 +320,11 @@ class PriceTask:
 
     def to_json(self) -> dict[str, Any]:
         """State as JSON values; the tokenizer has a file of its own."""
-        return {
-            "reference": self.reference.to_json(),
-            "streams": [asdict(bins) for bins in self.stream_bins],
-            "conditions": [asdict(bins) for bins in self.condition_bins],
-        }
+        streams, conditions = (
+            [asdict(one) for one in bins] for bins in (self.stream_bins, self.condition_bins)
+        )
+        state = {"reference": asdict(self.reference), "streams": streams, "conditions": conditions}
+        return dict(json.loads(to_json(state)))
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any], tokenizer: ReturnTokenizer) -> Self:
