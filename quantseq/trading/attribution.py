@@ -33,7 +33,7 @@ def attribute(result: BacktestResult) -> pd.DataFrame:
     commission, spread, impact, borrow, financing (negative), interest, written_off (only after a ruin),
     total.
     """
-    (before, after), (at_fill, at_mark) = _held(result), _profit(result)
+    before, after, at_fill, at_mark = _moves(result)
     long = np.where(before > 0, at_fill, 0.0) + np.where(after > 0, at_mark, 0.0)
     short = at_fill + at_mark - long
     parts = {"long": long.sum(axis=0), "short": short.sum(axis=0)}
@@ -49,22 +49,20 @@ def attribute(result: BacktestResult) -> pd.DataFrame:
     return table + 0.0  # no −0 for what was not charged
 
 
-def _profit(result: BacktestResult) -> tuple[Floats, Floats]:
-    """Profit before costs, (D, S) each: from the last close to the fill, and on to the close."""
-    before, after = _held(result)
+def _moves(result: BacktestResult) -> tuple[Floats, Floats, Floats, Floats]:
+    """Shares before and after the fill of each session, and profit before costs: (D, S) each.
+
+    The profit on the shares before is from the last close to the fill, that on those after on to the close.
+    """
+    before = np.vstack([np.zeros((1, len(result.symbols))), result.shares[:-1]])
+    after = before + result.traded
     opened = np.vstack([result.fill_prices[:1], result.closes[:-1]])
     at_fill = before * (result.fill_prices - opened)
     at_mark = after * (result.closes - result.fill_prices)
     if result.ruined is not None:  # nothing is held after the ruin
         at_fill[result.sessions > result.ruined] = 0.0
         at_mark[result.sessions > result.ruined] = 0.0
-    return at_fill, at_mark
-
-
-def _held(result: BacktestResult) -> tuple[Floats, Floats]:
-    """Shares before and after the fill of each session: each (D, S)."""
-    before = np.vstack([np.zeros((1, len(result.symbols))), result.shares[:-1]])
-    return before, before + result.traded
+    return before, after, at_fill, at_mark
 
 
 def _borrow(result: BacktestResult) -> Floats:
@@ -83,7 +81,7 @@ def round_trips(result: BacktestResult) -> pd.DataFrame:
     open; sessions, closes at which it was held; invested, the largest value at a fill or close; profit, after trading
     costs; cost of trading it.
     """
-    (before, after), (at_fill, at_mark) = _held(result), _profit(result)
+    before, after, at_fill, at_mark = _moves(result)
     cost, fills, closes = result.order_costs.sum(axis=0), result.fill_prices, result.closes
     marks = before, after, fills, closes, at_fill, at_mark, cost
     rows = []
