@@ -114,7 +114,7 @@ def main() -> None:
             size=weights.shift(1),
             price=opened,
             val_price=opened,
-            fees=costs.rate,
+            fees=costs.one_way_bps / 1e4,
             size_type="targetpercent",
             group_by=True,
             cash_sharing=True,

@@ -8,7 +8,8 @@ import inspect
 from dataclasses import fields
 from pathlib import Path
 
-from quantseq.trading import costs, metrics, sizing
+from quantseq.trading import costs, metrics
+from quantseq.trading import policies as rules
 from quantseq.trading.benchmarks import BENCHMARKS
 from quantseq.trading.metrics import METRICS
 from quantseq.trading.policies import POLICIES
@@ -66,7 +67,7 @@ def figures() -> str:
 
 def policies() -> str:
     """The page of policies, benchmarks and costs."""
-    shared = {one.name: one.default for one in fields(sizing.Policy)}
+    shared = {one.name: one.default for one in fields(rules.Policy)}
     rows = []
     for name, policy in POLICIES.items():
         own = [
@@ -102,7 +103,7 @@ def policies() -> str:
         "",
         "## What all policies share",
         "",
-        prose(sizing.__doc__).split("\n\n", 2)[2],
+        prose(rules.__doc__).split("\n\n", 3)[3],
         "",
         "## Benchmarks",
         "",

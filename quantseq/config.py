@@ -19,8 +19,7 @@ from quantseq.market.bars import Dates
 from quantseq.market.calendars import sessions_per_year
 from quantseq.progress import SILENT, Progress
 from quantseq.trading.costs import Costs, FillPrice
-from quantseq.trading.policies import make_policy
-from quantseq.trading.sizing import Policy
+from quantseq.trading.policies import Policy, make_policy
 
 
 @dataclass(frozen=True)

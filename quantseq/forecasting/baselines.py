@@ -12,8 +12,8 @@ References
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Self, cast
 
@@ -24,8 +24,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.forecasting.density import NORMAL_NU, TokenDensity
-from quantseq.forecasting.distributions import Distribution, Quantiles
+from quantseq.forecasting.density import NORMAL_NU, Distribution, TokenDensity
+from quantseq.forecasting.distributions import Quantiles
 from quantseq.forecasting.forecasts import Forecaster, keyed_generators, keyed_uniforms
 from quantseq.forecasting.garch import Garch, GjrGarch
 from quantseq.forecasting.reference import POOL, Reference, StepParameters, fit_student_t
@@ -36,6 +36,7 @@ from quantseq.forecasting.volatility import (
     daily_variance,
     ewma_scale,
     features,
+    har_scale,
     rolling_mean,
 )
 from quantseq.market.bars import Bars, Floats, Panel
@@ -43,10 +44,11 @@ from quantseq.market.bars import Bars, Floats, Panel
 HISTORY = 20
 """Sessions of the historical volatility that most people use."""
 
+_CLIP = 8.0
+"""Standardised returns beyond this count as this in a fit, so that no glitch sets a scale or a mean."""
 
-def _historical_scale(bars: Bars) -> Floats:
-    squares = np.nan_to_num(bars.log_returns()) ** 2
-    return np.sqrt(np.maximum(rolling_mean(squares, HISTORY), VARIANCE_FLOOR))
+
+# ------------------------------------------------------------------------------ Student-t
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,12 @@ class StudentForecaster(Baseline):
         return np.asarray(density.loc[:, None] + density.scale[:, None] * draws)
 
 
-def every_step(scale: Floats, nu: float, horizon: int) -> StepParameters:
-    """The same centred t for every step."""
-    repeated = np.repeat(scale[:, None], horizon, axis=1)
-    return StepParameters(np.zeros_like(repeated), repeated, np.full_like(repeated, nu))
+def _every_step(
+    horizon: int, scale: Floats, nu: Floats | float, loc: Floats | float = 0.0
+) -> StepParameters:
+    """One t for every step, or each its own; scale (n, 1) or (n, H)."""
+    shape = (len(scale), horizon)
+    return StepParameters(*(np.broadcast_to(part, shape) for part in (loc, scale, nu)))
 
 
 class HistoricalVolatility(StudentForecaster):
@@ -90,53 +94,11 @@ class HistoricalVolatility(StudentForecaster):
 
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """See `StudentForecaster.parameters`."""
-        return {
-            symbol: every_step(_historical_scale(bars), NORMAL_NU, horizon)
-            for symbol, bars in panel.items()
-        }
-
-
-@dataclass(frozen=True)
-class EwmaStudent(StudentForecaster):
-    """RiskMetrics volatility times a Student-t fitted per symbol on train.
-
-    Parameters
-    ----------
-    shapes : mapping of symbol to (2,) float64
-        Degrees of freedom and scale; under `POOL` the medians.
-    """
-
-    name = "ewma-t"
-    shapes: Mapping[str, Floats]
-
-    @classmethod
-    def fit(cls, panel: Panel, overnight_share: Mapping[str, float]) -> Self:
-        """Fit a t per symbol to next-day returns over their EWMA scale.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If no symbol is long enough, or none ever moves.
-        """
-        shapes = {}
-        for symbol, bars in panel.items():
-            z = (aligned_returns(bars.log_returns(), 1)[:, 0] / ewma_scale(bars))[HISTORY:-1]
-            if len(z) >= HISTORY and np.abs(z).max() > 0:
-                shapes[symbol] = np.array(fit_student_t(z))
-        if not shapes:
-            raise NotEnoughDataError(
-                f"No symbol among {', '.join(panel)} has {2 * HISTORY + 1} sessions with moving prices. "
-                "Give a longer history or other symbols."
-            )
-        shapes[POOL] = np.median(list(shapes.values()), axis=0)
-        return cls(panel.sessions[-1], overnight_share, shapes)
-
-    def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
-        """See `StudentForecaster.parameters`."""
         result = {}
         for symbol, bars in panel.items():
-            nu, relative = self.shapes.get(symbol, self.shapes[POOL])
-            result[symbol] = every_step(ewma_scale(bars) * relative, float(nu), horizon)
+            variance = rolling_mean(np.nan_to_num(bars.log_returns()) ** 2, HISTORY)
+            scale = np.sqrt(np.maximum(variance, VARIANCE_FLOOR))
+            result[symbol] = _every_step(horizon, scale[:, None], NORMAL_NU)
         return result
 
 
@@ -147,6 +109,11 @@ class ReferenceForecaster(StudentForecaster):
     name = "har-pooled-t"
     reference: Reference
 
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """See `Baseline.fit`."""
+        return cls(panel.sessions[-1], reference.overnight_share, reference)
+
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """See `StudentForecaster.parameters`."""
         return {
@@ -154,6 +121,287 @@ class ReferenceForecaster(StudentForecaster):
             for symbol, one in features(panel).items()
         }
 
+    def tokens(self, panel: Panel, horizon: int) -> dict[str, NDArray[np.intp]]:
+        """Tokens (n, H) of the returns that follow each session, each under its own step's t."""
+        found = self.parameters(panel, horizon)
+        return {
+            symbol: tokens(found[symbol].cdf(aligned_returns(bars.log_returns(), horizon)))
+            for symbol, bars in panel.items()
+        }
+
+
+@dataclass(frozen=True)
+class FittedStudent(StudentForecaster):
+    """A Student-t with numbers fitted per symbol.
+
+    Parameters
+    ----------
+    fits : mapping of symbol to float64
+        What `fit_symbol` found; under `POOL` the medians, for symbols without a fit of their own.
+    """
+
+    least = 0
+    """Usable sessions that a fit needs."""
+
+    fits: Mapping[str, Floats]
+
+    @classmethod
+    @abstractmethod
+    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+        """The numbers of one symbol; None where it is too short or never moves."""
+
+    @abstractmethod
+    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+        """Carry the numbers through later bars: the t at every session, known at its close."""
+
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """Fit every symbol by itself; NotEnoughDataError if none has a fit."""
+        found = {symbol: cls.fit_symbol(bars, horizon) for symbol, bars in panel.items()}
+        fits = {symbol: one for symbol, one in found.items() if one is not None}
+        if not fits:
+            raise NotEnoughDataError(
+                f"No symbol among {', '.join(panel)} has {cls.least} sessions with moving prices for "
+                f"{cls.name}. Give a longer history, or leave this baseline out."
+            )
+        fits[POOL] = np.median(list(fits.values()), axis=0)
+        return cls(panel.sessions[-1], reference.overnight_share, fits)
+
+    def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
+        """See `StudentForecaster.parameters`."""
+        return {
+            symbol: self.follow(bars, self.fits.get(symbol, self.fits[POOL]), horizon)
+            for symbol, bars in panel.items()
+        }
+
+
+class EwmaStudent(FittedStudent):
+    """RiskMetrics volatility times a Student-t: degrees of freedom and scale (2,) per symbol."""
+
+    name = "ewma-t"
+    least = 2 * HISTORY + 1
+
+    @classmethod
+    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+        """A t of next-day returns over their EWMA scale."""
+        returns = bars.log_returns()
+        z = (aligned_returns(returns, 1)[:, 0] / ewma_scale(returns))[HISTORY:-1]
+        return np.array(fit_student_t(z)) if len(z) >= HISTORY and np.abs(z).max() > 0 else None
+
+    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+        """The same t for every step."""
+        return _every_step(horizon, (ewma_scale(bars.log_returns()) * fit[1])[:, None], fit[0])
+
+
+def _har_rows(bars: Bars) -> tuple[Floats, Floats, Floats]:
+    """Features (n, 5), log variances (n,) and log returns (n,) of adjusted bars."""
+    log_variance = np.log(daily_variance(bars))
+    means = [rolling_mean(log_variance, lag) for lag in (1, 5, 22)]
+    returns = bars.log_returns()
+    negative = np.minimum(np.clip(returns / np.exp(means[-1] / 2), -_CLIP, _CLIP), 0)
+    return np.column_stack([np.ones(len(bars)), *means, negative]), log_variance, returns
+
+
+class HarRangeStudent(FittedStudent):
+    """HAR [1]_ on log daily range-based variance per symbol and step, times a Student-t.
+
+    A symbol's numbers are (7, H): coefficients of the intercept, lags 1, 5 and 22 and the lagged negative
+    standardised return; degrees of freedom; scale in units of σ.
+    """
+
+    name = "har-range-t"
+    least = 250
+
+    @classmethod
+    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+        """Least squares per step, then a t on the standardised returns."""
+        x, log_variance, returns = _har_rows(bars.adjusted())
+        y, ahead = (aligned_returns(part, horizon) for part in (log_variance, returns))
+        usable = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
+        if usable.sum() < cls.least or not np.any(ahead[usable]):
+            return None
+        found = np.asarray(np.linalg.lstsq(x[usable], y[usable], rcond=None)[0], np.float64)
+        z = np.clip(ahead[usable] / har_scale(x[usable], found), -_CLIP, _CLIP)
+        shapes = np.array([fit_student_t(z[:, h]) for h in range(horizon)])
+        return np.vstack([found, shapes.T])
+
+    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+        """The regression's σ at every session, times the t of each step."""
+        *coefficients, nu, relative = fit[:, :horizon]
+        scale = har_scale(_har_rows(bars.adjusted())[0], np.array(coefficients)) * relative
+        return _every_step(horizon, scale, nu)
+
+    def describe(self) -> dict[str, Any]:
+        """How many symbols have a regression of their own."""
+        return {"own_fits": len(self.fits) - 1}
+
+
+class Autoregression(FittedStudent):
+    """AR(1) on returns per symbol, with EWMA volatility and a Student-t around its mean.
+
+    Least squares on returns over their EWMA scale, so that stormy days do not decide. The mean of
+    step h follows from the recursion; every step keeps the scale and shape of the first. A symbol's
+    numbers are (4,): intercept, slope, degrees of freedom, scale in units of the EWMA.
+    """
+
+    name = "ar1"
+    least = 250
+
+    @classmethod
+    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+        """Least squares, then a t on what is left."""
+        returns = bars.log_returns()
+        scale = ewma_scale(returns)
+        ahead = aligned_returns(returns, 1)[:, 0]
+        rows = slice(HISTORY, len(bars) - 1)
+        if len(bars) < cls.least + HISTORY or not np.any(ahead[rows]):
+            return None
+        x = np.column_stack([1 / scale[rows], np.clip(returns[rows] / scale[rows], -_CLIP, _CLIP)])
+        y = ahead[rows] / scale[rows]
+        found = np.linalg.lstsq(x, np.clip(y, -_CLIP, _CLIP), rcond=None)[0]
+        found[1] = np.clip(found[1], -0.9, 0.9)
+        return np.array([*found, *fit_student_t(y - x @ found)])
+
+    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+        """The mean of each step by the recursion."""
+        intercept, slope, nu, relative = fit
+        scale = ewma_scale(bars.log_returns()) * relative
+        means = [np.clip(bars.log_returns(), -_CLIP * scale, _CLIP * scale)]
+        for _ in range(horizon):
+            means.append(intercept + slope * means[-1])
+        return _every_step(horizon, scale[:, None], nu, np.column_stack(means[1:]))
+
+
+# ------------------------------------------------------------------------------ tokens
+
+BASELINE_BINS = 24
+"""Equal bins of the reference's probability integral transform."""
+
+PRIOR = 50.0
+"""Tokens that uniform probabilities are worth: pseudo-counts per row of a table."""
+
+
+def tokens(levels: Floats) -> NDArray[np.intp]:
+    """Bins 0..V−1 of levels in [0, 1]; −1 where unknown."""
+    bins = np.minimum(np.nan_to_num(levels) * BASELINE_BINS, BASELINE_BINS - 1).astype(np.intp)
+    return np.where(np.isfinite(levels), bins, -1)
+
+
+def _draw(probs: Floats, uniforms: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Tokens with the given probabilities (V,), by inversion."""
+    return np.asarray(np.searchsorted(np.cumsum(probs)[:-1], uniforms, side="right"), np.intp)
+
+
+@dataclass(frozen=True)
+class TokenBaseline(Baseline):
+    """Tokens as often as they were counted in the training block.
+
+    Parameters
+    ----------
+    reference : ReferenceForecaster
+        The measure that tokens are bins of.
+    table : (R, V) float64
+        Rows of probabilities, the prior in them.
+    """
+
+    reference: ReferenceForecaster
+    table: Floats
+
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """See `Baseline.fit`."""
+        plain = ReferenceForecaster.fit(panel, reference, horizon=horizon)
+        padded = cls._count(list(plain.tokens(panel, horizon).values())) + PRIOR / BASELINE_BINS
+        table = padded / padded.sum(axis=-1, keepdims=True)
+        return cls(plain.trained_until, plain.overnight_share, plain, table)
+
+    @classmethod
+    @abstractmethod
+    def _count(cls, found: list[NDArray[np.intp]]) -> Floats:
+        """Counts (R, V) of each symbol's tokens (n, H)."""
+
+    @abstractmethod
+    def _probs(self, rows: Rows, horizon: int) -> Floats:
+        """Marginal probabilities of each step, (M, H, V) or (H, V)."""
+
+    @abstractmethod
+    def _walk(self, rows: Rows, draws: NDArray[np.floating]) -> NDArray[np.intp]:
+        """Tokens of paths from uniform draws, (M, N, H) both."""
+
+    def distribution(self, rows: Rows, horizon: int) -> TokenDensity:
+        """See `Baseline.distribution`."""
+        plain = self.reference.distribution(rows, horizon)
+        probs = np.broadcast_to(self._probs(rows, horizon), (*plain.shape, BASELINE_BINS))
+        return replace(plain, probs=probs)
+
+    def paths(self, rows: Rows, found: Distribution, num_paths: int, seed: int) -> Floats:
+        """See `Baseline.paths`: a uniform place inside each bin."""
+        shape = (2, num_paths, found.shape[1])
+        draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, shape)
+        return cast(TokenDensity, found).at_tokens(self._walk(rows, draws[:, 0]), draws[:, 1])
+
+
+class Unigram(TokenBaseline):
+    """Each step's token as often as it came: a row of the table per step, independent draws."""
+
+    name = "unigram"
+
+    @classmethod
+    def _count(cls, found: list[NDArray[np.intp]]) -> Floats:
+        steps = np.concatenate(found).T
+        return np.array([np.bincount(t[t >= 0], minlength=BASELINE_BINS) for t in steps], float)
+
+    def _probs(self, rows: Rows, horizon: int) -> Floats:
+        return self.table[:horizon]
+
+    def _walk(self, rows: Rows, draws: NDArray[np.floating]) -> NDArray[np.intp]:
+        steps = range(draws.shape[2])
+        return np.stack([_draw(self.table[step], draws[..., step]) for step in steps], axis=-1)
+
+
+class Markov(TokenBaseline):
+    """The next token given the last one, a row of the table each: a chain of order 1.
+
+    The last token is that of the cutoff's own return under the reference of the session before, the last
+    row for an unknown one; step h takes the h-th power of the table, and paths walk through it.
+    """
+
+    name = "markov"
+
+    @classmethod
+    def _count(cls, found: list[NDArray[np.intp]]) -> Floats:
+        counts = np.zeros((BASELINE_BINS + 1, BASELINE_BINS))
+        for one in found:
+            last, following = one[:-1, 0], one[1:, 0]
+            known = (last >= 0) & (following >= 0)
+            np.add.at(counts, (last[known], following[known]), 1.0)
+        counts[-1] = counts[:-1].sum(axis=0)
+        return counts
+
+    def _last_tokens(self, rows: Rows) -> NDArray[np.intp]:
+        """Token of each row's newest return, −1 (the table's last row) where it has none."""
+        found = self.reference.tokens(rows.panel, 1)
+        shifted = {s: np.concatenate([[-1], t[:-1, 0]]) for s, t in found.items()}
+        return np.concatenate([shifted[s][rows.index[s]] for s in rows.panel])
+
+    def _probs(self, rows: Rows, horizon: int) -> Floats:
+        tables = [self.table]
+        for _ in range(horizon - 1):
+            tables.append(tables[-1] @ self.table[:-1])
+        return np.stack(tables, axis=1)[self._last_tokens(rows)]
+
+    def _walk(self, rows: Rows, draws: NDArray[np.floating]) -> NDArray[np.intp]:
+        bins = np.empty(draws.shape, np.intp)
+        last = np.repeat(self._last_tokens(rows)[:, None], draws.shape[1], axis=1)
+        for step in range(draws.shape[2]):
+            for token in np.unique(last):
+                mine = last == token
+                bins[mine, step] = _draw(self.table[token], draws[..., step][mine])
+            last = bins[..., step]
+        return bins
+
+
+# ------------------------------------------------------------------------------ quantiles
 
 BOOTSTRAP_WINDOW = 500
 """Returns that may come again: two years, or as many as there are."""
@@ -198,11 +446,9 @@ class Bootstrap(Baseline):
 
     def distribution(self, rows: Rows, horizon: int) -> Quantiles:
         """See `Baseline.distribution`."""
+        panel = rows.panel.items()
         values = np.concatenate(
-            [
-                trailing_quantiles(bars.log_returns(), rows.index[symbol])
-                for symbol, bars in rows.panel.items()
-            ]
+            [trailing_quantiles(bars.log_returns(), rows.index[symbol]) for symbol, bars in panel]
         )
         every = np.broadcast_to(values[:, None], (len(values), horizon, len(BOOTSTRAP_LEVELS)))
         return Quantiles(every, BOOTSTRAP_LEVELS)
@@ -215,310 +461,14 @@ class Bootstrap(Baseline):
         for symbol, bars in rows.panel.items():
             places = rows.index[symbol]
             mine = draws[start : start + len(places)].astype(np.float64)
-            count = (
-                np.minimum(places, BOOTSTRAP_WINDOW) - horizon + 1
-            )  # runs that end by the cutoff
-            first = places - np.minimum(places, BOOTSTRAP_WINDOW) + 1
+            window = np.minimum(places, BOOTSTRAP_WINDOW)
+            count = window - horizon + 1  # runs that end by the cutoff
+            first = places - window + 1
             begin = first[:, None] + np.floor(mine * count[:, None]).astype(np.intp)
             returns = bars.log_returns()
             result[start : start + len(places)] = returns[begin[..., None] + np.arange(horizon)]
             start += len(places)
         return result
-
-
-_HAR_LAGS = (1, 5, 22)
-_MIN_HAR_ROWS = 250
-"""Training sessions below which a symbol takes the pooled regression."""
-
-_CLIP = 8.0
-"""Standardised returns beyond this count as this, so that no glitch sets a scale."""
-
-
-def _har_rows(bars: Bars) -> tuple[Floats, Floats, Floats]:
-    """Features (n, 5), log variances (n,) and log returns (n,) of adjusted bars."""
-    log_variance = np.log(daily_variance(bars))
-    means = [rolling_mean(log_variance, lag) for lag in _HAR_LAGS]
-    returns = bars.log_returns()
-    negative = np.minimum(np.clip(returns / np.exp(means[-1] / 2), -_CLIP, _CLIP), 0)
-    return np.column_stack([np.ones(len(bars)), *means, negative]), log_variance, returns
-
-
-def _har_scale(rows: Floats, coefficients: Floats) -> Floats:
-    """Volatility (n, H) of features (n, 5); added column by column, so that rows stay alone."""
-    log_variance = np.zeros((len(rows), coefficients.shape[1]))
-    for feature in range(rows.shape[1]):
-        log_variance += rows[:, feature, None] * coefficients[feature]
-    return np.maximum(np.exp(np.clip(log_variance, -30, 5) / 2), np.sqrt(VARIANCE_FLOOR))
-
-
-@dataclass(frozen=True)
-class HarRangeStudent(StudentForecaster):
-    """HAR [1]_ on log daily range-based variance per symbol and step, times a Student-t.
-
-    Parameters
-    ----------
-    coefficients : mapping of symbol to (5, H) float64
-        Intercept, lags 1, 5 and 22, lagged negative standardised return; under `POOL` the medians.
-    shapes : mapping of symbol to (H, 2) float64
-        Degrees of freedom and scale in units of σ; under `POOL` the medians.
-    """
-
-    name = "har-range-t"
-    coefficients: Mapping[str, Floats]
-    shapes: Mapping[str, Floats]
-
-    @classmethod
-    def fit(cls, panel: Panel, overnight_share: Mapping[str, float], *, horizon: int) -> Self:
-        """Least squares per symbol and step, then a t on the standardised returns.
-
-        A symbol with fewer than `_MIN_HAR_ROWS` usable sessions, or that never moves, takes the pooled
-        medians.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If no symbol is long enough.
-        """
-        coefficients: dict[str, Floats] = {}
-        shapes: dict[str, Floats] = {}
-        for symbol, bars in panel.adjusted().items():
-            x, log_variance, returns = _har_rows(bars)
-            y, ahead = (aligned_returns(part, horizon) for part in (log_variance, returns))
-            usable = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
-            if usable.sum() < _MIN_HAR_ROWS or not np.any(ahead[usable]):
-                continue
-            found = np.asarray(np.linalg.lstsq(x[usable], y[usable], rcond=None)[0], np.float64)
-            z = np.clip(ahead[usable] / _har_scale(x[usable], found), -_CLIP, _CLIP)
-            coefficients[symbol] = found
-            shapes[symbol] = np.array([fit_student_t(z[:, h]) for h in range(horizon)])
-        if not shapes:
-            raise NotEnoughDataError(
-                f"No symbol among {', '.join(panel)} has {_MIN_HAR_ROWS} sessions for har-range-t. "
-                "Give a longer history, or leave this baseline out."
-            )
-        for fitted in (coefficients, shapes):
-            fitted[POOL] = np.median(list(fitted.values()), axis=0)
-        return cls(panel.sessions[-1], overnight_share, coefficients, shapes)
-
-    def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
-        """See `StudentForecaster.parameters`."""
-        result = {}
-        for symbol, bars in panel.adjusted().items():
-            own = symbol if symbol in self.shapes else POOL
-            nu, relative = self.shapes[own][:horizon].T
-            scale = _har_scale(_har_rows(bars)[0], self.coefficients[own][:, :horizon]) * relative
-            result[symbol] = StepParameters(
-                np.zeros_like(scale), scale, np.broadcast_to(nu, scale.shape)
-            )
-        return result
-
-    def describe(self) -> dict[str, Any]:
-        """How many symbols have a regression of their own."""
-        return {"own_fits": len(self.shapes) - 1}
-
-
-_MIN_AR_ROWS = 250
-"""Training sessions below which a symbol takes the pooled medians."""
-
-_CLIP = 8.0
-"""Standardised returns beyond this count as this when the mean is fitted."""
-
-
-@dataclass(frozen=True)
-class Autoregression(StudentForecaster):
-    """AR(1) on returns per symbol, with EWMA volatility and a Student-t around its mean.
-
-    Least squares on returns over their EWMA scale, so that stormy days do not decide. The mean of
-    step h follows from the recursion; every step keeps the scale and shape of the first.
-
-    Parameters
-    ----------
-    fits : mapping of symbol to (4,) float64
-        Intercept, slope, degrees of freedom, scale in units of the EWMA; under `POOL` the medians.
-    """
-
-    name = "ar1"
-    fits: Mapping[str, Floats]
-
-    @classmethod
-    def fit(cls, panel: Panel, overnight_share: Mapping[str, float]) -> Self:
-        """Fit each symbol of at least `_MIN_AR_ROWS` sessions that moves.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If there is none.
-        """
-        fits = {}
-        for symbol, bars in panel.items():
-            returns, scale = bars.log_returns(), ewma_scale(bars)
-            ahead = aligned_returns(returns, 1)[:, 0]
-            rows = slice(HISTORY, len(bars) - 1)
-            if len(bars) < _MIN_AR_ROWS + HISTORY or not np.any(ahead[rows]):
-                continue
-            x = np.column_stack(
-                [1 / scale[rows], np.clip(returns[rows] / scale[rows], -_CLIP, _CLIP)]
-            )
-            y = ahead[rows] / scale[rows]
-            found = np.linalg.lstsq(x, np.clip(y, -_CLIP, _CLIP), rcond=None)[0]
-            found[1] = np.clip(found[1], -0.9, 0.9)
-            fits[symbol] = np.array([*found, *fit_student_t(y - x @ found)])
-        if not fits:
-            raise NotEnoughDataError(
-                f"No symbol among {', '.join(panel)} has {_MIN_AR_ROWS} moving sessions for ar1. "
-                "Give a longer history, or leave this baseline out."
-            )
-        fits[POOL] = np.median(list(fits.values()), axis=0)
-        return cls(panel.sessions[-1], overnight_share, fits)
-
-    def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
-        """See `StudentForecaster.parameters`."""
-        result = {}
-        for symbol, bars in panel.items():
-            intercept, slope, nu, relative = self.fits.get(symbol, self.fits[POOL])
-            scale = ewma_scale(bars) * relative
-            loc = np.empty((len(bars), horizon))
-            mean = np.clip(bars.log_returns(), -_CLIP * scale, _CLIP * scale)
-            for step in range(horizon):
-                mean = intercept + slope * mean
-                loc[:, step] = mean
-            every = np.repeat(scale[:, None], horizon, axis=1)
-            result[symbol] = StepParameters(loc, every, np.full_like(every, nu))
-        return result
-
-
-BASELINE_BINS = 24
-"""Equal bins of the reference's probability integral transform."""
-
-PRIOR = 50.0
-"""Tokens that uniform probabilities are worth: pseudo-counts per row of a table."""
-
-
-def tokens(levels: Floats) -> NDArray[np.intp]:
-    """Bins 0..V−1 of levels in [0, 1]; −1 where unknown."""
-    bins = np.minimum(np.nan_to_num(levels) * BASELINE_BINS, BASELINE_BINS - 1).astype(np.intp)
-    return np.where(np.isfinite(levels), bins, -1)
-
-
-def _step_tokens(
-    reference: ReferenceForecaster, panel: Panel, horizon: int
-) -> dict[str, NDArray[np.intp]]:
-    """Tokens (n, H) of the returns that follow each session, each under its own step's reference."""
-    found = reference.parameters(panel, horizon)
-    return {
-        symbol: tokens(found[symbol].cdf(aligned_returns(bars.log_returns(), horizon)))
-        for symbol, bars in panel.items()
-    }
-
-
-def _draw(probs: Floats, uniforms: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Tokens with the given probabilities (V,), by inversion."""
-    return np.asarray(np.searchsorted(np.cumsum(probs)[:-1], uniforms, side="right"), np.intp)
-
-
-def _shares(counts: Floats) -> Floats:
-    """Counts (..., V) with the prior as probabilities."""
-    padded = counts + PRIOR / BASELINE_BINS
-    return np.asarray(padded / padded.sum(axis=-1, keepdims=True))
-
-
-@dataclass(frozen=True)
-class Unigram(Baseline):
-    """Each step's token as often as it came in the training block.
-
-    Parameters
-    ----------
-    reference : ReferenceForecaster
-        The measure that tokens are bins of.
-    probs : (H, V) float64
-    """
-
-    name = "unigram"
-    reference: ReferenceForecaster
-    probs: Floats
-
-    @classmethod
-    def fit(cls, panel: Panel, reference: ReferenceForecaster, *, horizon: int) -> Self:
-        """Count the tokens of the training block."""
-        found = np.concatenate(list(_step_tokens(reference, panel, horizon).values()))
-        counts = [np.bincount(t[t >= 0], minlength=BASELINE_BINS) for t in found.T]
-        return cls(
-            reference.trained_until, reference.overnight_share, reference, _shares(np.array(counts))
-        )
-
-    def distribution(self, rows: Rows, horizon: int) -> TokenDensity:
-        """See `Baseline.distribution`."""
-        plain = self.reference.distribution(rows, horizon)
-        probs = np.broadcast_to(self.probs[:horizon], (*plain.shape, BASELINE_BINS))
-        return TokenDensity(plain.loc, plain.scale, plain.nu, probs)
-
-    def paths(self, rows: Rows, found: Distribution, num_paths: int, seed: int) -> Floats:
-        """See `Baseline.paths`: independent tokens, and a uniform place inside each bin."""
-        density = cast(TokenDensity, found)
-        shape = (2, num_paths, density.shape[1])
-        draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, shape)
-        bins = [_draw(self.probs[step], draws[:, 0, :, step]) for step in range(density.shape[1])]
-        return density.at_tokens(np.stack(bins, axis=-1), draws[:, 1])
-
-
-@dataclass(frozen=True)
-class Markov(Baseline):
-    """The next token given the last one: a chain of order 1.
-
-    The last token is that of the cutoff's own return under the reference of the session before;
-    step h takes the h-th power of the table, and paths walk through it.
-
-    Parameters
-    ----------
-    reference : ReferenceForecaster
-        The measure that tokens are bins of.
-    table : (V + 1, V) float64
-        Probabilities of the next token; the last row is for an unknown last token.
-    """
-
-    name = "markov"
-    reference: ReferenceForecaster
-    table: Floats
-
-    @classmethod
-    def fit(cls, panel: Panel, reference: ReferenceForecaster) -> Self:
-        """Count the pairs of neighbouring tokens of the training block."""
-        counts = np.zeros((BASELINE_BINS + 1, BASELINE_BINS))
-        for found in _step_tokens(reference, panel, 1).values():
-            last, following = found[:-1, 0], found[1:, 0]
-            known = (last >= 0) & (following >= 0)
-            np.add.at(counts, (last[known], following[known]), 1.0)
-        counts[-1] = counts[:-1].sum(axis=0)
-        return cls(reference.trained_until, reference.overnight_share, reference, _shares(counts))
-
-    def _last_tokens(self, rows: Rows) -> NDArray[np.intp]:
-        """Token of each row's newest return, −1 (the table's last row) where it has none."""
-        found = _step_tokens(self.reference, rows.panel, 1)
-        shifted = {s: np.concatenate([[-1], t[:-1, 0]]) for s, t in found.items()}
-        return np.concatenate([shifted[s][rows.index[s]] for s in rows.panel])
-
-    def distribution(self, rows: Rows, horizon: int) -> TokenDensity:
-        """See `Baseline.distribution`."""
-        plain = self.reference.distribution(rows, horizon)
-        tables = [self.table]
-        for _ in range(horizon - 1):
-            tables.append(tables[-1] @ self.table[:-1])
-        probs = np.stack(tables, axis=1)[self._last_tokens(rows)]
-        return TokenDensity(plain.loc, plain.scale, plain.nu, probs)
-
-    def paths(self, rows: Rows, found: Distribution, num_paths: int, seed: int) -> Floats:
-        """See `Baseline.paths`."""
-        density = cast(TokenDensity, found)
-        horizon = density.shape[1]
-        draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, (2, num_paths, horizon))
-        bins = np.empty((len(draws), num_paths, horizon), np.intp)
-        last = np.repeat(self._last_tokens(rows)[:, None], num_paths, axis=1)
-        for step in range(horizon):
-            for token in np.unique(last):
-                mine = last == token
-                bins[mine, step] = _draw(self.table[token], draws[:, 0, :, step][mine])
-            last = bins[..., step]
-        return density.at_tokens(bins, draws[:, 1])
 
 
 BOOSTED_LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
@@ -528,26 +478,18 @@ _MAX_BOOSTING_ROWS = 60_000
 """Training rows, evenly spaced over what there is."""
 
 _MIN_BOOSTING_ROWS = 500
-_CLIP = 8.0
-"""Standardised returns beyond this count as this, among features and targets."""
 
 
 def _boosting_inputs(bars: Bars) -> tuple[Floats, Floats]:
     """Features (n, 9) at the close of each session of adjusted bars, and the EWMA scale (n,)."""
-    scale, returns = ewma_scale(bars), bars.log_returns()
+    returns = bars.log_returns()
+    scale = ewma_scale(returns)
     log_variance = np.log(daily_variance(bars))
     level = 2 * np.log(scale)
     z = np.clip(returns / scale, -_CLIP, _CLIP)
-    week = rolling_mean(np.nan_to_num(z), 5)
-    columns = [
-        *(rolling_mean(log_variance, window) - level for window in (1, 5, 22, 120)),
-        level,
-        z,
-        np.abs(z),
-        week,
-        rolling_mean(np.nan_to_num(z), 22),
-    ]
-    return np.column_stack(columns), scale
+    variances = [rolling_mean(log_variance, window) - level for window in (1, 5, 22, 120)]
+    means = [rolling_mean(np.nan_to_num(z), window) for window in (5, 22)]
+    return np.column_stack([*variances, level, z, np.abs(z), *means]), scale
 
 
 def _fit_level(level: float, x: Floats, y: Floats) -> Any:
@@ -568,28 +510,16 @@ def _fit_level(level: float, x: Floats, y: Floats) -> Any:
 
 @dataclass(frozen=True)
 class Boosting(Baseline):
-    """Boosted quantiles of the standardised return.
-
-    Parameters
-    ----------
-    models : tuple
-        One regressor per level of `BOOSTED_LEVELS`.
-    horizon : int
-        Steps that were fitted.
-    """
+    """Boosted quantiles of the standardised return: a regressor per level of `BOOSTED_LEVELS`."""
 
     name = "boosting"
     models: tuple[Any, ...]
-    horizon: int
 
     @classmethod
-    def fit(cls, panel: Panel, overnight_share: Any, *, horizon: int, jobs: int = 1) -> Self:
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
         """Fit every level; each training row stands for one step, in turn.
 
-        Raises
-        ------
-        NotEnoughDataError
-            If fewer than `_MIN_BOOSTING_ROWS` rows have features and targets.
+        NotEnoughDataError if fewer than `_MIN_BOOSTING_ROWS` rows have features and targets.
         """
         rows, targets = [], []
         for bars in panel.adjusted().values():
@@ -608,8 +538,8 @@ class Boosting(Baseline):
         chosen = np.linspace(0, len(x) - 1, min(len(x), _MAX_BOOSTING_ROWS)).astype(np.intp)
         x, y = x[chosen], y[chosen]
         tasks = (delayed(_fit_level)(level, x, y) for level in BOOSTED_LEVELS)
-        models = Parallel(n_jobs=jobs)(tasks)
-        return cls(panel.sessions[-1], overnight_share, tuple(models), horizon)
+        models = tuple(Parallel(n_jobs=jobs)(tasks))
+        return cls(panel.sessions[-1], reference.overnight_share, models)
 
     def distribution(self, rows: Rows, horizon: int) -> Quantiles:
         """See `Baseline.distribution`; quantiles that cross are put in order."""
@@ -631,25 +561,23 @@ class Boosting(Baseline):
         return cast(Quantiles, found).at(draws)
 
 
-_Fitter = Callable[[Panel, ReferenceForecaster, int, int], Forecaster]
-
-BASELINES: Mapping[str, _Fitter] = {
-    HistoricalVolatility.name: lambda p, r, h, j: HistoricalVolatility(
-        r.trained_until, r.overnight_share
-    ),
-    Bootstrap.name: lambda p, r, h, j: Bootstrap(r.trained_until, r.overnight_share),
-    EwmaStudent.name: lambda p, r, h, j: EwmaStudent.fit(p, r.overnight_share),
-    Garch.name: lambda p, r, h, j: Garch.fit(p, r.overnight_share, horizon=h, jobs=j),
-    GjrGarch.name: lambda p, r, h, j: GjrGarch.fit(p, r.overnight_share, horizon=h, jobs=j),
-    HarRangeStudent.name: lambda p, r, h, j: HarRangeStudent.fit(p, r.overnight_share, horizon=h),
-    ReferenceForecaster.name: lambda p, r, h, j: r,
-    Autoregression.name: lambda p, r, h, j: Autoregression.fit(p, r.overnight_share),
-    Unigram.name: lambda p, r, h, j: Unigram.fit(p, r, horizon=h),
-    Markov.name: lambda p, r, h, j: Markov.fit(p, r),
-    Boosting.name: lambda p, r, h, j: Boosting.fit(p, r.overnight_share, horizon=h, jobs=j),
+BASELINES: Mapping[str, type[Baseline]] = {
+    kind.name: kind
+    for kind in (
+        HistoricalVolatility,
+        Bootstrap,
+        EwmaStudent,
+        Garch,
+        GjrGarch,
+        HarRangeStudent,
+        ReferenceForecaster,
+        Autoregression,
+        Unigram,
+        Markov,
+        Boosting,
+    )
 }
-"""How each is fitted to a training panel, given the fitted reference, the horizon and the processes; from the
-simplest to the heaviest idea. Tables keep this order."""
+"""From the simplest to the heaviest idea; tables keep this order."""
 
 
 def fit_baseline(name: str, panel: Panel, *, horizon: int, jobs: int = 1) -> Forecaster:
@@ -657,24 +585,18 @@ def fit_baseline(name: str, panel: Panel, *, horizon: int, jobs: int = 1) -> For
 
     The numbers are the same for any number of processes.
     """
-    found = Reference.fit(panel, horizon=horizon)
-    reference = ReferenceForecaster(panel.sessions[-1], found.overnight_share, found)
-    return BASELINES[name](panel, reference, horizon, jobs)
+    reference = Reference.fit(panel, horizon=horizon)
+    return BASELINES[name].fit(panel, reference, horizon=horizon, jobs=jobs)
 
 
 def choose_baselines(names: str | Sequence[str]) -> tuple[str, ...]:
     """Names of baselines: ``all``, ``none``, or some, comma-separated or as a sequence.
 
-    Our own reference is always among them: skill is measured against it.
-
-    Raises
-    ------
-    ConfigError
-        If a name is unknown, with the nearest known one, if there is none, or if ``all`` or ``none``
-        has names beside it.
+    Our own reference is always among them: skill is measured against it. ConfigError if a name is unknown
+    (with the nearest known one), if there is none, or if ``all`` or ``none`` has names beside it.
     """
-    given = names.split(",") if isinstance(names, str) else list(names)
-    asked = {name.strip(): None for name in given if name.strip()}
+    given = names.split(",") if isinstance(names, str) else names
+    asked = [name.strip() for name in given if name.strip()]
     if not asked:
         raise ConfigError(
             f"No baseline is named. Give all, none, or some of: {', '.join(BASELINES)}."
@@ -684,11 +606,9 @@ def choose_baselines(names: str | Sequence[str]) -> tuple[str, ...]:
             near = get_close_matches(name, BASELINES, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(BASELINES)}."
             raise ConfigError(f"Unknown baseline {name!r}. {hint} 'all' and 'none' are names too.")
-    for word, meant in (("all", tuple(BASELINES)), ("none", ())):
-        if word in asked:
-            if len(asked) > 1:
-                raise ConfigError(
-                    f"{word!r} stands alone. Got {', '.join(asked)}: leave {word!r} or the others out."
-                )
-            asked = dict.fromkeys(meant)
-    return tuple(name for name in BASELINES if name in asked or name == ReferenceForecaster.name)
+        if name in ("all", "none") and len(asked) > 1:
+            raise ConfigError(
+                f"{name!r} stands alone. Got {', '.join(asked)}: leave {name!r} or the others out."
+            )
+    chosen = BASELINES if asked == ["all"] else (*asked, ReferenceForecaster.name)
+    return tuple(name for name in BASELINES if name in chosen)

@@ -44,13 +44,8 @@ SURE = 2.0
 class Shrinkage:
     """The linear pool [1]_ of network and reference: ``p = weight · network + (1 − weight) / V``.
 
-    Attributes
-    ----------
-    weight : float
-        In [0, 1]; 0 is the reference itself.
-    gain : float
-        Mean log-score gain over the reference in nats, cross-fitted: each block of validation days
-        is scored with the weight that the other blocks chose.
+    ``gain`` is the mean log-score gain over the reference in nats, cross-fitted: each block of validation
+    days is scored with the weight that the other blocks chose.
     """
 
     weight: float
@@ -62,13 +57,8 @@ class Recalibration:
     """An exponential tilt [3]_ of bin probabilities: ``p ∝ pool · exp(width · a + skew · b)``.
 
     a and b are the second and third Hermite polynomials of the bins' normal scores: the tilt widens
-    or narrows, and leans, smoothly. Both zero change nothing. The same tilt serves every step.
-
-    Attributes
-    ----------
-    width, skew : float
-    gain : float
-        Mean log-score gain over the pool in nats, cross-fitted.
+    or narrows, and leans, smoothly. Both zero change nothing. The same tilt serves every step. ``gain`` is
+    the mean log-score gain over the pool in nats, cross-fitted.
     """
 
     width: float
@@ -92,20 +82,10 @@ class Recalibration:
 def choose_shrinkage(tilt: Floats, cutoffs: Dates) -> Shrinkage:
     """Choose the pool's weight on validation, accepted only if it helps out of block.
 
-    Parameters
-    ----------
-    tilt : (M,) or (M, H) float64
-        ``V · p(token that happened)``: how many times likelier the network made it than the
-        reference. 1 everywhere means that the network says nothing.
-    cutoffs : (M,) datetime64[D]
-        Dates of the rows; blocks are consecutive spans of them.
-
-    Returns
-    -------
-    Shrinkage
-        Weight 0 unless the cross-fitted gain is positive: little data can then not make the
-        forecast worse than the reference. The accepted weight is `KEEP` times the mean of the
-        weights that the blocks chose, which is steadier than a single optimum [2]_.
+    `tilt`, (M,) or (M, H), is ``V · p(token that happened)``: how many times likelier the network made it
+    than the reference. Blocks are consecutive spans of the `cutoffs` (M,). The weight is 0 unless the
+    cross-fitted gain is positive: little data can then not make the forecast worse than the reference.
+    Else it is `KEEP` times the mean of the blocks' weights, which is steadier than a single optimum [2]_.
     """
     flat = tilt[:, None] if tilt.ndim == 1 else tilt
 
@@ -125,19 +105,9 @@ def choose_recalibration(
 ) -> Recalibration:
     """Choose the tilt of pooled probabilities on validation, accepted only if it helps out of block.
 
-    Parameters
-    ----------
-    probs : (M, V) float64
-        Pooled probabilities of the next token's bin.
-    happened : (M,) int
-        The bin that came.
-    cutoffs : (M,) datetime64[D]
-
-    Returns
-    -------
-    Recalibration
-        `KEEP_TILT` times the mean of what the blocks asked for; nothing unless the cross-fitted gain,
-        averaged by day, exceeds zero by `SURE` standard errors.
+    `probs` (M, V) are those of the next token's bin, `happened` (M,) the bin that came. The tilt is
+    `KEEP_TILT` times the mean of what the blocks asked for; nothing unless the cross-fitted gain, averaged
+    by day, exceeds zero by `SURE` standard errors.
     """
     basis, log_probs = _tilts(probs.shape[1]), np.log(np.maximum(probs, 1e-300))
 
@@ -175,18 +145,9 @@ def carry(
 ) -> tuple[NDArray[np.intp], Floats]:
     """Move draws from one distribution over bins to another, each at its own probability level.
 
-    Parameters
-    ----------
-    bins : (M, N, H) int
-    inside : (M, N, H) float
-        Position inside the bin, in [0, 1).
-    before, after : (M, H, V) float
-        Probabilities that the draws come from, and that they shall have.
-
-    Returns
-    -------
-    bins, inside : (M, N, H)
-        Draws with the new marginals; which path is high at which step stays as it was.
+    `bins` and the position `inside` them, in [0, 1), are (M, N, H); `before` and `after`, (M, H, V), are the
+    probabilities that the draws come from, and that they shall have. Returns both with the new marginals;
+    which path is high at which step stays as it was.
     """
     steps = np.arange(bins.shape[2])
     rows = np.arange(len(bins))[:, None, None]

@@ -1,9 +1,8 @@
 """The distribution of one return: a Student-t reference reweighted by token probabilities.
 
-Owns the closed forms: density, CDF, quantile, moments, CRPS, value at risk and expected shortfall of
-a forecast whose token probabilities sit on equal bins of the reference's probability integral
-transform. Uniform probabilities (or a single bin) *are* the reference. Knows nothing of symbols,
-dates or models.
+Owns what every distribution must answer (`Distribution`), and the closed forms of `TokenDensity`, whose
+token probabilities sit on equal bins of the reference's probability integral transform. Uniform
+probabilities (or a single bin) *are* the reference. Knows nothing of symbols, dates or models.
 
 With F the CDF and f the density of the reference, V bins and probabilities p, the density is
 ``V · p[⌊V·F(r)⌋] · f(r)``: inside a bin the reference's shape, tails included.
@@ -18,9 +17,11 @@ References
    distributions. Journal of Banking and Finance 26(7).
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +47,89 @@ RISK_LEVELS = (0.95, 0.99)
 
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(96)
 
+RowIndex = slice | NDArray[np.bool_] | NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution(ABC):
+    """M × H distributions of log returns, whatever their family; every array has M rows."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Its arrays by name, M rows each."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(M, H)."""
+        rows, steps = next(iter(self.arrays().values())).shape[:2]
+        return rows, steps
+
+    def __getitem__(self, rows: RowIndex) -> Self:
+        return replace(self, **{name: values[rows] for name, values in self.arrays().items()})
+
+    @property
+    @abstractmethod
+    def mean(self) -> Floats:
+        """Expected log return, (M, H)."""
+
+    @property
+    @abstractmethod
+    def std(self) -> Floats:
+        """Standard deviation of the log return, (M, H)."""
+
+    @property
+    def prob_up(self) -> Floats:
+        """P(R > 0), (M, H)."""
+        return 1 - self.cdf(np.zeros(self.shape))
+
+    @abstractmethod
+    def log_density(self, returns: Floats) -> Floats:
+        """Log density at `returns` (M, H), in nats; NaN where a return is, or the family has none."""
+
+    @abstractmethod
+    def cdf(self, returns: Floats) -> Floats:
+        """P(R ≤ returns), (M, H): the probability integral transform [1]_."""
+
+    def cdf_below(self, returns: Floats) -> Floats:
+        """P(R < returns), (M, H): less than the CDF at atoms only."""
+        return self.cdf(returns)
+
+    def quantile(self, levels: ArrayLike) -> Floats:
+        """Quantiles at `levels` (Q,): (M, H, Q); ConfigError if a level is outside (0, 1)."""
+        return self._quantile(checked_levels(levels))
+
+    @abstractmethod
+    def _quantile(self, levels: Floats) -> Floats: ...
+
+    @abstractmethod
+    def crps(self, returns: Floats) -> Floats:
+        """Continuous ranked probability score [2]_ at `returns` (M, H), exact; lower is better."""
+
+
+D = TypeVar("D", bound=Distribution)
+
+
+def concatenate(parts: Sequence[D]) -> D:
+    """Stack distributions along their rows; ConfigError if their families differ."""
+    families = {type(part).__name__ for part in parts}
+    if len(families) > 1:
+        raise ConfigError(
+            f"Only distributions of one family can be stacked. Got {', '.join(sorted(families))}."
+        )
+    arrays = [part.arrays() for part in parts]
+    return replace(
+        parts[0], **{name: np.concatenate([one[name] for one in arrays]) for name in arrays[0]}
+    )
+
+
+def checked_levels(levels: ArrayLike) -> Floats:
+    """Quantile levels as an array; ConfigError if one is outside (0, 1)."""
+    asked = np.asarray(levels, dtype=np.float64)
+    if not ((asked > 0) & (asked < 1)).all():
+        raise ConfigError(f"Quantile levels must lie in (0, 1), both excluded. Got {asked}.")
+    return asked
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -57,20 +141,16 @@ class _Table:
     difference: Floats  # (V,) E|T − T'| for two draws from the bin
 
 
-def _t_density(t: Floats, nu: Floats) -> Floats:
-    return np.exp(t_log_density(t, nu))
-
-
 def t_log_density(t: Floats, nu: Floats) -> Floats:
     """Log density of the standard Student-t with `nu` degrees of freedom."""
     constant = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
     return np.asarray(constant - (nu + 1) / 2 * np.log1p(t * t / nu), dtype=np.float64)
 
 
-def _t_partial_mean(t: Floats, nu: Floats) -> Floats:
+def t_partial_mean(t: Floats, nu: Floats) -> Floats:
     """E[T; T < t]."""
     with np.errstate(invalid="ignore"):
-        value = -(nu + t * t) / (nu - 1) * _t_density(t, nu)
+        value = -(nu + t * t) / (nu - 1) * np.exp(t_log_density(t, nu))
     return np.where(np.isinf(t), 0.0, value)
 
 
@@ -85,7 +165,7 @@ def _make_table(nu: float, bins: int) -> _Table:
     edges: Floats = np.asarray(special.stdtrit(nu, levels), dtype=np.float64)
     edges[0], edges[-1] = -np.inf, np.inf
     nus = np.full(bins + 1, nu)
-    mean = np.diff(_t_partial_mean(edges, nus)) * bins
+    mean = np.diff(t_partial_mean(edges, nus)) * bins
     second = np.diff(_t_partial_second(edges, nus)) * bins
     # E|T − T'| within a bin = 2 ∫ q(a + w·x)(2x − 1) dx; the substitution x = B(s) with four
     # vanishing derivatives at both ends tames the infinite quantiles of the outer bins.
@@ -101,8 +181,15 @@ def _make_table(nu: float, bins: int) -> _Table:
     return _Table(edges, mean, second, difference)
 
 
+def _sums_below(values: NDArray[np.floating]) -> Floats:
+    """Sums of the bins (..., V) below each edge: (..., V + 1)."""
+    below = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
+    np.cumsum(values, axis=-1, out=below[..., 1:])
+    return below
+
+
 @dataclass(frozen=True, eq=False)
-class TokenDensity:
+class TokenDensity(Distribution):
     """M × H distributions of log returns.
 
     Parameters
@@ -140,24 +227,14 @@ class TokenDensity:
         return cls(loc, scale, nu, np.ones((*loc.shape, 1)))
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(M, H)."""
-        return self.loc.shape[0], self.loc.shape[1]
-
-    @property
     def num_bins(self) -> int:
         """V."""
         return int(self.probs.shape[-1])
 
-    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.intp]) -> "TokenDensity":
-        return TokenDensity(self.loc[rows], self.scale[rows], self.nu[rows], self.probs[rows])
-
     @cached_property
     def _lower(self) -> Floats:
         """(M, H, V + 1) probability below each edge."""
-        below = np.zeros((*self.probs.shape[:-1], self.num_bins + 1))
-        np.cumsum(self.probs, axis=-1, out=below[..., 1:])
-        return below
+        return _sums_below(self.probs)
 
     @cached_property
     def _tables(self) -> tuple[NDArray[np.intp], list[_Table]]:
@@ -183,114 +260,69 @@ class TokenDensity:
     def _means(self) -> tuple[Floats, Floats]:
         """Each bin's share of the mean of t (M, H, V), and their sums below each edge."""
         weighted: Floats = self.probs * self._of_bins("mean")
-        below = np.zeros((*self.probs.shape[:-1], self.num_bins + 1))
-        np.cumsum(weighted, axis=-1, out=below[..., 1:])
-        return weighted, below
+        return weighted, _sums_below(weighted)
 
     def _partial_mean(self, t: Floats, bins: NDArray[np.intp], p: Floats) -> Floats:
         """E[T; T < t] for t in the given bins, (M, H)."""
         pick = bins[..., None]
         edge = np.take_along_axis(self._of_bins("edges"), pick, axis=-1)[..., 0]
-        inside = _t_partial_mean(t, self.nu) - _t_partial_mean(edge, self.nu)
+        inside = t_partial_mean(t, self.nu) - t_partial_mean(edge, self.nu)
         below = np.take_along_axis(self._means[1], pick, axis=-1)[..., 0]
         return np.asarray(below + p * self.num_bins * inside)
 
     def log_density(self, returns: Floats) -> Floats:
-        """Log density at `returns` (M, H), in nats; NaN where the return is NaN."""
+        """See `Distribution.log_density`."""
         t, _, _, p = self._locate(returns)
         with np.errstate(divide="ignore"):
             tilt = np.log(p * self.num_bins)
         return t_log_density(t, self.nu) - np.log(self.scale) + tilt
 
     def cdf(self, returns: Floats) -> Floats:
-        """P(R ≤ returns), shape (M, H): the probability integral transform [1]_."""
+        """See `Distribution.cdf`."""
         _, u, bins, p = self._locate(returns)
         below = np.take_along_axis(self._lower, bins[..., None], axis=-1)[..., 0]
         return np.clip(below + p * (u * self.num_bins - bins), 0, 1)
 
-    def cdf_below(self, returns: Floats) -> Floats:
-        """P(R < returns), shape (M, H); the CDF itself, for there are no atoms."""
-        return self.cdf(returns)
-
-    def to_reference_level(self, levels: Floats) -> Floats:
-        """Map probability levels (M, H, Q) of this distribution to levels u of the reference."""
+    def _quantile(self, levels: Floats) -> Floats:
+        levels = np.broadcast_to(levels, (*self.shape, len(levels)))
         bins = (levels[..., None] >= self._lower[..., None, 1:-1]).sum(axis=-1)
         below = np.take_along_axis(self._lower, bins, axis=-1)
         p = np.take_along_axis(self.probs, bins, axis=-1)
         inside = np.clip((levels - below) / np.maximum(p, 1e-300), 0, 1)
-        return np.asarray((bins + inside) / self.num_bins)
-
-    def quantile(self, levels: ArrayLike) -> Floats:
-        """Quantiles at `levels` (Q,), each in (0, 1): shape (M, H, Q).
-
-        Raises
-        ------
-        ConfigError
-            If a level is outside (0, 1).
-        """
-        asked = np.asarray(levels, dtype=np.float64)
-        if not ((asked > 0) & (asked < 1)).all():
-            raise ConfigError(f"Quantile levels must lie in (0, 1), both excluded. Got {asked}.")
-        u = self.to_reference_level(np.broadcast_to(asked, (*self.loc.shape, len(asked))))
-        t = special.stdtrit(self.nu[..., None], u)
-        return self.loc[..., None] + self.scale[..., None] * t
+        t = special.stdtrit(self.nu[..., None], (bins + inside) / self.num_bins)
+        return np.asarray(self.loc[..., None] + self.scale[..., None] * t)
 
     def at_tokens(self, bins: NDArray[np.integer], inside: NDArray[np.floating]) -> Floats:
-        """Returns at position `inside` ∈ (0, 1) of the given bins.
-
-        Parameters
-        ----------
-        bins : (M, N, H) int
-            Bin numbers 0..V - 1, N paths per row.
-        inside : (M, N, H) float
-            Position inside the bin, as a share of the reference's probability.
-        """
-        grain = (
-            HALF_GRAIN / self.num_bins
-        )  # a draw of exactly 0 is half a grain, not minus infinity
+        """Returns at position `inside` ∈ (0, 1) of bins 0..V − 1, (M, N, H) all: N paths per row."""
+        grain = HALF_GRAIN / self.num_bins  # a draw of exactly 0 counts as half a grain
         u = np.clip((bins + inside) / self.num_bins, grain, 1 - grain)
         t = special.stdtrit(self.nu[:, None], u)
         return np.asarray(self.loc[:, None] + self.scale[:, None] * t, dtype=np.float64)
 
     @cached_property
     def mean(self) -> Floats:
-        """Expected log return, (M, H)."""
-        return np.asarray(self.loc + self.scale * (self.probs * self._of_bins("mean")).sum(axis=-1))
+        """See `Distribution.mean`."""
+        return np.asarray(self.loc + self.scale * self._means[0].sum(axis=-1))
 
     @cached_property
     def std(self) -> Floats:
-        """Standard deviation of the log return, (M, H)."""
-        first = (self.probs * self._of_bins("mean")).sum(axis=-1)
+        """See `Distribution.std`."""
+        first = self._means[0].sum(axis=-1)
         second = (self.probs * self._of_bins("second")).sum(axis=-1)
         return np.asarray(self.scale * np.sqrt(np.maximum(second - first**2, 0)))
 
-    @property
-    def prob_up(self) -> Floats:
-        """P(R > 0), (M, H)."""
-        return 1 - self.cdf(np.zeros_like(self.loc))
-
     def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
-        """Loss that is exceeded with probability 1 − level: (M, H, Q).
+        """Loss, positive and in log return, that is exceeded with probability 1 − level: (M, H, Q).
 
-        Losses are positive and in log return; ``-expm1(-loss)`` is the share of the price lost.
-
-        Raises
-        ------
-        ConfigError
-            If a level is outside (0, 1).
+        ``-expm1(-loss)`` is the share of the price lost. ConfigError if a level is outside (0, 1).
         """
         return -self.quantile(1 - np.asarray(levels, dtype=np.float64))
 
     def expected_shortfall(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
         """Mean loss in the worst share 1 − level of outcomes [3]_, exact: (M, H, Q).
 
-        Losses are positive and in log return, as in `value_at_risk`, and never smaller than it.
-        ``-expm1(-loss)`` is an upper bound of the mean share of the price lost, by convexity.
-
-        Raises
-        ------
-        ConfigError
-            If a level is outside (0, 1).
+        As in `value_at_risk`, and never smaller. ``-expm1(-loss)`` is an upper bound of the mean share of
+        the price lost, by convexity.
         """
         losses = -self.value_at_risk(levels)
         shortfall = np.empty_like(losses)
@@ -301,10 +333,7 @@ class TokenDensity:
         return shortfall
 
     def crps(self, returns: Floats) -> Floats:
-        """Continuous ranked probability score [2]_ at `returns` (M, H), exact; lower is better.
-
-        ``E|R − r| − ½ E|R − R'|`` in units of log return, from partial expectations of the t.
-        """
+        """``E|R − r| − ½ E|R − R'|`` in units of log return, from partial expectations of the t."""
         t, u, bins, p = self._locate(returns)
         weighted, weighted_below = self._means
         partial = self._partial_mean(t, bins, p)

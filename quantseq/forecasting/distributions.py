@@ -1,130 +1,43 @@
-"""Distributions of one return that baselines speak in: what each must answer, and two that are no t.
+"""Distributions of one return that baselines speak in, beside the t with tokens: two that are no t.
 
-Owns the `Distribution` protocol, which `TokenDensity` satisfies too, the skewed Student-t of Hansen
-[1]_ (`SkewT`) and distributions given by quantiles alone (`Quantiles`). Knows nothing of symbols,
-dates or models.
+Owns the skewed Student-t of Hansen [1]_ (`SkewT`) and distributions given by quantiles alone
+(`Quantiles`). Knows nothing of symbols, dates or models.
 
 References
 ----------
 .. [1] Hansen, B. (1994). Autoregressive conditional density estimation. International Economic
    Review 35(3).
-.. [2] Gneiting, T. and Raftery, A. (2007). Strictly proper scoring rules, prediction, and
-   estimation. JASA 102(477).
-.. [3] Jordan, A., Krüger, F. and Lerch, S. (2019). Evaluating probabilistic forecasts with
+.. [2] Jordan, A., Krüger, F. and Lerch, S. (2019). Evaluating probabilistic forecasts with
    scoringRules. Journal of Statistical Software 90(12).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 
 from quantseq.errors import ConfigError
-from quantseq.forecasting.density import MIN_NU, _t_partial_mean, t_log_density
+from quantseq.forecasting.density import (
+    MIN_NU,
+    Distribution,
+    checked_levels,
+    t_log_density,
+    t_partial_mean,
+)
 from quantseq.market.bars import Floats
-
-RowIndex = slice | NDArray[np.bool_] | NDArray[np.intp]
-
-ROW_BLOCK = 2048
-"""Rows whose quantiles are worked on at once: what stays in the cache."""
-
-
-class Distribution(Protocol):
-    """M × H distributions of log returns, whatever their family."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(M, H)."""
-        ...
-
-    @property
-    def mean(self) -> Floats:
-        """Expected log return, (M, H)."""
-        ...
-
-    @property
-    def std(self) -> Floats:
-        """Standard deviation of the log return, (M, H)."""
-        ...
-
-    @property
-    def prob_up(self) -> Floats:
-        """P(R > 0), (M, H)."""
-        ...
-
-    def log_density(self, returns: Floats) -> Floats:
-        """Log density at `returns` (M, H), in nats; NaN where the family has no density."""
-        ...
-
-    def cdf(self, returns: Floats) -> Floats:
-        """P(R ≤ returns), (M, H)."""
-        ...
-
-    def cdf_below(self, returns: Floats) -> Floats:
-        """P(R < returns), (M, H): less than the CDF at atoms only."""
-        ...
-
-    def quantile(self, levels: ArrayLike) -> Floats:
-        """Quantiles at `levels` (Q,), each in (0, 1): shape (M, H, Q)."""
-        ...
-
-    def crps(self, returns: Floats) -> Floats:
-        """Continuous ranked probability score at `returns` (M, H); lower is better."""
-        ...
-
-    def __getitem__(self, rows: RowIndex) -> "Distribution": ...
-
-
-D = TypeVar("D", bound=Distribution)
-
-
-def concatenate(parts: Sequence[D]) -> D:
-    """Stack distributions of one family along their rows.
-
-    Raises
-    ------
-    ConfigError
-        If the families differ.
-    """
-    kind: Any = type(parts[0])
-    if any(type(part) is not kind for part in parts):
-        raise ConfigError(
-            f"Only distributions of one family can be stacked. Got {[type(p).__name__ for p in parts]}."
-        )
-    joined = []
-    for one in fields(kind):
-        values = [getattr(part, one.name) for part in parts]
-        rowless = not isinstance(values[0], np.ndarray)
-        joined.append(values[0] if rowless else np.concatenate(values))
-    return cast(D, kind(*joined))
-
-
-def asked_levels(levels: ArrayLike) -> Floats:
-    """Quantile levels as an array.
-
-    Raises
-    ------
-    ConfigError
-        If a level is outside (0, 1).
-    """
-    asked = np.asarray(levels, dtype=np.float64)
-    if not ((asked > 0) & (asked < 1)).all():
-        raise ConfigError(f"Quantile levels must lie in (0, 1), both excluded. Got {asked}.")
-    return asked
 
 
 def t_mean_difference(nu: Floats) -> Floats:
-    """E|T − T'| of two independent standard Student-t draws [3]_."""
+    """E|T − T'| of two independent standard Student-t draws [2]_."""
     ratio = special.betaln(0.5, nu - 0.5) - 2 * special.betaln(0.5, nu / 2)
     return np.asarray(4 * np.sqrt(nu) / (nu - 1) * np.exp(ratio))
 
 
 @dataclass(frozen=True, eq=False)
-class SkewT:
+class SkewT(Distribution):
     """Hansen's skewed Student-t [1]_: two halves of a t with scales 1 − λ and 1 + λ, joined.
 
     Parameters
@@ -154,14 +67,6 @@ class SkewT:
                 f"SkewT needs finite loc, scale > 0, nu >= {MIN_NU} and skew in (-1, 1), without NaN."
             )
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(M, H)."""
-        return self.loc.shape[0], self.loc.shape[1]
-
-    def __getitem__(self, rows: RowIndex) -> "SkewT":
-        return SkewT(self.loc[rows], self.scale[rows], self.nu[rows], self.skew[rows])
-
     @cached_property
     def _join(self) -> tuple[Floats, Floats, Floats]:
         """Where the halves meet, and the scales of the t on its left and right; standardised."""
@@ -181,28 +86,22 @@ class SkewT:
         return z, (z - join) / half, above, half
 
     def log_density(self, returns: Floats) -> Floats:
-        """Log density at `returns` (M, H), in nats; NaN where the return is NaN."""
+        """See `Distribution.log_density`."""
         _, t, above, half = self._place(returns)
         weight = np.where(above, 1 + self.skew, 1 - self.skew)
         return t_log_density(t, self.nu) + np.log(weight / (half * self.scale))
 
     def cdf(self, returns: Floats) -> Floats:
-        """P(R ≤ returns), (M, H)."""
+        """See `Distribution.cdf`."""
         _, t, above, _ = self._place(returns)
         below = special.stdtr(self.nu, t)
         return np.where(above, below * (1 + self.skew) - self.skew, below * (1 - self.skew))
 
-    def cdf_below(self, returns: Floats) -> Floats:
-        """P(R < returns), (M, H); the CDF itself, for there are no atoms."""
-        return self.cdf(returns)
-
-    def quantile(self, levels: ArrayLike) -> Floats:
-        """Quantiles at `levels` (Q,), each in (0, 1): shape (M, H, Q)."""
-        asked = asked_levels(levels)
+    def _quantile(self, levels: Floats) -> Floats:
         join, left, right = (part[..., None] for part in self._join)
         skew = self.skew[..., None]
-        above = asked >= (1 - skew) / 2
-        inner = np.where(above, (asked + skew) / (1 + skew), asked / (1 - skew))
+        above = levels >= (1 - skew) / 2
+        inner = np.where(above, (levels + skew) / (1 + skew), levels / (1 - skew))
         t = special.stdtrit(self.nu[..., None], inner)
         z = join + np.where(above, right, left) * t
         return np.asarray(self.loc[..., None] + self.scale[..., None] * z)
@@ -215,30 +114,25 @@ class SkewT:
 
     @property
     def mean(self) -> Floats:
-        """Expected log return, (M, H)."""
+        """See `Distribution.mean`."""
         return self.loc
 
     @property
     def std(self) -> Floats:
-        """Standard deviation of the log return, (M, H)."""
+        """See `Distribution.std`."""
         return self.scale
 
-    @property
-    def prob_up(self) -> Floats:
-        """P(R > 0), (M, H)."""
-        return 1 - self.cdf(np.zeros(self.shape))
-
     def crps(self, returns: Floats) -> Floats:
-        """Continuous ranked probability score [2]_ at `returns` (M, H), exact; lower is better.
+        """``E|R − r| − ½ E|R − R'|``, as `Distribution.crps`.
 
-        ``E|R − r| − ½ E|R − R'|``: the first from partial means of the halves, the second from the
-        mean differences of |T| within a half and its mean across halves.
+        The first from partial means of the halves, the second from the mean differences of |T| within
+        a half and its mean across halves.
         """
         join, left, right = self._join
         z, t, above, half = self._place(returns)
         lower, upper = 1 - self.skew, 1 + self.skew
-        at_join = _t_partial_mean(np.zeros_like(t), self.nu)
-        own = _t_partial_mean(t, self.nu)
+        at_join = t_partial_mean(np.zeros_like(t), self.nu)
+        own = t_partial_mean(t, self.nu)
         cdf = self.cdf(returns)
         partial = join * cdf + np.where(
             above, left * lower * at_join + half * upper * (own - at_join), half * lower * own
@@ -252,7 +146,7 @@ class SkewT:
 
 
 @dataclass(frozen=True, eq=False)
-class Quantiles:
+class Quantiles(Distribution):
     """Distributions known by their quantiles at fixed levels; there is no density.
 
     The rule between and beyond: the quantile function is linear between two levels and constant
@@ -271,21 +165,13 @@ class Quantiles:
     levels: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        asked_levels(self.levels)
+        checked_levels(self.levels)
         if self.values.ndim != 3 or self.values.shape[2] != len(self.levels):
             raise ConfigError(
                 f"Quantiles needs values (M, H, {len(self.levels)}). Got {self.values.shape}."
             )
         if not all((np.diff(one, axis=1) >= 0).all() for one in self._steps()):
             raise ConfigError("Quantiles needs values that do not decrease, without NaN.")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(M, H)."""
-        return self.values.shape[0], self.values.shape[1]
-
-    def __getitem__(self, rows: RowIndex) -> "Quantiles":
-        return Quantiles(self.values[rows], self.levels)
 
     @cached_property
     def _weights(self) -> tuple[float, Floats, float]:
@@ -299,7 +185,7 @@ class Quantiles:
 
     @cached_property
     def mean(self) -> Floats:
-        """Expected log return, (M, H)."""
+        """See `Distribution.mean`."""
         first, between, last = self._weights
         return np.column_stack(
             [
@@ -310,7 +196,7 @@ class Quantiles:
 
     @cached_property
     def std(self) -> Floats:
-        """Standard deviation of the log return, (M, H)."""
+        """See `Distribution.std`."""
         first, between, last = self._weights
         result = np.empty(self.shape)
         for step, values in enumerate(self._steps()):
@@ -319,11 +205,6 @@ class Quantiles:
             middle = ((a * a + a * b + b * b) * (between / 3)).sum(axis=1)
             result[:, step] = np.sqrt(first * v[:, 0] ** 2 + middle + last * v[:, -1] ** 2)
         return result
-
-    @property
-    def prob_up(self) -> Floats:
-        """P(R > 0), (M, H)."""
-        return 1 - self.cdf(np.zeros(self.shape))
 
     def log_density(self, returns: Floats) -> Floats:
         """NaN: quantiles have no density."""
@@ -342,50 +223,44 @@ class Quantiles:
         return np.where(count == 0, 0.0, np.where(count == last, 1.0, inside))
 
     def cdf(self, returns: Floats) -> Floats:
-        """P(R ≤ returns), (M, H)."""
+        """See `Distribution.cdf`."""
         return self._step(returns, (self.values <= returns[..., None]).sum(axis=-1))
 
     def cdf_below(self, returns: Floats) -> Floats:
-        """P(R < returns), (M, H): less than the CDF where quantiles coincide, and at both ends."""
+        """Less than the CDF where quantiles coincide, and at both ends."""
         below = (self.values < returns[..., None]).sum(axis=-1)
         return np.where(below == len(self.levels), 1.0, self._step(returns, below))
 
-    def quantile(self, levels: ArrayLike) -> Floats:
-        """Quantiles at `levels` (Q,), each in (0, 1): shape (M, H, Q)."""
-        asked = asked_levels(levels)
-        place = np.interp(asked, self.levels, np.arange(len(self.levels)))
+    def _between(self, levels: NDArray[np.floating]) -> tuple[NDArray[np.intp], Floats]:
+        """The value before each level, and how far the next one is taken in, from 0 to 1."""
+        place = np.interp(levels, self.levels, np.arange(len(self.levels)))
         low = np.minimum(place.astype(np.intp), len(self.levels) - 2)
-        share = place - low
+        return low, place - low
+
+    def _quantile(self, levels: Floats) -> Floats:
+        low, share = self._between(levels)
         return np.asarray(
             (1 - share) * self.values[..., low] + share * self.values[..., low + 1], np.float64
         )
 
     def at(self, uniforms: NDArray[np.floating]) -> Floats:
         """Draws: the quantile function at `uniforms` (M, N, H)."""
-        place = np.interp(uniforms, self.levels, np.arange(len(self.levels)))
-        low = np.minimum(place.astype(np.intp), len(self.levels) - 2)
-        share, v = place - low, np.moveaxis(self.values, 1, 2)
+        (low, share), v = self._between(uniforms), np.moveaxis(self.values, 1, 2)
         at_low, at_high = (np.take_along_axis(v, part, axis=1) for part in (low, low + 1))
         return np.asarray((1 - share) * at_low + share * at_high, np.float64)
 
     def crps(self, returns: Floats) -> Floats:
-        """Continuous ranked probability score [2]_ at `returns` (M, H); lower is better.
-
-        Exact for the stated quantile function, hence twice the integral of its pinball losses.
-        """
+        """Exact for the stated quantile function: twice the integral of its pinball losses."""
         result = np.empty(returns.shape)
         first, between, last = self._weights
         low, high = np.array(self.levels[:-1]), np.array(self.levels[1:])
         overlap = (low + high) / 2 - (low**2 + low * high + high**2) / 3  # ∫ F(1 − F) per width
-        for start in range(0, len(returns), ROW_BLOCK):
-            block = slice(start, start + ROW_BLOCK)
-            for step in range(returns.shape[1]):
-                v = np.ascontiguousarray(self.values[block, step], np.float64)
-                r = returns[block, step, None]
-                width = np.diff(v, axis=-1)
-                near = np.clip(r, v[:, :-1], v[:, 1:])
-                inside = (near - v[:, :-1]) ** 2 + (v[:, 1:] - near) ** 2
-                away = inside / (2 * np.where(width > 0, width, 1)) + np.abs(r - near)
-                ends = first * np.abs(v[:, 0] - r[:, 0]) + last * np.abs(v[:, -1] - r[:, 0])
-                result[block, step] = ends + (away * between - width * overlap).sum(axis=-1)
+        for step, v in enumerate(self._steps()):
+            r = returns[:, step, None]
+            width = np.diff(v, axis=-1)
+            near = np.clip(r, v[:, :-1], v[:, 1:])
+            inside = (near - v[:, :-1]) ** 2 + (v[:, 1:] - near) ** 2
+            away = inside / (2 * np.where(width > 0, width, 1)) + np.abs(r - near)
+            ends = first * np.abs(v[:, 0] - r[:, 0]) + last * np.abs(v[:, -1] - r[:, 0])
+            result[:, step] = ends + (away * between - width * overlap).sum(axis=-1)
         return result

@@ -9,7 +9,7 @@ reference.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,10 +29,7 @@ from quantseq.forecasting.density import TokenDensity
 from quantseq.forecasting.forecasts import Forecasts, keyed_uniforms
 from quantseq.forecasting.networks import ForecasterConfig, fit_networks
 from quantseq.forecasting.rows import rows_to_forecast
-from quantseq.forecasting.windows import (
-    PriceTask,
-    WindowTable,
-)
+from quantseq.forecasting.windows import PriceTask, WindowTable
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.seq2seq.checkpoint import TrainingHistory
 from quantseq.seq2seq.decoding import sample
@@ -56,44 +53,21 @@ MAX_SEED = 2**48
 
 @dataclass(frozen=True, eq=False)
 class Seq2SeqForecaster:
-    """A fitted forecaster.
-
-    Parameters
-    ----------
-    config : ForecasterConfig
-    task : PriceTask
-        Reference, tokenizer and bins, fitted on the training block.
-    networks : tuple of Seq2Seq
-        The ensemble's members.
-    shrinkage : Shrinkage
-        How much of the network validation let through.
-    recalibration : Recalibration
-        What validation corrected after that.
-    validate_from : datetime64[D]
-        First session of the validation block.
-    trained_until : datetime64[D]
-        Newest session that any fitted part has seen, validation included.
-    symbols : tuple of str
-        What it was trained on.
-    data_hashes : mapping of symbol to str
-        SHA-256 of the bars that it was trained on.
-    num_windows : int
-        Windows in the training block.
-    histories : tuple of TrainingHistory
-        One per member.
-    """
+    """A fitted forecaster."""
 
     config: ForecasterConfig
-    task: PriceTask
+    task: PriceTask  # reference, tokenizer and bins, fitted on the training block
     networks: tuple[Seq2Seq, ...]
-    shrinkage: Shrinkage
-    recalibration: Recalibration
+    shrinkage: Shrinkage  # how much of the network validation let through
+    recalibration: Recalibration  # what validation corrected after that
     validate_from: np.datetime64
-    trained_until: np.datetime64
-    symbols: tuple[str, ...]
-    data_hashes: dict[str, str]
-    num_windows: int
-    histories: tuple[TrainingHistory, ...] = field(default=())
+    trained_until: (
+        np.datetime64
+    )  # newest session that any fitted part has seen, validation included
+    symbols: tuple[str, ...]  # what it was trained on
+    data_hashes: dict[str, str]  # SHA-256 of each one's bars
+    num_windows: int  # in the training block
+    histories: tuple[TrainingHistory, ...] = ()  # one per member
     name: str = "seq2seq"
 
     @classmethod
@@ -212,12 +186,8 @@ class Seq2SeqForecaster:
     ) -> tuple[NDArray[np.int64], Floats]:
         """Sample N paths per window from draws (R, N, H), shared out among the members.
 
-        Returns
-        -------
-        bins : (R, N, H) int64
-        probs : (R, H, V) float64
-            Marginal probabilities: members averaged, steps after the first averaged over paths.
-            Every member needs at least one path.
+        Bins (R, N, H), and marginal probabilities (R, H, V): members averaged, steps after the first
+        averaged over paths. Every member needs at least one path.
         """
         members = len(self.networks)
         bins = np.zeros(draws.shape, np.int64)
@@ -247,18 +217,6 @@ class Seq2SeqForecaster:
         A share `shrinkage.weight` of the paths comes from the networks, the rest from the
         reference, so that the paths are draws from the distributions that stand beside them.
 
-        Parameters
-        ----------
-        panel : Panel
-            For each row only bars up to its cutoff are used.
-        cutoffs : (D,) datetime64[D]
-        horizon : int
-            Steps ahead, at most that of the fit.
-        num_paths : int
-            Samples per row; 0 for none.
-        seed : int
-            Draws are keyed by (seed, symbol, cutoff).
-
         Raises
         ------
         ConfigError
@@ -273,11 +231,8 @@ class Seq2SeqForecaster:
             )
         wanted = rows_to_forecast(panel, cutoffs)
         table = self.task.table(panel)
-        offset, rows = 0, []
-        for symbol, bars in panel.items():
-            rows.append(wanted[symbol] + offset)
-            offset += len(bars)
-        index = np.concatenate(rows)
+        starts = np.cumsum([0, *(len(bars) for bars in panel.values())])
+        index = np.concatenate([wanted[s] + first for s, first in zip(panel, starts, strict=False)])
         symbols, dates = table.symbols[index], table.sessions[index]
         weight, num_bins = self.shrinkage.weight, self.config.num_bins
         loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
@@ -294,7 +249,8 @@ class Seq2SeqForecaster:
             shape = (2, max(num_paths, sampled), horizon)
             draws = keyed_uniforms(seed, symbols[part], dates[part], shape)
             scaled = draws[:, 0, :num_paths] * np.float32(num_bins)
-            bins, inside = np.floor(scaled).astype(np.int64), draws[:, 1, :num_paths]
+            bins = np.floor(scaled).astype(np.int64)
+            inside: NDArray[np.floating] = draws[:, 1, :num_paths]
             pooled = np.broadcast_to(uniform, probs[part].shape)
             if weight > 0:
                 answers, found = self._sample(table, index[part], draws[:, 0, :sampled])
@@ -302,10 +258,8 @@ class Seq2SeqForecaster:
                 pooled = self.pool(found)
                 probs[part] = self.recalibration.apply(pooled)
             if self.recalibration.changes:
-                bins, moved = carry(bins, inside, pooled, probs[part])
-                paths[part] = density[part].at_tokens(bins, moved)
-            else:
-                paths[part] = density[part].at_tokens(bins, inside)
+                bins, inside = carry(bins, inside, pooled, probs[part])
+            paths[part] = density[part].at_tokens(bins, inside)
         shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
         return Forecasts(
             self.name,

@@ -1,7 +1,7 @@
 """What a forecast is, whatever made it: many (symbol, cutoff) rows of distributions and paths.
 
-Owns `Forecasts` (columnar, what code passes around), the `Forecaster` protocol, the keyed draws, and the moments of the return that a position
-really holds. Knows nothing of how a model works inside.
+Owns `Forecasts` (columnar, what code passes around), the `Forecaster` protocol, the keyed draws, and the
+moments of the return that a position really holds. Knows nothing of how a model works inside.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -20,23 +20,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantseq.errors import ConfigError, CorruptFileError
 from quantseq.files import atomic_path
-from quantseq.forecasting.density import RISK_LEVELS, TokenDensity
-from quantseq.forecasting.distributions import Distribution, concatenate
+from quantseq.forecasting.density import RISK_LEVELS, Distribution, TokenDensity, concatenate
 from quantseq.market.bars import Dates, Floats, Panel
 
 QUANTILE_LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 
 Paths = NDArray[np.float32]
+_BY_ROW = ("symbols", "cutoffs", "density", "overnight_share", "paths", "cumulative")
 
 
 def with_tokens(density: Distribution) -> TokenDensity:
-    """Give `density` back if it is a `TokenDensity`, as every t and the network have.
-
-    Raises
-    ------
-    ConfigError
-        If its family has no closed form for what was asked.
-    """
+    """Give `density` back if it is a `TokenDensity`, as every t and the network have, else ConfigError."""
     if not isinstance(density, TokenDensity):
         raise ConfigError(
             "Expected shortfall and storage need a forecast from a Student-t, with or "
@@ -47,52 +41,24 @@ def with_tokens(density: Distribution) -> TokenDensity:
 
 @dataclass(frozen=True, eq=False)
 class Forecasts:
-    """M forecasts as columns.
-
-    Parameters
-    ----------
-    model : str
-        Name of the forecaster.
-    symbols : (M,) object
-    cutoffs : (M,) datetime64[D]
-        Last session that each row's forecast saw.
-    density : Distribution
-        Marginal distribution per step, (M, H); a `TokenDensity` for the network and every t.
-    overnight_share : (M,) float64
-        Share of a close-to-close variance that falls between close and open; fitted on train.
-    trained_until : datetime64[D]
-        Newest session that any fitted part has seen.
-    seed : int
-        Seed of the draws.
-    paths : (M, N, H) float32 or None
-        Joint samples of the log returns of steps 1..H.
-    cumulative : (M, H, Q) float64 or None
-        What `without_paths` keeps of them: quantiles at `QUANTILE_LEVELS` of the return to each step.
-    """
+    """M forecasts as columns."""
 
     model: str
-    symbols: NDArray[np.object_]
-    cutoffs: Dates
-    density: Distribution
-    overnight_share: Floats
-    trained_until: np.datetime64
-    seed: int
-    paths: Paths | None = None
-    cumulative: Floats | None = None
+    symbols: NDArray[np.object_]  # (M,)
+    cutoffs: Dates  # (M,), the last session that each row's forecast saw
+    density: Distribution  # marginal per step, (M, H); a `TokenDensity` for the network and every t
+    overnight_share: Floats  # (M,), of a close-to-close variance, before the open; fitted on train
+    trained_until: np.datetime64  # newest session that any fitted part has seen
+    seed: int  # of the draws
+    paths: Paths | None = None  # (M, N, H), joint samples of the log returns of steps 1..H
+    cumulative: Floats | None = None  # (M, H, Q), what `without_paths` keeps of them
 
     def __len__(self) -> int:
         return len(self.symbols)
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Forecasts":
-        return replace(
-            self,
-            symbols=self.symbols[rows],
-            cutoffs=self.cutoffs[rows],
-            density=self.density[rows],
-            overnight_share=self.overnight_share[rows],
-            paths=None if self.paths is None else self.paths[rows],
-            cumulative=None if self.cumulative is None else self.cumulative[rows],
-        )
+        columns: dict[str, Any] = {name: getattr(self, name) for name in _BY_ROW}
+        return replace(self, **{name: x[rows] for name, x in columns.items() if x is not None})
 
     @property
     def horizon(self) -> int:
@@ -129,12 +95,7 @@ class Forecasts:
     def cumulative_quantile(self, levels: ArrayLike) -> Floats:
         """Quantiles of the return from the cutoff to each step: (M, H, Q).
 
-        Exact for the first step, over the paths for the later ones.
-
-        Raises
-        ------
-        ConfigError
-            If no paths were asked for.
+        Exact for the first step, over the paths for the later ones; ConfigError if none were asked for.
         """
         if self.paths is None:
             if self.cumulative is not None and tuple(np.ravel(levels)) == QUANTILE_LEVELS:
@@ -158,16 +119,8 @@ class Forecasts:
         the overnight part of step 2. Both are split by the overnight share of variance. With close
         fills it is all of step 2. A horizon of one step stands in for the missing step 2.
 
-        Parameters
-        ----------
-        fill : {"open", "close"}
-            Where orders are filled on session t+1.
-
-        Returns
-        -------
-        DataFrame
-            Columns symbol, cutoff, mean, std, prob_up; known at the close of cutoff. P(up) is that
-            of step 1 (close: step 2) after a change of location and scale.
+        Columns symbol, cutoff, mean, std, prob_up; known at the close of cutoff. P(up) is that of step 1
+        (close: step 2) after a change of location and scale. ConfigError unless `fill` is open or close.
         """
         if fill not in ("open", "close"):
             raise ConfigError(f"fill must be 'open' or 'close'. Got {fill!r}.")
@@ -179,19 +132,17 @@ class Forecasts:
         threshold = self.mean.copy()
         threshold[:, base] -= self.std[:, base] * mean / std
         prob_up = 1 - self.density.cdf(threshold)[:, base]
-        return pd.DataFrame(
-            {
-                "symbol": self.symbols,
-                "cutoff": self.cutoffs.astype("datetime64[s]"),
-                "mean": mean,
-                "std": std,
-                "prob_up": prob_up,
-            }
+        table = pd.DataFrame(
+            {"symbol": self.symbols, "cutoff": self.cutoffs.astype("datetime64[s]")}
         )
+        return table.assign(mean=mean, std=std, prob_up=prob_up)
 
     def to_frame(self, *, levels: tuple[float, ...] = QUANTILE_LEVELS) -> pd.DataFrame:
         """One line per row and step: moments, quantiles ``q05 …``, cumulative ``cum_q05 …``."""
         rows, steps = len(self), self.horizon
+        likeliest = np.full(self.density.shape, np.nan)
+        if isinstance(self.density, TokenDensity):
+            likeliest = np.asarray(self.density.probs, np.float64).max(axis=-1)
         names = [f"{round(100 * level):02d}" for level in levels]
         columns: dict[str, NDArray[np.generic]] = {
             "symbol": np.repeat(self.symbols, steps),
@@ -200,7 +151,7 @@ class Forecasts:
             "sigma": self.std.ravel(),
             "mean": self.mean.ravel(),
             "prob_up": self.prob_up.ravel(),
-            "token_prob_max": self._token_prob_max().ravel(),
+            "token_prob_max": likeliest.ravel(),
         }
         quantiles = self.quantile(levels)
         columns |= {f"q{n}": quantiles[..., i].ravel() for i, n in enumerate(names)}
@@ -225,42 +176,18 @@ class Forecasts:
         seen = f"the model has seen nothing after {self.trained_until}."
         return f"<div><strong>{escape(head + seen)}</strong>{table}{left}</div>"
 
-    def _token_prob_max(self) -> Floats:
-        """Probability of the likeliest token, (M, H); NaN for a model without tokens."""
-        if isinstance(self.density, TokenDensity):
-            likeliest: Floats = np.asarray(self.density.probs, np.float64).max(axis=-1)
-            return likeliest
-        return np.full(self.density.shape, np.nan)
-
     @staticmethod
     def concatenate(parts: list["Forecasts"]) -> "Forecasts":
         """Stack forecasts of one model over folds; `trained_until` becomes the newest."""
-        first = parts[0]
-        density = concatenate([p.density for p in parts])
-        paths = [p.paths for p in parts if p.paths is not None]
-        moved = [p.cumulative for p in parts if p.cumulative is not None]
-        return Forecasts(
-            first.model,
-            np.concatenate([p.symbols for p in parts]),
-            np.concatenate([p.cutoffs for p in parts]),
-            density,
-            np.concatenate([p.overnight_share for p in parts]),
-            max(p.trained_until for p in parts),
-            first.seed,
-            np.concatenate(paths) if len(paths) == len(parts) else None,
-            np.concatenate(moved) if len(moved) == len(parts) else None,
-        )
+        joined: dict[str, Any] = {"density": concatenate([part.density for part in parts])}
+        for name in set(_BY_ROW) - {"density"}:
+            values = [getattr(part, name) for part in parts]
+            joined[name] = None if any(x is None for x in values) else np.concatenate(values)
+        return replace(parts[0], trained_until=max(p.trained_until for p in parts), **joined)
 
     def save(self, path: Path) -> None:
-        """Write as Parquet, atomically and to the bit, without paths.
-
-        Raises
-        ------
-        ConfigError
-            If the distributions are no `TokenDensity`.
-        """
-        density = with_tokens(self.density)
-        arrays = {name: getattr(density, name) for name in ("loc", "scale", "nu", "probs")}
+        """Write as Parquet, atomically and to the bit, without paths; ConfigError as `with_tokens`."""
+        arrays = with_tokens(self.density).arrays()
         if self.cumulative is not None:
             arrays["cumulative"] = self.cumulative
         columns = {
@@ -283,13 +210,7 @@ class Forecasts:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read back what `save` wrote.
-
-        Raises
-        ------
-        CorruptFileError
-            If the file cannot be read.
-        """
+        """Read back what `save` wrote; CorruptFileError if the file cannot be read."""
         try:
             table = pq.read_table(path)
             head = json.loads(table.schema.metadata[b"quantseq"])

@@ -18,34 +18,31 @@ References
    Review 35(3).
 """
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
-from arch import arch_model
 from arch.univariate import SkewStudent
 from joblib import Parallel, delayed
 from scipy import optimize
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.density import MIN_NU
-from quantseq.forecasting.distributions import Distribution, SkewT
+from quantseq.forecasting.density import MIN_NU, Distribution
+from quantseq.forecasting.distributions import SkewT
 from quantseq.forecasting.forecasts import keyed_generators
-from quantseq.forecasting.reference import MAX_NU, POOL, fit_student_t
+from quantseq.forecasting.reference import MAX_NU, POOL, Reference, fit_student_t
 from quantseq.forecasting.rows import MIN_HISTORY, Baseline, Rows
 from quantseq.forecasting.volatility import (
+    MIN_OWN_ROWS,
     VARIANCE_FLOOR,
     aligned_returns,
     backcast,
+    fit_arch,
     gjr_variances,
 )
 from quantseq.market.bars import Floats, Panel
-
-MIN_GARCH_ROWS = 500
-"""Training sessions below which a symbol takes the pooled parameters."""
 
 _SIGMA_FLOOR = 0.1
 """σ is never less than this share of the symbol's own standard deviation: prices may be stale."""
@@ -55,28 +52,16 @@ _MAX_SKEW = 0.95
 
 @dataclass(frozen=True, eq=False)
 class GarchFit:
-    """Parameters of one symbol, in units of its training standard deviation.
+    """Parameters of one symbol, in units of its training standard deviation."""
 
-    Attributes
-    ----------
-    unit : standard deviation of the training returns
-    mean, omega, alpha, gamma, beta : of r/unit; gamma weighs squared negative residuals
-    downside : E[z²; z < 0], one half without skew
-    shapes : (H, 3) degrees of freedom, skew and scale in units of σ, per step
-    """
-
-    unit: float
+    unit: float  # that deviation
     mean: float
     omega: float
     alpha: float
-    gamma: float
+    gamma: float  # weighs squared negative residuals
     beta: float
-    downside: float
-    shapes: Floats
-
-    def __post_init__(self) -> None:
-        assert self.unit > 0
-        assert np.isfinite(self.shapes).all()
+    downside: float  # E[z²; z < 0], one half without skew
+    shapes: Floats  # (H, 3), degrees of freedom, skew and scale in units of σ, per step
 
     @property
     def persistence(self) -> float:
@@ -124,47 +109,24 @@ def _fit_skew_t(z: Floats, start: Floats) -> Floats:
     return unpack(optimize.minimize(loss, first, method="BFGS", options={"gtol": 1e-4}).x)
 
 
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # sums split alike anywhere
 def fit_garch(returns: Floats, *, skewed: bool, horizon: int) -> GarchFit | None:
     """Fit one symbol's log returns (n,), the first of them NaN.
 
-    Returns
-    -------
-    GarchFit or None
-        None where there are fewer than `MIN_GARCH_ROWS` sessions, nothing moves, the optimiser does not
-        converge, or the variance would explode.
+    None where there are fewer than `MIN_OWN_ROWS` sessions, nothing moves, the optimiser does not
+    converge, or the variance would explode.
     """
-    with threadpool_limits(1):  # the optimiser's way depends on how sums are split over threads
-        return _fit(returns, skewed=skewed, horizon=horizon)
-
-
-def _fit(returns: Floats, *, skewed: bool, horizon: int) -> GarchFit | None:
-    known = returns[1:]
-    unit = float(known.std())
-    if len(known) < MIN_GARCH_ROWS or not unit > np.sqrt(VARIANCE_FLOOR):
+    kind = {"mean": "Constant", "o": int(skewed), "dist": "skewt" if skewed else "t"}
+    fit = fit_arch(returns[1:], **kind)
+    if fit is None:
         return None
-    model = arch_model(
-        known / unit,
-        mean="Constant",
-        vol="GARCH",
-        p=1,
-        o=int(skewed),
-        q=1,
-        dist="skewt" if skewed else "t",
-        rescale=False,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the flag below says the same
-        result = model.fit(disp="off", show_warning=False)
-    p = result.params.to_dict()
-    nu = float(np.clip(p["eta"] if skewed else p["nu"], MIN_NU, MAX_NU))
+    unit, p = fit
+    nu = float(np.clip(p["eta" if skewed else "nu"], MIN_NU, MAX_NU))
     skew = float(np.clip(p.get("lambda", 0.0), -_MAX_SKEW, _MAX_SKEW))
-    downside = SkewStudent().partial_moment(2, 0.0, [nu, skew]) if skewed else 0.5
+    downside = float(SkewStudent().partial_moment(2, 0.0, [nu, skew])) if skewed else 0.5
     shapes = np.tile([nu, skew, 1.0], (horizon, 1))
-    mean, omega, alpha, beta = (float(p[name]) for name in ("mu", "omega", "alpha[1]", "beta[1]"))
-    gamma = float(p.get("gamma[1]", 0.0))
-    if result.convergence_flag or not np.isfinite([mean, omega, alpha, gamma, beta, nu]).all():
-        return None
-    found = GarchFit(unit, mean, omega, alpha, gamma, beta, float(downside), shapes)
+    news = p["omega"], p["alpha[1]"], p.get("gamma[1]", 0.0), p["beta[1]"]
+    found = GarchFit(unit, p["mu"], *news, downside, shapes)
     if found.persistence > 1.001 or found.omega <= 0:
         return None
     residuals = found.residuals(returns)
@@ -190,13 +152,8 @@ def _borrow(pooled: GarchFit, returns: Floats) -> GarchFit:
 class Garch(Baseline):
     """A member of the family, fitted per symbol.
 
-    Parameters
-    ----------
-    fits : mapping of symbol to GarchFit
-        Under `POOL` the medians. A training symbol that could not be fitted takes them, in units of
-        its own standard deviation; a stranger in units of that of its first `MIN_HISTORY` sessions.
-    failed : tuple of str
-        Training symbols that had no fit of their own.
+    Under `POOL` stand the medians. A training symbol that could not be fitted (``failed``) takes them, in
+    units of its own standard deviation; a stranger in units of that of its first `MIN_HISTORY` sessions.
     """
 
     name = "garch-t"
@@ -205,16 +162,8 @@ class Garch(Baseline):
     failed: tuple[str, ...]
 
     @classmethod
-    def fit(
-        cls, panel: Panel, overnight_share: Mapping[str, float], *, horizon: int, jobs: int = 1
-    ) -> Self:
-        """Fit every symbol, in `jobs` processes of one thread each.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If no symbol can be fitted.
-        """
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """Fit every symbol, in `jobs` processes; NotEnoughDataError if none can be fitted."""
         tasks = (
             delayed(fit_garch)(bars.log_returns(), skewed=cls.skewed, horizon=horizon)
             for bars in panel.values()
@@ -224,16 +173,16 @@ class Garch(Baseline):
         if not fits:
             raise NotEnoughDataError(
                 f"No symbol among {', '.join(panel)} could be fitted for {cls.name}, which needs "
-                f"{MIN_GARCH_ROWS} moving sessions. Give a longer history, or leave this baseline out."
+                f"{MIN_OWN_ROWS} moving sessions. Give a longer history, or leave this baseline out."
             )
-        names = ("unit", "mean", "omega", "alpha", "gamma", "beta", "downside", "shapes")
         medians = {
-            name: np.median([getattr(one, name) for one in fits.values()], axis=0) for name in names
+            one.name: np.median([getattr(fit, one.name) for fit in fits.values()], axis=0)
+            for one in fields(GarchFit)
         }
         failed = tuple(symbol for symbol in panel if symbol not in fits)
         fits[POOL] = GarchFit(**medians)
         borrowed = {s: _borrow(fits[POOL], panel[s].log_returns()) for s in failed}
-        return cls(panel.sessions[-1], overnight_share, fits | borrowed, failed)
+        return cls(panel.sessions[-1], reference.overnight_share, fits | borrowed, failed)
 
     def _of(self, symbol: str, returns: Floats) -> GarchFit:
         """The symbol's parameters, or for a stranger the pooled ones in its own early unit."""
@@ -249,24 +198,21 @@ class Garch(Baseline):
             one = self._of(symbol, returns)
             shapes = one.shapes[:horizon]
             sigma = np.sqrt(one.ahead(one.variances(one.residuals(returns)), horizon))
-            values = (
-                one.mean * one.unit,
-                sigma * one.unit * shapes[:, 2],
-                shapes[:, 0],
-                shapes[:, 1],
-            )
+            nu, skew, relative = shapes.T
+            values = (one.mean * one.unit, sigma * one.unit * relative, nu, skew)
             parts[symbol] = np.stack([np.broadcast_to(v, sigma.shape) for v in values], axis=1)
         return SkewT(*np.moveaxis(rows.stack(parts), 1, 0))
 
     def paths(self, rows: Rows, found: Distribution, num_paths: int, seed: int) -> Floats:
         """See `Baseline.paths`: residuals drawn from the first step's shape drive the recursion."""
-        first = cast(SkewT, found)[:]
+        first = cast(SkewT, found)
         m, horizon = found.shape
         size, side = np.empty((m, num_paths, horizon)), np.empty((m, num_paths, horizon))
         for row, generator in enumerate(keyed_generators(seed, rows.symbols, rows.cutoffs)):
             size[row] = generator.standard_t(first.nu[row, 0], size.shape[1:])
             side[row] = generator.random(side.shape[1:])
-        one_step = SkewT(*(np.repeat(getattr(first, n)[:, :1], horizon, axis=1) for n in _FIELDS))
+        columns = [np.repeat(part[:, :1], horizon, axis=1) for part in first.arrays().values()]
+        one_step = SkewT(*columns)
         z = one_step.from_halves(np.abs(size), side)
         own = {symbol: self._of(symbol, bars.log_returns()) for symbol, bars in rows.panel.items()}
         names = ("unit", "mean", "omega", "alpha", "gamma", "beta")
@@ -286,9 +232,6 @@ class Garch(Baseline):
     def describe(self) -> dict[str, Any]:
         """How many symbols have a fit of their own, and which do not."""
         return {"own_fits": len(self.fits) - 1 - len(self.failed), "pooled": list(self.failed)}
-
-
-_FIELDS = ("loc", "scale", "nu", "skew")
 
 
 class GjrGarch(Garch):

@@ -44,19 +44,8 @@ def save_forecaster(
 ) -> None:
     """Write a forecaster's folder, replacing an older one only when the new one is complete.
 
-    What else lies in that folder stays.
-
-    Parameters
-    ----------
-    folder : Path
-    forecaster : Seq2SeqForecaster
-    metrics : mapping, optional
-        What the training measured; written as ``metrics.json``, for people.
-
-    Raises
-    ------
-    StorageError
-        If the folder holds something else, or cannot be written.
+    What else lies in that folder stays. `metrics`, what the training measured, become ``metrics.json``, for
+    people. StorageError if the folder holds something else, or cannot be written.
     """
     with atomic_folder(folder, [STATE], _OURS) as fresh:
         task = forecaster.task.to_json()
@@ -85,13 +74,7 @@ def _member_hash(folder: Path, number: int) -> str:
 
 
 def load_forecaster(folder: Path) -> Seq2SeqForecaster:
-    """Read a forecaster back.
-
-    Raises
-    ------
-    ModelFileError
-        If the folder is missing, damaged, mismatched, or written in another format.
-    """
+    """Read a forecaster back; ModelFileError if it is missing, damaged, mismatched, or of another format."""
     if not (folder / STATE).is_file():
         raise ModelFileError(
             f"No trained price model in {str(folder)!r}. "

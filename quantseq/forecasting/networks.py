@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError
 from quantseq.forecasting.calibration import hermite
-from quantseq.forecasting.inputs import CONDITIONS, STREAMS
 from quantseq.forecasting.volatility import SCALES
 from quantseq.forecasting.windows import (
+    CONDITIONS,
     STREAM_BINS,
     STREAM_SIZES,
+    STREAMS,
     PriceTask,
     WindowSource,
     WindowTable,
@@ -156,25 +157,9 @@ def fit_networks(
     on_step: Callable[[int, StepReport], None] | None = None,
     on_network: Callable[[int], None] | None = None,
 ) -> tuple[tuple[Seq2Seq, ...], tuple[TrainingHistory, ...]]:
-    """Train every member of the ensemble.
+    """Train every member of the ensemble on rows `training`; rows `stopping` decide which weights are kept.
 
-    Parameters
-    ----------
-    config : ForecasterConfig
-    task : PriceTask
-    table : WindowTable
-    training, stopping : (R,) int
-        Rows to train on, and rows that decide which weights are kept.
-    seed : int
-        Members take the seeds ``1000 · seed`` and up.
-    jobs : int
-        Processes; the numbers are the same for every choice.
-    checkpoint : Path, optional
-        Folder for the training states, which a later call goes on from.
-    on_step : callable, optional
-        Called with the member's number and its `StepReport`; only with one process.
-    on_network : callable, optional
-        Called with the member's number when it is trained.
+    Members take the seeds ``1000 · seed`` and up. The other options are those of `Seq2SeqForecaster.fit`.
     """
     # Few windows: use more of them per epoch, so that an epoch stays worth validating.
     enough = len(training) // (config.batch_size * MIN_EPOCH_STEPS)
@@ -197,12 +182,13 @@ def fit_networks(
         )
         for member, source in enumerate(sources)
     )
-    found = []
-    for member, result in enumerate(results):
-        found.append(result)
+    networks, histories = [], []
+    for member, (network, history) in enumerate(results):
+        networks.append(network)
+        histories.append(history)
         if on_network is not None:
             on_network(member)
-    return tuple(network for network, _ in found), tuple(history for _, history in found)
+    return tuple(networks), tuple(histories)
 
 
 def _fit_one(
@@ -259,10 +245,7 @@ def average_answer(network: Seq2Seq, table: WindowTable, rows: NDArray[np.intp])
 
 @torch.no_grad()
 def smooth_answers(network: Seq2Seq) -> None:
-    """Bring the output layer to the nearest one whose log odds are smooth over the bins.
-
-    Nearest in the sense of least squares, for each feature of the decoder.
-    """
+    """Bring the output layer to the nearest one (least squares) whose log odds are smooth over the bins."""
     weight = network.decoder.projection.weight
     smooth = np.linalg.qr(hermite(len(weight) - FIRST_ID))[0]
     weight[FIRST_ID:] = torch.from_numpy(smooth @ smooth.T).to(weight.dtype) @ weight[FIRST_ID:]

@@ -61,18 +61,7 @@ POOL = ""
 
 
 def fit_student_t(z: Floats) -> tuple[float, float]:
-    """Maximum-likelihood degrees of freedom and scale of zero-location returns [1]_.
-
-    Parameters
-    ----------
-    z : (n,) float64
-        Standardised returns without NaN.
-
-    Returns
-    -------
-    nu, scale : float
-        ``nu`` within [`MIN_NU`, `MAX_NU`].
-    """
+    """Maximum-likelihood ν, within [`MIN_NU`, `MAX_NU`], and scale of zero-location returns (n,) [1]_."""
 
     def loss(log_nu: float) -> float:
         nu = float(np.exp(log_nu))
@@ -107,19 +96,10 @@ def score_of_scale(squares: Floats, nu: Floats | float) -> Floats:
 
 
 def follow(z: Floats, start: float) -> Floats:
-    """Log level of the scale of standardised returns, as it was known at each close.
+    """Log level of the scale of returns (n,), as it was known at each close; within a factor `WIDEST` of `start`.
 
-    Parameters
-    ----------
-    z : (n,) float64
-        Returns in units of the σ that was known the day before; NaN leaves the level as it is.
-    start : float
-        Log level before the first return.
-
-    Returns
-    -------
-    (n,) float64
-        Row i has seen ``z[: i + 1]``; it stays within a factor `WIDEST` of the start.
+    Returns are in units of the σ that was known the day before; NaN leaves the level as it is. Row i has
+    seen ``z[: i + 1]``.
     """
     low, high = start - np.log(WIDEST), start + np.log(WIDEST)
     level, levels = start, []
@@ -155,8 +135,6 @@ class Reference:
 
     Parameters
     ----------
-    volatility : Scale
-        By default the pooled HAR.
     drift : (H,) float64
         Location in units of σ, the same for every symbol: a mean per stock is noise.
     starts : mapping of symbol to float
@@ -188,17 +166,8 @@ class Reference:
     def fit(cls, panel: Panel, *, horizon: int, volatility: str = "har") -> Self:
         """Fit on a training block: everything in `panel` is used, nothing else is seen.
 
-        Parameters
-        ----------
-        panel : Panel
-        horizon : int
-        volatility : str
-            One of `volatility.SCALES`.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If the block is too short, or no symbol ever moves.
+        `volatility` is one of `volatility.SCALES`. NotEnoughDataError if the block is too short, or no symbol
+        ever moves.
         """
         data = features(panel)
         scale = Scale.fit(volatility, data, horizon=horizon)
@@ -237,12 +206,7 @@ class Reference:
     def parameters(self, symbol: str, one: SymbolFeatures) -> StepParameters:
         """Location, scale and ν of the next H returns, at every session: (n, H) each.
 
-        Parameters
-        ----------
-        symbol : str
-            A symbol without parameters of its own takes the pooled ones.
-        one : SymbolFeatures
-            The symbol's features.
+        A symbol without parameters of its own takes the pooled ones.
         """
         shape = self.shapes.get(symbol, self.shapes[POOL])
         sigma = self.volatility.scale(symbol, one)
@@ -255,19 +219,9 @@ class Reference:
         """The symbol's overnight share of variance, pooled if unknown."""
         return self.overnight_share.get(symbol, self.overnight_share[POOL])
 
-    def to_json(self) -> dict[str, Any]:
-        """State as JSON values."""
-        return {
-            "volatility": self.volatility.to_json(),
-            "drift": self.drift.tolist(),
-            "starts": dict(self.starts),
-            "shapes": {symbol: shape.tolist() for symbol, shape in self.shapes.items()},
-            "overnight_share": dict(self.overnight_share),
-        }
-
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
+        """Rebuild from ``dataclasses.asdict`` as JSON."""
         return cls(
             Scale.from_json(state["volatility"]),
             np.array(state["drift"]),
@@ -286,13 +240,10 @@ def _starts(ahead: Mapping[str, Floats]) -> dict[str, float]:
     """Log level of each symbol's newest next-day returns (n,) in units of σ, and the pooled one."""
     known = {symbol: z[np.isfinite(z)][-START_SESSIONS:] for symbol, z in ahead.items()}
     found = {symbol: np.log(student_scale(z, LEVEL_NU)) for symbol, z in known.items()}
-    old = [found[symbol] for symbol, z in known.items() if len(z) >= MIN_OWN_ROWS]
-    pooled = float(np.median(old or list(found.values())))
+    own = {symbol: found[symbol] for symbol, z in known.items() if len(z) >= MIN_OWN_ROWS}
+    pooled = float(np.median(list((own or found).values())))
     low, high = pooled - np.log(WIDEST), pooled + np.log(WIDEST)
-    own = {
-        s: float(np.clip(found[s], low, high)) for s, z in known.items() if len(z) >= MIN_OWN_ROWS
-    }
-    return {**own, POOL: pooled}
+    return {s: float(np.clip(level, low, high)) for s, level in own.items()} | {POOL: pooled}
 
 
 def _shrunk_drift(standardised: Mapping[str, Floats]) -> Floats:
@@ -309,8 +260,6 @@ def _shrunk_drift(standardised: Mapping[str, Floats]) -> Floats:
 
 
 def _overnight_share(one: SymbolFeatures) -> float:
-    overnight, total = one.overnight[1:], one.returns[1:]
-    intraday = total - overnight
-    energy = float(np.mean(np.clip(overnight, -0.2, 0.2) ** 2))
-    rest = float(np.mean(np.clip(intraday, -0.2, 0.2) ** 2))
+    parts = one.overnight[1:], one.returns[1:] - one.overnight[1:]
+    energy, rest = (float(np.mean(np.clip(part, -0.2, 0.2) ** 2)) for part in parts)
     return energy / (energy + rest) if energy + rest > 0 else 0.0

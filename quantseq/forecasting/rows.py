@@ -7,15 +7,15 @@ of all baselines (`Baseline`). Knows no model.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.distributions import Distribution
+from quantseq.forecasting.density import Distribution
 from quantseq.forecasting.forecasts import Forecasts
-from quantseq.forecasting.reference import POOL
+from quantseq.forecasting.reference import POOL, Reference
 from quantseq.forecasting.volatility import LONG_WINDOW, rolling_mean
 from quantseq.market.bars import Bars, Dates, Floats, Panel
 
@@ -47,12 +47,7 @@ def lively(returns: Floats) -> NDArray[np.bool_]:
     A price stands still after more than `LONGEST_RUN` unchanged closes in a row, or more than `STALE` of
     a context. It moves again, for this purpose, after as many sessions as it stood still, at most
     `RECOVERY`: until then a scale remembers the rest, and is far too small. A series that stands still
-    teaches nothing, and must not decide anything that is pooled.
-
-    Parameters
-    ----------
-    returns : (n,) float64
-        Log returns; the first, unknown one counts as a move.
+    teaches nothing, and must not decide anything that is pooled. The first, unknown return counts as a move.
     """
     unchanged, place = returns == 0, np.arange(len(returns))
     run = place - np.maximum.accumulate(np.where(unchanged, -1, place))
@@ -84,12 +79,7 @@ def rows_to_forecast(panel: Panel, cutoffs: Dates) -> dict[str, NDArray[np.intp]
     """Indices into each symbol's sessions that are cutoffs which every model forecasts.
 
     Those with at least `MIN_HISTORY` sessions before, and a price that moves (`lively`): both are
-    known at the cutoff.
-
-    Raises
-    ------
-    NotEnoughDataError
-        If nothing can be forecast.
+    known at the cutoff. NotEnoughDataError if nothing is left to forecast.
     """
     rows = {}
     for symbol, bars in panel.items():
@@ -112,19 +102,10 @@ def rows_to_forecast(panel: Panel, cutoffs: Dates) -> dict[str, NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The M (symbol, cutoff) rows of one call, symbol by symbol.
+    """The M (symbol, cutoff) rows of one call, symbol by symbol."""
 
-    Attributes
-    ----------
-    panel : Panel
-        Prices; a row may use its symbol's bars up to its cutoff.
-    index : mapping of symbol to (m,) int
-        Places of the cutoffs in the symbol's sessions.
-    symbols, cutoffs : (M,)
-    """
-
-    panel: Panel
-    index: Mapping[str, NDArray[np.intp]]
+    panel: Panel  # a row may use its symbol's bars up to its cutoff
+    index: Mapping[str, NDArray[np.intp]]  # places of the cutoffs in the symbol's sessions
     symbols: NDArray[np.object_]
     cutoffs: Dates
 
@@ -146,19 +127,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Baseline(ABC):
-    """A forecaster that is no network.
+    """A forecaster that is no network."""
 
-    Parameters
-    ----------
-    trained_until : datetime64[D]
-        Newest session that any fitted part has seen.
-    overnight_share : mapping of symbol to float
-        See `Reference`.
-    """
-
-    trained_until: np.datetime64
-    overnight_share: Mapping[str, float]
+    trained_until: np.datetime64  # newest session that any fitted part has seen
+    overnight_share: Mapping[str, float]  # see `Reference`
     name: ClassVar[str]
+
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """Fit to all of a training panel, whose reference is known; the same for any number of jobs."""
+        return cls(panel.sessions[-1], reference.overnight_share)
 
     @abstractmethod
     def distribution(self, rows: Rows, horizon: int) -> Distribution:

@@ -9,7 +9,6 @@ the bin → ``r = F⁻¹(u)``. Because the bins are equal shares of the referenc
 token probabilities are the reference itself, and ``ln V − cross-entropy`` is the skill over it.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -43,20 +42,11 @@ class ReturnTokenizer:
     Parameters
     ----------
     num_bins : int
-        V, in [2, 4096].
-    fitted_from, fitted_until : str
-        Interval of the training block, ISO dates.
-    symbols : tuple of str
-        The symbols of that block.
-    data_hash : str
-        SHA-256 of that block.
+        V, in [2, 4096], else ConfigError.
+    fitted_from, fitted_until, symbols, data_hash
+        Of the training block: ISO dates, and the SHA-256 of its bars.
     zero_share : float
         Share of exactly zero returns in the block: an atom that a continuous density cannot show.
-
-    Raises
-    ------
-    ConfigError
-        If `num_bins` is outside its rule.
 
     Examples
     --------
@@ -87,13 +77,7 @@ class ReturnTokenizer:
         return self.num_bins + FIRST_ID
 
     def bins(self, ids: Ids) -> Ids:
-        """Bin numbers 0..V − 1 of ids.
-
-        Raises
-        ------
-        ConfigError
-            If an id is PAD, EOS or beyond the vocabulary.
-        """
+        """Bin numbers 0..V − 1 of ids; ConfigError if one is PAD, EOS or beyond the vocabulary."""
         if ((ids < FIRST_ID) | (ids >= self.vocab_size)).any():
             raise ConfigError(
                 f"Only ids {FIRST_ID} to {self.vocab_size - 1} are returns; PAD and EOS are not. "
@@ -117,29 +101,16 @@ class ReturnTokenizer:
     def load(cls, path: Path, *, expected: str | None = None) -> Self:
         """Read the state back.
 
-        Raises
-        ------
-        ModelFileError
-            If the file was changed, written by a newer version, or differs from `expected`.
-        CorruptFileError
-            If it cannot be read.
+        ModelFileError if the file was changed, has another version, or differs from the fingerprint that is
+        `expected`; CorruptFileError if it cannot be read.
         """
         state = read_json(path)
-        if not isinstance(state, dict):
-            raise ModelFileError(f"{path} is not a tokenizer. Train the model again.")
-        stamp, version = state.pop("fingerprint", None), state.pop("version", None)
-        if version != STATE_VERSION:
-            raise ModelFileError(
-                f"{path} has tokenizer version {version}; this quantseq reads {STATE_VERSION}. "
-                "Train the model again."
-            )
         try:
-            fields: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in state.items()
-            }
-            tokenizer = cls(**fields)
-        except (TypeError, KeyError, ConfigError) as error:
+            stamp, version = state.pop("fingerprint"), state.pop("version")
+            if version != STATE_VERSION:
+                raise ConfigError(f"it has version {version}, this quantseq reads {STATE_VERSION}.")
+            tokenizer = cls(**{**state, "symbols": tuple(state["symbols"])})
+        except (TypeError, KeyError, AttributeError, ConfigError) as error:
             raise ModelFileError(
                 f"{path} is not a tokenizer: {error} Train the model again."
             ) from error
@@ -164,19 +135,8 @@ class ReturnTokenizer:
         merged = min(num_bins, MOST_EQUAL)
         return cls(merged, str(first), str(last), panel.symbols, panel.sha256, share)
 
-    @property
-    def edges(self) -> Floats:
-        """(V + 1,) edges of the bins in [0, 1]."""
-        return np.arange(self.num_bins + 1) / self.num_bins
-
     def encode(self, values: Floats) -> Ids:
-        """Ids of transforms in [0, 1]; NaN becomes the middle bin, which says nothing.
-
-        Raises
-        ------
-        ConfigError
-            If a level lies outside [0, 1].
-        """
+        """Ids of transforms in [0, 1], else ConfigError; NaN becomes the middle bin, which says nothing."""
         if ((values < 0) | (values > 1)).any():
             raise ConfigError("Only levels in [0, 1] have a token: pass F(r), not the return.")
         bins = np.floor(np.nan_to_num(values, nan=0.5) * self.num_bins).astype(np.int64)
@@ -185,32 +145,20 @@ class ReturnTokenizer:
     def decode(self, ids: Ids, inside: Floats | float = 0.5) -> Floats:
         """Levels u at position `inside` ∈ [0, 1) of each id's bin.
 
-        Draw `inside` uniformly to keep the variance: midpoints lose some of it.
-
-        Raises
-        ------
-        ConfigError
-            If an id is PAD, EOS or beyond the vocabulary.
+        Draw `inside` uniformly to keep the variance: midpoints lose some of it. ConfigError as `bins`.
         """
-        bins = self.bins(ids)
-        return np.asarray((bins + inside) / self.num_bins)
+        return np.asarray((self.bins(ids) + inside) / self.num_bins)
 
 
 @dataclass(frozen=True)
 class StreamBins:
-    """Equal-mass bins of an auxiliary input (range, volume, market): edges fitted on train only.
-
-    Parameters
-    ----------
-    edges : tuple of float
-        Inner edges, strictly increasing; ties in the data merge bins.
-    """
+    """Equal-mass bins of an auxiliary input, fitted on train only: inner edges, strictly increasing."""
 
     edges: tuple[float, ...]
 
     @classmethod
     def fit(cls, values: Floats, *, num_bins: int) -> Self:
-        """Quantiles of the finite `values`; without any, a single bin."""
+        """Quantiles of the finite `values`; ties merge bins, and without any value there is a single one."""
         finite = values[np.isfinite(values)]
         if not len(finite):
             return cls(())
@@ -226,8 +174,3 @@ class StreamBins:
         """Ids of `values`; NaN becomes the id of "unknown"."""
         ids = np.searchsorted(np.array(self.edges), values, side="right") + FIRST_ID + 1
         return np.where(np.isfinite(values), ids, FIRST_ID).astype(np.int64)
-
-    @classmethod
-    def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Rebuild from ``dataclasses.asdict``."""
-        return cls(tuple(state["edges"]))

@@ -60,27 +60,11 @@ RELATIVE_CEILING = 20.0
 LONGEST_STEP = 3
 """Days between daily bars, typically; weekly ones are further apart."""
 
-FEATURE_NAMES = (
-    "intercept",
-    *(f"log variance, mean of {window}" for window in WINDOWS),
-    "negative return",
-    "positive return",
-    "market log variance, 1",
-    "market log variance, 5",
-)
-
 
 def ewma(values: Floats, decay: float, start: float) -> Floats:
-    """Exponentially weighted average; the value at i includes ``values[i]``.
+    """Exponentially weighted average of finite `values` (n,); the one at i includes ``values[i]``.
 
-    Parameters
-    ----------
-    values : (n,) float64
-        Finite numbers.
-    decay : float
-        Weight of the past, in (0, 1).
-    start : float
-        The average before the first value.
+    `decay` is the weight of the past, `start` the average before the first value.
     """
     extended = pd.Series(np.concatenate([[start], values]))
     return extended.ewm(alpha=1 - decay, adjust=False).mean().to_numpy()[1:]
@@ -89,18 +73,9 @@ def ewma(values: Floats, decay: float, start: float) -> Floats:
 def daily_variance(bars: Bars) -> Floats:
     """Range-based variance of each session: overnight² + Garman-Klass [1]_, floored.
 
-    Parameters
-    ----------
-    bars : Bars
-        Adjusted bars. Where only closes are known (open = high = low = close) the proxy becomes
-        the squared close-to-close return by itself.
-
-    Returns
-    -------
-    (n,) float64
-        Variance per session, known at its close, never below the floors. A session without range
-        or a stale price is lifted to `RELATIVE_FLOOR` of its recent average, a glitch cut to
-        `RELATIVE_CEILING` times that average.
+    Of adjusted bars, (n,), each known at its close. Where only closes are known (open = high = low =
+    close) it becomes the squared close-to-close return by itself. A session without range or a stale
+    price is lifted to `RELATIVE_FLOOR` of its recent average, a glitch cut to `RELATIVE_CEILING` times it.
     """
     open_, close = np.log(bars.open), np.log(bars.close)
     overnight = np.zeros(len(bars))
@@ -117,24 +92,15 @@ def daily_variance(bars: Bars) -> Floats:
     return np.asarray(floored)
 
 
-def ewma_scale(bars: Bars, *, decay: float = RISKMETRICS_DECAY) -> Floats:
-    """RiskMetrics volatility [3]_ for the next session, from close-to-close returns.
+def ewma_scale(returns: Floats) -> Floats:
+    """RiskMetrics volatility [3]_ for the next session, from log returns (n,), the first of them NaN.
 
-    Returns
-    -------
-    (n,) float64
-        At index i: the scale of the return of session i + 1, known at the close of i; NaN at 0,
-        before any return.
+    At index i: the scale of the return of session i + 1, known at the close of i; NaN at 0.
     """
-    return ewma_of_returns(bars.log_returns(), decay)
-
-
-def ewma_of_returns(returns: Floats, decay: float = RISKMETRICS_DECAY) -> Floats:
-    """`ewma_scale` from log returns (n,), the first of them NaN."""
     scale = np.full(len(returns), np.nan)
     if len(returns) > 1:
         squares = returns[1:] ** 2
-        average = ewma(squares, decay, float(squares[0]))
+        average = ewma(squares, RISKMETRICS_DECAY, float(squares[0]))
         scale[1:] = np.sqrt(np.maximum(average, VARIANCE_FLOOR))
     return scale
 
@@ -149,20 +115,10 @@ def backcast(residuals: Floats) -> float:
 def gjr_variances(
     residuals: Floats, omega: float, alpha: float, gamma: float, beta: float, start: float
 ) -> Floats:
-    """Variance of each session by the recursion of GJR-GARCH(1,1,1) [4]_: (n + 1,).
+    """Variance of each session by the recursion of GJR-GARCH(1,1,1) [4]_, from residuals (n,): (n + 1,).
 
-    Parameters
-    ----------
-    residuals : (n,) float64
-    omega, alpha, gamma, beta : float
-        ``σ²ₜ₊₁ = ω + (α + γ·[εₜ < 0])·εₜ² + β·σ²ₜ``; GARCH(1,1) where γ = 0.
-    start : float
-        Variance of the first session.
-
-    Returns
-    -------
-    (n + 1,) float64
-        Index i is known at the close of session i − 1; the last is that of the session to come.
+    ``σ²ₜ₊₁ = ω + (α + γ·[εₜ < 0])·εₜ² + β·σ²ₜ``, from `start`; GARCH(1,1) where γ = 0. Index i is known at
+    the close of session i − 1; the last is that of the session to come.
     """
     news = omega + (alpha + gamma * (residuals < 0)) * residuals**2
     later, _ = signal.lfilter([1.0], [1.0, -beta], news, zi=[beta * start])
@@ -178,47 +134,31 @@ def rolling_mean(values: Floats, window: int) -> Floats:
     return means
 
 
-def by_session(sessions: Dates, parts: Mapping[str, tuple[Dates, Floats]]) -> Floats:
-    """Values of S symbols on a shared calendar, (D, S); NaN where a symbol has none."""
-    values = np.full((len(sessions), len(parts)), np.nan)
-    for column, (own, known) in enumerate(parts.values()):
-        values[np.searchsorted(sessions, own), column] = known
-    return values
+def median_over_symbols(parts: Mapping[str, tuple[Dates, Floats]]) -> Floats:
+    """Median of sessions and values per symbol, on the union (D,) of the sessions; NaN where nobody has a value.
 
-
-def median_of_known(values: Floats) -> Floats:
-    """Median over symbols per session, (D, S) to (D,); NaN where nobody has a value.
-
-    One broken series among three or more does not move it. A symbol that appears later changes no
-    bit of an earlier session.
+    One broken series among three or more does not move it. A symbol that appears later changes no bit of
+    an earlier session.
     """
-    ordered = np.sort(values, axis=1)  # NaN last
-    rows, last = np.arange(len(values)), np.maximum(np.isfinite(values).sum(axis=1) - 1, 0)
-    median: Floats = 0.5 * (ordered[rows, last // 2] + ordered[rows, (last + 1) // 2])
-    return median
+    columns = [pd.Series(values, sessions) for sessions, values in parts.values()]
+    medians: Floats = pd.concat(columns, axis=1, sort=True).median(axis=1).to_numpy()
+    return medians
 
 
 @dataclass(frozen=True)
 class SymbolFeatures:
     """What one symbol shows at the close of each session; every array has n rows.
 
-    Attributes
-    ----------
-    sessions : (n,) datetime64[D]
-    returns : (n,) log returns, NaN at 0
-    overnight : (n,) log return from the last close to the open, NaN at 0
-    log_variance : (n,) log of `daily_variance`
-    har : (n, F) features in the order of `FEATURE_NAMES`; NaN rows before `LONG_WINDOW` - 1
-    market_return : (n,) median return of the peers that close together
-    volume : (n,) shares traded
+    ``har``, (n, F), are the intercept, the mean log variances of `WINDOWS`, the negative and the positive
+    standardised return, and the market's log variance over 1 and 5 sessions; NaN before `LONG_WINDOW` - 1.
     """
 
     sessions: Dates
-    returns: Floats
-    overnight: Floats
-    log_variance: Floats
+    returns: Floats  # log returns, NaN at 0
+    overnight: Floats  # log return from the last close to the open, NaN at 0
+    log_variance: Floats  # log of `daily_variance`
     har: Floats
-    market_return: Floats
+    market_return: Floats  # median return of the peers that close together
     volume: Floats
 
     @property
@@ -233,77 +173,54 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
 
     Market terms are medians over the peers that close together (`calendars.market_of`), the symbol
     itself included, because only those have closed when it closes; a symbol without peers stands in
-    for its market.
-
-    Parameters
-    ----------
-    panel : Panel
-        Raw bars; they are adjusted here.
-
-    Raises
-    ------
-    BarsError
-        If the bars are not daily.
+    for its market. The bars are raw; BarsError if they are not daily.
     """
     for bars in panel.values():
         _need_daily(bars)
     adjusted = panel.adjusted()
-    variances = {name: np.log(daily_variance(bars)) for name, bars in adjusted.items()}
-    means = {
-        name: {window: rolling_mean(values, window) for window in WINDOWS}
-        for name, values in variances.items()
-    }
     markets: dict[str, list[str]] = {}
     for name, bars in adjusted.items():
         markets.setdefault(market_of(bars), []).append(name)
     result: dict[str, SymbolFeatures] = {}
     for members in markets.values():
-        peers = Panel(adjusted[name] for name in members)
-        excess = median_of_known(
-            by_session(
-                peers.sessions,
-                {
-                    name: (adjusted[name].sessions, variances[name] - means[name][LONG_WINDOW])
-                    for name in members
-                },
-            )
-        )
-        week = _mean_of_known(excess, 5)
-        market = median_of_known(
-            by_session(
-                peers.sessions,
-                {name: (adjusted[name].sessions, adjusted[name].log_returns()) for name in members},
-            )
-        )
-        for name in members:
-            bars, own = adjusted[name], means[name]
-            where = np.searchsorted(peers.sessions, bars.sessions)
-            returns = bars.log_returns()
-            overnight = np.full(len(bars), np.nan)
-            overnight[1:] = np.log(bars.open[1:] / bars.close[:-1])
-            standardised = np.clip(returns / np.exp(own[22] / 2), -8, 8)
-            base = own[LONG_WINDOW]
-            har = np.column_stack(
-                [
-                    np.ones(len(bars)),
-                    *(own[window] for window in WINDOWS),
-                    np.minimum(standardised, 0),
-                    np.maximum(standardised, 0),
-                    base + excess[where],
-                    base + week[where],
-                ]
-            )
-            har[~np.isfinite(har).all(axis=1)] = np.nan
-            result[name] = SymbolFeatures(
-                bars.sessions,
-                returns,
-                overnight,
-                variances[name],
-                har,
-                market[where],
-                bars.volume,
-            )
+        result |= _market_features(Panel(adjusted[name] for name in members))
     return {name: result[name] for name in panel}
+
+
+def _market_features(peers: Panel) -> dict[str, SymbolFeatures]:
+    """Features of adjusted bars that close together."""
+    variances = {name: np.log(daily_variance(bars)) for name, bars in peers.items()}
+    means = {
+        name: {window: rolling_mean(values, window) for window in WINDOWS}
+        for name, values in variances.items()
+    }
+    excess = median_over_symbols(
+        {n: (bars.sessions, variances[n] - means[n][LONG_WINDOW]) for n, bars in peers.items()}
+    )
+    market = median_over_symbols({n: (b.sessions, b.log_returns()) for n, b in peers.items()})
+    week = _mean_of_known(excess, 5)
+    result = {}
+    for name, bars in peers.items():
+        where = np.searchsorted(peers.sessions, bars.sessions)
+        returns = bars.log_returns()
+        overnight = np.full(len(bars), np.nan)
+        overnight[1:] = np.log(bars.open[1:] / bars.close[:-1])
+        standardised = np.clip(returns / np.exp(means[name][22] / 2), -8, 8)
+        base = means[name][LONG_WINDOW]
+        har = np.column_stack(
+            [
+                np.ones(len(bars)),
+                *means[name].values(),
+                np.minimum(standardised, 0),
+                np.maximum(standardised, 0),
+                base + excess[where],
+                base + week[where],
+            ]
+        )
+        har[~np.isfinite(har).all(axis=1)] = np.nan
+        parts = returns, overnight, variances[name], har, market[where], bars.volume
+        result[name] = SymbolFeatures(bars.sessions, *parts)
+    return result
 
 
 def _need_daily(bars: Bars) -> None:
@@ -316,27 +233,23 @@ def _need_daily(bars: Bars) -> None:
 
 
 def _mean_of_known(values: Floats, window: int) -> Floats:
-    known = np.isfinite(values)
-    filled = np.where(known, values, 0.0)
-    sums = rolling_mean(np.concatenate([np.zeros(window - 1), filled]), window)[window - 1 :]
-    counts = rolling_mean(np.concatenate([np.zeros(window - 1), known.astype(float)]), window)
-    share = counts[window - 1 :]
-    return np.where(share > 0, sums / np.where(share > 0, share, 1), np.nan)
+    """Mean of what is known of the last `window` values; NaN where nothing is."""
+    known, before = np.isfinite(values), np.zeros(window - 1)
+    total, share = (
+        rolling_mean(np.concatenate([before, part]), window)[window - 1 :]
+        for part in (np.where(known, values, 0.0), known.astype(float))
+    )
+    empty = np.full(len(values), np.nan)
+    return np.asarray(np.divide(total, share, out=empty, where=share > 0))
 
 
 def aligned_returns(returns: Floats, horizon: int) -> NDArray[np.float64]:
-    """Future returns beside the session that would forecast them.
+    """Future returns beside the session that would forecast them: (n, H).
 
-    Returns
-    -------
-    (n, H) float64
-        At row i, column h - 1: the return of session i + h; NaN past the end.
+    At row i, column h - 1: the return of session i + h; NaN past the end.
     """
-    result = np.full((len(returns), horizon), np.nan)
-    for step in range(1, horizon + 1):
-        if len(returns) > step:
-            result[: len(returns) - step, step - 1] = returns[step:]
-    return result
+    padded = np.concatenate([returns, np.full(horizon, np.nan)])
+    return np.array(np.lib.stride_tricks.sliding_window_view(padded, horizon)[1:])
 
 
 THIN = 0.5
@@ -354,39 +267,19 @@ _MAX_ROWS = 400_000
 class HarModel:
     """Pooled HAR [2]_ on the log of the range-based variance, one regression per step ahead.
 
-    Parameters
-    ----------
-    coefficients : (F, H) float64
-        Huber regression [5]_ over the symbols and sessions of the training block.
-    rescale : (H,) float64
-        Makes the typical symbol's standardised training return have unit variance.
+    ``coefficients``, (F, H), are a Huber regression [5]_ over the symbols and sessions of the training block;
+    ``rescale``, (H,), makes the typical symbol's standardised training return have unit variance.
     """
 
     coefficients: Floats
     rescale: Floats
 
-    @property
-    def horizon(self) -> int:
-        """Steps ahead that the model covers."""
-        return int(self.coefficients.shape[1])
-
     @classmethod
     def fit(cls, data: Mapping[str, SymbolFeatures], *, horizon: int) -> Self:
-        """Fit on the rows whose features and targets lie inside `data`.
+        """Fit on the rows whose features and targets lie inside `data`: whatever is in them is used.
 
-        Rows of stale prices are left out, unless that leaves too few.
-
-        Parameters
-        ----------
-        data : mapping of SymbolFeatures
-            Features of the training block only: whatever is in them is used.
-        horizon : int
-            Steps ahead, at least 1.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If fewer than `_MIN_ROWS` rows have both features and targets.
+        Rows of stale prices are left out, unless that leaves too few. NotEnoughDataError if fewer than
+        `_MIN_ROWS` rows have both features and targets.
         """
         rows, targets, thick = [], [], []
         for one in data.values():
@@ -418,34 +311,26 @@ class HarModel:
         return cls(coefficients, np.sqrt(np.median(energy or [plain.rescale], axis=0)))
 
     def scale(self, har: Floats) -> Floats:
-        """Volatility of each of the next H returns.
+        """Volatility (n, H) of the next H returns, from feature rows (n, F); NaN rows give NaN.
 
-        Parameters
-        ----------
-        har : (n, F) float64
-            Feature rows; NaN rows give NaN.
-
-        Returns
-        -------
-        (n, H) float64
-            At row i, column h - 1: the scale of the return of session i + h, known at the close of
-            i, never below ``sqrt(VARIANCE_FLOOR)``.
+        At row i, column h - 1: the scale of the return of session i + h, known at the close of i.
         """
-        # Column by column: a matrix product may choose another kernel for another number of rows.
-        log_variance = np.zeros((len(har), self.horizon))
-        for feature in range(har.shape[1]):
-            log_variance += har[:, feature, None] * self.coefficients[feature]
-        scale = np.exp(np.clip(log_variance, -30, 5) / 2) * self.rescale
-        return np.maximum(scale, np.sqrt(VARIANCE_FLOOR))
-
-    def to_json(self) -> dict[str, Any]:
-        """State as JSON values."""
-        return {"coefficients": self.coefficients.tolist(), "rescale": self.rescale.tolist()}
+        return har_scale(har, self.coefficients, self.rescale)
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
+        """Rebuild from ``dataclasses.asdict`` as JSON."""
         return cls(np.array(state["coefficients"]), np.array(state["rescale"]))
+
+
+def har_scale(rows: Floats, coefficients: Floats, rescale: Floats | float = 1.0) -> Floats:
+    """Volatility (n, H) of a regression (F, H) on log variances, from feature rows (n, F)."""
+    # Column by column: a matrix product may choose another kernel for another number of rows.
+    log_variance = np.zeros((len(rows), coefficients.shape[1]))
+    for feature in range(rows.shape[1]):
+        log_variance += rows[:, feature, None] * coefficients[feature]
+    scale = np.exp(np.clip(log_variance, -30, 5) / 2) * rescale
+    return np.maximum(scale, np.sqrt(VARIANCE_FLOOR))
 
 
 def _huber(x: Floats, y: Floats) -> Floats:
@@ -465,45 +350,26 @@ def _huber(x: Floats, y: Floats) -> Floats:
 MIN_OWN_ROWS = 500
 """Training sessions below which a symbol gets no parameters of its own."""
 
-
 SCALES = ("har", "har-symbol", "ewma", "gjr")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A fitted volatility, by its name in `SCALES`.
+    """A fitted volatility, by its `kind` in `SCALES`.
 
     ``har`` is one regression for all symbols; ``har-symbol`` one per symbol with enough history, the pooled one
     for the others; ``ewma`` fits nothing; ``gjr`` is GJR-GARCH(1,1,1) [4]_ with Student-t errors per symbol, with
     the EWMA for symbols without a fit to trust. Parameters stay as they were fitted.
-
-    Parameters
-    ----------
-    kind : str
-    horizon : int
-        H.
-    models : mapping of symbol to HarModel
-        Under "" the pooled one; empty for ``ewma`` and ``gjr``.
-    garch : mapping of symbol to tuple of 5 floats
-        ω, α, γ, β, and the variance before the first session.
     """
 
     kind: str
     horizon: int
-    models: Mapping[str, HarModel]
-    garch: Mapping[str, tuple[float, ...]]
+    models: Mapping[str, HarModel]  # under "" the pooled one; empty for ``ewma`` and ``gjr``
+    garch: Mapping[str, tuple[float, ...]]  # ω, α, γ, β, and the variance before the first session
 
     @classmethod
     def fit(cls, kind: str, data: Mapping[str, SymbolFeatures], *, horizon: int) -> Self:
-        """Fit on the features of a training block.
-
-        Raises
-        ------
-        ConfigError
-            If no scale has this name.
-        NotEnoughDataError
-            As `HarModel.fit`.
-        """
+        """Fit on a training block; ConfigError if no scale has this name, NotEnoughDataError as `HarModel.fit`."""
         if kind not in SCALES:
             raise ConfigError(f"The volatility must be one of {', '.join(SCALES)}. Got {kind!r}.")
         models, garch = {}, {}
@@ -526,7 +392,7 @@ class Scale:
         if self.models:
             return self.models.get(symbol, self.models[""]).scale(one.har)
         if symbol not in self.garch:
-            return np.repeat(ewma_of_returns(one.returns)[:, None], self.horizon, axis=1)
+            return np.repeat(ewma_scale(one.returns)[:, None], self.horizon, axis=1)
         omega, alpha, gamma, beta, start = self.garch[symbol]
         variance = np.full((len(one.returns), self.horizon), np.nan)
         variance[1:, 0] = gjr_variances(one.returns[1:], omega, alpha, gamma, beta, start)[1:]
@@ -534,33 +400,42 @@ class Scale:
             variance[:, step] = omega + (alpha + gamma / 2 + beta) * variance[:, step - 1]
         return np.asarray(np.sqrt(np.maximum(variance, VARIANCE_FLOOR)))
 
-    def to_json(self) -> dict[str, Any]:
-        """State as JSON values."""
-        models = {symbol: model.to_json() for symbol, model in self.models.items()}
-        return {**vars(self), "models": models, "garch": dict(self.garch)}
-
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
+        """Rebuild from ``dataclasses.asdict`` as JSON."""
         models = {symbol: HarModel.from_json(one) for symbol, one in state["models"].items()}
         garch = {symbol: tuple(one) for symbol, one in state["garch"].items()}
         return cls(state["kind"], state["horizon"], models, garch)
 
 
-def _fit_gjr(returns: Floats) -> tuple[float, ...] | None:
-    """GJR parameters of one symbol's returns (n,), None if there are none to trust."""
-    unit = float(returns.std()) if len(returns) else 0.0
-    if len(returns) < MIN_OWN_ROWS or unit <= np.sqrt(VARIANCE_FLOOR):
-        return None
-    from arch import arch_model  # takes seconds to import, and only this choice needs it
+def fit_arch(returns: Floats, **kind: Any) -> tuple[float, dict[str, float]] | None:
+    """Fit a GARCH of ``arch`` to one symbol's returns (n,), in units of their standard deviation.
 
-    model = arch_model(returns / unit, mean="Zero", p=1, o=1, q=1, dist="t", rescale=False)
+    That unit, and the parameters by arch's names; None where there are fewer than `MIN_OWN_ROWS` returns, nothing
+    moves, or the optimiser does not converge.
+    """
+    unit = float(returns.std()) if len(returns) else 0.0
+    if len(returns) < MIN_OWN_ROWS or not unit > np.sqrt(VARIANCE_FLOOR):
+        return None
+    from arch import arch_model  # takes seconds to import, and only some choices need it
+
+    model = arch_model(returns / unit, p=1, q=1, rescale=False, **kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the flag below says the same
         result = model.fit(disp="off", show_warning=False)
-    omega, alpha, gamma, beta = result.params.to_numpy()[:4]
-    stable = alpha + gamma / 2 + beta < 1 and np.isfinite([omega, alpha, gamma, beta]).all()
-    if result.convergence_flag or not stable:
+    found = {str(name): float(value) for name, value in result.params.items()}
+    good = not result.convergence_flag and np.isfinite(list(found.values())).all()
+    return (unit, found) if good else None
+
+
+def _fit_gjr(returns: Floats) -> tuple[float, ...] | None:
+    """GJR parameters of one symbol's returns (n,), None if there are none to trust."""
+    fit = fit_arch(returns, mean="Zero", o=1, dist="t")
+    if fit is None:
         return None
-    start = omega * unit**2 + (alpha + gamma / 2 + beta) * backcast(returns)
-    return tuple(map(float, (omega * unit**2, alpha, gamma, beta, start)))
+    unit, (omega, alpha, gamma, beta, _) = fit[0], fit[1].values()
+    persistence = alpha + gamma / 2 + beta
+    if persistence >= 1:
+        return None
+    start = omega * unit**2 + persistence * backcast(returns)
+    return omega * unit**2, alpha, gamma, beta, start

@@ -1,14 +1,17 @@
 """Prices as sequences of integers: a panel becomes (context, horizon) token windows.
 
-Owns how numbers become token streams, and the gathering of windows into batches. Knows nothing of
-layers or losses; asks the reference for densities, the tokenizer for ids and `inputs.py` for what else
-the network is told.
+Owns what the network is told, how it becomes token streams, and the gathering of windows into batches.
+Knows nothing of layers or losses; asks the reference for densities and the tokenizer for ids.
 
 The first stream of the context is the return's transform under the reference that was known the day
-before; `STREAMS` stand beside it, one id per session. `CONDITIONS` steer the decoder, one id per
-window.
+before; `STREAMS` stand beside it, one id per session: the range over the scale that was expected, the
+volume over its 20-session mean, the market's return over its scale. `CONDITIONS` steer the decoder, one id
+per window: where the scale stands, how wrong the reference has been lately, how the same days of the last
+quarter were, and the calendar. *Surprise* is `reference.score_of_scale` of a day's return: above zero where
+the scale was too small, zero on average as long as the reference is right.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -18,17 +21,44 @@ import torch
 from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.inputs import STREAMS, inputs
-from quantseq.forecasting.reference import Reference
+from quantseq.files import to_json
+from quantseq.forecasting.reference import Reference, StepParameters, score_of_scale
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, lively
 from quantseq.forecasting.tokenizer import Ids, ReturnTokenizer, StreamBins
 from quantseq.forecasting.volatility import (
     LONG_WINDOW,
+    RISKMETRICS_DECAY,
+    SymbolFeatures,
     aligned_returns,
+    ewma,
     features,
+    rolling_mean,
 )
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
+
+STREAMS = ("range", "volume", "market")
+CONDITIONS = (
+    "scale over long run",
+    "range over return",
+    "last return",
+    "month's return",
+    "last volume",
+    "week's volume",
+    "own surprise",
+    "last quarter",
+    "weekday",
+    "end of month",
+)
+SURPRISE_HALF_LIFE = 20
+"""Sessions after which a surprise weighs half."""
+
+QUARTER = (61, 62, 63)
+"""Sessions ago that lie a quarter before the next one: companies report in the same weeks."""
+
+MONTH = 22
+MONTH_END = 28
+"""Day of the month from which it ends."""
 
 STREAM_BINS = 16
 MARKET_BINS = 4
@@ -43,6 +73,95 @@ FAR = np.datetime64("9999-12-31", "D")
 
 SmallIds = NDArray[np.int16]
 """Ids at rest: thousands of symbols stay in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """One symbol's numbers at each of its n sessions; NaN where unknown."""
+
+    streams: Floats  # (n, len(STREAMS))
+    conditions: Floats  # (n, len(CONDITIONS))
+
+
+def inputs(
+    data: Mapping[str, SymbolFeatures], expected: Mapping[str, StepParameters]
+) -> dict[str, Inputs]:
+    """Compute every symbol's inputs; the row of session i uses bars up to its close.
+
+    `expected` has the reference at each session, for the sessions after it. Market terms average the
+    peers that share the time zone: only those have closed as well.
+    """
+    result = {}
+    for symbol, one in data.items():
+        parameters = expected[symbol]
+        sigma = np.log(parameters.scale[:, 0])
+        volume = _volume(one)
+        recent = ewma(np.nan_to_num(surprise(one, parameters)), 0.5 ** (1 / SURPRISE_HALF_LIFE), 0)
+        conditions = [
+            sigma - one.long_run / 2,
+            one.log_variance / 2 - 0.5 * np.log(_variance(one.returns)),
+            _standardised(one, parameters),
+            rolling_mean(np.nan_to_num(one.returns), MONTH) / parameters.scale[:, 0],
+            volume,
+            rolling_mean(np.nan_to_num(volume), 5),
+            recent,
+            _last_quarter(one),
+            *_calendar(one.sessions),
+        ]
+        result[symbol] = Inputs(_streams(one, sigma, volume), np.column_stack(conditions))
+    return result
+
+
+def surprise(one: SymbolFeatures, expected: StepParameters) -> Floats:
+    """How much too small the scale was for each session's return: (n,), NaN where unknown."""
+    z = _standardised(one, expected)
+    return score_of_scale(z * z, _before(expected.nu[:, 0]))
+
+
+def _standardised(one: SymbolFeatures, expected: StepParameters) -> Floats:
+    """Each session's return over the scale that was expected, (n,)."""
+    return (one.returns - _before(expected.loc[:, 0])) / _before(expected.scale[:, 0])
+
+
+def _volume(one: SymbolFeatures) -> Floats:
+    """Log volume over its mean of the 20 sessions before, (n,)."""
+    volume = np.full(len(one.sessions), np.nan)
+    usual = _before(rolling_mean(one.volume, 20))
+    traded = (one.volume > 0) & (usual > 0)
+    volume[traded] = np.log(one.volume[traded] / usual[traded])
+    return volume
+
+
+def _streams(one: SymbolFeatures, sigma: Floats, volume: Floats) -> Floats:
+    market = np.nan_to_num(one.market_return)
+    market_z = market / _before(np.sqrt(_variance(market)))
+    return np.column_stack([one.log_variance / 2 - _before(sigma), volume, market_z])
+
+
+def _before(values: Floats) -> Floats:
+    """What was known at the close before: (n,), NaN first."""
+    return np.concatenate([[np.nan], values[:-1]])
+
+
+def _variance(returns: Floats) -> Floats:
+    """EWMA of squared returns (n,)."""
+    return np.maximum(ewma(np.nan_to_num(returns) ** 2, RISKMETRICS_DECAY, 1e-4), 1e-8)
+
+
+def _last_quarter(one: SymbolFeatures) -> Floats:
+    """Mean log variance over its long run, of the days that lie a quarter before the next session."""
+    n = len(one.sessions)
+    excess, result, first = one.log_variance - one.long_run, np.full(n, np.nan), QUARTER[-1]
+    if n > first:
+        result[first:] = sum(excess[first - lag : n - lag] for lag in QUARTER) / len(QUARTER)
+    return result
+
+
+def _calendar(sessions: Dates) -> tuple[Floats, Floats]:
+    """Weekday of the cutoff, 0 for Monday, and whether its month ends."""
+    weekday = (sessions.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    day = (sessions - sessions.astype("datetime64[M]")).astype(np.int64) + 1
+    return weekday.astype(np.float64), (day >= MONTH_END).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,18 +226,8 @@ class WindowTable:
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of the two halves of a validation block, `purge` sessions apart.
 
-        Parameters
-        ----------
-        sessions : (D,) datetime64[D]
-            Calendar that ends with the block.
-        start : date
-            Where the block begins.
-        purge : int
-
-        Raises
-        ------
-        NotEnoughDataError
-            If the block has no room for two halves.
+        The block begins at `start` and ends with `sessions` (D,). NotEnoughDataError if it has no room for
+        two halves.
         """
         block = sessions[sessions >= np.datetime64(start, "D")]
         if len(block) < 2 + purge:
@@ -136,14 +245,7 @@ class WindowTable:
 
 @dataclass(frozen=True)
 class PriceTask:
-    """Everything fitted that turns prices into windows; fitted on the training block only.
-
-    Parameters
-    ----------
-    reference : Reference
-    tokenizer : ReturnTokenizer
-    stream_bins, condition_bins : tuple of StreamBins
-    """
+    """Everything fitted that turns prices into windows; fitted on the training block only."""
 
     reference: Reference
     tokenizer: ReturnTokenizer
@@ -159,12 +261,8 @@ class PriceTask:
     def fit(cls, panel: Panel, *, horizon: int, num_bins: int, volatility: str = "har") -> Self:
         """Fit reference and bins on a training block: everything in `panel` is used.
 
-        Too many bins are merged, see `ReturnTokenizer.fit`.
-
-        Raises
-        ------
-        NotEnoughDataError
-            If no symbol is long enough for one window.
+        Too many bins are merged, see `ReturnTokenizer.fit`. NotEnoughDataError if no symbol is long enough
+        for one window.
         """
         longest = max(len(bars) for bars in panel.values())
         needed = LONG_WINDOW + CONTEXT + 1 + horizon
@@ -175,50 +273,44 @@ class PriceTask:
                 "Give a longer history or a later split."
             )
         reference = Reference.fit(panel, horizon=horizon, volatility=volatility)
-        data = features(panel)
-        expected = {symbol: reference.parameters(symbol, one) for symbol, one in data.items()}
-        told = inputs(data, expected).values()
-        streams = np.concatenate([one.streams for one in told])
-        conditions = np.concatenate([one.conditions for one in told])
-        tokenizer = ReturnTokenizer.fit(panel, num_bins=num_bins)
+        told = [one for _, _, one in _read(panel, reference).values()]
+        streams = np.concatenate([one.streams for one in told]).T
+        conditions = np.concatenate([one.conditions for one in told]).T
         return cls(
             reference,
-            tokenizer,
+            ReturnTokenizer.fit(panel, num_bins=num_bins),
             tuple(
                 StreamBins.fit(column, num_bins=STREAM_SIZES[name])
-                for name, column in zip(STREAMS, streams.T, strict=True)
+                for name, column in zip(STREAMS, streams, strict=True)
             ),
-            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions.T),
+            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions),
         )
 
     def table(self, panel: Panel) -> WindowTable:
         """Encode a panel; the row of session i uses bars up to i, its targets the H after."""
         parts: dict[str, list[NDArray[Any]]] = {}
-        data = features(panel)
-        expected = {symbol: self.reference.parameters(symbol, one) for symbol, one in data.items()}
-        told = inputs(data, expected)
-        for symbol, one in data.items():
-            parameters = expected[symbol]
-            ahead = aligned_returns(one.returns, self.horizon)
-            levels = parameters.cdf(ahead)
-            known = np.isfinite(levels)
-            own = np.full(len(one.sessions), np.nan)
-            own[1:] = levels[:-1, 0]
+        for symbol, (one, expected, told) in _read(panel, self.reference).items():
             n = len(one.sessions)
+            levels = expected.cdf(aligned_returns(one.returns, self.horizon))
+            own = np.concatenate(
+                [[np.nan], levels[:-1, 0]]
+            )  # each session's return, as expected before
             known_on = np.full(n, FAR)
             known_on[: max(n - self.horizon, 0)] = one.sessions[self.horizon :]
+            targets = np.where(np.isfinite(levels), self.tokenizer.encode(levels), PAD)
+            source = [self.tokenizer.encode(own), *_encode(self.stream_bins, told.streams)]
             columns = {
                 "symbols": np.full(n, symbol, dtype=object),
                 "sessions": one.sessions,
-                "source": _small(
-                    [self.tokenizer.encode(own)], self.stream_bins, told[symbol].streams
+                "source": np.column_stack(source).astype(np.int16),
+                "condition": np.column_stack(_encode(self.condition_bins, told.conditions)).astype(
+                    np.int16
                 ),
-                "condition": _small([], self.condition_bins, told[symbol].conditions),
-                "targets": np.where(known, self.tokenizer.encode(levels), PAD).astype(np.int16),
+                "targets": targets.astype(np.int16),
                 "known_on": known_on,
-                "loc": parameters.loc,
-                "scale": parameters.scale,
-                "nu": parameters.nu,
+                "loc": expected.loc,
+                "scale": expected.scale,
+                "nu": expected.nu,
                 "usable": np.arange(n) >= MIN_HISTORY,
                 "lively": lively(one.returns),
             }
@@ -228,11 +320,11 @@ class PriceTask:
 
     def to_json(self) -> dict[str, Any]:
         """State as JSON values; the tokenizer has a file of its own."""
-        return {
-            "reference": self.reference.to_json(),
-            "streams": [asdict(bins) for bins in self.stream_bins],
-            "conditions": [asdict(bins) for bins in self.condition_bins],
-        }
+        streams, conditions = (
+            [asdict(one) for one in bins] for bins in (self.stream_bins, self.condition_bins)
+        )
+        state = {"reference": asdict(self.reference), "streams": streams, "conditions": conditions}
+        return dict(json.loads(to_json(state)))
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any], tokenizer: ReturnTokenizer) -> Self:
@@ -240,29 +332,33 @@ class PriceTask:
         return cls(
             Reference.from_json(state["reference"]),
             tokenizer,
-            tuple(StreamBins.from_json(one) for one in state["streams"]),
-            tuple(StreamBins.from_json(one) for one in state["conditions"]),
+            *(
+                tuple(StreamBins(tuple(one["edges"])) for one in state[name])
+                for name in ("streams", "conditions")
+            ),
         )
 
 
-def _small(first: list[Ids], bins: tuple[StreamBins, ...], values: Floats) -> SmallIds:
-    """Columns of ids, those of `first` before those of `values` (n, K)."""
-    encoded = [one.encode(column) for one, column in zip(bins, values.T, strict=True)]
-    return np.column_stack([*first, *encoded]).astype(np.int16)
+def _read(
+    panel: Panel, reference: Reference
+) -> dict[str, tuple[SymbolFeatures, StepParameters, Inputs]]:
+    """By symbol: its features, what the reference expected, and what the network is told."""
+    data = features(panel)
+    expected = {symbol: reference.parameters(symbol, one) for symbol, one in data.items()}
+    told = inputs(data, expected)
+    return {symbol: (data[symbol], expected[symbol], told[symbol]) for symbol in data}
+
+
+def _encode(bins: tuple[StreamBins, ...], values: Floats) -> list[Ids]:
+    return [one.encode(column) for one, column in zip(bins, values.T, strict=True)]
 
 
 @dataclass(frozen=True)
 class WindowSource:
     """Training batches: every `stride`-th window at a random phase per epoch, shuffled.
 
-    The batch of a step depends on (seed, step) alone, so that training can resume anywhere.
-
-    Parameters
-    ----------
-    table : WindowTable
-    rows : (R,) int
-        Windows to draw from, in order.
-    batch_size, stride, seed : int
+    They are drawn from `rows` (R,) of the table. The batch of a step depends on (seed, step) alone, so that
+    training can resume anywhere.
     """
 
     table: WindowTable
@@ -282,6 +378,5 @@ class WindowSource:
         rng = np.random.default_rng([self.seed, epoch])
         phase = int(rng.integers(self.stride))
         order = rng.permutation(self.rows[phase :: self.stride])
-        return self.table.batch(
-            order[position * self.batch_size : (position + 1) * self.batch_size]
-        )
+        first = position * self.batch_size
+        return self.table.batch(order[first : first + self.batch_size])

@@ -186,10 +186,10 @@ def audit_run(
     """
     set_threads(1)
     panel, weights = asked.panel, asked.weights
-    fits = [
-        checks.FitWindow(_label(OURS, fold.number), model.trained_until, fold.test_start)
+    fits = {
+        _label(OURS, fold.number): (model.trained_until, fold.test_start)
         for fold, model in zip(asked.evaluation.folds, asked.networks, strict=True)
-    ]
+    }
     states = {**_refit_first(asked), **(refitted or {})}
     curve, cliff = checks.lag_curve(asked.trade, panel, weights)
     if asked.depth.draws:
@@ -211,8 +211,8 @@ def audit_run(
         "passed": all(one.passed for one in found),
         "scope": asked.depth.name,
         "checks": [asdict(one) for one in found],
-        "lag_curve": [asdict(one) for one in curve],
-        "placebos": [asdict(placebo)],
+        "lag_curve": curve,
+        "placebos": [placebo],
         "rank": rank,
     }
 

@@ -7,7 +7,7 @@ rules; what an order costs is defined in `costs`.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -53,9 +53,7 @@ class BacktestResult:
     terms: Costs
     liquidity: Liquidity | None  # what impact was charged by
     delayed_orders: int  # met no bar and were filled at their symbol's next one
-    dropped_orders: (
-        int  # never filled, or never in full: no bar, cash or volume came, or a liquidation did
-    )
+    dropped_orders: int  # never filled in full: no bar, cash or volume came, or a liquidation did
     completed_orders: int  # fills of the rest of an order
     capped_orders: int  # times the volume of a session cut an order or its rest
     liquidated: int  # positions closed at their last price, for `LAPSE` sessions without a bar
@@ -63,9 +61,7 @@ class BacktestResult:
     scaled_sessions: int  # on which cash was short and the buys shrank
     unfilled_decisions: int  # without a next session
     ruined: np.datetime64 | None  # the session of ruin
-    ruined_at: (
-        Literal["fill", "mark"] | None
-    )  # equity was gone at the fill, where all is closed, or the close
+    ruined_at: Literal["fill", "mark"] | None  # equity was gone at the fill, or only at the close
     written_off: float  # equity below 0 at the ruin, which the account does not owe
 
     @cached_property
@@ -107,7 +103,7 @@ class BacktestResult:
 def run_account(orders: Orders, costs: Costs) -> BacktestResult:
     """Walk through the sessions with cash and shares; every number of a result comes from here."""
     days, width = orders.target.shape
-    rate, interest, lend = costs.rate, costs.cash_rate / costs.year, 0.0
+    rate, interest, lend = costs.one_way_bps / 1e4, costs.cash_rate / costs.year, 0.0
     if (orders.target < 0).any():
         lend = costs.borrow_bps / 1e4 / costs.year
     owe = interest + costs.financing_bps / 1e4 / costs.year
@@ -119,8 +115,9 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
     all_allowed: Flags = np.all(allowed, axis=1)
     per_equity = orders.target / orders.fill_at  # shares per unit of equity
 
-    equity, cash_at, cost, turnover = (np.zeros(days) for _ in range(4))
-    borrow, financing, earned = (np.zeros(days) for _ in range(3))
+    names = ("equity", "cash", "costs", "turnover", "borrow", "financing", "interest")
+    book: dict[str, Any] = {name: np.zeros(days) for name in names}
+    equity, cash_at, cost, turnover, borrow, financing, earned = book.values()
     shares, traded = np.zeros((days, width)), np.zeros((days, width))
     held, cash, last, buffers = np.zeros(width), 1.0, 1.0, np.empty((2, width))
     ignored = np.zeros(width, dtype=bool)  # liquidated, and no bar since
@@ -239,13 +236,7 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
         sessions=orders.sessions,
         returns_net=net_returns,
         returns_gross=net_returns + cost,
-        equity=equity,
-        costs=cost,
-        turnover=turnover,
-        cash=cash_at,
-        borrow=borrow,
-        financing=financing,
-        interest=earned,
+        **book,
         shares=shares,
         traded=traded,
         fill_prices=orders.fill_at,

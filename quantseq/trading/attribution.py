@@ -33,7 +33,7 @@ def attribute(result: BacktestResult) -> pd.DataFrame:
     commission, spread, impact, borrow, financing (negative), interest, written_off (only after a ruin),
     total.
     """
-    (before, after), (at_fill, at_mark) = _held(result), _profit(result)
+    before, after, at_fill, at_mark = _moves(result)
     long = np.where(before > 0, at_fill, 0.0) + np.where(after > 0, at_mark, 0.0)
     short = at_fill + at_mark - long
     parts = {"long": long.sum(axis=0), "short": short.sum(axis=0)}
@@ -41,33 +41,28 @@ def attribute(result: BacktestResult) -> pd.DataFrame:
     parts["borrow"] = -_borrow(result)
     table = pd.DataFrame(parts, index=list(result.symbols))
     table.loc[ACCOUNT] = 0.0
-    for name, amount in (
-        ("financing", -result.financing.sum()),
-        ("interest", result.interest.sum()),
-        ("written_off", result.written_off),
-    ):
+    amounts = -result.financing.sum(), result.interest.sum(), result.written_off
+    for name, amount in zip(("financing", "interest", "written_off"), amounts, strict=True):
         table[name] = np.append(np.zeros(len(result.symbols)), amount)
     table["total"] = table.sum(axis=1)
     table.index.name = "symbol"
     return table + 0.0  # no −0 for what was not charged
 
 
-def _profit(result: BacktestResult) -> tuple[Floats, Floats]:
-    """Profit before costs, (D, S) each: from the last close to the fill, and on to the close."""
-    before, after = _held(result)
+def _moves(result: BacktestResult) -> tuple[Floats, Floats, Floats, Floats]:
+    """Shares before and after the fill of each session, and profit before costs: (D, S) each.
+
+    The profit on the shares before is from the last close to the fill, that on those after on to the close.
+    """
+    before = np.vstack([np.zeros((1, len(result.symbols))), result.shares[:-1]])
+    after = before + result.traded
     opened = np.vstack([result.fill_prices[:1], result.closes[:-1]])
     at_fill = before * (result.fill_prices - opened)
     at_mark = after * (result.closes - result.fill_prices)
     if result.ruined is not None:  # nothing is held after the ruin
         at_fill[result.sessions > result.ruined] = 0.0
         at_mark[result.sessions > result.ruined] = 0.0
-    return at_fill, at_mark
-
-
-def _held(result: BacktestResult) -> tuple[Floats, Floats]:
-    """Shares before and after the fill of each session: each (D, S)."""
-    before = np.vstack([np.zeros((1, len(result.symbols))), result.shares[:-1]])
-    return before, before + result.traded
+    return before, after, at_fill, at_mark
 
 
 def _borrow(result: BacktestResult) -> Floats:
@@ -86,14 +81,12 @@ def round_trips(result: BacktestResult) -> pd.DataFrame:
     open; sessions, closes at which it was held; invested, the largest value at a fill or close; profit, after trading
     costs; cost of trading it.
     """
-    (before, after), (at_fill, at_mark) = _held(result), _profit(result)
+    before, after, at_fill, at_mark = _moves(result)
     cost, fills, closes = result.order_costs.sum(axis=0), result.fill_prices, result.closes
-    marks = {"before": before, "after": after, "fills": fills, "closes": closes}
-    marks |= {"at_fill": at_fill, "at_mark": at_mark, "cost": cost}
+    marks = before, after, fills, closes, at_fill, at_mark, cost
     rows = []
     for place, symbol in enumerate(result.symbols):
-        at = {name: values[:, place] for name, values in marks.items()}
-        rows += [(symbol, *row) for row in _of_one(**at)]
+        rows += [(symbol, *row) for row in _of_one(*(values[:, place] for values in marks))]
     names = ["symbol", "side", "entered", "left", "sessions", "invested", "profit", "cost"]
     table = pd.DataFrame(rows, columns=names)
     days = pd.DatetimeIndex(result.sessions.astype("datetime64[s]"))
@@ -113,16 +106,14 @@ def _of_one(
     cost: Floats,
 ) -> list[tuple[str, int, int, int, float, float, float]]:
     """Trips of one symbol: side, rows of entry and exit (−1 while open), sessions and money."""
-    large = (np.abs(shares * fills) > _NOTHING for shares in (before, after))
-    sides = [
-        np.where(is_large, np.sign(x), 0.0)
-        for is_large, x in zip(large, (before, after), strict=True)
-    ]
+    was, now = (
+        np.where(np.abs(shares * fills) > _NOTHING, np.sign(shares), 0.0)
+        for shares in (before, after)
+    )
     trips = []
-    starts = np.flatnonzero((sides[1] != 0) & (sides[1] != sides[0]))
-    for start in starts.tolist():
-        side = int(sides[1][start])
-        ends = np.flatnonzero(sides[1][start + 1 :] != side)
+    for start in np.flatnonzero((now != 0) & (now != was)).tolist():
+        side = int(now[start])
+        ends = np.flatnonzero(now[start + 1 :] != side)
         end = start + 1 + int(ends[0]) if len(ends) else -1
         last = end if end >= 0 else len(before)
         paid = float(cost[start + 1 : last].sum()) + cost[start] * _opening(before, after, start)

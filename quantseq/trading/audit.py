@@ -1,9 +1,8 @@
 """The look-ahead audit: whether anything that was decided knew what nobody could know yet.
 
-Owns the checks, the rule of each, and the sentence that says how it went. A `Replay` is a function from
-prices to everything that was made of them up to a decision; a check cuts, rewrites or delays, and looks
-at what moves. Knows nothing of models, folds or files, and writes no ledger line: neither an audit nor a
-placebo is a trial. Prices without anything to find are sent through the line by `evaluation.nulls`.
+Owns the checks, the rule of each, and the sentence that says how it went: a check cuts, rewrites or
+delays, and looks at what moves. Knows nothing of models, folds or files, and writes no ledger line:
+neither an audit nor a placebo is a trial.
 
 The checks and their rules
 --------------------------
@@ -59,15 +58,6 @@ class Check:
     name: str
     passed: bool
     reading: str
-
-
-@dataclass(frozen=True)
-class FitWindow:
-    """One fitted model: the newest session that any part of it has seen, and its first test."""
-
-    label: str
-    seen_until: np.datetime64
-    test_start: np.datetime64
 
 
 def cut_points(decisions: Dates, count: int) -> Dates:
@@ -139,21 +129,25 @@ def _compare(expected: Trace, found: Trace, cut: np.datetime64) -> tuple[int, st
     return compared, ""
 
 
-def fit_window(fits: Sequence[FitWindow], sessions: Dates, *, horizon: int) -> Check:
-    """Whether every fit ended more than `horizon` sessions of the panel before its test."""
-    room = np.searchsorted(sessions, np.array([one.test_start for one in fits]))
-    room = room - np.searchsorted(sessions, np.array([one.seen_until for one in fits]))
-    bad = [
-        f"{one.label} has seen {one.seen_until}, {ahead} sessions before its test on {one.test_start}"
-        for one, ahead in zip(fits, room, strict=True)
-        if ahead <= horizon
-    ]
-    if bad or not fits:
-        first, more = bad[0] if bad else "Nothing was fitted", _more(bad)
-        reading = f"{first} (more than {horizon} sessions are required{more})."
-    else:
+def fit_window(
+    fits: Mapping[str, tuple[np.datetime64, np.datetime64]], sessions: Dates, *, horizon: int
+) -> Check:
+    """Whether every fit ended more than `horizon` sessions of the panel before its test.
+
+    `fits` has by label the newest session that any part of it has seen, and its first test.
+    """
+    room, bad = [], []
+    for label, (seen_until, test_start) in fits.items():
+        first, last = np.searchsorted(sessions, [test_start, seen_until])
+        room.append(first - last)
+        if first - last <= horizon:
+            ahead = f"{first - last} sessions before its test on {test_start}"
+            bad.append(f"{label} has seen {seen_until}, {ahead}")
+    rule = f"more than {horizon} sessions are required"
+    reading = f"{(bad or ['Nothing was fitted'])[0]} ({rule}{_more(bad)})."
+    if fits and not bad:
         reading = (
-            f"The {len(fits)} fits end at least {room.min()} sessions before their tests (more than "
+            f"The {len(fits)} fits end at least {min(room)} sessions before their tests (more than "
             f"{horizon} are required)."
         )
     return Check("fit window", bool(fits) and not bad, reading)
@@ -177,18 +171,16 @@ def _more(bad: Sequence[str]) -> str:
     return f"; {len(bad) - 1} more faults" if len(bad) > 1 else ""
 
 
-@dataclass(frozen=True)
-class Lag:
-    """One point of the lag curve: the annualised Sharpe ratio with decisions `delay` sessions late."""
+def lag_curve(
+    trade: Trade, panel: Panel, weights: pd.DataFrame
+) -> tuple[list[dict[str, Any]], Check]:
+    """What the weights, by decision date, earn when carried out late; all over the same sessions.
 
-    delay: int
-    sharpe: float
-
-
-def lag_curve(trade: Trade, panel: Panel, weights: pd.DataFrame) -> tuple[list[Lag], Check]:
-    """What the weights, by decision date, earn when carried out late; all over the same sessions."""
+    The curve is the annualised ``sharpe`` by the ``delay`` in sessions.
+    """
     place = np.searchsorted(panel.sessions, weights.index.to_numpy().astype("datetime64[D]"))
-    start, curve, returns = None, [], {}
+    start, returns = None, {}
+    curve: list[dict[str, Any]] = []
     for delay in DELAYS:
         inside = place + delay < len(panel.sessions)
         if not inside.any():
@@ -198,11 +190,11 @@ def lag_curve(trade: Trade, panel: Panel, weights: pd.DataFrame) -> tuple[list[L
         result = trade(panel, late, start=start, trade=changed(late))
         start = result.sessions[0] if start is None else start
         returns[delay] = result.returns_net
-        year = result.terms.year
-        curve.append(Lag(delay, METRICS["sharpe"](result.returns_net, periods=year)))
-    told = ", ".join(f"{_ratio(one.sharpe)} at {one.delay}" for one in curve)
+        sharpe = METRICS["sharpe"](result.returns_net, periods=result.terms.year)
+        curve.append({"delay": delay, "sharpe": sharpe})
+    told = ", ".join(f"{_ratio(one['sharpe'])} at {one['delay']}" for one in curve)
     t = _t(returns[0] - returns[1]) if 1 in returns else math.nan
-    now, later = ([one.sharpe for one in curve] + [math.nan])[:2]
+    now, later = ([one["sharpe"] for one in curve] + [math.nan])[:2]
     lost = now - later
     cliff = lost >= CLIFF and lost >= now / 2 and t >= CLIFF_T
     rule = "a cliff, as if the next session had been known" if cliff else "no cliff"
@@ -211,24 +203,14 @@ def lag_curve(trade: Trade, panel: Panel, weights: pd.DataFrame) -> tuple[list[L
     return curve, Check("lag curve", not cliff, reading)
 
 
-@dataclass(frozen=True)
-class Placebo:
-    """Placebos: median, 5 % and 95 % quantile of their Sharpe ratios (NaN where undefined); how many."""
-
-    name: str
-    sharpe: float
-    n: int
-    low: float
-    high: float
-
-
 def placebos(
     trade: Trade, panel: Panel, weights: pd.DataFrame, net: Floats, draws: Sequence[Floats]
-) -> tuple[Placebo, float, Check]:
+) -> tuple[dict[str, Any], float, Check]:
     """What random entries earned, beside the real result and the book of the mean weights.
 
-    `net`, (D,), is what the run's weights earned, and `draws` what `benchmarks.random_entries` of them did. The second
-    value is the share of the draws that the real result beats, a tie counting half; NaN where undefined.
+    `net`, (D,), is what the run's weights earned, and `draws` what `benchmarks.random_entries` of them did. Returns
+    the number and the Sharpe ratios of the draws (median, 5 % and 95 % quantile), the share of them that the real
+    result beats, a tie counting half, and the check; NaN where undefined.
     """
     mean = weights * 0.0 + weights.to_numpy().mean(axis=0)
     book = trade(panel, mean, trade=pd.DataFrame(True, weights.index, weights.columns))
@@ -250,7 +232,8 @@ def placebos(
     reading = (
         f"Sharpe of the same decisions at random times above that of their mean: {told}{verdict}."
     )
-    found = Placebo("random entry", float(middle), len(sharpes), float(low), float(high))
+    ends = {"low": float(low), "high": float(high)}
+    found = {"name": "random entry", "sharpe": float(middle), "n": len(sharpes), **ends}
     return found, rank, Check("placebos", not loud, reading)
 
 

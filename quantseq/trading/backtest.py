@@ -61,27 +61,18 @@ def simulate(
 ) -> BacktestResult:
     """Run weights through prices; the rules stand in the module docstring.
 
-    Parameters
-    ----------
-    panel : Panel
-        Bars of at least the symbols in `weights`. Its shared calendar is the calendar of the run.
-    weights : DataFrame
-        Index: decision dates, sorted, unique, each a session of the panel. Columns: symbols.
-        Portfolio weights without NaN, gross at most `Costs.max_gross`.
-    costs, fill : optional
-        ``Costs()`` by default; at the 'open' or 'close' of the session after the decision the order is filled.
-    start, end : date, optional
-        First and last session of the result: the session after the first decision and the last of the panel by
-        default. Decisions whose fill lies before `start` are not used.
-    trade : DataFrame of bool, optional
-        Same index and columns as `weights`. False: no new order; the shares stay as they are, and so
-        does an order that waits for a bar. See `policies.changed`.
+    `panel` has at least the symbols in `weights`, and its shared calendar is that of the run. The weights, by decision
+    date (sorted, unique, each a session of the panel) and symbol, are without NaN, and gross at most
+    `Costs.max_gross`. `start` and `end` are the first and last session of the result, by default the session after
+    the first decision and the last of the panel; decisions whose fill lies before `start` are not used. Where
+    `trade`, of true and false in the shape of the weights, is false there is no new order: the shares stay as they
+    are, and so does an order that waits for a bar (see `policies.changed`).
 
     Raises
     ------
     ConfigError
         If weights or another parameter break their rule.
-    NoDataError, NotEnoughDataError, SymbolNotFoundError
+    DataError
         If a decision date is no session of the panel, or volume matters and a symbol has none; if no session is left
         to fill or to mark; if the panel lacks a symbol.
     """
@@ -111,10 +102,7 @@ def buy_and_hold(
     weights = pd.DataFrame(1 / max(len(names), 1), index=first, columns=names)
     costs = costs or Costs()
     _check(weights, costs.max_gross)
-    at_open, first_row = _at_open(fill), np.array([0])
-    orders = make_orders(
-        panel, weights, sessions, first_row, None, at_open=at_open, unfilled=0, costs=costs
-    )
+    orders = make_orders(panel, weights, sessions, np.array([0]), None, fill=fill, costs=costs)
     return run_account(replace(orders, of_start=True), costs)
 
 
@@ -177,9 +165,8 @@ def _prepare(
     outside = sessions[np.minimum(at, len(sessions) - 1)] != decided
     if outside.any():
         raise NoDataError(
-            f"The weights are decided on {decided[outside][0]} and {int(outside.sum()) - 1} more dates "
-            f"that are no session of the prices ({sessions[0]} to {sessions[-1]}). Decide at the "
-            "close of a session, or give the prices of those dates."
+            f"The weights are decided on {decided[outside][0]}, which is no session of the prices "
+            f"({sessions[0]} to {sessions[-1]}). Decide at the close of a session."
         )
     filled_at = at + 1  # the one shift: decided at the close of t, filled in the session after it
     if start is None:
@@ -192,22 +179,9 @@ def _prepare(
     span = _span(panel, start, end)
     row = filled_at - int(np.searchsorted(sessions, span[0]))
     inside = (row >= 0) & (row < len(span))
-    return make_orders(
-        panel,
-        weights[inside],
-        span,
-        row[inside],
-        mask if mask is None else mask[inside],
-        at_open=_at_open(fill),
-        unfilled=int((row >= len(span)).sum()),
-        costs=costs,
-    )
-
-
-def _at_open(fill: FillPrice) -> bool:
-    if fill not in ("open", "close"):
-        raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
-    return fill == "open"
+    chosen = mask if mask is None else mask[inside]
+    orders = make_orders(panel, weights[inside], span, row[inside], chosen, fill=fill, costs=costs)
+    return replace(orders, unfilled=int((row >= len(span)).sum()))
 
 
 def _check(weights: pd.DataFrame, max_gross: float) -> Dates:
@@ -219,10 +193,10 @@ def _check(weights: pd.DataFrame, max_gross: float) -> Dates:
         raise ConfigError(f"The weights name {twice!r} twice. Give each symbol one column.")
     try:
         index = pd.DatetimeIndex(weights.index).tz_localize(None)
+        values = weights.to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"The weights are indexed by {weights.index[0]!r}, which is no date. "
-            "Index them by decision date."
+            f"The weights must be numbers, indexed by decision date: {error}."
         ) from error
     decided: Dates = index.to_numpy().astype("datetime64[D]")
     if np.isnat(decided).any() or (np.diff(decided).astype(np.int64) <= 0).any():
@@ -230,17 +204,11 @@ def _check(weights: pd.DataFrame, max_gross: float) -> Dates:
             "The decision dates must be increasing without repeats or gaps in the index. "
             "Sort the weights and keep one row per date."
         )
-    try:
-        values = weights.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"The weights hold something that is no number: {error}.") from error
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
+    if not np.isfinite(values).all():
+        row, column = np.argwhere(~np.isfinite(values))[0]
         raise ConfigError(
             f"The weight of {weights.columns[column]} decided on {decided[row]} is "
-            f"{values[row, column]}, and {int(bad.sum()) - 1} more are not finite. Every weight must "
-            "be a number; 0 means no position."
+            f"{values[row, column]}. Every weight must be a number; 0 means no position."
         )
     gross = np.abs(values).sum(axis=1)
     if gross.max() > max_gross + _ROUNDING:

@@ -28,17 +28,13 @@ _FAST, _SLOW = 50, 200  # sessions of the two moving averages
 
 @dataclass(frozen=True)
 class _Market:
-    """What a rule sees: adjusted closes up to each decision, and what it must match.
+    """What a rule sees: adjusted closes up to each decision, and what it must match."""
 
-    ``close`` is (D, S) on the panel's calendar, carried where a bar is missing, NaN before the first;
-    ``rows`` its row at each of the T decision dates in ``index``; ``year`` the sessions per year.
-    """
-
-    close: Floats
-    rows: NDArray[np.intp]
-    index: pd.DatetimeIndex
+    close: Floats  # (D, S) on the panel's calendar, carried where a bar is missing, NaN before the first
+    rows: NDArray[np.intp]  # of each decision
+    index: pd.DatetimeIndex  # dates of the T decisions
     long_only: bool
-    year: int
+    year: int  # sessions per year
 
     @property
     def slices(self) -> Floats:
@@ -118,15 +114,12 @@ _DECIDE: dict[str, Callable[[_Market], Floats]] = {
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkResult:
-    """A rule and what it earned; of random entries also the net returns and the range of all draws.
-
-    ``sharpe_range`` is the 5 % and 95 % quantile of their Sharpe ratios.
-    """
+    """A rule and what it earned; of random entries also what all draws did."""
 
     rule: Benchmark
     result: BacktestResult
-    draws: tuple[Floats, ...] = ()
-    sharpe_range: tuple[float, float] | None = None
+    draws: tuple[Floats, ...] = ()  # their net returns
+    sharpe_range: tuple[float, float] | None = None  # 5 % and 95 % quantile of their Sharpe ratios
 
 
 def run_benchmarks(
@@ -185,30 +178,27 @@ def _median(entries: list[BacktestResult], periods: int) -> BenchmarkResult:
     """The entry with the median Sharpe ratio, and the range of all."""
     sharpes = np.array([METRICS["sharpe"](one.returns_net, periods=periods) for one in entries])
     order = np.argsort(sharpes, kind="stable")[: np.isfinite(sharpes).sum()]  # NaN come last
-    shown = entries[int(order[(len(order) - 1) // 2]) if len(order) else 0]
-    ends = [float(np.quantile(sharpes[order], at)) for at in (0.05, 0.95)] if len(order) else None
-    spread = (ends[0], ends[1]) if ends else None
+    shown, spread = entries[0], None
+    if len(order):
+        shown = entries[order[(len(order) - 1) // 2]]
+        low, high = np.quantile(sharpes[order], [0.05, 0.95])
+        spread = float(low), float(high)
     nets = tuple(one.returns_net for one in entries)
     return BenchmarkResult(BENCHMARKS["random_entry"], shown, nets, spread)
 
 
 def random_entries(
     weights: pd.DataFrame, trade: pd.DataFrame | None, *, seed: int, draws: int
-) -> list[tuple[pd.DataFrame, pd.DataFrame | None]]:
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """The same decisions at another time: weights and their mask, moved in a circle.
 
     Exposure is exactly the same, and turnover but for the seam; only the timing is random.
     """
-    rng = np.random.default_rng(seed)
-    moved: list[tuple[pd.DataFrame, pd.DataFrame | None]] = []
+    rng, labels = np.random.default_rng(seed), (weights.index, weights.columns)
+    ordered = np.ones(weights.shape, bool) if trade is None else trade.to_numpy(bool)
+    moved = []
     for shift in rng.integers(1, max(len(weights), 2), size=draws):
-        turned = pd.DataFrame(
-            np.roll(weights.to_numpy(), shift, axis=0), weights.index, weights.columns
-        )
-        if trade is None:
-            moved.append((turned, None))
-            continue
-        mask = np.roll(trade.to_numpy(dtype=bool), shift, axis=0)
+        turned, mask = (np.roll(part, shift, axis=0) for part in (weights.to_numpy(), ordered))
         mask[[0, shift % len(mask)]] = True  # a start, and the seam
-        moved.append((turned, pd.DataFrame(mask, weights.index, weights.columns)))
+        moved.append((pd.DataFrame(turned, *labels), pd.DataFrame(mask, *labels)))
     return moved

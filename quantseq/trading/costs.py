@@ -44,84 +44,65 @@ TRADING = ("commission", "spread", "impact")  # charges for an order, in the ord
 
 
 def check_bounds(owner: object, bounds: Mapping[str, str]) -> None:
-    """Refuse a parameter of `owner` that is no number in its interval.
+    """Refuse a parameter of `owner` that breaks its rule.
 
-    `bounds` has by parameter an interval such as ``"(0, 1]"``; words after it end up in the message.
+    `bounds` has by parameter an interval such as ``"(0, 1]"``, with words after it for the message, or
+    "true or false".
     """
     for name, rule in bounds.items():
         value, parts = getattr(owner, name), re.match(r"([\[(])(\S+), (\S+)([\])])", rule)
-        assert parts is not None
-        low, high = float(parts[2]), float(parts[3])
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        good = good and (low <= value if parts[1] == "[" else low < value)
-        if not (good and (value <= high if parts[4] == "]" else value < high)):
+        good = isinstance(value, bool)
+        if parts is not None:
+            low, high = float(parts[2]), float(parts[3])
+            good = isinstance(value, (int, float)) and not good
+            good = good and (low <= value if parts[1] == "[" else low < value)
+            good = good and (value <= high if parts[4] == "]" else value < high)
+        if not good:
             raise ConfigError(
-                f"The {name!r} parameter of {type(owner).__name__} must be a number in {rule}. "
-                f"Got {value!r}."
+                f"The {name!r} parameter of {type(owner).__name__} must be "
+                f"{'' if parts is None else 'a number in '}{rule}. Got {value!r}."
             )
+
+
+_BOUNDS = {
+    "cost_bps": "[0, 10000] basis points",
+    "min_commission": "[0, inf), in money",
+    "half_spread_bps": "[0, 10000] basis points",
+    "impact": "[0, inf), about 1 for stocks",
+    "volume_cap": "[0, 1], 0 for no cap",
+    "borrow_bps": "[0, inf) basis points per year",
+    "cash_rate": "[0, 1), such as 0.02 for 2 % per year",
+    "financing_bps": "[0, inf) basis points per year",
+    "capital": "(0, inf), in money",
+    "whole_shares": "true or false",
+    "max_gross": "[1, 10] times equity",
+    "periods": "[0, 366] sessions per year, 0 for the calendar's own",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What trading and holding cost, and the terms on which the account trades; ConfigError beyond its bounds.
+    """What trading and holding cost, and the terms on which the account trades; ConfigError beyond `_BOUNDS`.
 
-    Parameters
-    ----------
-    cost_bps, half_spread_bps : float in [0, 10000]
-        Commission and whatever else is proportional, and half the quoted spread: of the traded notional.
-    min_commission, capital : float >= 0, > 0
-        Least commission of an order, and starting money, in the currency of the prices. Results are in units of it;
-        it matters for the least commission, impact, the volume cap and whole shares.
-    impact, volume_cap : float >= 0, float in [0, 1]
-        Y of the square-root law, about 1 in the literature; largest order as a share of the daily volume, the rest
-        stays open. 0 for none.
-    borrow_bps, financing_bps : float >= 0
-        Yearly fee on the value of short positions; what borrowed money costs a year above `cash_rate`.
-    cash_rate : float in [0, 1)
-        Interest on free cash, simple rate per year.
-    whole_shares : bool
-        Positions after an order are whole shares, as counted on that day, rounded towards 0.
-    max_gross : float in [1, 10]
-        Largest sum of absolute weights; above 1 the account borrows.
-    periods : int in [0, 366]
-        Sessions per year, by which yearly rates are divided; 0 leaves it to the calendar of the prices.
+    Money is in the currency of the prices, results are in units of the starting `capital`: it matters for
+    the least commission, impact, the volume cap and whole shares.
     """
 
-    cost_bps: float = 5.0
-    min_commission: float = 0.0
-    half_spread_bps: float = 0.0
-    impact: float = 0.0
-    volume_cap: float = 0.0
-    borrow_bps: float = 50.0
-    cash_rate: float = 0.0
-    financing_bps: float = 0.0
+    cost_bps: float = 5.0  # commission and whatever else is proportional to the traded notional
+    min_commission: float = 0.0  # of an order
+    half_spread_bps: float = 0.0  # of the traded notional
+    impact: float = 0.0  # Y of the square-root law
+    volume_cap: float = 0.0  # largest order as a share of the daily volume; the rest stays open
+    borrow_bps: float = 50.0  # on the value of short positions
+    cash_rate: float = 0.0  # interest on free cash, simple
+    financing_bps: float = 0.0  # what borrowed money costs above `cash_rate`
     capital: float = 1_000_000.0
-    whole_shares: bool = False
-    max_gross: float = 1.0
-    periods: int = 0
+    whole_shares: bool = False  # after an order, as counted on that day, rounded towards 0
+    max_gross: float = 1.0  # largest sum of absolute weights; above 1 the account borrows
+    periods: int = 0  # by which yearly rates are divided
 
     def __post_init__(self) -> None:
-        check_bounds(
-            self,
-            {
-                "cost_bps": "[0, 10000] basis points",
-                "min_commission": "[0, inf), in money",
-                "half_spread_bps": "[0, 10000] basis points",
-                "impact": "[0, inf), about 1 for stocks",
-                "volume_cap": "[0, 1], 0 for no cap",
-                "borrow_bps": "[0, inf) basis points per year",
-                "cash_rate": "[0, 1), such as 0.02 for 2 % per year",
-                "financing_bps": "[0, inf) basis points per year",
-                "capital": "(0, inf), in money",
-                "max_gross": "[1, 10] times equity",
-                "periods": "[0, 366] sessions per year, 0 for the calendar's own",
-            },
-        )
-        if not isinstance(self.whole_shares, bool):
-            raise ConfigError(
-                "The 'whole_shares' parameter of Costs must be true or false. "
-                f"Got {self.whole_shares!r}."
-            )
+        check_bounds(self, _BOUNDS)
 
     @property
     def year(self) -> int:
@@ -134,18 +115,13 @@ class Costs:
         return self.cost_bps + self.half_spread_bps
 
     @property
-    def rate(self) -> float:
-        """The same as a fraction."""
-        return self.one_way_bps / 1e4
-
-    @property
     def need_liquidity(self) -> bool:
         """Whether an order's charge or size depends on volume."""
         return self.impact > 0 or self.volume_cap > 0
 
     @property
     def proportional(self) -> bool:
-        """Whether `rate` is all that an order pays, whatever its size."""
+        """Whether `one_way_bps` is all that an order pays, whatever its size."""
         return not (self.need_liquidity or self.whole_shares or self.min_commission > 0)
 
 

@@ -62,10 +62,8 @@ HEADLINES = (
 )
 
 _CURVE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)  # numbers of trials at which `dsr_curve` looks
-_BLOCKS, _SHORTEST = (
-    16,
-    10,
-)  # of PBO: blocks (12,870 pairs of halves), and sessions that each has at least
+_BLOCKS = 16  # of PBO: 12,870 pairs of halves
+_SHORTEST = 10  # sessions that a block has at least
 _HALVES = 1_000  # pairs of halves that are computed at once
 _STILL = 1e-12  # a variance below this share of another counts as none
 
@@ -74,11 +72,7 @@ _STILL = 1e-12  # a variance below this share of another counts as none
 
 
 def bootstrap_interval(
-    statistic: Callable[[Floats], Any],
-    returns: Any,
-    *,
-    seed: int,
-    resamples: int = RESAMPLES,
+    statistic: Callable[[Floats], Any], returns: Any, *, seed: int, resamples: int = RESAMPLES
 ) -> Any:
     """95 % percentile interval of a statistic by the stationary bootstrap [1]_.
 
@@ -248,16 +242,9 @@ def spa(tried: Any, benchmark: Any, *, seed: int, resamples: int = 1_000) -> flo
     that of the stationary bootstrap, and trials too bad to matter are not re-centred. A p-value below 0.05 says that
     the best of them is not explained by having tried many. NaN where no trial is left, or below 20 sessions.
 
-    Parameters
-    ----------
-    tried, benchmark : (T, K) array, (T,) or (T, K) array
-        Net simple returns per session of every trial, and of the benchmark or of each trial's own. Trials that never
-        moved, and those that never differ from the benchmark, say nothing and are left out.
-
-    Raises
-    ------
-    ConfigError
-        If the shapes do not match or a value is not finite.
+    `tried`, (T, K), are the net returns of every trial, `benchmark`, (T,) or (T, K), those of the benchmark or of each
+    trial's own; ConfigError if they do not match or are not finite. Trials that never moved, and those that never
+    differ from the benchmark, say nothing and are left out.
     """
     from arch.bootstrap import SPA
 
@@ -282,18 +269,12 @@ def spa(tried: Any, benchmark: Any, *, seed: int, resamples: int = 1_000) -> flo
         return math.nan
     if (better.mean(axis=0) <= 0).all():
         return 1.0  # the statistic is 0, and no draw falls below it; arch counts those above
-    size = _block_length(better)
+    size, none = _block_length(better), np.zeros(len(better))
     # arch compares plain means, whatever its `studentize` says, and knows no floor: it gets studentised
     # ones, and the benchmark itself, whose 0 is Hansen's max(·, 0)
-    better = np.column_stack([better / _long_run_deviation(better, size), np.zeros(len(better))])
-    test = SPA(
-        np.zeros(len(better)),
-        -better,
-        block_size=size,
-        reps=resamples,
-        bootstrap="stationary",
-        seed=np.random.default_rng(seed),
-    )
+    better = np.column_stack([better / _long_run_deviation(better, size), none])
+    draws: dict[str, Any] = {"bootstrap": "stationary", "seed": np.random.default_rng(seed)}
+    test = SPA(none, -better, block_size=size, reps=resamples, **draws)
     test.compute()
     return float(test.pvalues["consistent"])
 
@@ -315,18 +296,13 @@ def _long_run_deviation(values: Floats, size: int) -> Floats:
 
 @dataclass(frozen=True)
 class Overfitting:
-    """What combinatorially symmetric cross-validation found.
+    """What combinatorially symmetric cross-validation found; NaN below two configurations or too few sessions."""
 
-    ``pbo`` and ``loss`` are the shares of the halves on which the choice is no better than the median configuration
-    there (a tie counts half), and has a Sharpe ratio below 0; NaN below two configurations or too few sessions. Then
-    how many distinct configurations, blocks of sessions, and choices were looked at.
-    """
-
-    pbo: float
-    loss: float
-    configurations: int
+    pbo: float  # share of the halves on which the choice is no better than the median; a tie counts half
+    loss: float  # share on which its Sharpe ratio is below 0
+    configurations: int  # distinct ones
     blocks: int
-    halves: int
+    halves: int  # choices that were looked at
 
 
 def overfitting(returns: Any, *, blocks: int = _BLOCKS) -> Overfitting:
@@ -390,9 +366,8 @@ def _block_sharpes(values: Floats, count: int) -> Callable[[NDArray[np.bool_]], 
 class Verdict:
     """What may be claimed.
 
-    ``edge`` follows the rule in the module docstring, and ``sentence`` says it with its numbers. The Sharpe ratios
-    are annualised, their difference has the paired bootstrap's interval; all NaN where undefined. ``n_trials`` and
-    ``trial_sd``, the trials and the spread of their Sharpe ratios, are all that is needed to compute ``dsr`` again.
+    The Sharpe ratios are annualised, their difference has the paired bootstrap's interval; all NaN where undefined.
+    ``n_trials`` and ``trial_sd``, the spread of their Sharpe ratios, are what it takes to compute ``dsr`` again.
     ``min_track_record`` is None where no record is long enough, ``audit_passed`` where no audit was run.
     """
 
@@ -433,7 +408,7 @@ def verdict(
     assert sample.benchmark is not None
     pair, sessions = np.column_stack([sample.returns, sample.benchmark]), len(sample.returns)
     own, other = (METRICS["sharpe"](one, periods=periods) for one in pair.T)
-    spread, interval = trial_sd, (math.nan, math.nan)
+    interval, spread = (math.nan, math.nan), trial_sd
     if spread is None:
         spread = trial_spread((), sessions) if sessions > 1 else math.nan
     deflated = dsr(sample.returns, n_trials=n_trials, spread=spread)
@@ -459,10 +434,8 @@ def _sentence(v: Verdict, against: str, after: str, sessions: int, fault: str | 
     if not sessions:
         return "No verdict: there is not a single session to judge."
     if math.isnan(v.sharpe):
-        return (
-            "No verdict: the strategy's returns never moved, so no position was held and there is "
-            f"nothing to compare with {against}."
-        )
+        flat = "the strategy's returns never moved, so no position was held"
+        return f"No verdict: {flat} and there is nothing to compare with {against}."
     if math.isnan(v.benchmark_sharpe):
         return f"No verdict: the returns of {against} never moved, so there is no rival to beat."
     (low, high), tail = v.interval, f"{against} {after}"
@@ -470,15 +443,11 @@ def _sentence(v: Verdict, against: str, after: str, sessions: int, fault: str | 
     numbers = f"Sharpe {one.lstrip('+')} against {two.lstrip('+')}, difference {apart}"
     failed = " The look-ahead audit failed." if v.audit_passed is False else ""
     if sessions < MIN_SESSIONS:
-        return (
-            f"Too short to judge against {tail}: {sessions} sessions of the {MIN_SESSIONS} needed; "
-            f"{numbers}.{failed}"
-        )
+        held = f"{sessions} sessions of the {MIN_SESSIONS} needed"
+        return f"Too short to judge against {tail}: {held}; {numbers}.{failed}"
     if math.isnan(low):
-        return (
-            f"Too few trades to judge against {tail}: in many resampled histories no position is "
-            f"held; {numbers}.{failed}"
-        )
+        held = "in many resampled histories no position is held"
+        return f"Too few trades to judge against {tail}: {held}; {numbers}.{failed}"
     numbers += f" (95 % interval {_signed(low)} to {_signed(high)})"
     if high < 0:
         return f"Worse than {tail}: {numbers}.{failed}"
@@ -499,7 +468,7 @@ def _sentence(v: Verdict, against: str, after: str, sessions: int, fault: str | 
 
 
 def _signed(value: float) -> str:
-    return f"{'+' if value >= 0 else '−'}{abs(value):.2f}"
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _percent(share: float) -> str:

@@ -143,14 +143,9 @@ def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
     """Add lines of JSON values, locked against other processes and synced to the disk before returning.
 
     The file is created with its folder when missing; its lock is the same name with ``.lock``. Each entry must hold
-    ``returns_sha256`` and ``sharpe``; NaN become null. Returns the lines as written, with ``prev`` and ``hash``.
-
-    Raises
-    ------
-    ConfigError
-        If a required field is missing or a reserved one is given; nothing is written then.
-    StorageError
-        If the disk refuses or the lock is held too long. What was in the file stays.
+    ``returns_sha256`` and ``sharpe``, and must not ``prev`` or ``hash``, else ConfigError and nothing is written; NaN
+    become null. StorageError if the disk refuses or the lock is held too long: what was in the file stays. Returns
+    the lines as written.
     """
     written = [_complete(entry) for entry in entries]
     with lock(path.with_name(path.name + ".lock")):
@@ -179,13 +174,10 @@ def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
 
 
 def _complete(entry: Mapping[str, Any]) -> Entry:
-    missing = [name for name in ("returns_sha256", "sharpe") if name not in entry]
-    taken = [name for name in ("prev", "hash") if name in entry]
-    if missing or taken:
-        what = f"lacks {missing}" if missing else f"must not set {taken}"
+    if not {"returns_sha256", "sharpe"} <= set(entry) or {"prev", "hash"} & set(entry):
         raise ConfigError(
-            f"The ledger entry {what}. It needs returns_sha256 and sharpe; prev and hash are the "
-            "ledger's own."
+            "A ledger entry needs returns_sha256 and sharpe; prev and hash are the ledger's own. "
+            f"Got {sorted(entry)}."
         )
     return dict(json.loads(to_json(entry)))
 

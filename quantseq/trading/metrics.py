@@ -26,49 +26,120 @@ _ROUNDING = 1e-12  # drawdowns shallower than this are rounding
 
 @dataclass(frozen=True)
 class Sample:
-    """What a measure looks at: (T,) returns, those of a benchmark, rate per session, sessions a year."""
+    """What a figure looks at, and how each is computed; formulas and sources stand in the table below."""
 
-    returns: Floats
+    returns: Floats  # (T,)
     benchmark: Floats | None
-    free: float
-    periods: int
+    free: float  # rate per session
+    periods: int  # sessions per year
+
+    def _total_return(self) -> float:
+        return float(np.prod(1 + self.returns)) - 1
+
+    def _cagr(self) -> float:
+        with np.errstate(over="ignore"):
+            return float(np.prod(1 + self.returns) ** (self.periods / len(self.returns)) - 1)
+
+    def _volatility(self) -> float:
+        if len(self.returns) < 2:
+            return np.nan
+        return float(np.std(self.returns, ddof=1)) * float(np.sqrt(self.periods))
+
+    def _sharpe(self) -> float:
+        mean = float(np.mean(self.returns)) - self.free
+        return mean / _std(self.returns) * float(np.sqrt(self.periods))
+
+    def _sortino(self) -> float:
+        excess = self.returns - self.free
+        downside = float(np.sqrt(np.mean(np.minimum(excess, 0) ** 2) * self.periods))
+        return _ratio(float(np.mean(excess)) * self.periods, downside)
+
+    def _max_drawdown(self) -> float:
+        return float(drawdowns(self.returns).min())
+
+    def _longest_drawdown(self) -> float:
+        at_high = np.flatnonzero(drawdowns(self.returns) >= 0)
+        edges = np.concatenate([[-1], at_high, [len(self.returns)]])
+        return float(np.max(np.diff(edges))) - 1
+
+    def _calmar(self) -> float:
+        return _ratio(self._cagr(), -self._max_drawdown())
+
+    def _var_95(self) -> float:
+        return float(np.quantile(self.returns, 0.05))
+
+    def _es_95(self) -> float:
+        count = int((len(self.returns) - 1) * 0.05) + 1
+        return float(np.mean(np.partition(self.returns, count - 1)[:count]))
+
+    def _moments(self, least: int) -> tuple[int, float, float, float]:
+        """T and the central moments 2 to 4; NaN below `least` sessions or where nothing moves."""
+        n, d = len(self.returns), self.returns - np.mean(self.returns)
+        if n < least or np.ptp(self.returns) == 0:
+            return n, np.nan, np.nan, np.nan
+        return n, float(np.mean(d**2)), float(np.mean(d**3)), float(np.mean(d**4))
+
+    def _skew(self) -> float:
+        n, m2, m3, _ = self._moments(3)
+        return float(np.sqrt(n * (n - 1)) / (n - 2) * m3 / m2**1.5) if n > 2 else np.nan
+
+    def _kurtosis(self) -> float:
+        n, m2, _, m4 = self._moments(4)
+        return (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (m4 / m2**2 - 3) + 6) if n > 3 else np.nan
+
+    def _hit_rate(self) -> float:
+        return _ratio(float((self.returns > 0).sum()), float((self.returns != 0).sum()))
+
+    def _best_day(self) -> float:
+        return float(self.returns.max())
+
+    def _worst_day(self) -> float:
+        return float(self.returns.min())
+
+    def _beta(self) -> float:
+        assert self.benchmark is not None
+        if len(self.returns) < 2 or np.ptp(self.benchmark) == 0:
+            return np.nan
+        cov = np.cov(self.returns, self.benchmark, ddof=1)
+        return float(cov[0, 1] / cov[1, 1])
+
+    def _alpha(self) -> float:
+        assert self.benchmark is not None
+        own, other = (
+            float(np.mean(self.returns)) - self.free,
+            float(np.mean(self.benchmark)) - self.free,
+        )
+        return (own - self._beta() * other) * self.periods
+
+    def _information_ratio(self) -> float:
+        assert self.benchmark is not None
+        active = self.returns - self.benchmark
+        return float(np.mean(active)) / _std(active) * float(np.sqrt(self.periods))
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One performance figure: its function of a `Sample`, and all that a reader must know to recompute it.
-
-    ``formula`` is in the letters of the module docstring; a ``unit`` of fraction is shown in percent; ``ddof`` is
-    None where no variance is in it; ``annualisation`` says how the figure is brought to a year, "none" if it is not;
-    one that is ``benchmarked`` is NaN without a benchmark.
-    """
+    """One performance figure: its function of a `Sample`, and all that a reader must know to recompute it."""
 
     name: str
     label: str
-    formula: str
-    unit: str
-    ddof: int | None
-    annualisation: str
+    formula: str  # in the letters of the module docstring
+    unit: str  # a fraction is shown in percent
+    ddof: int | None  # None where no variance is in it
+    annualisation: str  # how the figure is brought to a year, "none" if it is not
     source: str
     function: Callable[[Sample], float]
-    benchmarked: bool = False
+    benchmarked: bool = False  # NaN without a benchmark
 
     def __call__(
-        self,
-        returns: Any,
-        *,
-        periods: int | None = None,
-        benchmark: Any = None,
-        risk_free: float = 0.0,
+        self, returns: Any, *, periods: int = 0, benchmark: Any = None, risk_free: float = 0.0
     ) -> float:
         """Compute the figure; parameters as in `summarise_returns`, `periods` where it is yearly."""
-        if periods is None:
-            if self.annualisation != "none":
-                raise ConfigError(
-                    f"{self.label} is a yearly figure: give 'periods', the run's sessions per year."
-                )
-            periods = 1
-        return self.of(make_sample(returns, benchmark, risk_free, periods))
+        if not periods and self.annualisation != "none":
+            raise ConfigError(
+                f"{self.label} is a yearly figure: give 'periods', the run's sessions per year."
+            )
+        return self.of(make_sample(returns, benchmark, risk_free, periods or 1))
 
     def of(self, sample: Sample) -> float:
         """Compute the figure of a sample; NaN without sessions or without a needed benchmark."""
@@ -86,19 +157,19 @@ def checked(values: Any, what: str = "returns") -> Floats:
     if bad.any():
         where = int(np.argmax(bad))
         raise ConfigError(
-            f"The {what} hold {array[where]} at position {where}, and {int(bad.sum()) - 1} more such "
-            "values. Simple returns are finite and at least −1; drop or repair those sessions."
+            f"The {what} hold {array[where]} at position {where}. Simple returns are finite and at "
+            "least −1; drop or repair such sessions."
         )
     return array
 
 
 def make_sample(returns: Any, benchmark: Any, risk_free: float, periods: int) -> Sample:
     """Check returns and benchmark, and bring the yearly `risk_free` to a session."""
-    values = checked(returns, "returns")
     if not periods >= 1:
         raise ConfigError(f"The 'periods' parameter must be 1 or more sessions. Got {periods!r}.")
+    values, free = checked(returns), risk_free / periods
     if benchmark is None:
-        return Sample(values, None, risk_free / periods, periods)
+        return Sample(values, None, free, periods)
     other = checked(benchmark, "benchmark returns")
     both = isinstance(returns, pd.Series) and isinstance(benchmark, pd.Series)
     if len(other) != len(values) or (both and not returns.index.equals(benchmark.index)):
@@ -106,7 +177,7 @@ def make_sample(returns: Any, benchmark: Any, risk_free: float, periods: int) ->
             f"The returns cover {len(values)} sessions and the benchmark {len(other)}, or not the same "
             "ones. Backtest both on one panel and one span."
         )
-    return Sample(values, other, risk_free / periods, periods)
+    return Sample(values, other, free, periods)
 
 
 def wealth(returns: Any) -> Floats:
@@ -132,105 +203,6 @@ def _std(values: Floats) -> float:
 
 def _ratio(over: float, under: float) -> float:
     return over / under if under != 0 else np.nan
-
-
-def _total_return(s: Sample) -> float:
-    return float(np.prod(1 + s.returns)) - 1
-
-
-def _cagr(s: Sample) -> float:
-    with np.errstate(over="ignore"):
-        return float(np.prod(1 + s.returns) ** (s.periods / len(s.returns)) - 1)
-
-
-def _volatility(s: Sample) -> float:
-    if len(s.returns) < 2:
-        return np.nan
-    return float(np.std(s.returns, ddof=1)) * float(np.sqrt(s.periods))
-
-
-def _sharpe(s: Sample) -> float:
-    mean = float(np.mean(s.returns)) - s.free
-    return mean / _std(s.returns) * float(np.sqrt(s.periods))
-
-
-def _sortino(s: Sample) -> float:
-    excess = s.returns - s.free
-    downside = float(np.sqrt(np.mean(np.minimum(excess, 0) ** 2) * s.periods))
-    return _ratio(float(np.mean(excess)) * s.periods, downside)
-
-
-def _max_drawdown(s: Sample) -> float:
-    return float(drawdowns(s.returns).min())
-
-
-def _longest_drawdown(s: Sample) -> float:
-    at_high = np.flatnonzero(drawdowns(s.returns) >= 0)
-    edges = np.concatenate([[-1], at_high, [len(s.returns)]])
-    return float(np.max(np.diff(edges))) - 1
-
-
-def _calmar(s: Sample) -> float:
-    return _ratio(_cagr(s), -_max_drawdown(s))
-
-
-def _var_95(s: Sample) -> float:
-    return float(np.quantile(s.returns, 0.05))
-
-
-def _es_95(s: Sample) -> float:
-    count = int((len(s.returns) - 1) * 0.05) + 1
-    return float(np.mean(np.partition(s.returns, count - 1)[:count]))
-
-
-def _moments(s: Sample, least: int) -> tuple[int, float, float, float]:
-    """T and the central moments 2 to 4; NaN below `least` sessions or where nothing moves."""
-    n, d = len(s.returns), s.returns - np.mean(s.returns)
-    if n < least or np.ptp(s.returns) == 0:
-        return n, np.nan, np.nan, np.nan
-    return n, float(np.mean(d**2)), float(np.mean(d**3)), float(np.mean(d**4))
-
-
-def _skew(s: Sample) -> float:
-    n, m2, m3, _ = _moments(s, 3)
-    return float(np.sqrt(n * (n - 1)) / (n - 2) * m3 / m2**1.5) if n > 2 else np.nan
-
-
-def _kurtosis(s: Sample) -> float:
-    n, m2, _, m4 = _moments(s, 4)
-    return (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (m4 / m2**2 - 3) + 6) if n > 3 else np.nan
-
-
-def _hit_rate(s: Sample) -> float:
-    return _ratio(float((s.returns > 0).sum()), float((s.returns != 0).sum()))
-
-
-def _best_day(s: Sample) -> float:
-    return float(s.returns.max())
-
-
-def _worst_day(s: Sample) -> float:
-    return float(s.returns.min())
-
-
-def _beta(s: Sample) -> float:
-    assert s.benchmark is not None
-    if len(s.returns) < 2 or np.ptp(s.benchmark) == 0:
-        return np.nan
-    cov = np.cov(s.returns, s.benchmark, ddof=1)
-    return float(cov[0, 1] / cov[1, 1])
-
-
-def _alpha(s: Sample) -> float:
-    assert s.benchmark is not None
-    own, other = float(np.mean(s.returns)) - s.free, float(np.mean(s.benchmark)) - s.free
-    return (own - _beta(s) * other) * s.periods
-
-
-def _information_ratio(s: Sample) -> float:
-    assert s.benchmark is not None
-    active = s.returns - s.benchmark
-    return float(np.mean(active)) / _std(active) * float(np.sqrt(s.periods))
 
 
 _TABLE = """
@@ -259,7 +231,7 @@ def _registry() -> dict[str, Metric]:
     found = {}
     for line in _TABLE.strip().splitlines():
         name, label, formula, unit, ddof, yearly, source = (x.strip() for x in line.split(" | "))
-        function, freedom = globals()[f"_{name}"], None if ddof == "—" else int(ddof)
+        function, freedom = getattr(Sample, f"_{name}"), None if ddof == "—" else int(ddof)
         needs = name in ("beta", "alpha", "information_ratio")
         found[name] = Metric(name, label, formula, unit, freedom, yearly, source, function, needs)
     return found

@@ -13,15 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quantseq.errors import NoDataError
+from quantseq.errors import ConfigError, NoDataError
 from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.trading.costs import LIQUIDITY, Costs, Liquidity, order_costs
+from quantseq.trading.costs import LIQUIDITY, Costs, FillPrice, Liquidity, order_costs
 
 DUST = 1e-12  # orders below this share of equity are rounding, no trades
 LAPSE = 20  # sessions in a row without a bar after which a position is liquidated
-_ALMOST = (
-    1e-9  # a position within this share of a whole one is whole: rounding must not sell a share
-)
+_ALMOST = 1e-9  # within this share of a whole one a position is whole: rounding must sell none
 
 Flags = NDArray[np.bool_]
 
@@ -32,21 +30,17 @@ class Orders:
 
     symbols: tuple[str, ...]
     sessions: Dates
-    fill_at: Floats  # price for orders and for the book when they are sized, carried where a bar is missing
+    fill_at: Floats  # price for orders, and for the book when they are sized; carried without a bar
     close: Floats  # the mark, carried likewise
     has_bar: Flags
     target: Floats  # weight to reach, 0 where lapsed
     wanted: Flags  # an order is to be filled, a subset of `has_bar`
     late: Flags  # it waited for its bar
     lapsed: Flags  # from the `LAPSE`-th session without a bar to the next bar: nothing may be held
-    waiting: (
-        Floats | None
-    )  # weight of the order that waits at the end of the session, NaN without one
-    unfilled: int  # decisions that no session is left to fill, for the record
-    lot: (
-        Floats | None
-    )  # one whole share in adjusted shares per unit of starting equity; None for fractions
+    waiting: Floats | None  # weight of the order that waits at the end of the session, else NaN
+    lot: Floats | None  # one share in adjusted shares per unit of starting equity; None: fractions
     liquidity: Liquidity | None  # None where no charge asks for it
+    unfilled: int = 0  # decisions that no session is left to fill, for the record
     of_start: bool = False  # size by the equity before the first session, not by that at the fill
 
 
@@ -57,14 +51,15 @@ def make_orders(
     row: NDArray[np.int64],
     mask: Flags | None,
     *,
-    at_open: bool,
-    unfilled: int,
+    fill: FillPrice,
     costs: Costs,
 ) -> Orders:
     """Put checked weights, one line per decision, at the `row` of `span` that fills each; none where `mask` is false.
 
-    NoDataError if volume matters and a symbol has none.
+    ConfigError if `fill` is neither open nor close, NoDataError if volume matters and a symbol has none.
     """
+    if fill not in ("open", "close"):
+        raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
     symbols = tuple(str(name) for name in weights.columns)
     first = int(np.searchsorted(panel.sessions, span[0]))
     part = slice(first, first + len(span))
@@ -75,11 +70,10 @@ def make_orders(
         close = pd.DataFrame(close).ffill().fillna(1.0).to_numpy()  # 1: never held, never traded
         opened = np.where(has_bar, opened, close)
     shape = close.shape
-    target, wanted = np.zeros(shape), np.zeros(shape, dtype=bool)
+    target, waiting = np.zeros(shape), None
+    wanted, late, lapsed = (np.zeros(shape, dtype=bool) for _ in range(3))
     target[row] = weights.to_numpy(dtype=np.float64)
     wanted[row] = True if mask is None else mask
-    late, lapsed = (np.zeros(shape, dtype=bool) for _ in range(2))
-    waiting = None
     if not whole:
         late, waiting = _wait(target, wanted, has_bar)
         lapsed = _lapsed(has_bar)
@@ -87,7 +81,7 @@ def make_orders(
     return Orders(
         symbols,
         span,
-        opened if at_open else close,
+        opened if fill == "open" else close,
         close,
         has_bar,
         target,
@@ -95,7 +89,6 @@ def make_orders(
         late,
         lapsed,
         waiting,
-        unfilled,
         _lots(panel, symbols, part, costs.capital) if costs.whole_shares else None,
         _liquidity(panel, symbols, part, costs) if costs.need_liquidity else None,
     )
@@ -106,8 +99,7 @@ def _wait(target: Floats, wanted: Flags, has_bar: Flags) -> tuple[Flags, Floats 
 
     Returns ``late`` and ``waiting`` of `Orders`.
     """
-    days = len(has_bar)
-    late = np.zeros_like(has_bar)
+    days, late = len(has_bar), np.zeros_like(has_bar)
     at, symbol = np.nonzero(wanted & ~has_bar)  # by session, so that below the newer of two wins
     if not len(at):
         return late, None
@@ -132,8 +124,7 @@ def _lapsed(has_bar: Flags) -> Flags:
     """Where a symbol has had bars, but none in the last `LAPSE` sessions: (D, S)."""
     day = np.arange(len(has_bar), dtype=np.int32)[:, None]
     last = np.maximum.accumulate(np.where(has_bar, day, np.int32(-1)), axis=0)
-    lapsed: Flags = (last >= 0) & (day - last >= LAPSE)
-    return lapsed
+    return np.asarray((last >= 0) & (day - last >= LAPSE))
 
 
 def prices(panel: Panel, symbols: Sequence[str]) -> tuple[Floats, Floats]:
@@ -151,32 +142,30 @@ def prices(panel: Panel, symbols: Sequence[str]) -> tuple[Floats, Floats]:
 
 def _lots(panel: Panel, symbols: Sequence[str], part: slice, capital: float) -> Floats:
     """One share as counted on the day, as adjusted shares per unit of starting equity: (D, S)."""
-    chosen = panel.select(symbols)
-    factor = chosen.matrix("adj_close") / chosen.matrix("close")
-    lots = pd.DataFrame(1 / (capital * factor)).ffill().fillna(1.0)
-    return lots.to_numpy()[_rows(panel, chosen)][part]
+    close, adjusted = _fields(panel, symbols, "close", "adj_close")
+    return (1 / (capital * (adjusted / close))).ffill().fillna(1.0).to_numpy()[part]
 
 
 def _liquidity(panel: Panel, symbols: Sequence[str], part: slice, costs: Costs) -> Liquidity:
     """Volume and volatility over the `LIQUIDITY` sessions before each one; bars before `part` count."""
-    chosen = panel.select(symbols)
-    money = pd.DataFrame(chosen.matrix("close") * chosen.matrix("volume") / costs.capital)
+    close, volume, adjusted = _fields(panel, symbols, "close", "volume", "adj_close")
+    money = close * volume / costs.capital
     for name, traded in zip(symbols, (money > 0).any(), strict=True):
         if not traded:
             raise NoDataError(
                 f"{name} has no volume on any session, and market impact or a volume cap needs it. "
                 "Give volumes, or set impact and volume_cap to 0."
             )
-    moves = pd.DataFrame(np.log(chosen.matrix("adj_close"))).ffill().diff()
-    volume = money.rolling(LIQUIDITY, min_periods=1).mean().ffill().shift(1)
-    spread = moves.rolling(LIQUIDITY, min_periods=2).std().ffill().shift(1)
-    rows = _rows(panel, chosen)
-    return Liquidity(volume.to_numpy()[rows][part], spread.to_numpy()[rows][part])
+    moves = pd.DataFrame(np.log(adjusted.to_numpy())).ffill().diff()
+    mean = money.rolling(LIQUIDITY, min_periods=1).mean()
+    spread = moves.rolling(LIQUIDITY, min_periods=2).std()
+    return Liquidity(*(one.ffill().shift(1).to_numpy()[part] for one in (mean, spread)))
 
 
-def _rows(panel: Panel, chosen: Panel) -> NDArray[np.intp]:
-    """Row of `chosen` known at each session of the whole panel; its calendar may be the shorter."""
-    return np.maximum(np.searchsorted(chosen.sessions, panel.sessions, "right") - 1, 0)
+def _fields(panel: Panel, symbols: Sequence[str], *names: str) -> list[pd.DataFrame]:
+    """Fields of some symbols on the panel's calendar, NaN without a bar."""
+    columns = [panel.symbols.index(symbol) for symbol in symbols]
+    return [pd.DataFrame(panel.matrix(name)[:, columns]) for name in names]
 
 
 # ------------------------------------------------------------------------ where size matters
@@ -197,9 +186,8 @@ def cap_by_volume(order: Floats, size: Floats, k: int, orders: Orders, costs: Co
     left = np.zeros_like(order)
     if orders.liquidity is not None:
         here = orders.liquidity.at(k)
-        most = np.where(
-            here.known, costs.volume_cap * here.volume if costs.volume_cap else np.inf, 0
-        )
+        cap = costs.volume_cap * here.volume if costs.volume_cap else np.inf
+        most = np.where(here.known, cap, 0)
         over = (size > most) & ~orders.lapsed[k]
         if over.any():
             part = np.divide(most, size, out=np.ones_like(size), where=over) * order
@@ -223,11 +211,8 @@ def afford(
     sold = -(order * price)[~buying].sum() - fee[~buying].sum()
     if (order * price + fee)[buying].sum() <= budget + sold or not buying.any():
         return float(fee.sum()), None
-    asked = order[buying].copy()
-    share = _share(
-        asked * price[buying], budget + sold, costs, None if here is None else here.at(buying)
-    )
-    got = share * asked
+    asked, bought = order[buying].copy(), None if here is None else here.at(buying)
+    got = _share(asked * price[buying], budget + sold, costs, bought) * asked
     if orders.lot is not None:
         got = np.maximum(whole_lots(held[buying] + got, orders.lot[k][buying]) - held[buying], 0.0)
     order[buying] = got

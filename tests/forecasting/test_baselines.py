@@ -187,14 +187,14 @@ def test_the_reference_forecaster_is_the_reference() -> None:
 
 
 def test_ewma_shapes_make_training_returns_unit_t() -> None:
-    nu, scale = EwmaStudent.fit(BLOCK_STUDENT, STUDENT_SHARES).shapes["A"]
+    nu, scale = EwmaStudent.fit(BLOCK_STUDENT, REFERENCE, horizon=3).fits["A"]
     assert 2.1 <= nu <= 100
     assert 0.5 < scale < 1.2
 
 
 def test_ewma_needs_a_series_that_moves() -> None:
     with pytest.raises(NotEnoughDataError, match="moving prices"):
-        EwmaStudent.fit(simulate_panel("A", 30), STUDENT_SHARES)
+        EwmaStudent.fit(simulate_panel("A", 30), REFERENCE, horizon=3)
 
 
 PANEL_BOOTSTRAP = simulate_panel("AB", 700)
@@ -226,12 +226,9 @@ def test_paths_are_runs_of_returns_that_ended_by_the_cutoff(place: int) -> None:
     assert len(seen) > 0.95 * len(possible)
 
 
-SHARES_HAR = {"": 0.3}
-
-
 def test_the_regression_is_least_squares_on_lags_1_5_22_and_bad_news() -> None:
     panel = recent_prices().select(["IBM"])
-    found = HarRangeStudent.fit(panel, SHARES_HAR, horizon=2)
+    found = HarRangeStudent.fit(panel, REFERENCE, horizon=2)
     bars = panel["IBM"].adjusted()
     y, r = np.log(daily_variance(bars)), bars.log_returns()
     rows, targets = [], []
@@ -241,22 +238,19 @@ def test_the_regression_is_least_squares_on_lags_1_5_22_and_bad_news() -> None:
         rows.append([1, y[i], y[i - 4 : i + 1].mean(), month, bad])
         targets.append(y[i + 1 : i + 3])
     expected = np.linalg.lstsq(np.array(rows), np.array(targets), rcond=None)[0]
-    np.testing.assert_allclose(found.coefficients["IBM"], expected, rtol=1e-6, atol=1e-9)
-    assert found.coefficients["IBM"][4, 0] < 0  # bad news raises volatility
+    np.testing.assert_allclose(found.fits["IBM"][:5], expected, rtol=1e-6, atol=1e-9)
+    assert found.fits["IBM"][4, 0] < 0  # bad news raises volatility
 
 
 def test_a_short_symbol_takes_the_medians() -> None:
     short = simulate_bars("S", 150, start="2016-09-01")
     baseline = HarRangeStudent.fit(
-        Panel([*simulate_panel("AB", 600).values(), short]), SHARES_HAR, horizon=2
+        Panel([*simulate_panel("AB", 600).values(), short]), REFERENCE, horizon=2
     )
-    assert set(baseline.shapes) == {"A", "B", ""}
+    assert set(baseline.fits) == {"A", "B", ""}
     assert baseline.describe() == {"own_fits": 2}
     with pytest.raises(NotEnoughDataError, match="har-range-t"):
-        HarRangeStudent.fit(Panel([short]), SHARES_HAR, horizon=2)
-
-
-SHARES_AUTOREGRESSION = {"": 0.3}
+        HarRangeStudent.fit(Panel([short]), REFERENCE, horizon=2)
 
 
 def series(slope: float, n: int = 4000) -> Panel:
@@ -272,7 +266,7 @@ def series(slope: float, n: int = 4000) -> Panel:
 @pytest.mark.parametrize("slope", [-0.4, 0.0, 0.3])
 def test_the_slope_is_found_and_decays_with_the_steps(slope: float) -> None:
     panel = series(slope)
-    baseline = Autoregression.fit(panel, SHARES_AUTOREGRESSION)
+    baseline = Autoregression.fit(panel, REFERENCE, horizon=3)
     assert baseline.fits["A"][1] == pytest.approx(slope, abs=0.04)
     found = baseline.predict(panel, panel.sessions[[3000]], horizon=3)
     c, phi = baseline.fits["A"][:2]
@@ -283,7 +277,7 @@ def test_the_slope_is_found_and_decays_with_the_steps(slope: float) -> None:
 
 def test_too_little_history_is_an_error_autoregression() -> None:
     with pytest.raises(NotEnoughDataError, match="ar1"):
-        Autoregression.fit(Panel([simulate_bars("A", 200)]), SHARES_AUTOREGRESSION)
+        Autoregression.fit(Panel([simulate_bars("A", 200)]), REFERENCE, horizon=3)
 
 
 TOKEN_PANEL = simulate_panel("AB", 800)
@@ -296,18 +290,18 @@ def test_tokens_are_equal_bins_and_unknown_is_none() -> None:
 
 
 def test_the_unigram_counts_what_came() -> None:
-    baseline = Unigram.fit(TOKEN_PANEL, TOKEN_REFERENCE, horizon=3)
+    baseline = Unigram.fit(TOKEN_PANEL, TOKEN_REFERENCE.reference, horizon=3)
     found = TOKEN_REFERENCE.parameters(TOKEN_PANEL, 3)
     counts = np.zeros(BASELINE_BINS)
     for symbol, bars in TOKEN_PANEL.items():
         u = found[symbol].cdf(aligned_returns(bars.log_returns(), 3))[:, 1]
         counts += np.histogram(u[np.isfinite(u)], bins=BASELINE_BINS, range=(0, 1))[0]
     expected = (counts + PRIOR / BASELINE_BINS) / (counts.sum() + PRIOR)
-    np.testing.assert_allclose(baseline.probs[1], expected)
+    np.testing.assert_allclose(baseline.table[1], expected)
 
 
 def test_the_chain_takes_powers_of_its_table_and_walks_through_it() -> None:
-    plain = Markov.fit(TOKEN_PANEL, TOKEN_REFERENCE)
+    plain = Markov.fit(TOKEN_PANEL, TOKEN_REFERENCE.reference, horizon=3)
     rng = np.random.default_rng(0)
     table = rng.dirichlet(np.full(BASELINE_BINS, 0.2), BASELINE_BINS + 1)
     baseline = Markov(plain.trained_until, plain.overnight_share, TOKEN_REFERENCE, table)
@@ -330,7 +324,7 @@ BLOCK_BOOSTING = PANEL_BOOSTING.until(PANEL_BOOSTING.sessions[700])
 
 @pytest.fixture(scope="module")
 def baseline() -> Boosting:
-    return Boosting.fit(BLOCK_BOOSTING, {"": 0.3}, horizon=2)
+    return Boosting.fit(BLOCK_BOOSTING, REFERENCE, horizon=2)
 
 
 def test_quantiles_do_not_cross_and_cover(baseline: Boosting) -> None:
@@ -344,7 +338,7 @@ def test_quantiles_do_not_cross_and_cover(baseline: Boosting) -> None:
 
 @pytest.mark.slow
 def test_the_number_of_jobs_changes_nothing(baseline: Boosting) -> None:
-    again = Boosting.fit(BLOCK_BOOSTING, {"": 0.3}, horizon=2, jobs=2)
+    again = Boosting.fit(BLOCK_BOOSTING, REFERENCE, horizon=2, jobs=2)
     day = PANEL_BOOSTING.sessions[-3:]
     one, two = (
         r.predict(PANEL_BOOSTING, day, horizon=2).quantile(BOOSTED_LEVELS)
@@ -355,7 +349,7 @@ def test_the_number_of_jobs_changes_nothing(baseline: Boosting) -> None:
 
 def test_too_little_history_is_an_error_boosting() -> None:
     with pytest.raises(NotEnoughDataError, match="boosting"):
-        Boosting.fit(BLOCK_BOOSTING.until(PANEL_BOOSTING.sessions[150]), {"": 0.3}, horizon=2)
+        Boosting.fit(BLOCK_BOOSTING.until(PANEL_BOOSTING.sessions[150]), REFERENCE, horizon=2)
 
 
 NAMES = [

@@ -9,18 +9,20 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.distributions import SkewT
 from quantseq.forecasting.garch import (
     _SIGMA_FLOOR,
-    MIN_GARCH_ROWS,
     Garch,
     GarchFit,
     GjrGarch,
     _fit_skew_t,
     fit_garch,
 )
+from quantseq.forecasting.reference import Reference
+from quantseq.forecasting.volatility import MIN_OWN_ROWS
 from quantseq.market.bars import Floats, Panel
 from tests.prices import recent_prices, simulate_bars, simulate_panel
 
 H = 5
 SHARES = {"": 0.3}
+REFERENCE = Reference.fit(simulate_panel("A", 400), horizon=2)
 REAL = recent_prices()
 IBM = REAL["IBM"].log_returns()
 BLOCK = IBM[:700]
@@ -120,7 +122,7 @@ def test_the_skewed_t_is_found_again() -> None:
     np.testing.assert_allclose(found, [5.0, -0.3, 1.3], rtol=0.12)
 
 
-@pytest.mark.parametrize("n", [MIN_GARCH_ROWS, 100])
+@pytest.mark.parametrize("n", [MIN_OWN_ROWS, 100])
 def test_what_is_too_short_or_never_moves_has_no_fit(n: int) -> None:
     assert fit_garch(IBM[:n], skewed=False, horizon=2) is None
     flat = np.where(np.arange(700) == 0, np.nan, 0.0)
@@ -130,14 +132,14 @@ def test_what_is_too_short_or_never_moves_has_no_fit(n: int) -> None:
 def test_a_symbol_without_a_fit_borrows_the_pooled_parameters_and_is_counted() -> None:
     short = simulate_bars("S", 300, start="2016-02-01")
     panel = Panel([*simulate_panel("AB", 800).values(), short])
-    rival = Garch.fit(panel, SHARES, horizon=2)
+    rival = Garch.fit(panel, REFERENCE, horizon=2)
     assert rival.failed == ("S",)
     assert rival.describe() == {"own_fits": 2, "pooled": ["S"]}
     pooled, own = rival.fits[""], rival.fits["S"]
     assert (own.alpha, own.beta) == (pooled.alpha, pooled.beta)
     assert own.unit == pytest.approx(short.log_returns()[1:].std(), rel=0.02)
     with pytest.raises(NotEnoughDataError, match="garch-t"):
-        Garch.fit(Panel([short]), SHARES, horizon=2)
+        Garch.fit(Panel([short]), REFERENCE, horizon=2)
 
 
 def test_stale_prices_do_not_drive_the_scale_to_zero() -> None:

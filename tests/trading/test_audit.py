@@ -12,7 +12,6 @@ from quantseq.market.bars import Panel
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.audit import (
     DELAYS,
-    FitWindow,
     Trace,
     cut_points,
     fit_window,
@@ -137,14 +136,14 @@ def day(place: int) -> np.datetime64:
 
 
 def test_the_fit_window_must_end_more_than_a_horizon_before_the_test() -> None:
-    good = [FitWindow("a", day(494), day(500)), FitWindow("b", day(300), day(500))]
+    good = {"a": (day(494), day(500)), "b": (day(300), day(500))}
     found = fit_window(good, PANEL.sessions, horizon=5)
     assert found.passed
     assert "at least 6 sessions before" in found.reading
-    late = fit_window([*good, FitWindow("late", day(495), day(500))], PANEL.sessions, horizon=5)
+    late = fit_window({**good, "late": (day(495), day(500))}, PANEL.sessions, horizon=5)
     assert not late.passed
     assert late.reading.startswith(f"late has seen {day(495)}, 5 sessions before its test")
-    assert not fit_window([], PANEL.sessions, horizon=5).passed
+    assert not fit_window({}, PANEL.sessions, horizon=5).passed
 
 
 def test_a_fit_that_looks_behind_its_window_is_caught() -> None:
@@ -207,7 +206,7 @@ HONEST = decided(PANEL, past_returns(PANEL))
 
 def test_honest_decisions_lose_little_by_waiting() -> None:
     curve, found = lag_curve(trade, PANEL, HONEST)
-    assert [one.delay for one in curve] == list(DELAYS)
+    assert [one["delay"] for one in curve] == list(DELAYS)
     assert found.passed, found.reading
     assert "no cliff" in found.reading
 
@@ -216,7 +215,7 @@ def test_decisions_that_know_tomorrow_fall_off_a_cliff() -> None:
     curve, found = lag_curve(trade, PANEL, decided(PANEL, held_returns(PANEL)))
     assert not found.passed
     assert "a cliff, as if the next session had been known" in found.reading
-    assert curve[0].sharpe > 5 > 2 > curve[1].sharpe
+    assert curve[0]["sharpe"] > 5 > 2 > curve[1]["sharpe"]
 
 
 def test_delay_0_is_the_run_in_its_own_year_and_all_delays_have_its_sessions() -> None:
@@ -229,7 +228,7 @@ def test_delay_0_is_the_run_in_its_own_year_and_all_delays_have_its_sessions() -
 
     curve, _ = lag_curve(watched, PANEL, HONEST)
     np.testing.assert_array_equal(seen[0].returns_net, plain.returns_net)
-    assert curve[0].sharpe == METRICS["sharpe"](plain.returns_net, periods=365)
+    assert curve[0]["sharpe"] == METRICS["sharpe"](plain.returns_net, periods=365)
     for delay, one in zip(DELAYS, seen, strict=True):
         np.testing.assert_array_equal(one.sessions, plain.sessions)
         assert not one.returns_net[:delay].any()
@@ -237,13 +236,13 @@ def test_delay_0_is_the_run_in_its_own_year_and_all_delays_have_its_sessions() -
 
 def test_nothing_held_has_no_curve_no_cliff_and_no_placebo() -> None:
     curve, found = lag_curve(trade, PANEL, 0 * HONEST)
-    assert np.isnan([one.sharpe for one in curve]).all()
+    assert np.isnan([one["sharpe"] for one in curve]).all()
     assert found.passed
     assert "undefined at 0" in found.reading
     flat = trade(PANEL, 0 * HONEST).returns_net
     placebo, rank, check = placebos(trade, PANEL, 0 * HONEST, flat, [flat, flat])
-    assert (placebo.n, check.passed) == (0, True)
-    assert np.isnan([placebo.sharpe, rank]).all()
+    assert (placebo["n"], check.passed) == (0, True)
+    assert np.isnan([placebo["sharpe"], rank]).all()
 
 
 def entries(account: Any, weights: pd.DataFrame) -> list[np.ndarray]:
@@ -257,8 +256,8 @@ def test_random_times_earn_what_the_mean_book_does(weights: pd.DataFrame) -> Non
     placebo, rank, check = placebos(trade, PANEL, weights, net, entries(trade, weights))
     assert check.passed, check.reading
     assert "(t = " in check.reading
-    assert placebo.low <= placebo.sharpe <= placebo.high
-    assert placebo.n == 20
+    assert placebo["low"] <= placebo["sharpe"] <= placebo["high"]
+    assert placebo["n"] == 20
     assert 0 <= rank <= 1
 
 

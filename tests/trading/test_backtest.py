@@ -327,16 +327,16 @@ def test_bad_weights_are_named(make_panel, random_weights):
     last = good.iloc[[-1]]
     for weights, error, words in [
         (nan, ConfigError, "weight of S1 decided on 2020-01-06 is nan"),
-        (good.replace(0.0, np.inf), ConfigError, "not finite"),
-        (good.astype(object).replace(0.0, "x"), ConfigError, "no number"),
+        (good.replace(0.0, np.inf), ConfigError, "is inf"),
+        (good.astype(object).replace(0.0, "x"), ConfigError, "must be numbers"),
         (good.iloc[::-1], ConfigError, "increasing"),
         (good.iloc[[0, 0]], ConfigError, "increasing"),
         (good * 1.5, ConfigError, "must not exceed 1; scale"),
         (good.iloc[:0], ConfigError, "empty"),
         (good.set_axis(["S0", "S1", "S1"], axis=1), ConfigError, "'S1' twice"),
-        (good.set_axis(list("abcdefghijklmnopqrst")), ConfigError, "no date"),
+        (good.set_axis(list("abcdefghijklmnopqrst")), ConfigError, "indexed by decision date"),
         (good.set_axis(["S0", "S1", "NOPE"], axis=1), SymbolNotFoundError, "'NOPE'"),
-        (saturday, NoDataError, "2020-01-04 and 0 more"),
+        (saturday, NoDataError, "2020-01-04, which is no session"),
         (before, NoDataError, "no session of the prices"),
         (last, NotEnoughDataError, "last session"),
     ]:

@@ -173,9 +173,9 @@ def test_returns_hash_is_of_the_values():
 
 
 def test_bad_entries_and_places_are_named(path, tmp_path):
-    with pytest.raises(ConfigError, match="lacks \\['sharpe'\\]"):
+    with pytest.raises(ConfigError, match="needs returns_sha256 and sharpe"):
         append(path, {"returns_sha256": "x"})
-    with pytest.raises(ConfigError, match="must not set \\['hash'\\]"):
+    with pytest.raises(ConfigError, match="the ledger's own"):
         append(path, entry(1, hash="x"))
     assert not path.exists()
     with pytest.raises(CorruptFileError, match="Cannot read the ledger"):
@@ -192,7 +192,7 @@ def test_a_batch_is_one_chain_and_all_or_nothing(path):
     assert found.verify() is None
     assert [first, *rest] == list(found.entries)
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="lacks"):
+    with pytest.raises(ConfigError, match="needs returns_sha256 and sharpe"):
         append(path, entry(4), {"sharpe": 1})
     assert path.read_bytes() == before
 

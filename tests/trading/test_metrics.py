@@ -201,7 +201,7 @@ def test_every_metric_says_how_it_is_computed():
 @pytest.mark.parametrize(
     ("returns", "words"),
     [
-        ([0.1, np.nan, np.nan], "nan at position 1, and 1 more"),
+        ([0.1, np.nan, np.nan], "nan at position 1"),
         ([0.1, -1.2], "-1.2 at position 1"),
         ([[0.1], [0.2]], "one series"),
     ],

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantseq.forecasting.inputs import (
+from quantseq.forecasting.reference import Reference
+from quantseq.forecasting.volatility import LONG_WINDOW, features
+from quantseq.forecasting.windows import (
     CONDITIONS,
     STREAMS,
     SURPRISE_HALF_LIFE,
@@ -15,8 +17,6 @@ from quantseq.forecasting.inputs import (
     inputs,
     surprise,
 )
-from quantseq.forecasting.reference import Reference
-from quantseq.forecasting.volatility import LONG_WINDOW, features
 from quantseq.market.bars import Panel
 from tests.prices import TOKYO, rewrite_after, simulate_bars, simulate_panel
 
