@@ -1,6 +1,7 @@
 """What a page is made of: how a number is printed, blocks, figures, and the template that shows them.
 
-Owns spelling, the shape of the blocks, and how a block becomes HTML. Knows nothing of runs.
+Owns spelling, the shape of the blocks, and how a block becomes HTML; titles and sentences stand in the TOML
+files beside the template. Knows nothing of runs.
 """
 
 import json
@@ -10,7 +11,7 @@ import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial, reduce
 from html import escape as escape_html
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,16 @@ def bps(value: Any, digits: int = 1, *, factor: float = 1.0, sign: bool = False)
     return text if text == DASH else f"{text}{SPACE}bps"
 
 
+def points(value: Any) -> str:
+    """A difference of two shares, in percentage points."""
+    return DASH if known(value) is None else f"{number(value, 1, sign=True, factor=100)} points"
+
+
+def times(value: Any) -> str:
+    """How many times as much."""
+    return f"{number(value)} ×"
+
+
 def count(value: Any) -> str:
     """A whole number with grouped thousands."""
     return number(value, 0)
@@ -104,14 +115,36 @@ def between(first: Any, last: Any) -> str:
     return f"{iso(first)} to\n{iso(last)}"
 
 
-def plural(amount: int, noun: str) -> str:
+def plural(amount: float, noun: str) -> str:
     """A counted noun."""
-    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+    return f"{int(amount):,} {noun}{'' if amount == 1 else 's'}"
+
+
+def sessions(amount: float) -> str:
+    """A counted number of sessions."""
+    return plural(amount, "session")
 
 
 def listing(items: Sequence[str]) -> str:
     """Names in a row with a final *and*."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
+
+
+_SPELLINGS: Mapping[str, Callable[..., str]] = {
+    one.__name__: one
+    for one in (number, percent, bps, points, times, count, p_value, plain, iso, plural, listing)
+} | {"sessions": sessions}
+
+
+def spelling(how: str) -> Text:
+    """A way to print by its name: ``percent``, ``+percent 2`` with sign and digits, ``bps 1 10000`` times a factor."""
+    name, *given = how.removeprefix("+").split()
+    options: dict[str, Any] = {"sign": True} if how.startswith("+") else {}
+    several = zip(("digits", "factor"), (int, float), given, strict=False)
+    return partial(_SPELLINGS[name], **options | {key: kind(text) for key, kind, text in several})
+
+
+signed, gain = spelling("+number"), spelling("+percent")
 
 
 def card(
@@ -356,22 +389,27 @@ class Section:
     blocks: Sequence[Block] = ()
 
 
-def section(key: str, title: str, *parts: Block | list[Any], lead: str = "") -> Section:
-    """A section of blocks; those of a list stand in a row, what it misses below."""
-    blocks: list[Any] = []
-    for part in parts:
+def section(key: str, *parts: Block | list[Any] | None, **words: Any) -> Section:
+    """A section as ``pages.toml`` describes it under PAGE.ID; without any part it says what is missing.
+
+    Blocks of a list stand in a row, and what the row misses below it.
+    """
+    spec, blocks = _spec("pages", key), list[Any]()
+    for part in filter(None, parts):
         if isinstance(part, list):
             shown = [one for one in part if not isinstance(one, str)]
             blocks += [Row("pair", shown)] if shown else []
             blocks += [one for one in part if isinstance(one, str)]
         else:
             blocks.append(part)
-    return Section(key, title, lead, blocks)
+    lead = sentence(spec.get("lead", ""), words) if blocks else ""
+    blocks = blocks or [sentence(spec["missing"], words)]
+    return Section(key.split(".")[1], spec["title"], lead, blocks)
 
 
-def terms(kind: str) -> Facts:
-    """What the terms on a kind of page mean."""
-    return Facts(list(_specs("terms.toml")[kind].items()), "Terms")
+def terms(kind: str, title: str = "Terms", **words: Any) -> Facts:
+    """Terms of ``terms.toml`` and what they mean."""
+    return Facts([(k, sentence(text, words)) for k, text in _spec("terms", kind).items()], title)
 
 
 @dataclass(frozen=True)
@@ -416,17 +454,34 @@ def numbers(
     frame: pd.DataFrame, show: Text | Mapping[Any, Text], caption: str = "", style: str = ""
 ) -> Table:
     """A table of a frame: its index, then every column, as `show` prints it (all alike, or by name)."""
-    spell = show if isinstance(show, Mapping) else dict.fromkeys(frame, show)
+    spell = show if isinstance(show, Mapping) else {"*": show}
     dates = isinstance(frame.index, pd.DatetimeIndex)
     names = map(spell.get(str(frame.index.name), iso if dates else plain), frame.index)
-    columns = [map(spell.get(str(name), plain), frame[name]) for name in frame]
+    other = spell.get("*", plain)
+    columns = [map(spell.get(str(name), other), frame[name]) for name in frame]
     rows = [list(cells) for cells in zip(names, *columns, strict=True)]
     return Table([str(frame.index.name or ""), *map(str, frame)], rows, caption, style=style)
 
 
 @cache
-def _specs(name: str) -> Mapping[str, Any]:
-    return tomllib.loads(template_text(name))
+def _spec(file: str, key: str) -> Mapping[str, Any]:
+    """What stands in a TOML file under a dotted key."""
+    return reduce(dict.__getitem__, key.split("."), tomllib.loads(template_text(f"{file}.toml")))
+
+
+@cache
+def _wording(text: str) -> Template:
+    return _environment().overlay(autoescape=False).from_string(text)
+
+
+def sentence(text: str, words: Mapping[str, Any]) -> str:
+    """A text of the TOML files with its words filled in; the page escapes it later."""
+    return _wording(text).render(words).strip()
+
+
+def stands(kind: str, name: str = "footer", **words: Any) -> str:
+    """A sentence of a kind of page as ``pages.toml`` has it: by default what stands below it."""
+    return sentence(_spec("pages", kind)[name], words)
 
 
 def sheet(
@@ -438,19 +493,37 @@ def sheet(
     strong: int = -1,
     totals: Sequence[Sequence[Any]] = (),
     **words: Any,
-) -> Sheet:
-    """A `Sheet` as ``tables.toml`` describes it: `words` fill the braces there, `columns` follow its headers."""
-    spec = _specs("tables.toml")[key]
-    title, reading = (spec.get(name, "").format(**words) for name in ("title", "reading"))
+) -> Sheet | str:
+    """A `Sheet` as ``tables.toml`` describes it, or why there is none where there is no row.
+
+    `words` fill the sentences there, `columns` follow its headers; cells are texts, or spelled by column.
+    """
+    spec = _spec("tables", key)
+    if not rows and "missing" in spec:
+        return sentence(spec["missing"], words)
+    title, reading = (sentence(spec.get(name, ""), words) for name in ("title", "reading"))
     looks = {name: spec[name] for name in ("align", "style") if name in spec}
-    headers = [*spec.get("headers", ()), *columns]
-    below = Table(rows=more, **spec["more"]) if "more" in spec else None
-    return Sheet(title, reading, Table(headers, rows, **looks, strong=strong, totals=totals), below)
+    table = Table([*spec.get("headers", ()), *columns], _spelled(rows, spec), **looks)
+    below = {name: value for name, value in spec.get("more", {}).items() if name != "show"}
+    longer = Table(rows=_spelled(more, spec["more"]), **below) if below else None
+    table = replace(table, strong=strong, totals=_spelled(totals, spec))
+    return Sheet(title, reading, table, longer)
+
+
+def _spelled(rows: Sequence[Sequence[Any]], spec: Mapping[str, Any]) -> list[list[Any]]:
+    """Cells as text: what is no text yet by its column's ``show``, the last one for all that follow."""
+    show = [spelling(how) for how in spec.get("show", ["plain"])]
+    return [
+        [
+            cell if isinstance(cell, (str, Cell)) else show[min(place, len(show) - 1)](cell)
+            for place, cell in enumerate(cells)
+        ]
+        for cells in rows
+    ]
 
 
 def figure(
     key: str,
-    reading: str,
     frame: pd.DataFrame,
     show: Text | Mapping[Any, Text] = number,
     *,
@@ -458,75 +531,83 @@ def figure(
     how: Mapping[str, Any] | None = None,
     draw: Drawing | None = None,
     more: Sequence[Key] = (),
-    words: Mapping[str, str] | None = None,
-    **changes: Any,
+    changes: Mapping[str, Any] | None = None,
+    **words: Any,
 ) -> Figure:
     """A `Figure` as ``figures.toml`` describes it, under its key up to a point.
 
     The drawing that is named there shows `of`, by default the frame, with `how` beside what stands there, unless
-    `draw` is given. `words` fill the braces, `more` keys follow the legend, `changes` are arguments of `Figure`.
+    `draw` is given. `words` fill the sentences, `more` keys follow the legend, `changes` are arguments of `Figure`.
     """
-    spec = _specs("figures.toml")[key.split(".")[0]]
+    spec = _spec("figures", key.split(".")[0])
     if draw is None:
         shown = frame if of is None else of
         draw = getattr(charts, spec["draw"])(shown, **spec.get("how", {}), **how or {})
+    if isinstance(spelled := spec.get("show"), Mapping):
+        show = {name: spelling(one) for name, one in spelled.items()}
+    elif spelled is not None:
+        show = spelling(spelled)
     sizes = HALF if spec.get("sizes") == "half" else spec.get("sizes", FULL_WIDTH)
-    title, caption = (spec[name].format(**words or {}) for name in ("title", "caption"))
+    title, reading, caption = (sentence(spec[k], words) for k in ("title", "reading", "caption"))
     fixed: dict[str, Any] = {"caption": caption, "sizes": tuple(map(tuple, sizes))}
     fixed["legend"] = [*(Key(*one) for one in spec.get("legend", ())), *more]
-    return Figure(key.replace(".", "-"), title, reading, draw, frame, show, **fixed | changes)
+    named = key.replace(".", "-")
+    return Figure(named, title, reading, draw, frame, show, **fixed | dict(changes or {}))
+
+
+def not_drawn(key: str, **words: Any) -> str:
+    """Why a figure is missing."""
+    return sentence(_spec("figures", key)["missing"], words)
 
 
 def over_time(
-    key: str, reading: str, frame: pd.DataFrame, *, more: Sequence[Key] = (), **changes: Any
+    key: str,
+    frame: pd.DataFrame,
+    *,
+    how: Mapping[str, Any] | None = None,
+    more: Sequence[Key] = (),
+    changes: Mapping[str, Any] | None = None,
+    **words: Any,
 ) -> Figure:
     """A chart of daily values with crosshair and zoom, a key per line, and a table of the ends of months.
 
-    What stands as ``how`` in ``figures.toml``, and `changes` of that: `looks`, `marks`, `top` and the like as in
-    `charts.curves`; `share` says that values are fractions, `digits` how many the crosshair shows, `log` to begin
-    on a logarithmic height where all values allow it, `panels` to draw a strip for each column. `derived`
-    (``wealth`` or ``drawdown``) is what the script makes each line from, by the returns in the page.
+    `how` is added to what stands in ``figures.toml``: `looks`, `marks`, `top` and the like as in `charts.curves`;
+    `share` says that values are fractions, `digits` how many the crosshair shows, `log` to begin on a logarithmic
+    height where all values allow it, `panels` to draw a strip for each column. `derived` (``wealth`` or
+    ``drawdown``) is what the script makes each line from, by the returns in the page.
     """
-    shared = {"share": False, "digits": 1, "log": False, "panels": False, "derived": ""}
-    shared |= {"looks": ["accent", *["neutral"] * (frame.shape[1] - 1)], "sizes": None}
-    how: dict[str, Any] = {**shared, **_specs("figures.toml")[key].get("how", {}), **changes}
-    share, digits, log, panels, derived, looks, sizes = (how.pop(name) for name in shared)
+    given = {**_spec("figures", key).get("how", {}), **(how or {})}
+    share, digits = given.pop("share", False), given.pop("digits", 1)
+    panels, derived = given.pop("panels", False), given.pop("derived", "")
+    looks = given.pop("looks", ["accent", *["neutral"] * (frame.shape[1] - 1)])
+    log = given.pop("log", False) and bool((frame > 0).all(axis=None))
 
     def show(value: Any) -> str:
         return percent(value, digits) if share else number(value)
 
-    log_now = True if log and bool((frame > 0).all(axis=None)) else None
-    axis, scale, lines, keys = (
-        charts.percent_text if share else charts.plain_text,
-        100 if share else 1,
-        [],
-        [],
-    )
+    lines, keys = [], list[Key]()
     for name, (role, *flags) in zip(frame, map(str.split, looks), strict=False):
-        values = np.round(frame[name].to_numpy(dtype=np.float64) * scale, digits)
+        values = np.round(frame[name].to_numpy(dtype=np.float64) * (100 if share else 1), digits)
         line: dict[str, Any] = {"of": f"{derived} {name}"} if derived else {"values": values}
         line |= {"dash": "dashed" in flags, "fill": "filled" in flags}
         lines.append({"name": str(name), "role": role, **line})
         keys += [] if panels else [Key(role, "dash" if line["dash"] else "line", str(name))]
-    keys += more
-    keys += [Key("muted", "scale", "log scale" if log_now else "linear scale")] if log else []
-    live: dict[str, Any] = {"percent": share, "digits": digits, "log": log_now}
-    live |= {"top": how.get("top"), "panels": panels, "lines": lines}
-    live |= {
-        "marks": charts.day_numbers(list(how.get("marks", ()))),
-        "days": charts.day_numbers(frame.index),
-    }
-    drawn = (
-        charts.strips(frame)
-        if panels
-        else charts.curves(frame, looks, log=bool(log_now), axis=axis, end=show, **how)
-    )
-    given: Any = {"draw": drawn, "more": keys, "live": live}
-    return figure(key, reading, frame, show, **given, **({"sizes": sizes} if sizes else {}))
+    keys += [*more, *([Key("muted", "scale", "log scale")] if log else [])]
+    days, marks = frame.index, list(given.get("marks", ()))
+    live: dict[str, Any] = {"percent": share, "digits": digits, "log": log or None}
+    live |= {"top": given.get("top"), "panels": panels, "lines": lines}
+    live |= {"marks": charts.day_numbers(marks), "days": charts.day_numbers(days)}
+    if panels:
+        drawn = charts.strips(frame)
+    else:
+        axis = charts.percent_text if share else charts.plain_text
+        drawn = charts.curves(frame, looks, log=log, axis=axis, end=show, **given)
+    changed = {"live": live, **(changes or {})}
+    return figure(key, frame, show, draw=drawn, more=keys, changes=changed, **words)
 
 
 @cache
-def _template() -> Template:
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("quantseq.reporting"),
         autoescape=True,
@@ -534,9 +615,9 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["dated"] = _dated
-    environment.filters["kind"] = lambda block: type(block).__name__.lower()
-    return environment.get_template("report.html.j2")
+    kind = {"kind": lambda block: type(block).__name__.lower()}
+    environment.filters.update(_SPELLINGS, dated=_dated, **kind)
+    return environment
 
 
 def _dated(text: Any) -> Markup:
@@ -551,7 +632,8 @@ def fill(page: Page) -> str:
     live = {key: one.live for key, one in page.figures.items() if one.live is not None}
     # Style sheet and script are ours and hold no markup; everything else is escaped by the template.
     style, script = Markup(template_text("report.css")), Markup(template_text("report.js"))  # noqa: S704
-    return _template().render(page=page, style=style, script=script, data=_script_json(live))
+    template = _environment().get_template("report.html.j2")
+    return template.render(page=page, style=style, script=script, data=_script_json(live))
 
 
 def _script_json(found: Mapping[str, Mapping[str, Any]]) -> Markup:

@@ -220,6 +220,10 @@ class Run:
         seeds = self.manifest.get("seeds") or {}
         return int(seeds.get("run") or (self.manifest.get("config") or {}).get("seed") or 0)
 
+    def part(self, name: str) -> Any:
+        """A part of the result, empty where it is missing."""
+        return self.result.get(name) or {}
+
     def metrics(self, who: str) -> Mapping[str, Any]:
         """The stored figures of ``strategy`` or ``buy_and_hold``; empty if there are none."""
         return (self.result.get("metrics") or {}).get(who) or {}

@@ -15,6 +15,7 @@ from quantseq.reporting.page import (
     Header,
     Key,
     Page,
+    Section,
     Sheet,
     Table,
     fill,
@@ -40,7 +41,8 @@ def figure() -> Figure:
     frame = pd.DataFrame({"strategy": np.linspace(1, 2, 60), "b": np.nan}, DAYS)
     frame.loc[DAYS[3], "b"] = 0.123456
     looks = ["accent filled", "neutral dashed"]
-    return over_time("exposure", "R", frame, looks=looks, marks=[DAYS[9]])
+    how = {"looks": looks, "marks": [DAYS[9]]}
+    return over_time("exposure", frame, how=how, mean=0.5, most=1.0)
 
 
 @pytest.mark.parametrize("value", [None, np.nan, np.inf, "text", True])
@@ -86,7 +88,8 @@ def test_the_data_of_a_page_are_plain_json_with_days_once(figure: Figure) -> Non
         pd.DataFrame({"x": [1]}),
         legend=[Key("accent", "box", "x")],
     )
-    page = fill(Page(Header("H", "", "", ""), [section("s", "S", figure, [other, "None."])]))
+    shown = section("backtest.growth", figure, [other, "None."])
+    page = fill(Page(Header("H", "", "", ""), [shown]))
     text = re.search(r'id="data">(.*?)</script>', page)
     assert text
     data = json.loads(text[1])
@@ -111,7 +114,8 @@ def test_everything_foreign_is_escaped() -> None:
     table = Table([EVIL], [[cell]], EVIL, totals=[[EVIL]])
     blocks = [Sheet(EVIL, EVIL, table, table), Facts([(EVIL, EVIL)]), EVIL]
     blocks.append(Download(EVIL, "a,b\n1,2\n", EVIL, {"year": EVIL}))
-    page = fill(Page(Header(EVIL, EVIL, EVIL, EVIL, sentence=EVIL), [section("s", EVIL, *blocks)]))
+    shown = [Section("s", EVIL, EVIL, blocks)]
+    page = fill(Page(Header(EVIL, EVIL, EVIL, EVIL, sentence=EVIL), shown))
     assert EVIL not in page
     assert page.count("&lt;script&gt;") > 15
     assert 'href="data:text/csv;charset=utf-8,a,b%0A1,2%0A"' in page
