@@ -20,44 +20,54 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context as style_context
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from quantseq.market.bars import Bars, Dates, Floats
 
 _NARROW = 420  # CSS pixels: figures below this width are drawn for a phone
 _LINE_HEIGHT = 15
-_STYLE = {
+_SHAPE = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "quantseq",
     "text.parse_math": False,
-    "path.simplify": True,
     "path.simplify_threshold": 0.25,
-    "font.family": "DejaVu Sans",
     "font.size": 11.0,
     "axes.titlesize": 12.0,
     "axes.labelsize": 11.0,
-    "axes.linewidth": 0.8,
     "axes.xmargin": 0.0,
     "axes.axisbelow": True,
-    "axes.unicode_minus": True,
+    "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.borderpad": 0.0,
     **{f"{axis}tick.labelsize": 11.0 for axis in "xy"},
     **{f"{axis}tick.{kind}.size": 0.0 for axis in "xy" for kind in ("major", "minor")},
     **{f"{axis}tick.major.pad": 6.0 for axis in "xy"},
 }
-_CALENDAR = (*(("M", n) for n in (1, 3, 6)), *(("Y", n) for n in (1, 2, 5, 10, 25, 50)))
-# What the style sheet says of every chart, and so need not be said in each.
-_BRIEF = (
-    ('style="fill:none;stroke:#03fe0c;stroke-width:0.7"', 'class="g"'),
-    ('style="text-anchor:middle;fill:#02fe0b"', 'class="m"'),
-    ('style="text-anchor:end;fill:#02fe0b"', 'class="e"'),
-    ("<g/>", ""),
+_ROLES = {
+    "ink": ("text.color",),
+    "muted": ("axes.labelcolor", "legend.labelcolor", "xtick.labelcolor", "ytick.labelcolor"),
+    "line": ("axes.edgecolor", "grid.color"),
+}
+# What the style sheet says of every chart, what nothing points at, and digits that nobody sees.
+_SPARED = (
+    (r" id=\"[a-zA-Z\d.]+_\d{1,4}\"", ""),
+    (r"<!--.*|<g/>", ""),
+    (r"font-size: 11px; |font-family: [^;]*; |; stroke-line(cap|join): \w+", ""),
+    (r" transform=\"rotate\(-0 [^\"]*\"", ""),
+    (r"(\.\d)\d{2,}", r"\1"),
+    (r"\s+", " "),
+    (r"(?<=[;:]) | (?=[\"/])", ""),
+    (r" ?\b([MLCQz])\b ?", r"\1"),
+    (r"style=\"text-anchor:(m|e)\w+;fill:#02fe0b\"", r'class="\1"'),
+    (r"style=\"fill:none;stroke:#03fe0c;stroke-width:0.7\"", 'class="g"'),
 )
 
 
@@ -98,7 +108,7 @@ def light_theme() -> Theme:
 def inline_svg(
     draw: Drawing, size: Size, *, prefix: str, title: str, description: str, boxes: bool = False
 ) -> Markup:
-    """Draw once as an inline SVG, themed and deterministic, whose ids start with `prefix`.
+    """Draw once as an inline SVG, themed and deterministic, with ids made from `prefix`.
 
     `boxes` notes in ``data-boxes`` where each axes lies, for the page's script.
     """
@@ -127,55 +137,44 @@ def svg_document(draw: Drawing, size: Size, *, title: str, description: str) -> 
     )
 
 
-def png(draw: Drawing, size: Size, *, scale: float = 2.0) -> bytes:
-    """Draw once as a PNG on the light ground, `scale` pixels per CSS pixel."""
-    buffer, ground = io.BytesIO(), light_theme().surface
-    with style_context(["default", _STYLE]):
-        canvas = _canvas(draw, size, light_theme(), pad=10)
-        canvas.savefig(
-            buffer, format="png", dpi=72 * scale, facecolor=ground, metadata={"Software": None}
-        )
-    return buffer.getvalue()
+def png(draw: Drawing, size: Size) -> bytes:
+    """Draw once as a PNG on the light ground, two pixels per CSS pixel."""
+    ground, plain = light_theme().surface, {"Software": None}
+    look: Any = {"format": "png", "dpi": 144, "facecolor": ground, "metadata": plain}
+    return _drawn(draw, size, light_theme(), pad=10, **look)[1]
 
 
-def _canvas(draw: Drawing, size: Size, theme: Theme, *, pad: float) -> Canvas:
-    layout = ConstrainedLayoutEngine(w_pad=pad / 72, h_pad=pad / 72)
-    canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout=layout)
-    draw(canvas, theme)
-    return canvas
+def _drawn(
+    draw: Drawing, size: Size, theme: Theme, *, pad: float, salt: str = "", **how: Any
+) -> tuple[Canvas, bytes]:
+    """The canvas, and what is saved of it; ids depend on `salt`."""
+    colours = {key: getattr(theme, role) for role, keys in _ROLES.items() for key in keys}
+    buffer, layout = io.BytesIO(), ConstrainedLayoutEngine(w_pad=pad / 72, h_pad=pad / 72)
+    with style_context(["default", {**_SHAPE, **colours, "svg.hashsalt": salt}]):
+        canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout=layout)
+        draw(canvas, theme)
+        canvas.savefig(buffer, **how)
+    return canvas, buffer.getvalue()
 
 
 def _svg_body(
     draw: Drawing, size: Size, theme: Theme, prefix: str, *, pad: float
 ) -> tuple[str, str]:
     """What stands inside the SVG element, with ids of its own and short numbers; where the axes lie."""
-    buffer = io.StringIO()
-    with style_context(["default", _STYLE]):
-        canvas = _canvas(draw, size, theme, pad=pad)
-        canvas.patch.set_visible(False)
-        canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        ends = [axes.get_window_extent() for axes in canvas.axes]
+    how: Any = {"format": "svg", "metadata": {"Date": None, "Creator": None}, "facecolor": "none"}
+    canvas, written = _drawn(draw, size, theme, pad=pad, salt=prefix, **how)
+    ends = [axes.get_window_extent() for axes in canvas.axes]
     places = (f"{b.x0:.1f} {size[1] - b.y1:.1f} {b.x1:.1f} {size[1] - b.y0:.1f}" for b in ends)
-    text = buffer.getvalue()
-    body = text[text.index("<g ") : text.rindex("</svg>")]
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL).replace("xlink:href", "href")
-    used = dict.fromkeys(re.findall(r"#([A-Za-z][\w-]*)[\"')]", body))
-    short = {name: f"{prefix}-{place}" for place, name in enumerate(used)}
-    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{short[m[1]]}"' if m[1] in used else "", body)
-    body = re.sub(r"(url\(|href=\")#([\w-]+)", lambda m: f"{m[1]}#{short[m[2]]}", body)
-    body = re.sub(r">\s+<", "><", re.sub(r"<[^>]+>", lambda m: _short_tag(m[0]), body))
-    for long, brief in _BRIEF:
-        body = body.replace(long, brief)
-    return body, ";".join(places)
+    text = written.decode().replace("xlink:href", "href")
+    body = re.sub(r"<[^>]+>", _spared, text[text.index("<g ") : text.rindex("</svg>")])
+    return re.sub(r">\s+<", "><", body), ";".join(places)
 
 
-def _short_tag(tag: str) -> str:
-    """Tenths of a pixel, and nothing that the style sheet says of every chart."""
-    tag = re.sub(r"-?\d+\.\d{2,}", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), tag)
-    tag = re.sub(r"\s+", " ", tag).replace(' "', '"').replace("; ", ";").replace(": ", ":")
-    tag = re.sub(r' transform="rotate\(-?0 [^"]*"', "", tag)
-    tag = re.sub(r" ?\b([MLCQz])\b ?", lambda m: " " if m[1] == "L" else m[1], tag)
-    return re.sub(r"font-family:[^;\"]*;?|;stroke-line(cap|join):\w+|font-size:11px;", "", tag)
+def _spared(match: re.Match[str]) -> str:
+    tag = match[0]
+    for pattern, kept in _SPARED:
+        tag = re.sub(pattern, kept, tag)
+    return tag
 
 
 # Axes that every drawing shares.
@@ -205,72 +204,40 @@ def plain_text(value: float, _: Any = None) -> str:
     return f"{value:,.6g}".replace("-", "−")
 
 
-def short_text(value: float, _: Any = None) -> str:
-    """Axis text for large counts: 950, 12.5 m, 3 bn."""
-    for size, unit in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}\u00a0{unit}"
-    return f"{value:.3g}"
-
-
 def day_numbers(dates: Any) -> Floats:
     """Dates as days since 1970, the horizontal coordinate of every time axis."""
     return np.asarray(dates, dtype="datetime64[D]").astype(np.float64)
 
 
-def date_ticks(first: Any, last: Any, most: int) -> tuple[Dates, list[str]]:
-    """At most about `most` calendar dates between two dates, with ISO texts as short as they can be.
-
-    Examples
-    --------
-    >>> date_ticks(np.datetime64("2008-03-03"), np.datetime64("2011-03-01"), 5)[1]
-    ['2009', '2010', '2011']
-    >>> date_ticks(np.datetime64("2008-03-03"), np.datetime64("2008-06-11"), 4)[1]
-    ['2008-04', '2008-05', '2008-06']
-    """
-    span = np.array([first, last], dtype="datetime64[D]")
-    for unit, step in _CALENDAR:
-        start = 1970 if unit == "Y" else 0  # whole years are counted from 1970, months from January
-        ends = span.astype(f"datetime64[{unit}]").astype(np.int64) + start
-        whole = np.arange(-(-ends[0] // step) * step, ends[1] + 1, step) - start
-        ticks = whole.astype(f"datetime64[{unit}]").astype("datetime64[D]")
-        ticks = ticks[(ticks >= span[0]) & (ticks <= span[1])]
-        if 2 <= len(ticks) <= (most if unit == "Y" else 2 * most // 3 + 1):
-            return ticks, [str(tick)[: 4 if unit == "Y" else 7] for tick in ticks]
-    ticks = np.unique([span[0], span[0] + (span[1] - span[0]) // 2])
-    return ticks, [str(tick) for tick in ticks]
+def _narrow(canvas: Canvas) -> bool:
+    return bool(72 * canvas.get_size_inches()[0] < _NARROW)
 
 
-def _width(canvas: Canvas) -> float:
-    return float(canvas.get_size_inches()[0]) * 72
+def _points(canvas: Canvas, share: float) -> int:
+    """How many points a line may have: a share of its pixels."""
+    return int(share * 72 * canvas.get_size_inches()[0])
 
 
-def _dress(axes: Axes, theme: Theme, grid: Any) -> Axes:
-    """No frame, one hairline at the bottom, quiet labels, a grid along one axis or none."""
-    axes.patch.set_visible(False)
-    if grid:
-        axes.grid(visible=True, axis=grid, color=theme.line, linewidth=0.7)
-    axes.spines["bottom"].set_color(theme.line)
-    axes.tick_params(labelcolor=theme.muted, color=theme.line)
-    axes.xaxis.label.set_color(theme.muted)
-    axes.yaxis.label.set_color(theme.muted)
+def _plot(canvas: Canvas, grid: Any = "y") -> Axes:
+    """No frame, one hairline at the bottom, quiet labels, a grid along one axis."""
+    axes = canvas.add_subplot()
+    axes.grid(axis=grid)
     return axes
 
 
-def _plot(canvas: Canvas, theme: Theme, grid: str = "y") -> Axes:
-    return _dress(canvas.add_subplot(), theme, grid)
-
-
-def _heights(axes: Axes, show: Text = plain_text, most: int = 4) -> None:
+def _finish(axes: Axes, show: Text = plain_text, most: int = 4, **labels: Any) -> None:
+    """Few round heights, printed by `show`, and the labels of both axes."""
     axes.yaxis.set_major_locator(MaxNLocator(most))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(show))
+    axes.set(**labels)
 
 
 def _date_axis(axes: Axes, canvas: Canvas, dates: Any) -> None:
-    ticks, texts = date_ticks(dates[0], dates[-1], 4 if _width(canvas) < _NARROW else 10)
-    axes.set_xticks(day_numbers(ticks), texts)
+    locator = AutoDateLocator(minticks=3, maxticks=4 if _narrow(canvas) else 10)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(AutoDateFormatter(locator))  # type: ignore[no-untyped-call]
     left, right = day_numbers(dates)[[0, -1]]
-    axes.set_xlim(left, max(right, left + 1))
+    axes.set_xlim(left, max(right, left + 3))
 
 
 def _log_heights(axes: Axes) -> None:
@@ -281,27 +248,24 @@ def _log_heights(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(plain_text))
 
 
-def _ground(axes: Axes, where: Floats, what: Floats, colour: str, *, alpha: float) -> None:
-    """Tint the ground between a line and 0, leaving out points inside flat stretches."""
-    flat = np.zeros(len(what), dtype=bool)
-    flat[1:-1] = (what[1:-1] == what[:-2]) & (what[1:-1] == what[2:])
-    where, what = where[~flat], what[~flat]
-    across, up = np.concatenate([where, where[[-1, 0]]]), np.concatenate([what, [0.0, 0.0]])
-    axes.fill(across, up, color=colour, alpha=alpha, linewidth=0)
+def _mark(axes: Axes, theme: Theme, mark: "Mark", **line: Any) -> None:
+    """An upright line with its text above the axes."""
+    colour = getattr(theme, mark.role)
+    axes.axvline(mark.at, color=colour, **line)
+    _note(axes, mark.text, (mark.at, 1), (0, 4), xycoords=("data", "axes fraction"), color=colour)
 
 
 def _end_labels(axes: Axes, canvas: Canvas, ends: Sequence[tuple[float, str, str]]) -> None:
     """Value, text and colour of each line right of its last point, moved apart where they would touch."""
     tall = 0.85 * float(canvas.get_size_inches()[1]) * 72  # about the height of the axes
-    place = axes.transScale + axes.transLimits
+    place, lowest = axes.transScale + axes.transLimits, -np.inf
     heights = [float(place.transform((axes.get_xlim()[1], value))[1]) for value, _, _ in ends]
-    lowest = -np.inf
-    for index in np.argsort(heights, kind="stable"):
-        lowest = max(heights[index], lowest + _LINE_HEIGHT / tall)
-        _, text, colour = ends[index]
-        offset: Any = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-        where: Any = {"xycoords": "axes fraction", "color": colour, "fontweight": "bold"}
-        axes.annotate(text, (1, lowest), **where, **offset)
+    for height, (_, text, colour) in sorted(zip(heights, ends, strict=True)):
+        lowest = max(height, lowest + _LINE_HEIGHT / tall)
+        _note(axes, text, (1, lowest), (6, 0), xycoords="axes fraction", color=colour, **_BESIDE)
+
+
+_BESIDE: Mapping[str, Any] = {"ha": "left", "va": "center"}
 
 
 def _note(axes: Axes, text: str, at: Any, offset: Size, **look: Any) -> None:
@@ -334,8 +298,7 @@ def curves(
     """
 
     def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, limit = _plot(canvas, theme), round(0.38 * _width(canvas))
-        days, ends = frame.index.to_numpy(), []
+        axes, days, ends = _plot(canvas), frame.index.to_numpy(), []
         for mark in day_numbers(list(marks)):
             axes.axvline(mark, color=theme.muted, linewidth=0.7, dashes=(1, 3))
         if ribbon is not None:
@@ -347,23 +310,23 @@ def curves(
         for rank, (name, look) in enumerate(zip(frame, looks, strict=False)):
             role, *how = look.split()
             values, colour = frame[name].to_numpy(dtype=np.float64), getattr(theme, role)
-            keep = thin(values, limit)
+            keep = thin(values, _points(canvas, 0.38))
             where, what = day_numbers(days[keep]), values[keep]
             if "filled" in how:
-                _ground(axes, where, what, colour, alpha=0.16)
+                down = (np.append(where, where[[-1, 0]]), np.append(what, [0.0, 0.0]))
+                axes.fill(*down, color=colour, alpha=0.16, linewidth=0)
             line: Any = {"color": colour, "linewidth": 1.7 if role == "accent" else 1.3}
             line |= {"dashes": (4, 2) if "dashed" in how else (None, None)}
             axes.plot(where, what, solid_joinstyle="round", zorder=4 - 0.1 * rank, **line)
             ends.append((float(values[-1]), end(values[-1]), colour))
         if dot is not None:
-            at = day_numbers([dot[0]])
-            axes.plot(at, [dot[1]], "o", color=theme.loss, markersize=6, zorder=6)
+            axes.plot(day_numbers(dot[:1]), dot[1:], "o", color=theme.loss, markersize=6, zorder=6)
         _date_axis(axes, canvas, days)
         if log:
             _log_heights(axes)
         else:
+            _finish(axes, axis)
             axes.set_ylim(top=top)
-            _heights(axes, axis)
         _end_labels(axes, canvas, ends)
 
     return draw
@@ -377,14 +340,13 @@ def strips(frame: pd.DataFrame) -> Drawing:
         most = float(np.nanmax(np.abs(frame.to_numpy()), initial=0.0)) or 1.0
         least = float(np.nanmin(frame.to_numpy(), initial=0.0))
         for axes, name in zip(grid, frame, strict=True):
-            _dress(axes, theme, "x")
+            axes.grid(axis="x")
             values = frame[name].to_numpy(dtype=np.float64)
-            keep = thin(values, round(0.19 * _width(canvas)))
-            where = np.repeat(day_numbers(frame.index[keep]), 2)[1:]
-            what = np.repeat(values[keep], 2)[:-1]
+            keep = thin(values, _points(canvas, 0.19))
+            where, what = day_numbers(frame.index[keep]), values[keep]
             for part, colour in ((what.clip(min=0), theme.accent), (what.clip(max=0), theme.loss)):
-                if np.any(part):
-                    _ground(axes, where, part, colour, alpha=0.75)
+                if part.any():
+                    axes.stairs(part[:-1], where, fill=True, color=colour, alpha=0.75, linewidth=0)
             axes.axhline(0, color=theme.line, linewidth=0.8)
             axes.set_ylim(1.05 * most * np.sign(least), 1.05 * most)
             axes.set_yticks([0.0, most], ["", percent_text(float(f"{most:.2g}"))])
@@ -419,15 +381,14 @@ def bars(
     lines to compare with, `band` a tinted range, `level` a line, `top` the upper end of an axis from 0.
     """
     names, values = [str(name) for name in series.index], series.to_numpy(dtype=np.float64)
-    tones = np.array(roles if roles is not None else np.where(values >= 0, "accent", "loss"))
+    tones = roles if roles is not None else np.where(values >= 0, "accent", "loss")
 
     def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas, theme), np.arange(len(names)).astype(np.float64)
+        axes, where = _plot(canvas), np.arange(len(names)).astype(np.float64)
         if band is not None:
             axes.axhspan(*band, color=theme.neutral, alpha=0.22, linewidth=0)
-        for role in dict.fromkeys(tones.tolist()):
-            part = tones == role
-            axes.bar(where[part], values[part], 0.8, color=getattr(theme, role), alpha=0.85)
+        colours = [getattr(theme, role) for role in tones]
+        axes.bar(where, values, 0.8, color=colours, alpha=0.85)
         if errors is not None:
             axes.vlines(where, values - errors, values + errors, color=theme.ink, linewidth=1.2)
         if marks is not None:
@@ -436,13 +397,12 @@ def bars(
             _note(axes, label(value), (at, value), (0, 4), color=theme.ink)  # type: ignore[misc]
         axes.axhline(level, color=theme.ink, linewidth=1.0)
         axes.set_xlim(-0.7, len(names) - 0.3)
-        step = -(-len(names) // (6 if _width(canvas) < _NARROW else 10))
+        step = -(-len(names) // (6 if _narrow(canvas) else 10))
         axes.set_xticks(where[::step], names[::step])
         axes.margins(y=0.08)
         if top is not None:
             axes.set_ylim(0, max(top, 1.08 * float(np.nanmax(values))))
-        _heights(axes, percent_text if percent else plain_text)
-        axes.set(xlabel=across, ylabel=up)
+        _finish(axes, percent_text if percent else plain_text, xlabel=across, ylabel=up)
 
     return draw
 
@@ -477,7 +437,7 @@ def profile(
     at = np.asarray(frame.index, dtype=np.float64)
 
     def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, small = _plot(canvas, theme), _width(canvas) < _NARROW
+        axes, small = _plot(canvas), _narrow(canvas)
         if log:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
@@ -488,32 +448,21 @@ def profile(
             dashes = ((None, None), (None, None), (5, 2), (2, 2), (1, 1))[min(rank, 4)]
             look |= {"dashes": dashes, "zorder": 4 - 0.1 * rank, "markersize": 4.5}
             axes.plot(at, frame[name].to_numpy(), "o-" if dots else "-", label=name, **look)
-        air = 0.04 * (at[-1] - at[0]) if dots and not log else 0.0
-        axes.set_xlim(at[0] - air, max(at[-1], at[0] * 1.1 if log else at[0] + 1e-9) + air)
+        axes.margins(x=0.04 if dots and not log else 0, y=0.08)
         if top is not None:
             axes.set_ylim(0, top)
-        else:
-            axes.margins(y=0.08)
-        if mark is not None and axes.get_xlim()[0] <= mark.at <= axes.get_xlim()[1]:
-            colour = getattr(theme, mark.role)
-            axes.axvline(mark.at, color=colour, linewidth=1.3, dashes=(4, 2))
-            place = axes.transScale + axes.transLimits
-            left = float(place.transform((mark.at, axes.get_ylim()[0]))[0]) < 0.6
-            side: Any = {"ha": "left" if left else "right", "va": "top", "color": colour}
-            side["xycoords"] = ("data", "axes fraction")
-            _note(axes, mark.text, (mark.at, 1), (5 if left else -5, -3), **side)
+        if mark is not None and at[0] <= mark.at <= at[-1]:
+            _mark(axes, theme, mark, linewidth=1.3, dashes=(4, 2))
         axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
         if len(ticks):
             some = list(ticks)[:: -(-len(ticks) // (5 if small else 14))]
             axes.set_xticks(some, [f"{tick:g}" for tick in some])
         elif not log:
             axes.xaxis.set_major_locator(MaxNLocator(4 if small else 6))
-        _heights(axes, percent_text if percent else plain_text)
-        axes.set(xlabel=across, ylabel=up)
+        _finish(axes, percent_text if percent else plain_text, xlabel=across, ylabel=up)
         if frame.shape[1] > 1:
-            names: Any = {"loc": "outside upper left", "frameon": False, "labelcolor": theme.muted}
-            names |= {"ncols": 1 if small else frame.shape[1], "handlelength": 2.6}
-            canvas.legend(borderpad=0, **names)
+            wide = 1 if small else frame.shape[1]
+            canvas.legend(loc="outside upper left", ncols=wide, handlelength=2.6)
 
     return draw
 
@@ -525,7 +474,7 @@ def ranges(
     values = frame.to_numpy(dtype=np.float64)
 
     def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas, theme, "x"), np.arange(len(frame))[::-1].astype(np.float64)
+        axes, where = _plot(canvas, "x"), np.arange(len(frame))[::-1].astype(np.float64)
         colour = getattr(theme, role)
         axes.axvline(0, color=theme.ink, linewidth=1.0)
         axes.hlines(where, values[:, 0], values[:, 2], color=colour, linewidth=5, alpha=0.45)
@@ -535,10 +484,7 @@ def ranges(
         axes.set_xlim(ends.min() - air, ends.max() + air)
         axes.set_ylim(-0.6, len(frame) - 0.1)
         if mark is not None:
-            shade = getattr(theme, mark.role)
-            axes.axvline(mark.at, color=shade, linewidth=2.0)
-            spot: Any = {"xycoords": ("data", "axes fraction"), "color": shade}
-            _note(axes, mark.text, (mark.at, 1), (0, 4), **spot)
+            _mark(axes, theme, mark, linewidth=2.0)
         for (row, _), value in np.ndenumerate(values) if mark is None else ():
             text = f"{value:+.2f}".replace("-", "−")
             _note(axes, text, (value, where[row]), (0, 9), color=colour)
@@ -569,7 +515,7 @@ class Fan:
 
     def draw(self, canvas: Canvas, theme: Theme) -> None:
         """History, nested quantile bands from the cutoff on, their median, and what happened."""
-        axes = _plot(canvas, theme)
+        axes = _plot(canvas)
         past, steps = np.arange(1 - len(self.closes), 1), np.arange(len(self.prices) + 1)
         start, middle = self.closes[-1], len(self.levels) // 2
         prices = np.vstack([np.full(len(self.levels), start), self.prices])
@@ -589,7 +535,7 @@ class Fan:
         first, cutoff, _ = axes.get_xticklabels()
         first.set_horizontalalignment("left")
         cutoff.set_horizontalalignment("right" if steps[-1] < 0.3 * len(past) else "center")
-        _heights(axes)
+        _finish(axes)
 
 
 def forecast_png(fan: Fan, *, title: str = "", size: Size = (900, 460)) -> bytes:
@@ -606,8 +552,7 @@ def forecast_png(fan: Fan, *, title: str = "", size: Size = (900, 460)) -> bytes
         for place in sorted({0, middle, len(fan.levels) - 1}):
             price = fan.prices[-1, place]
             text = f"{price:,.2f}  ({percent_text(fan.levels[place])})"
-            side: Any = {"ha": "left", "va": "center", "color": theme.accent}
-            _note(axes, text, (last, price), (10, 0), **side)
+            _note(axes, text, (last, price), (10, 0), color=theme.accent, **_BESIDE)
         axes.set_xlabel(f"{across}adjusted close")
 
     return png(draw, size)
@@ -620,13 +565,12 @@ def price_chart_png(history: Bars, *, size: Size = (900, 480)) -> bytes:
     def draw(canvas: Canvas, theme: Theme) -> None:
         upper, lower = canvas.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
         for axes, values in ((upper, history.adj_close), (lower, history.volume)):
-            _dress(axes, theme, "y")
+            axes.grid(axis="y")
             keep = thin(values, limit)
             axes.plot(day_numbers(days[keep]), values[keep], color=theme.accent, linewidth=1.2)
-        _heights(upper, plain_text, 6)
-        _heights(lower, short_text, 2)
+        _finish(upper, plain_text, 6)
+        _finish(lower, EngFormatter(sep="\u00a0"), 2, ylabel="volume")
         lower.set_ylim(bottom=0)
-        lower.set_ylabel("volume")
         _date_axis(lower, canvas, days)
         title = f"{history.symbol}: {days[0]} to {days[-1]}, adjusted closes"
         upper.set_title(title, loc="left", color=theme.ink)
@@ -644,7 +588,7 @@ def loss_curve(
     floor, window = 1e-7, 51  # single precision knows no lower loss; batches in the median
 
     def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas, theme), np.asarray(steps, dtype=np.float64)
+        axes, where = _plot(canvas), np.asarray(steps, dtype=np.float64)
         what = pd.Series(np.maximum(np.asarray(losses, dtype=np.float64), floor))
         smooth = len(what) >= 10 * window
         drawn = {"minibatch": (what, 0.8 if smooth else 1.6, 0.35 if smooth else 1.0)}
@@ -663,9 +607,8 @@ def loss_curve(
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
         _log_heights(axes)
-        axes.set_xlabel("batch")
-        axes.set_ylabel(unit)
-        axes.legend(frameon=False, labelcolor=theme.muted, loc="upper right")
+        axes.set(xlabel="batch", ylabel=unit)
+        axes.legend(loc="upper right")
 
     return draw
 
@@ -674,7 +617,7 @@ def attention_map(source: Sequence[str], target: Sequence[str], weights: Floats)
     """Where the decoder looks: a row per answered token, a column per token read; rows of (T, S) sum to 1."""
 
     def draw(canvas: Canvas, theme: Theme) -> None:
-        axes = _plot(canvas, theme, "")
+        axes = canvas.add_subplot()
         axes.spines["bottom"].set_visible(False)
         cell = partial(axes.bar, width=0.94, color=theme.accent, linewidth=0)
         for (row, column), weight in np.ndenumerate(weights):
