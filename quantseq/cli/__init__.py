@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from quantseq.cli import commands
+from quantseq.cli.options import flat
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
 
@@ -30,11 +31,12 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Turn errors of the house, and Ctrl-C, into one line and an exit code."""
 
     @wraps(command)
-    def run(*args: Any, **options: Any) -> None:
+    def run(**options: Any) -> None:
         try:
-            if options.get("json") is not None:
-                ensure_writable(options["json"].absolute().parent)
-            command(*args, **options)
+            for name in ("json", "figures"):
+                if options.get(name) is not None:
+                    ensure_writable(options[name].absolute().parent)
+            command(**options)
         except QuantseqError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
@@ -49,7 +51,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 def _add(command: Callable[..., None], *examples: str, to: typer.Typer = app) -> None:
     label = "Example:  " if len(examples) == 1 else "Examples:  "
     epilog = label + "   |   ".join(examples)
-    to.command(command.__name__.removesuffix("_command"), epilog=epilog)(_guarded(command))
+    to.command(command.__name__.removesuffix("_command"), epilog=epilog)(_guarded(flat(command)))
 
 
 _add(commands.demo_command, "quantseq demo --reports-dir /tmp/reports")
