@@ -190,7 +190,9 @@ def _settings(found: Comparison) -> Section:
         [[key, *(one[run][:most] or DASH for run in found.runs)] for key, one in table.items()]
         for table, most in ((found.settings, None), (found.data, _HASH))
     )
-    prices: Any = page.Facts([("Prices", "the same in all runs, wherever a symbol is shared")])
+    prices: Any = page.Items(
+        "facts", [("Prices", "the same in all runs, wherever a symbol is shared")]
+    )
     prices = sheet("prices", hashes, digits=_HASH, **several) if hashes else prices
     told = sheet("differences", rows, **several)
     return section("comparison.settings", told, prices)
@@ -257,7 +259,7 @@ def index_page(found: Sequence[Listed]) -> page.Page:
     shown = sheet("index", rows) if rows else None
     parts = [section("index.runs", shown, runs=len(whole), edges=edges)]
     if broken := [f"{one.folder.name}: {one.fault}" for one in found if one.run is None]:
-        parts.append(section("index.broken", page.Notes(broken)))
+        parts.append(section("index.broken", page.Items("notes", broken)))
     header = page.Header("All runs", "quantseq", "", "verdicts and key figures of every run")
     return page.Page(header, parts, page.stands("comparison"), broad=True)
 

@@ -9,10 +9,9 @@ import math
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial, reduce
-from html import escape as escape_html
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +59,23 @@ def number(value: Any, digits: int = 2, *, sign: bool = False, factor: float = 1
     return ("−" if factor * finite < 0 else "+" if sign else "") + text
 
 
+def _unit(text: str, unit: str) -> str:
+    return text if text == DASH else f"{text}{unit}"
+
+
 def percent(value: Any, digits: int = 1, *, sign: bool = False) -> str:
     """A fraction in percent, with a space that does not break."""
-    text = number(value, digits, sign=sign, factor=100)
-    return text if text == DASH else f"{text}{SPACE}%"
+    return _unit(number(value, digits, sign=sign, factor=100), f"{SPACE}%")
 
 
 def bps(value: Any, digits: int = 1, *, factor: float = 1.0, sign: bool = False) -> str:
     """Basis points: `value` times `factor`."""
-    text = number(value, digits, factor=factor, sign=sign)
-    return text if text == DASH else f"{text}{SPACE}bps"
+    return _unit(number(value, digits, factor=factor, sign=sign), f"{SPACE}bps")
 
 
 def points(value: Any) -> str:
     """A difference of two shares, in percentage points."""
-    return DASH if known(value) is None else f"{number(value, 1, sign=True, factor=100)} points"
-
-
-def times(value: Any) -> str:
-    """How many times as much."""
-    return f"{number(value)} ×"
+    return _unit(number(value, sign=True, digits=1, factor=100), " points")
 
 
 def count(value: Any) -> str:
@@ -120,20 +116,13 @@ def plural(amount: float, noun: str) -> str:
     return f"{int(amount):,} {noun}{'' if amount == 1 else 's'}"
 
 
-def sessions(amount: float) -> str:
-    """A counted number of sessions."""
-    return plural(amount, "session")
-
-
 def listing(items: Sequence[str]) -> str:
     """Names in a row with a final *and*."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
 
 
-_SPELLINGS: Mapping[str, Callable[..., str]] = {
-    one.__name__: one
-    for one in (number, percent, bps, points, times, count, p_value, plain, iso, plural, listing)
-} | {"sessions": sessions}
+_NAMED = (number, percent, bps, points, count, p_value, plain, iso, plural, listing)
+_SPELLINGS: Mapping[str, Callable[..., str]] = {one.__name__: one for one in _NAMED}
 
 
 def spelling(how: str) -> Text:
@@ -151,14 +140,8 @@ def card(
     title: str, sentence: str, headers: Sequence[str], rows: Sequence[Sequence[str]], note: str = ""
 ) -> str:
     """HTML of a result as a notebook shows it: heading, sentence, small table, note; all escaped."""
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        first, *rest = map(escape_html, cells)
-        return f"<tr><th>{first}</th>{''.join(f'<{tag}>{cell}</{tag}>' for cell in rest)}</tr>"
-
-    table = line(headers, "th") + "".join(line(row, "td") for row in rows)
-    said, below = (f"<div>{escape_html(text)}</div>" if text else "" for text in (sentence, note))
-    return f"<div><strong>{escape_html(title)}</strong>{said}<table>{table}</table>{below}</div>"
+    parts: Any = {"title": title, "said": sentence, "headers": headers, "rows": rows, "note": note}
+    return _environment().get_template("card.html.j2").render(parts)
 
 
 @dataclass(frozen=True)
@@ -335,47 +318,29 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Terms and what they are, under a heading if given."""
+class Items:
+    """A list under a heading if given, by `style`.
 
-    items: Sequence[tuple[str, str | Cell]]
-    title: str = ""
+    ``cards`` have a label, its value and what stands below it, ``facts`` a term and what it is, ``notes`` are
+    sentences.
+    """
 
-
-@dataclass(frozen=True)
-class Notes:
-    """Sentences in a list, under a heading if given."""
-
-    items: Sequence[str]
+    style: str
+    items: Sequence[Any]
     title: str = ""
 
 
 @dataclass(frozen=True)
 class Download:
-    """A CSV that travels inside the page, as a link that works without a script.
-
-    `attributes` stand in the link as ``data-NAME``.
-    """
+    """A CSV that travels inside the page, as a link that works without a script, with its ``data-`` attributes."""
 
     name: str
     csv: str
     text: str
     attributes: Mapping[str, Any]
 
-    @property
-    def address(self) -> str:
-        """The CSV as a ``data:`` address; line ends are the only bytes that need an escape."""
-        return "data:text/csv;charset=utf-8," + self.csv.replace("\n", "%0A")
 
-
-@dataclass(frozen=True)
-class Cards:
-    """Up to twelve headline figures: each a label, its value, and what stands below it."""
-
-    items: Sequence[Sequence[str | Cell]]
-
-
-Block = Cards | Download | Facts | Figure | Notes | Row | Sheet | str
+Block = Download | Figure | Items | Row | Sheet | str
 """What the template shows, each by its kind; a text says why a block is missing."""
 
 
@@ -407,9 +372,10 @@ def section(key: str, *parts: Block | list[Any] | None, **words: Any) -> Section
     return Section(key.split(".")[1], spec["title"], lead, blocks)
 
 
-def terms(kind: str, title: str = "Terms", **words: Any) -> Facts:
+def terms(kind: str, title: str = "Terms", **words: Any) -> Items:
     """Terms of ``terms.toml`` and what they mean."""
-    return Facts([(k, sentence(text, words)) for k, text in _spec("terms", kind).items()], title)
+    found = [(term, sentence(text, words)) for term, text in _spec("terms", kind).items()]
+    return Items("facts", found, title)
 
 
 @dataclass(frozen=True)
@@ -438,29 +404,23 @@ class Page:
     @property
     def figures(self) -> dict[str, Figure]:
         """Every chart by its key, in the order of the page."""
-        return {one.key: one for section in self.sections for one in _figures(section.blocks)}
+        found = {}
+        for block in (block for section in self.sections for block in section.blocks):
+            for one in block.blocks if isinstance(block, Row) else [block]:
+                if isinstance(one, Figure):
+                    shared = block.legend if isinstance(block, Row) else ()
+                    found[one.key] = replace(one, legend=one.legend or shared)
+        return found
 
 
-def _figures(blocks: Sequence[Block]) -> Iterator[Figure]:
-    for block in blocks:
-        if isinstance(block, Figure):
-            yield block
-        elif isinstance(block, Row):
-            for one in _figures(block.blocks):
-                yield one if one.legend else replace(one, legend=block.legend)
-
-
-def numbers(
-    frame: pd.DataFrame, show: Text | Mapping[Any, Text], caption: str = "", style: str = ""
-) -> Table:
+def numbers(frame: pd.DataFrame, show: Text | Mapping[Any, Text], caption: str = "") -> Table:
     """A table of a frame: its index, then every column, as `show` prints it (all alike, or by name)."""
     spell = show if isinstance(show, Mapping) else {"*": show}
-    dates = isinstance(frame.index, pd.DatetimeIndex)
+    dates, other = isinstance(frame.index, pd.DatetimeIndex), spell.get("*", plain)
     names = map(spell.get(str(frame.index.name), iso if dates else plain), frame.index)
-    other = spell.get("*", plain)
     columns = [map(spell.get(str(name), other), frame[name]) for name in frame]
     rows = [list(cells) for cells in zip(names, *columns, strict=True)]
-    return Table([str(frame.index.name or ""), *map(str, frame)], rows, caption, style=style)
+    return Table([str(frame.index.name or ""), *map(str, frame)], rows, caption)
 
 
 @cache
@@ -581,29 +541,31 @@ def over_time(
     panels, derived = given.pop("panels", False), given.pop("derived", "")
     looks = given.pop("looks", ["accent", *["neutral"] * (frame.shape[1] - 1)])
     log = given.pop("log", False) and bool((frame > 0).all(axis=None))
-
-    def show(value: Any) -> str:
-        return percent(value, digits) if share else number(value)
-
-    lines, keys = [], list[Key]()
+    show, lines, keys = partial(percent, digits=digits) if share else number, [], list[Key]()
     for name, (role, *flags) in zip(frame, map(str.split, looks), strict=False):
-        values = np.round(frame[name].to_numpy(dtype=np.float64) * (100 if share else 1), digits)
-        line: dict[str, Any] = {"of": f"{derived} {name}"} if derived else {"values": values}
+        values = (frame[name] * (100 if share else 1)).round(digits)
+        line: dict[str, Any] = (
+            {"of": f"{derived} {name}"} if derived else {"values": _plain(values)}
+        )
         line |= {"dash": "dashed" in flags, "fill": "filled" in flags}
         lines.append({"name": str(name), "role": role, **line})
         keys += [] if panels else [Key(role, "dash" if line["dash"] else "line", str(name))]
     keys += [*more, *([Key("muted", "scale", "log scale")] if log else [])]
-    days, marks = frame.index, list(given.get("marks", ()))
+    days, marks = (charts.day_numbers(one) for one in (frame.index, list(given.get("marks", ()))))
     live: dict[str, Any] = {"percent": share, "digits": digits, "log": log or None}
     live |= {"top": given.get("top"), "panels": panels, "lines": lines}
-    live |= {"marks": charts.day_numbers(marks), "days": charts.day_numbers(days)}
-    if panels:
-        drawn = charts.strips(frame)
-    else:
-        axis = charts.percent_text if share else charts.plain_text
-        drawn = charts.curves(frame, looks, log=log, axis=axis, end=show, **given)
+    live |= {"marks": _plain(marks), "days": _plain(days)}
+    axis = charts.percent_text if share else charts.plain_text
+    given |= {"log": log, "axis": axis, "end": show}
+    drawn = charts.strips(frame) if panels else charts.curves(frame, looks, **given)
     changed = {"live": live, **(changes or {})}
     return figure(key, frame, show, draw=drawn, more=keys, changes=changed, **words)
+
+
+def _plain(values: Any) -> tuple[float | None, ...]:
+    """Numbers as JSON has them: whole ones without a point, NaN as null."""
+    numbers = (None if np.isnan(one) else float(one) for one in values)
+    return tuple(int(one) if one is not None and one.is_integer() else one for one in numbers)
 
 
 @cache
@@ -630,32 +592,15 @@ def _dated(text: Any) -> Markup:
 def fill(page: Page) -> str:
     """Any page of the house as HTML: everything inline, nothing loaded from anywhere."""
     live = {key: one.live for key, one in page.figures.items() if one.live is not None}
-    # Style sheet and script are ours and hold no markup; everything else is escaped by the template.
-    style, script = Markup(template_text("report.css")), Markup(template_text("report.js"))  # noqa: S704
+    days = list(dict.fromkeys(one["days"] for one in live.values()))  # shared ones stand once
+    shown = {key: {**one, "days": days.index(one["days"])} for key, one in live.items()}
+    found = {"days": days, "charts": shown}
+    data = json.dumps(found, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    # Style sheet, script and data are ours and hold no markup; the template escapes everything else.
+    inline = {
+        "style": template_text("report.css"),
+        "script": template_text("report.js"),
+        "data": data,
+    }
     template = _environment().get_template("report.html.j2")
-    return template.render(page=page, style=style, script=script, data=_script_json(live))
-
-
-def _script_json(found: Mapping[str, Mapping[str, Any]]) -> Markup:
-    """Plain JSON of all charts that may stand in a script element; dates that several share stand once."""
-    days: dict[bytes, int] = {}
-    lists: list[list[float | None]] = []
-
-    def simple(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: simple(one) for key, one in value.items()}
-        if isinstance(value, (list, tuple, np.ndarray)):
-            return [simple(one) for one in value]
-        finite = known(value)
-        if finite is None:
-            return None if isinstance(value, float) else value
-        return int(finite) if finite == int(finite) else finite
-
-    shown = {}
-    for key, live in found.items():
-        place = days.setdefault(live["days"].tobytes(), len(days))
-        if place == len(lists):
-            lists.append(simple(live["days"]))
-        shown[key] = simple({**live, "days": place})
-    text = json.dumps({"days": lists, "charts": shown}, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704  (JSON without any tag)
+    return template.render(page=page, **{name: Markup(text) for name, text in inline.items()})  # noqa: S704

@@ -150,7 +150,7 @@ def _cards(models: Mapping[str, Any], main: str, reference: str) -> Section:
     items.append(["IC", _called("ic", ic.get("value")), f"t = {_t(ic.get('t'))}"])
     beyond = f"beyond the commoner sign t = {_t(_sign_skill(own).get('t'))}"
     items.append(["Hit rate", _called("hit_rate", hits.get("value")), beyond])
-    return section("evaluation.figures", page.Cards(items), main=main)
+    return section("evaluation.figures", page.Items("cards", items), main=main)
 
 
 def _verdict(own: Mapping[str, Any], reference: str, tests: Sequence[Mapping[str, Any]]) -> Section:

@@ -198,7 +198,7 @@ def _cards(run: Run) -> Section:
         own, interval, other = _metric_cells(run, name)
         text = "" if interval.text == DASH else f"95 %: {interval.text}"
         items.append([metric_label(name), own, text, f"buy-and-hold {other.text}"])
-    return section("backtest.figures", page.Cards(items) if items else None)
+    return section("backtest.figures", page.Items("cards", items) if items else None)
 
 
 # How money grew.
@@ -300,7 +300,7 @@ def _cell(show: Any, figure: str, value: Any) -> Cell:
     return Cell(show(value), figure=figure)
 
 
-def _luck_facts(run: Run, verdict: Mapping[str, Any]) -> page.Facts:
+def _luck_facts(run: Run, verdict: Mapping[str, Any]) -> page.Items:
     net, sessions = run.daily("strategy_net"), len(run.equity)
     scatter, spa, record = (
         known(verdict.get(k)) for k in ("trial_sd", "spa_p", "min_track_record")
@@ -313,7 +313,7 @@ def _luck_facts(run: Run, verdict: Mapping[str, Any]) -> page.Facts:
     words |= {"judged": "min_track_record" in verdict, "ledger": verdict.get("ledger")}
     found = page.terms("luck", "", seeds=_pairs(run.manifest.get("seeds")), **words)
     (label, text), *others = found.items
-    return page.Facts([(label, Cell(str(text), figure="psr")), *others])
+    return page.Items("facts", [(label, Cell(str(text), figure="psr")), *others])
 
 
 def _deflated(verdict: Mapping[str, Any]) -> Figure | str:
@@ -584,7 +584,7 @@ def pit_figure(pits: Floats) -> Figure | str:
     shares, reach = counts / (len(pits) / _SLICES), 1.96 * np.sqrt((_SLICES - 1) / len(pits))
     inside, edges = np.abs(shares - 1) <= reach, np.arange(_SLICES + 1) / _SLICES
     names = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
-    frame = pd.DataFrame({"outcomes": counts, "against expected": shares}, names)
+    frame = pd.DataFrame({"outcomes": counts, "times expected": shares}, names)
     frame = frame.rename_axis("slice of probability")
     how = {"band": (1 - reach, 1 + reach), "roles": np.where(inside, "accent", "loss")}
     drawn = pd.Series(shares, [f"{low:.2f}" for low in edges[:-1]])
@@ -909,12 +909,14 @@ def file_hashes(run: Run) -> list[Block]:
 def notes(result: Mapping[str, Any]) -> list[Block]:
     """What a run has to say, and what the health check found in its prices, errors first."""
     said, found = [str(note) for note in result.get("notes") or []], result.get("data_findings")
-    blocks: list[Block] = [page.Notes(said, "Notes") if said else "This run left no notes."]
+    blocks: list[Block] = [
+        page.Items("notes", said, "Notes") if said else "This run left no notes."
+    ]
     if found is None:
         return blocks
     if not found:
         clean = "The health check found nothing implausible in the prices."
-        return [*blocks, page.Notes([clean])]
+        return [*blocks, page.Items("notes", [clean])]
     rules: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for one in found:
         rules.setdefault((str(one.get("severity")), str(one.get("rule"))), []).append(one)
@@ -937,7 +939,7 @@ def manifest_blocks(source: Mapping[str, Any], more: Sequence[tuple[str, str]] =
     keys, data = ("source", "first", "last", "rows", "sha256"), source.get("data") or {}
     rows = [[str(symbol), *(one.get(key) for key in keys)] for symbol, one in data.items()]
     told = sheet("settings", settings(source.get("config") or {}), title="Configuration")
-    return [page.Facts(facts, "Manifest"), sheet("data", rows), told]
+    return [page.Items("facts", facts, "Manifest"), sheet("data", rows), told]
 
 
 def _pairs(value: Any) -> str:

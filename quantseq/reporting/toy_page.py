@@ -92,7 +92,7 @@ def _header(record: Mapping[str, Any]) -> page.Header:
     return page.Header(title, above, what, span, badges, passed, answer, sentence)
 
 
-def _cards(record: Mapping[str, Any]) -> page.Cards:
+def _cards(record: Mapping[str, Any]) -> page.Items:
     found = record["metrics"]
     items = [
         ["Exact match", percent(found["exact_match"], 2), "free-running"],
@@ -104,7 +104,7 @@ def _cards(record: Mapping[str, Any]) -> page.Cards:
         ["Parameters", count(found["parameters"])],
         ["Training time", f"{number(found['seconds'], 1)}{SPACE}s", "one core"],
     ]
-    return page.Cards(items)
+    return page.Items("cards", items)
 
 
 def _learning(record: Mapping[str, Any]) -> Figure | str:
@@ -175,4 +175,4 @@ def _configuration(record: Mapping[str, Any]) -> list[Any]:
     facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in config["versions"].items())))
     parts = (("Architecture", config["architecture"]), ("Training", shown["training"]))
     tables = [sheet("settings", settings(part), title=title) for title, part in parts]
-    return [page.Facts(facts), tables]
+    return [page.Items("facts", facts), tables]

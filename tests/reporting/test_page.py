@@ -10,9 +10,9 @@ from quantseq.reporting.charts import bars
 from quantseq.reporting.page import (
     Cell,
     Download,
-    Facts,
     Figure,
     Header,
+    Items,
     Key,
     Page,
     Section,
@@ -112,7 +112,7 @@ def test_a_figure_is_saved_as_svg_and_png(figure: Figure, tmp_path: Path) -> Non
 def test_everything_foreign_is_escaped() -> None:
     cell = Cell(EVIL, figure=EVIL)
     table = Table([EVIL], [[cell]], EVIL, totals=[[EVIL]])
-    blocks = [Sheet(EVIL, EVIL, table, table), Facts([(EVIL, EVIL)]), EVIL]
+    blocks = [Sheet(EVIL, EVIL, table, table), Items("facts", [(EVIL, EVIL)]), EVIL]
     blocks.append(Download(EVIL, "a,b\n1,2\n", EVIL, {"year": EVIL}))
     shown = [Section("s", EVIL, EVIL, blocks)]
     page = fill(Page(Header(EVIL, EVIL, EVIL, EVIL, sentence=EVIL), shown))
