@@ -278,91 +278,84 @@ def _note(axes: Axes, text: str, at: Any, offset: Size, **look: Any) -> None:
 
 
 def curves(
-    frame: pd.DataFrame,
+    canvas: Canvas,
+    theme: Theme,
+    data: pd.DataFrame,
     looks: Sequence[str],
     *,
     log: bool = False,
     axis: Text = plain_text,
     end: Text = plain_text,
     marks: Sequence[Any] = (),
-    dot: tuple[Any, float] | None = None,
     top: float | None = None,
     ribbon: pd.DataFrame | None = None,
     level: float | None = None,
-) -> Drawing:
+) -> None:
     """Series over time on one axis, a column per line with its last value at its end; the first is on top.
 
     `looks` has of each line its role, and ``dashed`` or ``filled`` down to 0. `axis` and `end` print numbers on
-    the axis and at the ends; `marks` are upright lines by date, `dot` a point in the loss colour, `ribbon` a
-    tinted band of columns low and high, `level` a horizontal line, `top` the upper end. `log` needs values above 0.
+    the axis and at the ends; `marks` are upright lines by date, `ribbon` a tinted
+    band of columns low and high, `level` a horizontal line, `top` the upper end. `log` needs values above 0.
     """
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, days, ends = _plot(canvas), frame.index.to_numpy(), []
-        for mark in day_numbers(list(marks)):
-            axes.axvline(mark, color=theme.muted, linewidth=0.7, dashes=(1, 3))
-        if ribbon is not None:
-            part = ribbon.iloc[np.linspace(0, len(ribbon) - 1, 60).astype(np.int64)]
-            band: Any = {"color": theme.neutral, "alpha": 0.16, "linewidth": 0}
-            axes.fill_between(day_numbers(part.index), part["low"], part["high"], **band)
-        if level is not None:
-            axes.axhline(level, color=theme.muted, linewidth=1.0)
-        for rank, (name, look) in enumerate(zip(frame, looks, strict=False)):
-            role, *how = look.split()
-            values, colour = frame[name].to_numpy(dtype=np.float64), getattr(theme, role)
-            keep = thin(values, _points(canvas, 0.38))
-            where, what = day_numbers(days[keep]), values[keep]
-            if "filled" in how:
-                down = (np.append(where, where[[-1, 0]]), np.append(what, [0.0, 0.0]))
-                axes.fill(*down, color=colour, alpha=0.16, linewidth=0)
-            line: Any = {"color": colour, "linewidth": 1.7 if role == "accent" else 1.3}
-            line |= {"dashes": (4, 2) if "dashed" in how else (None, None)}
-            axes.plot(where, what, solid_joinstyle="round", zorder=4 - 0.1 * rank, **line)
-            ends.append((float(values[-1]), end(values[-1]), colour))
-        if dot is not None:
-            axes.plot(day_numbers(dot[:1]), dot[1:], "o", color=theme.loss, markersize=6, zorder=6)
-        _date_axis(axes, canvas, days)
-        if log:
-            _log_heights(axes)
-        else:
-            _finish(axes, axis)
-            axes.set_ylim(top=top)
-        _end_labels(axes, canvas, ends)
-
-    return draw
+    axes, days, ends = _plot(canvas), data.index.to_numpy(), []
+    for mark in day_numbers(list(marks)):
+        axes.axvline(mark, color=theme.muted, linewidth=0.7, dashes=(1, 3))
+    if ribbon is not None:
+        part = ribbon.iloc[np.linspace(0, len(ribbon) - 1, 60).astype(np.int64)]
+        band: Any = {"color": theme.neutral, "alpha": 0.16, "linewidth": 0}
+        axes.fill_between(day_numbers(part.index), part["low"], part["high"], **band)
+    if level is not None:
+        axes.axhline(level, color=theme.muted, linewidth=1.0)
+    for rank, (name, look) in enumerate(zip(data, looks, strict=False)):
+        role, *how = look.split()
+        values, colour = data[name].to_numpy(dtype=np.float64), getattr(theme, role)
+        keep = thin(values, _points(canvas, 0.38))
+        where, what = day_numbers(days[keep]), values[keep]
+        if "filled" in how:
+            down = (np.append(where, where[[-1, 0]]), np.append(what, [0.0, 0.0]))
+            axes.fill(*down, color=colour, alpha=0.16, linewidth=0)
+        line: Any = {"color": colour, "linewidth": 1.7 if role == "accent" else 1.3}
+        line |= {"dashes": (4, 2) if "dashed" in how else (None, None)}
+        axes.plot(where, what, solid_joinstyle="round", zorder=4 - 0.1 * rank, **line)
+        ends.append((float(values[-1]), end(values[-1]), colour))
+    _date_axis(axes, canvas, days)
+    if log:
+        _log_heights(axes)
+    else:
+        _finish(axes, axis)
+        axes.set_ylim(top=top)
+    _end_labels(axes, canvas, ends)
 
 
-def strips(frame: pd.DataFrame) -> Drawing:
+def strips(canvas: Canvas, theme: Theme, data: pd.DataFrame) -> None:
     """One thin band per column over a shared time axis: above the line long, below it short."""
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        grid = canvas.subplots(frame.shape[1], 1, sharex=True, squeeze=False)[:, 0]
-        most = float(np.nanmax(np.abs(frame.to_numpy()), initial=0.0)) or 1.0
-        least = float(np.nanmin(frame.to_numpy(), initial=0.0))
-        for axes, name in zip(grid, frame, strict=True):
-            axes.grid(axis="x")
-            values = frame[name].to_numpy(dtype=np.float64)
-            keep = thin(values, _points(canvas, 0.19))
-            where, what = day_numbers(frame.index[keep]), values[keep]
-            for part, colour in ((what.clip(min=0), theme.accent), (what.clip(max=0), theme.loss)):
-                if part.any():
-                    axes.stairs(part[:-1], where, fill=True, color=colour, alpha=0.75, linewidth=0)
-            axes.axhline(0, color=theme.line, linewidth=0.8)
-            axes.set_ylim(1.05 * most * np.sign(least), 1.05 * most)
-            axes.set_yticks([0.0, most], ["", percent_text(float(f"{most:.2g}"))])
-            label = "\n".join(wrap(str(name), 16)) or str(name)
-            axes.set_ylabel(label, rotation=0, ha="right", va="center", color=theme.ink)
-            axes.spines["bottom"].set_visible(False)
-        _date_axis(grid[-1], canvas, frame.index.to_numpy())
-
-    return draw
+    grid = canvas.subplots(data.shape[1], 1, sharex=True, squeeze=False)[:, 0]
+    most = float(np.nanmax(np.abs(data.to_numpy()), initial=0.0)) or 1.0
+    least = float(np.nanmin(data.to_numpy(), initial=0.0))
+    for axes, name in zip(grid, data, strict=True):
+        axes.grid(axis="x")
+        values = data[name].to_numpy(dtype=np.float64)
+        keep = thin(values, _points(canvas, 0.19))
+        where, what = day_numbers(data.index[keep]), values[keep]
+        for part, colour in ((what.clip(min=0), theme.accent), (what.clip(max=0), theme.loss)):
+            if part.any():
+                axes.stairs(part[:-1], where, fill=True, color=colour, alpha=0.75, linewidth=0)
+        axes.axhline(0, color=theme.line, linewidth=0.8)
+        axes.set_ylim(1.05 * most * np.sign(least), 1.05 * most)
+        axes.set_yticks([0.0, most], ["", percent_text(float(f"{most:.2g}"))])
+        label = "\n".join(wrap(str(name), 16)) or str(name)
+        axes.set_ylabel(label, rotation=0, ha="right", va="center", color=theme.ink)
+        axes.spines["bottom"].set_visible(False)
+    _date_axis(grid[-1], canvas, data.index.to_numpy())
 
 
 # Drawings that are no history.
 
 
 def bars(
-    series: Any,
+    canvas: Canvas,
+    theme: Theme,
+    data: Any,
     *,
     roles: Any = None,
     percent: bool = False,
@@ -374,37 +367,33 @@ def bars(
     band: tuple[float, float] | None = None,
     level: float = 0.0,
     top: float | None = None,
-) -> Drawing:
+) -> None:
     """Upright bars of a named series from 0, in accent for gains and loss for losses unless `roles` says otherwise.
 
     `percent` tells the axis that values are fractions, `label` prints them on every bar; `errors` are half widths of whiskers, `marks` short
     lines to compare with, `band` a tinted range, `level` a line, `top` the upper end of an axis from 0.
     """
-    names, values = [str(name) for name in series.index], series.to_numpy(dtype=np.float64)
+    names, values = [str(name) for name in data.index], data.to_numpy(dtype=np.float64)
     tones = roles if roles is not None else np.where(values >= 0, "accent", "loss")
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas), np.arange(len(names)).astype(np.float64)
-        if band is not None:
-            axes.axhspan(*band, color=theme.neutral, alpha=0.22, linewidth=0)
-        colours = [getattr(theme, role) for role in tones]
-        axes.bar(where, values, 0.8, color=colours, alpha=0.85)
-        if errors is not None:
-            axes.vlines(where, values - errors, values + errors, color=theme.ink, linewidth=1.2)
-        if marks is not None:
-            axes.hlines(marks, where - 0.44, where + 0.44, color=theme.ink, linewidth=1.6)
-        for at, value in enumerate(values) if label is not None else ():
-            _note(axes, label(value), (at, value), (0, 4), color=theme.ink)  # type: ignore[misc]
-        axes.axhline(level, color=theme.ink, linewidth=1.0)
-        axes.set_xlim(-0.7, len(names) - 0.3)
-        step = -(-len(names) // (6 if _narrow(canvas) else 10))
-        axes.set_xticks(where[::step], names[::step])
-        axes.margins(y=0.08)
-        if top is not None:
-            axes.set_ylim(0, max(top, 1.08 * float(np.nanmax(values))))
-        _finish(axes, percent_text if percent else plain_text, xlabel=across, ylabel=up)
-
-    return draw
+    axes, where = _plot(canvas), np.arange(len(names)).astype(np.float64)
+    if band is not None:
+        axes.axhspan(*band, color=theme.neutral, alpha=0.22, linewidth=0)
+    colours = [getattr(theme, role) for role in tones]
+    axes.bar(where, values, 0.8, color=colours, alpha=0.85)
+    if errors is not None:
+        axes.vlines(where, values - errors, values + errors, color=theme.ink, linewidth=1.2)
+    if marks is not None:
+        axes.hlines(marks, where - 0.44, where + 0.44, color=theme.ink, linewidth=1.6)
+    for at, value in enumerate(values) if label is not None else ():
+        _note(axes, label(value), (at, value), (0, 4), color=theme.ink)  # type: ignore[misc]
+    axes.axhline(level, color=theme.ink, linewidth=1.0)
+    axes.set_xlim(-0.7, len(names) - 0.3)
+    step = -(-len(names) // (6 if _narrow(canvas) else 10))
+    axes.set_xticks(where[::step], names[::step])
+    axes.margins(y=0.08)
+    if top is not None:
+        axes.set_ylim(0, max(top, 1.08 * float(np.nanmax(values))))
+    _finish(axes, percent_text if percent else plain_text, xlabel=across, ylabel=up)
 
 
 @dataclass(frozen=True)
@@ -417,7 +406,9 @@ class Mark:
 
 
 def profile(
-    frame: pd.DataFrame,
+    canvas: Canvas,
+    theme: Theme,
+    data: pd.DataFrame,
     *,
     across: str,
     up: str = "",
@@ -428,73 +419,71 @@ def profile(
     log: bool = False,
     ticks: Sequence[float] = (),
     dots: bool = False,
-) -> Drawing:
-    """One or several figures against what was varied, which increases down the frame; NaN leaves a gap.
+) -> None:
+    """One or several figures against what was varied, which increases down the data; NaN leaves a gap.
 
     The first is drawn in accent, others are told apart by their dashes and named. `level` is a horizontal line,
     `top` the upper end of an axis from 0, `log` is meant across, `ticks` are places to name there.
     """
-    at = np.asarray(frame.index, dtype=np.float64)
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, small = _plot(canvas), _narrow(canvas)
-        if log:
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_locator(NullLocator())
-        if level is not None:
-            axes.axhline(level, color=theme.ink, linewidth=1.0)
-        for rank, name in enumerate(frame):
-            look: Any = {"color": theme.neutral if rank else theme.accent, "linewidth": 1.7}
-            dashes = ((None, None), (None, None), (5, 2), (2, 2), (1, 1))[min(rank, 4)]
-            look |= {"dashes": dashes, "zorder": 4 - 0.1 * rank, "markersize": 4.5}
-            axes.plot(at, frame[name].to_numpy(), "o-" if dots else "-", label=name, **look)
-        axes.margins(x=0.04 if dots and not log else 0, y=0.08)
-        if top is not None:
-            axes.set_ylim(0, top)
-        if mark is not None and at[0] <= mark.at <= at[-1]:
-            _mark(axes, theme, mark, linewidth=1.3, dashes=(4, 2))
-        axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
-        if len(ticks):
-            some = list(ticks)[:: -(-len(ticks) // (5 if small else 14))]
-            axes.set_xticks(some, [f"{tick:g}" for tick in some])
-        elif not log:
-            axes.xaxis.set_major_locator(MaxNLocator(4 if small else 6))
-        _finish(axes, percent_text if percent else plain_text, xlabel=across, ylabel=up)
-        if frame.shape[1] > 1:
-            wide = 1 if small else frame.shape[1]
-            canvas.legend(loc="outside upper left", ncols=wide, handlelength=2.6)
-
-    return draw
+    at = np.asarray(data.index, dtype=np.float64)
+    axes, small = _plot(canvas), _narrow(canvas)
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    if level is not None:
+        axes.axhline(level, color=theme.ink, linewidth=1.0)
+    for rank, name in enumerate(data):
+        look: Any = {"color": theme.neutral if rank else theme.accent, "linewidth": 1.7}
+        dashes = ((None, None), (None, None), (5, 2), (2, 2), (1, 1))[min(rank, 4)]
+        look |= {"dashes": dashes, "zorder": 4 - 0.1 * rank, "markersize": 4.5}
+        axes.plot(at, data[name].to_numpy(), "o-" if dots else "-", label=name, **look)
+    axes.margins(x=0.04 if dots and not log else 0, y=0.08)
+    if top is not None:
+        axes.set_ylim(0, top)
+    if mark is not None and at[0] <= mark.at <= at[-1]:
+        _mark(axes, theme, mark, linewidth=1.3, dashes=(4, 2))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
+    if len(ticks):
+        some = list(ticks)[:: -(-len(ticks) // (5 if small else 14))]
+        axes.set_xticks(some, [f"{tick:g}" for tick in some])
+    elif not log:
+        axes.xaxis.set_major_locator(MaxNLocator(4 if small else 6))
+    _finish(axes, percent_text if percent else plain_text, xlabel=across, ylabel=up)
+    if data.shape[1] > 1:
+        wide = 1 if small else data.shape[1]
+        canvas.legend(loc="outside upper left", ncols=wide, handlelength=2.6)
 
 
 def ranges(
-    frame: pd.DataFrame, *, unit: str, mark: Mark | None = None, role: str = "neutral"
-) -> Drawing:
+    canvas: Canvas,
+    theme: Theme,
+    data: pd.DataFrame,
+    *,
+    unit: str,
+    mark: Mark | None = None,
+    role: str = "neutral",
+) -> None:
     """A horizontal range per row (low, middle, high), against 0 and perhaps one marked value."""
-    values = frame.to_numpy(dtype=np.float64)
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas, "x"), np.arange(len(frame))[::-1].astype(np.float64)
-        colour = getattr(theme, role)
-        axes.axvline(0, color=theme.ink, linewidth=1.0)
-        axes.hlines(where, values[:, 0], values[:, 2], color=colour, linewidth=5, alpha=0.45)
-        axes.plot(values[:, 1], where, "o", color=colour, markersize=7)
-        ends = np.append(values[np.isfinite(values)], [0.0, mark.at] if mark else [0.0])
-        air = 0.08 * max(float(np.ptp(ends)), 1e-9)
-        axes.set_xlim(ends.min() - air, ends.max() + air)
-        axes.set_ylim(-0.6, len(frame) - 0.1)
-        if mark is not None:
-            _mark(axes, theme, mark, linewidth=2.0)
-        for (row, _), value in np.ndenumerate(values) if mark is None else ():
-            text = f"{value:+.2f}".replace("-", "−")
-            _note(axes, text, (value, where[row]), (0, 9), color=colour)
-        axes.set_yticks(where, ["\n".join(wrap(str(name), 16)) for name in frame.index])
-        axes.tick_params(axis="y", labelcolor=theme.ink)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
-        axes.set_xlabel(unit)
-
-    return draw
+    values = data.to_numpy(dtype=np.float64)
+    axes, where = _plot(canvas, "x"), np.arange(len(data))[::-1].astype(np.float64)
+    colour = getattr(theme, role)
+    axes.axvline(0, color=theme.ink, linewidth=1.0)
+    axes.hlines(where, values[:, 0], values[:, 2], color=colour, linewidth=5, alpha=0.45)
+    axes.plot(values[:, 1], where, "o", color=colour, markersize=7)
+    ends = np.append(values[np.isfinite(values)], [0.0, mark.at] if mark else [0.0])
+    air = 0.08 * max(float(np.ptp(ends)), 1e-9)
+    axes.set_xlim(ends.min() - air, ends.max() + air)
+    axes.set_ylim(-0.6, len(data) - 0.1)
+    if mark is not None:
+        _mark(axes, theme, mark, linewidth=2.0)
+    for (row, _), value in np.ndenumerate(values) if mark is None else ():
+        text = f"{value:+.2f}".replace("-", "−")
+        _note(axes, text, (value, where[row]), (0, 9), color=colour)
+    axes.set_yticks(where, ["\n".join(wrap(str(name), 16)) for name in data.index])
+    axes.tick_params(axis="y", labelcolor=theme.ink)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
+    axes.set_xlabel(unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -582,57 +571,58 @@ def price_chart_png(history: Bars, *, size: Size = (900, 480)) -> bytes:
 
 
 def loss_curve(
-    steps: Sequence[int], losses: Sequence[float], *, fresh: Mapping[int, float], unit: str
-) -> Drawing:
+    canvas: Canvas,
+    theme: Theme,
+    steps: Sequence[int],
+    losses: Sequence[float],
+    *,
+    fresh: Mapping[int, float],
+    unit: str,
+) -> None:
     """Minibatch loss by batch on a log scale, its running median, and the loss on fresh sequences by batch."""
     floor, window = 1e-7, 51  # single precision knows no lower loss; batches in the median
 
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas), np.asarray(steps, dtype=np.float64)
-        what = pd.Series(np.maximum(np.asarray(losses, dtype=np.float64), floor))
-        smooth = len(what) >= 10 * window
-        drawn = {"minibatch": (what, 0.8 if smooth else 1.6, 0.35 if smooth else 1.0)}
-        if smooth:
-            middle = what.rolling(window, center=True).median().dropna()
-            drawn[f"running median of {window}"] = (middle, 2.0, 1.0)
-        for name, (series, width, alpha) in drawn.items():
-            part = series.iloc[thin(series.to_numpy(), 900)]
-            look: Any = {"color": theme.accent, "linewidth": width, "alpha": alpha}
-            axes.plot(where[part.index], part, label=name, **look)
-        if fresh:
-            dots = [max(value, floor) for value in fresh.values()]
-            dot: Any = {"color": theme.loss, "markersize": 6, "zorder": 6, "clip_on": False}
-            axes.plot(list(fresh), dots, "o", label="fresh sequences", **dot)
-        axes.set_xlim(0, max(float(where[-1]), 1.0))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
-        _log_heights(axes)
-        axes.set(xlabel="batch", ylabel=unit)
-        axes.legend(loc="upper right")
-
-    return draw
+    axes, where = _plot(canvas), np.asarray(steps, dtype=np.float64)
+    what = pd.Series(np.maximum(np.asarray(losses, dtype=np.float64), floor))
+    smooth = len(what) >= 10 * window
+    drawn = {"minibatch": (what, 0.8 if smooth else 1.6, 0.35 if smooth else 1.0)}
+    if smooth:
+        middle = what.rolling(window, center=True).median().dropna()
+        drawn[f"running median of {window}"] = (middle, 2.0, 1.0)
+    for name, (series, width, alpha) in drawn.items():
+        part = series.iloc[thin(series.to_numpy(), 900)]
+        look: Any = {"color": theme.accent, "linewidth": width, "alpha": alpha}
+        axes.plot(where[part.index], part, label=name, **look)
+    if fresh:
+        dots = [max(value, floor) for value in fresh.values()]
+        dot: Any = {"color": theme.loss, "markersize": 6, "zorder": 6, "clip_on": False}
+        axes.plot(list(fresh), dots, "o", label="fresh sequences", **dot)
+    axes.set_xlim(0, max(float(where[-1]), 1.0))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
+    _log_heights(axes)
+    axes.set(xlabel="batch", ylabel=unit)
+    axes.legend(loc="upper right")
 
 
-def attention_map(source: Sequence[str], target: Sequence[str], weights: Floats) -> Drawing:
+def attention_map(
+    canvas: Canvas, theme: Theme, source: Sequence[str], target: Sequence[str], weights: Floats
+) -> None:
     """Where the decoder looks: a row per answered token, a column per token read; rows of (T, S) sum to 1."""
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes = canvas.add_subplot()
-        axes.spines["bottom"].set_visible(False)
-        cell = partial(axes.bar, width=0.94, color=theme.accent, linewidth=0)
-        for (row, column), weight in np.ndenumerate(weights):
-            cell(column, 0.94, bottom=row - 0.47, alpha=round(0.04 + 0.96 * float(weight), 2))
-            if weight >= 0.05:
-                colour = theme.surface if weight > 0.65 else theme.ink
-                text: Any = {"ha": "center", "va": "center", "color": colour}
-                axes.annotate(f"{100 * weight:.0f}", (column, row), **text)
-        axes.set_aspect("equal")
-        axes.xaxis.tick_top()
-        axes.xaxis.set_label_position("top")
-        axes.set_xticks(range(len(source)), list(source))
-        axes.set_yticks(range(len(target)), list(target))
-        axes.tick_params(labelcolor=theme.ink)
-        limits: Any = {"xlim": (-0.5, len(source) - 0.5), "ylim": (len(target) - 0.5, -0.5)}
-        axes.set(xlabel="read", ylabel="answered", **limits)
-
-    return draw
+    axes = canvas.add_subplot()
+    axes.spines["bottom"].set_visible(False)
+    cell = partial(axes.bar, width=0.94, color=theme.accent, linewidth=0)
+    for (row, column), weight in np.ndenumerate(weights):
+        cell(column, 0.94, bottom=row - 0.47, alpha=round(0.04 + 0.96 * float(weight), 2))
+        if weight >= 0.05:
+            colour = theme.surface if weight > 0.65 else theme.ink
+            text: Any = {"ha": "center", "va": "center", "color": colour}
+            axes.annotate(f"{100 * weight:.0f}", (column, row), **text)
+    axes.set_aspect("equal")
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xticks(range(len(source)), list(source))
+    axes.set_yticks(range(len(target)), list(target))
+    axes.tick_params(labelcolor=theme.ink)
+    limits: Any = {"xlim": (-0.5, len(source) - 0.5), "ylim": (len(target) - 0.5, -0.5)}
+    axes.set(xlabel="read", ylabel="answered", **limits)

@@ -501,8 +501,8 @@ def figure(
     """
     spec = _spec("figures", key.split(".")[0])
     if draw is None:
-        shown = frame if of is None else of
-        draw = getattr(charts, spec["draw"])(shown, **spec.get("how", {}), **how or {})
+        given = {"data": frame if of is None else of, **spec.get("how", {}), **(how or {})}
+        draw = partial(getattr(charts, spec["draw"]), **given)
     if isinstance(spelled := spec.get("show"), Mapping):
         show = {name: spelling(one) for name, one in spelled.items()}
     elif spelled is not None:
@@ -557,7 +557,8 @@ def over_time(
     live |= {"marks": _plain(marks), "days": _plain(days)}
     axis = charts.percent_text if share else charts.plain_text
     given |= {"log": log, "axis": axis, "end": show}
-    drawn = charts.strips(frame) if panels else charts.curves(frame, looks, **given)
+    lone = partial(charts.strips, data=frame)
+    drawn = lone if panels else partial(charts.curves, data=frame, looks=looks, **given)
     changed = {"live": live, **(changes or {})}
     return figure(key, frame, show, draw=drawn, more=keys, changes=changed, **words)
 

@@ -244,9 +244,7 @@ def _drawdown(net: Any, pair: Mapping[str, Any]) -> Figure:
     falls = {name: pd.Series(metrics.drawdowns(one), one.index) for name, one in pair.items()}
     worst = metrics.drawdown_table(net, worst=1)
     fall = None if worst.empty else worst.iloc[0]
-    how = {} if fall is None else {"dot": (fall["valley"], float(fall["depth"]))}
-    more = [Key("loss", "dot", "deepest point")] if how else []
-    return over_time("drawdown", from_start(falls, 0.0), how=how, more=more, fall=fall)
+    return over_time("drawdown", from_start(falls, 0.0), fall=fall)
 
 
 def _exposure(run: Run) -> Figure | str:

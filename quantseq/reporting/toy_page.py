@@ -5,6 +5,7 @@ same model folder gives the same page.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def _learning(record: Mapping[str, Any]) -> Figure | str:
     fresh = {int(stone["batch"]): float(stone["loss"]) for stone in record["milestones"]}
     frame = pd.DataFrame({"minibatch loss, nats": losses}, pd.Index(steps, name="batch"))
     frame["on fresh sequences"] = pd.Series(fresh, dtype=np.float64).reindex(steps).to_numpy()
-    draw = charts.loss_curve(steps, losses, fresh=fresh, unit=f"nats a token, {counted}")
+    shown: Any = {"steps": steps, "losses": losses, "unit": f"nats a token, {counted}"}
+    draw = partial(charts.loss_curve, fresh=fresh, **shown)
     words: Any = {"counted": counted, "first": losses[0], "last": losses[-1]}
     changes = {"shown": frame.iloc[:: -1 - len(frame) // 130].iloc[::-1]}
     return figure("loss", frame, draw=draw, changes=changes, **words)
@@ -141,8 +143,9 @@ def _attention(heat: Mapping[str, Any], task: str) -> Figure:
     source, target = ([token_text(one) for one in heat[name]] for name in ("source", "target"))
     columns = [f"{place}: {name}" for place, name in enumerate(source)]
     frame = pd.DataFrame(weights, pd.Index(target, name="answered"), columns)
-    draw, most = charts.attention_map(source, target, weights), weights.max(axis=1)[: len(source)]
-    return figure("attention", frame, draw=draw, answer=_ANSWERS[task], most=most.mean())
+    draw = partial(charts.attention_map, source=source, target=target, weights=weights)
+    most = weights.max(axis=1)[: len(source)].mean()
+    return figure("attention", frame, draw=draw, answer=_ANSWERS[task], most=most)
 
 
 def _samples(record: Mapping[str, Any]) -> page.Sheet | str:

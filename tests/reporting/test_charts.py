@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,25 +25,44 @@ DAYS = pd.DatetimeIndex(pd.bdate_range("2010-01-01", periods=300), name="date")
 RNG = np.random.default_rng(0)
 WAVES = pd.DataFrame({"a": np.exp(RNG.normal(0, 0.02, 300).cumsum()), "b": 1.0}, DAYS)
 
+LOSSES = np.geomspace(2, 1e-9, 600)
+
 
 def drawings() -> Iterator[tuple[str, Drawing]]:
     gaps = WAVES[WAVES.index > DAYS[100]].reindex(DAYS)
     both = ["accent filled", "neutral dashed"]
     ribbon = pd.DataFrame({"low": 0.9, "high": 1.1}, DAYS)
-    yield "curves", charts.curves(WAVES, both, log=True, marks=[DAYS[50]], ribbon=ribbon)
-    yield "gaps", charts.curves(gaps, both, dot=(DAYS[200], 1.0), top=2.0, level=1.0)
-    yield "one day", charts.curves(WAVES.head(1), both)
-    yield "strips", charts.strips(WAVES - 1)
-    yield "bars", charts.bars(pd.Series([1.0, -2.0], list("ab")), errors=np.ones(2), label=str)
+    yield (
+        "curves",
+        partial(charts.curves, data=WAVES, looks=both, log=True, marks=[DAYS[50]], ribbon=ribbon),
+    )
+    yield "gaps", partial(charts.curves, data=gaps, looks=both, top=2.0, level=1.0)
+    yield "one day", partial(charts.curves, data=WAVES.head(1), looks=both)
+    yield "strips", partial(charts.strips, data=WAVES - 1)
+    yield (
+        "bars",
+        partial(charts.bars, data=pd.Series([1.0, -2.0], list("ab")), errors=np.ones(2), label=str),
+    )
     band = {"band": (0.8, 1.2), "level": 1.0, "top": 1.6, "marks": np.ones(2)}
-    yield "band", charts.bars(pd.Series([1.0, 2.0], list("ab")), roles=["accent", "loss"], **band)
+    yield (
+        "band",
+        partial(
+            charts.bars, data=pd.Series([1.0, 2.0], list("ab")), roles=["accent", "loss"], **band
+        ),
+    )
     frame = pd.DataFrame({"x": [1.0, np.nan, 3.0], "y": 2.0}, [1, 10, 100])
     mark = charts.Mark(10, "here")
-    yield "profile", charts.profile(frame, across="n", log=True, mark=mark, top=4.0, level=1.0)
-    yield "dots", charts.profile(frame[["y"]], across="n", ticks=[1, 10, 100], dots=True)
+    yield (
+        "profile",
+        partial(charts.profile, data=frame, across="n", log=True, mark=mark, top=4.0, level=1.0),
+    )
+    yield (
+        "dots",
+        partial(charts.profile, data=frame[["y"]], across="n", ticks=[1, 10, 100], dots=True),
+    )
     three = pd.DataFrame([[-1.0, 0.0, 1.0]], ["a"])
-    yield "ranges", charts.ranges(three, unit="u", mark=mark)
-    yield "nothing", charts.ranges(0 * three, unit="u", role="accent")
+    yield "ranges", partial(charts.ranges, data=three, unit="u", mark=mark)
+    yield "nothing", partial(charts.ranges, data=0 * three, unit="u", role="accent")
     levels, prices = np.array([0.05, 0.5, 0.95]), 100 + np.outer([1.0, 2.0], [-1, 0, 1])
     closes = WAVES["a"].to_numpy()[:20]
     days = DAYS[:20].to_numpy()
@@ -50,9 +70,10 @@ def drawings() -> Iterator[tuple[str, Drawing]]:
     yield "fan", fan.draw
     yield (
         "loss",
-        charts.loss_curve(range(600), np.geomspace(2, 1e-9, 600), fresh={0: 2.4}, unit="u"),
+        partial(charts.loss_curve, steps=range(600), fresh={0: 2.4}, unit="u", losses=LOSSES),
     )
-    yield "attention", charts.attention_map(["5", "6"], ["6", "EOS"], np.full((2, 2), 0.5))
+    heat = {"source": ["5", "6"], "target": ["6", "EOS"], "weights": np.full((2, 2), 0.5)}
+    yield "attention", partial(charts.attention_map, **heat)
 
 
 DRAWN = dict(drawings())

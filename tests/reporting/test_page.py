@@ -1,5 +1,6 @@
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_the_data_of_a_page_are_plain_json_with_days_once(figure: Figure) -> Non
         "o",
         "T",
         "R",
-        bars(pd.Series([1.0], ["a"])),
+        partial(bars, data=pd.Series([1.0], ["a"])),
         pd.DataFrame({"x": [1]}),
         legend=[Key("accent", "box", "x")],
     )
