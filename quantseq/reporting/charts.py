@@ -209,31 +209,38 @@ def day_numbers(dates: Any) -> Floats:
     return np.asarray(dates, dtype="datetime64[D]").astype(np.float64)
 
 
-def _narrow(canvas: Canvas) -> bool:
-    return bool(72 * canvas.get_size_inches()[0] < _NARROW)
+def _width(canvas: Canvas) -> float:
+    return 72 * float(canvas.get_size_inches()[0])
 
 
-def _points(canvas: Canvas, share: float) -> int:
-    """How many points a line may have: a share of its pixels."""
-    return int(share * 72 * canvas.get_size_inches()[0])
-
-
-def _plot(canvas: Canvas, grid: Any = "y") -> Axes:
-    """No frame, one hairline at the bottom, quiet labels, a grid along one axis."""
-    axes = canvas.add_subplot()
-    axes.grid(axis=grid)
+def _plot(
+    canvas: Canvas,
+    theme: Theme,
+    *,
+    level: float | None = None,
+    top: float | None = None,
+    percent: bool = False,
+    across: str = "",
+    up: str = "",
+) -> Axes:
+    """Axes with few round heights, as fractions or plain, a line at `level`, from 0 to `top` if given."""
+    axes = canvas.add_subplot(xlabel=across, ylabel=up)
+    axes.grid(axis="y")
+    _heights(axes, percent_text if percent else plain_text)
+    if level is not None:
+        axes.axhline(level, color=theme.ink, linewidth=1.0)
+    if top is not None:
+        axes.set_ylim(0, top)
     return axes
 
 
-def _finish(axes: Axes, show: Text = plain_text, most: int = 4, **labels: Any) -> None:
-    """Few round heights, printed by `show`, and the labels of both axes."""
+def _heights(axes: Axes, show: Text, most: int = 4) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(most))
     axes.yaxis.set_major_formatter(FuncFormatter(show))
-    axes.set(**labels)
 
 
 def _date_axis(axes: Axes, canvas: Canvas, dates: Any) -> None:
-    locator = AutoDateLocator(minticks=3, maxticks=4 if _narrow(canvas) else 10)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(minticks=3, maxticks=4 if _width(canvas) < _NARROW else 10)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(AutoDateFormatter(locator))  # type: ignore[no-untyped-call]
     left, right = day_numbers(dates)[[0, -1]]
@@ -297,19 +304,17 @@ def curves(
     the axis and at the ends; `marks` are upright lines by date, `ribbon` a tinted
     band of columns low and high, `level` a horizontal line, `top` the upper end. `log` needs values above 0.
     """
-    axes, days, ends = _plot(canvas), data.index.to_numpy(), []
+    axes, days, ends = _plot(canvas, theme, level=level), data.index.to_numpy(), []
     for mark in day_numbers(list(marks)):
         axes.axvline(mark, color=theme.muted, linewidth=0.7, dashes=(1, 3))
     if ribbon is not None:
         part = ribbon.iloc[np.linspace(0, len(ribbon) - 1, 60).astype(np.int64)]
         band: Any = {"color": theme.neutral, "alpha": 0.16, "linewidth": 0}
         axes.fill_between(day_numbers(part.index), part["low"], part["high"], **band)
-    if level is not None:
-        axes.axhline(level, color=theme.muted, linewidth=1.0)
     for rank, (name, look) in enumerate(zip(data, looks, strict=False)):
         role, *how = look.split()
         values, colour = data[name].to_numpy(dtype=np.float64), getattr(theme, role)
-        keep = thin(values, _points(canvas, 0.38))
+        keep = thin(values, round(0.38 * _width(canvas)))
         where, what = day_numbers(days[keep]), values[keep]
         if "filled" in how:
             down = (np.append(where, where[[-1, 0]]), np.append(what, [0.0, 0.0]))
@@ -322,7 +327,7 @@ def curves(
     if log:
         _log_heights(axes)
     else:
-        _finish(axes, axis)
+        _heights(axes, axis)
         axes.set_ylim(top=top)
     _end_labels(axes, canvas, ends)
 
@@ -335,7 +340,7 @@ def strips(canvas: Canvas, theme: Theme, data: pd.DataFrame) -> None:
     for axes, name in zip(grid, data, strict=True):
         axes.grid(axis="x")
         values = data[name].to_numpy(dtype=np.float64)
-        keep = thin(values, _points(canvas, 0.19))
+        keep = thin(values, round(0.19 * _width(canvas)))
         where, what = day_numbers(data.index[keep]), values[keep]
         for part, colour in ((what.clip(min=0), theme.accent), (what.clip(max=0), theme.loss)):
             if part.any():
@@ -358,24 +363,23 @@ def bars(
     data: Any,
     *,
     roles: Any = None,
-    percent: bool = False,
     label: Text | None = None,
-    across: str = "",
-    up: str = "",
     errors: Floats | None = None,
     marks: Floats | None = None,
     band: tuple[float, float] | None = None,
-    level: float = 0.0,
-    top: float | None = None,
+    **look: Any,
 ) -> None:
     """Upright bars of a named series from 0, in accent for gains and loss for losses unless `roles` says otherwise.
 
-    `percent` tells the axis that values are fractions, `label` prints them on every bar; `errors` are half widths of whiskers, `marks` short
-    lines to compare with, `band` a tinted range, `level` a line, `top` the upper end of an axis from 0.
+    `label` prints values on every bar; `errors` are half widths of whiskers, `marks` short lines to compare with,
+    `band` a tinted range, `look` is that of the axes.
     """
     names, values = [str(name) for name in data.index], data.to_numpy(dtype=np.float64)
     tones = roles if roles is not None else np.where(values >= 0, "accent", "loss")
-    axes, where = _plot(canvas), np.arange(len(names)).astype(np.float64)
+    if "top" in look:
+        look["top"] = max(look["top"], 1.08 * float(np.nanmax(values)))
+    axes = _plot(canvas, theme, **{"level": 0.0, **look})
+    where = np.arange(len(names)).astype(np.float64)
     if band is not None:
         axes.axhspan(*band, color=theme.neutral, alpha=0.22, linewidth=0)
     colours = [getattr(theme, role) for role in tones]
@@ -386,14 +390,10 @@ def bars(
         axes.hlines(marks, where - 0.44, where + 0.44, color=theme.ink, linewidth=1.6)
     for at, value in enumerate(values) if label is not None else ():
         _note(axes, label(value), (at, value), (0, 4), color=theme.ink)  # type: ignore[misc]
-    axes.axhline(level, color=theme.ink, linewidth=1.0)
     axes.set_xlim(-0.7, len(names) - 0.3)
-    step = -(-len(names) // (6 if _narrow(canvas) else 10))
+    step = -(-len(names) // (6 if _width(canvas) < _NARROW else 10))
     axes.set_xticks(where[::step], names[::step])
     axes.margins(y=0.08)
-    if top is not None:
-        axes.set_ylim(0, max(top, 1.08 * float(np.nanmax(values))))
-    _finish(axes, percent_text if percent else plain_text, xlabel=across, ylabel=up)
 
 
 @dataclass(frozen=True)
@@ -410,36 +410,28 @@ def profile(
     theme: Theme,
     data: pd.DataFrame,
     *,
-    across: str,
-    up: str = "",
-    percent: bool = False,
     mark: Mark | None = None,
-    level: float | None = None,
-    top: float | None = None,
     log: bool = False,
     ticks: Sequence[float] = (),
     dots: bool = False,
+    **look: Any,
 ) -> None:
     """One or several figures against what was varied, which increases down the data; NaN leaves a gap.
 
-    The first is drawn in accent, others are told apart by their dashes and named. `level` is a horizontal line,
-    `top` the upper end of an axis from 0, `log` is meant across, `ticks` are places to name there.
+    The first is drawn in accent, others are told apart by their dashes and named. `log` is meant across, `ticks`
+    are places to name there, `look` is that of the axes.
     """
     at = np.asarray(data.index, dtype=np.float64)
-    axes, small = _plot(canvas), _narrow(canvas)
+    axes, small = _plot(canvas, theme, **look), _width(canvas) < _NARROW
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-    if level is not None:
-        axes.axhline(level, color=theme.ink, linewidth=1.0)
     for rank, name in enumerate(data):
-        look: Any = {"color": theme.neutral if rank else theme.accent, "linewidth": 1.7}
-        dashes = ((None, None), (None, None), (5, 2), (2, 2), (1, 1))[min(rank, 4)]
-        look |= {"dashes": dashes, "zorder": 4 - 0.1 * rank, "markersize": 4.5}
-        axes.plot(at, data[name].to_numpy(), "o-" if dots else "-", label=name, **look)
+        line: Any = {"color": theme.neutral if rank else theme.accent, "linewidth": 1.7}
+        line |= {"linestyle": ("-", "-", "--", "-.", ":")[min(rank, 4)], "zorder": 4 - 0.1 * rank}
+        marker = "o" if dots else ""
+        axes.plot(at, data[name].to_numpy(), label=name, marker=marker, markersize=4.5, **line)
     axes.margins(x=0.04 if dots and not log else 0, y=0.08)
-    if top is not None:
-        axes.set_ylim(0, top)
     if mark is not None and at[0] <= mark.at <= at[-1]:
         _mark(axes, theme, mark, linewidth=1.3, dashes=(4, 2))
     axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
@@ -448,7 +440,6 @@ def profile(
         axes.set_xticks(some, [f"{tick:g}" for tick in some])
     elif not log:
         axes.xaxis.set_major_locator(MaxNLocator(4 if small else 6))
-    _finish(axes, percent_text if percent else plain_text, xlabel=across, ylabel=up)
     if data.shape[1] > 1:
         wide = 1 if small else data.shape[1]
         canvas.legend(loc="outside upper left", ncols=wide, handlelength=2.6)
@@ -465,7 +456,8 @@ def ranges(
 ) -> None:
     """A horizontal range per row (low, middle, high), against 0 and perhaps one marked value."""
     values = data.to_numpy(dtype=np.float64)
-    axes, where = _plot(canvas, "x"), np.arange(len(data))[::-1].astype(np.float64)
+    axes, where = canvas.add_subplot(xlabel=unit), np.arange(len(data))[::-1].astype(np.float64)
+    axes.grid(axis="x")
     colour = getattr(theme, role)
     axes.axvline(0, color=theme.ink, linewidth=1.0)
     axes.hlines(where, values[:, 0], values[:, 2], color=colour, linewidth=5, alpha=0.45)
@@ -483,7 +475,6 @@ def ranges(
     axes.tick_params(axis="y", labelcolor=theme.ink)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
-    axes.set_xlabel(unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -504,7 +495,7 @@ class Fan:
 
     def draw(self, canvas: Canvas, theme: Theme) -> None:
         """History, nested quantile bands from the cutoff on, their median, and what happened."""
-        axes = _plot(canvas)
+        axes = _plot(canvas, theme)
         past, steps = np.arange(1 - len(self.closes), 1), np.arange(len(self.prices) + 1)
         start, middle = self.closes[-1], len(self.levels) // 2
         prices = np.vstack([np.full(len(self.levels), start), self.prices])
@@ -524,7 +515,6 @@ class Fan:
         first, cutoff, _ = axes.get_xticklabels()
         first.set_horizontalalignment("left")
         cutoff.set_horizontalalignment("right" if steps[-1] < 0.3 * len(past) else "center")
-        _finish(axes)
 
 
 def forecast_png(fan: Fan, *, title: str = "", size: Size = (900, 460)) -> bytes:
@@ -557,9 +547,10 @@ def price_chart_png(history: Bars, *, size: Size = (900, 480)) -> bytes:
             axes.grid(axis="y")
             keep = thin(values, limit)
             axes.plot(day_numbers(days[keep]), values[keep], color=theme.accent, linewidth=1.2)
-        _finish(upper, plain_text, 6)
-        _finish(lower, EngFormatter(sep="\u00a0"), 2, ylabel="volume")
+        _heights(upper, plain_text, 6)
+        _heights(lower, EngFormatter(sep="\u00a0"), 2)
         lower.set_ylim(bottom=0)
+        lower.set_ylabel("volume")
         _date_axis(lower, canvas, days)
         title = f"{history.symbol}: {days[0]} to {days[-1]}, adjusted closes"
         upper.set_title(title, loc="left", color=theme.ink)
@@ -581,8 +572,8 @@ def loss_curve(
 ) -> None:
     """Minibatch loss by batch on a log scale, its running median, and the loss on fresh sequences by batch."""
     floor, window = 1e-7, 51  # single precision knows no lower loss; batches in the median
-
-    axes, where = _plot(canvas), np.asarray(steps, dtype=np.float64)
+    axes = _plot(canvas, theme, across="batch", up=unit)
+    where = np.asarray(steps, dtype=np.float64)
     what = pd.Series(np.maximum(np.asarray(losses, dtype=np.float64), floor))
     smooth = len(what) >= 10 * window
     drawn = {"minibatch": (what, 0.8 if smooth else 1.6, 0.35 if smooth else 1.0)}
@@ -601,7 +592,6 @@ def loss_curve(
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
     _log_heights(axes)
-    axes.set(xlabel="batch", ylabel=unit)
     axes.legend(loc="upper right")
 
 
