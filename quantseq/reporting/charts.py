@@ -295,22 +295,16 @@ def curves(
     end: Text = plain_text,
     marks: Sequence[Any] = (),
     top: float | None = None,
-    ribbon: pd.DataFrame | None = None,
     level: float | None = None,
 ) -> None:
     """Series over time on one axis, a column per line with its last value at its end; the first is on top.
 
     `looks` has of each line its role, and ``dashed`` or ``filled`` down to 0. `axis` and `end` print numbers on
-    the axis and at the ends; `marks` are upright lines by date, `ribbon` a tinted
-    band of columns low and high, `level` a horizontal line, `top` the upper end. `log` needs values above 0.
+    the axis and at the ends; `marks` are upright lines by date, `level` a horizontal line, `top` the upper end. `log` needs values above 0.
     """
     axes, days, ends = _plot(canvas, theme, level=level), data.index.to_numpy(), []
     for mark in day_numbers(list(marks)):
         axes.axvline(mark, color=theme.muted, linewidth=0.7, dashes=(1, 3))
-    if ribbon is not None:
-        part = ribbon.iloc[np.linspace(0, len(ribbon) - 1, 60).astype(np.int64)]
-        band: Any = {"color": theme.neutral, "alpha": 0.16, "linewidth": 0}
-        axes.fill_between(day_numbers(part.index), part["low"], part["high"], **band)
     for rank, (name, look) in enumerate(zip(data, looks, strict=False)):
         role, *how = look.split()
         values, colour = data[name].to_numpy(dtype=np.float64), getattr(theme, role)

@@ -73,32 +73,21 @@ class Comparison:
     def sentences(self) -> list[str]:
         """What is common, in a few lines."""
         sessions = plural(len(self.growth), "common session")
-        forecasts = plural(self.common, "common forecast")
-        lines = [f"{len(self.runs)} runs, {sessions}, {forecasts}."]
+        lines = [f"{len(self.runs)} runs, {sessions}, {plural(self.common, 'common forecast')}."]
         for name, one in self.sessions.items():
             if one["dropped"] or one["merged"]:
-                dropped = (
-                    f"{name}: {one['dropped']} of {plural(one['sessions'], 'session')} dropped"
-                )
-                lines.append(f"{dropped}, {one['merged']} merged into longer intervals.")
+                dropped = f"{one['dropped']} of {plural(one['sessions'], 'session')} dropped"
+                lines.append(f"{name}: {dropped}, {one['merged']} merged into longer intervals.")
         if self.data:
             lines.append(f"The prices of {listing(list(self.data))} are not the same.")
         return lines
 
     def to_json(self) -> dict[str, Any]:
         """The numbers with their documented keys."""
-        return {
-            "runs": list(self.runs),
-            "common_sessions": len(self.growth),
-            "common_forecasts": self.common,
-            "sessions": {name: dict(one) for name, one in self.sessions.items()},
-            "metrics": self.metrics,
-            "against_first": self.against,
-            "scores": self.scores,
-            "tests": self.tests,
-            "settings": self.settings,
-            "data": self.data,
-        }
+        found = {"runs": list(self.runs), "common_sessions": len(self.growth)}
+        found |= {"common_forecasts": self.common, "against_first": self.against}
+        names = ("sessions", "metrics", "scores", "tests", "settings", "data")
+        return {**found, **{name: getattr(self, name) for name in names}}
 
     def page(self) -> page.Page:
         """The page in its parts; the same runs give the same page."""
@@ -137,9 +126,8 @@ def _growth(found: Comparison) -> Section:
     growth = found.growth
     if growth.empty:
         return section("comparison.growth")
-    frame = sections.from_start(
-        {str(n): pd.Series(wealth(growth[n]), growth.index) for n in growth}, 1.0
-    )
+    paths = {str(n): pd.Series(wealth(growth[n]), growth.index) for n in growth}
+    frame = sections.from_start(paths, 1.0)
     roles = ("accent", "neutral", "loss", "ink")  # beyond the fourth they come again, dashed
     looks = [roles[i % 4] + (" dashed" if i >= 4 else "") for i in range(frame.shape[1])]
     best, value = str(frame.iloc[-1].idxmax()), frame.iloc[-1].max()
@@ -225,12 +213,13 @@ def listed(reports: Path) -> list[Listed]:
         )
     found = []
     for manifest in sorted(reports.glob(f"[!.]*/{MANIFEST}")):
-        if (manifest.parent / "points.csv").exists():  # a sweep
+        folder = manifest.parent
+        if (folder / "points.csv").exists():  # a sweep
             continue
         try:
-            found.append(Listed(manifest.parent, Run.load(manifest.parent, tables=("equity",))))
+            found.append(Listed(folder, Run.load(folder, tables=("equity",))))
         except QuantseqError as error:
-            found.append(Listed(manifest.parent, None, " ".join(str(error).split())))
+            found.append(Listed(folder, None, " ".join(str(error).split())))
     return sorted(found, key=lambda one: (one.run is not None, one.created), reverse=True)
 
 
@@ -286,21 +275,18 @@ def _index_row(folder: Path, run: Run) -> list[Any]:
 
 def sparkline(run: Run) -> Markup | str:
     """How 1.00 grew, on a logarithmic height; the total return is its title, by which the column sorts."""
-    found = ((run.daily("buy_and_hold"), "neutral"), (run.daily("strategy_net"), "accent"))
-    grown = [(np.r_[1.0, wealth(one)], role) for one, role in found if one is not None]
+    found = {"neutral": run.daily("buy_and_hold"), "accent": run.daily("strategy_net")}
+    grown = {role: wealth(one) for role, one in found.items() if one is not None}
     if not grown:
         return DASH
-    paths = [(np.log(np.maximum(one, 1e-3)), role) for one, role in grown]
-    low, high = min(path.min() for path, _ in paths), max(path.max() for path, _ in paths)
-    lines = Markup()
-    for path, role in paths:
+    paths = {role: np.log(np.maximum(np.r_[1.0, one], 1e-3)) for role, one in grown.items()}
+    every, lines = np.concatenate(list(paths.values())), Markup()
+    for role, path in paths.items():
         keep = thin(path, 60)
         x = 1 + 118 * keep / max(len(path) - 1, 1)
-        y = 26 - 24 * (path[keep] - low) / max(high - low, 1e-9)
+        y = 26 - 24 * (path[keep] - every.min()) / max(float(np.ptp(every)), 1e-9)
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
         lines += Markup('<polyline class="{}" points="{}"/>').format(role, points)
     earned = metric_text("total_return", run.metrics("strategy").get("total_return"))
-    picture = Markup(
-        '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 120 28"><title>{}</title>{}</svg>'
-    )
-    return picture.format(f"Growth of {run.manifest['run_id']}", earned, lines)
+    look = '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 120 28"><title>{}</title>{}</svg>'
+    return Markup(look).format(f"Growth of {run.manifest['run_id']}", earned, lines)  # noqa: S704

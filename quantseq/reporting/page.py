@@ -273,8 +273,7 @@ class Figure:
             canvas.suptitle(title, x=0.01, ha="left", **look)
             if self.legend:
                 handles = [_handle(key, theme) for key in self.legend]
-                look = {"loc": "outside lower left", "frameon": False, "labelcolor": theme.muted}
-                canvas.legend(handles, texts, ncols=per_row, **look)
+                canvas.legend(handles, texts, ncols=per_row, loc="outside lower left")
 
         lines = 1 + title.count("\n") + -(-len(texts) // per_row)
         return whole, (width, height + line * (lines + 1))
@@ -287,13 +286,10 @@ class Figure:
 
 def _handle(key: Key, theme: Theme) -> Any:
     """What a key of the page's legend looks like in a picture."""
-    colour = getattr(theme, key.role)
-    if key.shape == "box":
-        return Patch(color=colour, alpha=0.6, linewidth=0)
-    if key.shape == "dot":
-        return Line2D([], [], color=colour, marker="o", linestyle="")
-    dashes = {"dash": (4, 2), "dots": (1, 3)}.get(key.shape, (None, None))
-    return Line2D([], [], color=colour, dashes=dashes)
+    colour, style = getattr(theme, key.role), {"dash": (4, 2), "dots": (1, 3)}
+    box = Patch(color=colour, alpha=0.6, linewidth=0)
+    line = Line2D([], [], color=colour, dashes=style.get(key.shape, (None, None)))
+    return box if key.shape == "box" else line
 
 
 @dataclass(frozen=True)

@@ -74,41 +74,32 @@ def evaluation_page(run: Run) -> page.Page:
 def _header(
     run: Run, own: Mapping[str, Any], main: str, reference: str, tests: Sequence[Mapping[str, Any]]
 ) -> page.Header:
-    low, high = ends(own.get("skill_interval"))
-    answer, better = "Scored", False
-    if low is not None and high is not None and reference not in ("", main):
-        answer, better = "Not shown to be better than its reference", low > 0
+    (low, high), result = ends(own.get("skill_interval")), run.result
+    answer, better, compared = "Scored", False, reference not in ("", main)
+    if low is not None and high is not None and compared:
+        better, worse = low > 0, high < 0
+        answer = (
+            "Worse than its reference" if worse else "Not shown to be better than its reference"
+        )
         answer = "Better than its reference" if better else answer
-        answer = "Worse than its reference" if high < 0 else answer
     days, span = int(own.get("n_days") or 0), plural(int(own.get("n") or 0), "forecast")
     span += f" on {plural(days, 'day')}" if days else ""
-    badges = [Cell(plural(len(run.result.get("folds") or []), "fold"))]
-    badges += sections.gate_badges(run.result.get("gate"))
-    if null := run.result.get("null"):
+    badges = [
+        Cell(plural(len(run.part("folds")), "fold")),
+        *sections.gate_badges(result.get("gate")),
+    ]
+    if null := result.get("null"):
         clean = null.get("ok") is True
         said = "found nothing" if clean else "saw what is not there"
         badges.append(Cell(f"null run {said}", "good" if clean else "warn"))
-    sentence = _sentence(own, main, reference, tests)
-    return sections.header(run, "evaluate", span, badges, better, answer, sentence)
-
-
-def _sentence(
-    own: Mapping[str, Any], main: str, reference: str, tests: Sequence[Mapping[str, Any]]
-) -> str:
-    """Against how many baselines the model won, and its skill over the reference."""
-    found, parts = list(_next_day(tests).values()), []
+    found = list(_next_day(tests).values())
     sure = [t for one in found if (t := known(one.get("t"))) is not None and not negligible(one)]
     won, lost = (sum(sign * t >= SHOWN for t in sure) for sign in (-1, 1))
-    if found:
-        over = f"On the next day {main} is better than {won} of {plural(len(found), 'baseline')} by more "
-        parts.append(
-            f"{over}than noise, worse than {lost}, undecided against {len(found) - won - lost}."
-        )
-    text, gain = spread(*ends(own.get("skill_interval")), _milli), _milli(own.get("skill_nats"))
-    if DASH not in (text, gain) and reference not in ("", main):
-        over = f"Its skill over its own reference, {reference}, is {gain} thousandths of a nat a day, 95 % "
-        parts.append(f"{over}interval {text}.")
-    return " ".join(parts) or "No baseline took part, so nothing was compared."
+    words: Any = {"won": won, "lost": lost, "all": len(found)}
+    words |= {"main": main, "reference": reference, "low": low, "high": high}
+    words["gain"] = own.get("skill_nats") if compared else None
+    sentence = page.stands("evaluation", "sentence", **words)
+    return sections.header(run, "evaluate", span, badges, better, answer, sentence)
 
 
 def _next_day(tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from quantseq.evaluation.scores import COVERAGES, LEAST_SHOWN, negligible
 from quantseq.evaluation.significance import profit_by_confidence
-from quantseq.market.bars import Dates, Floats
+from quantseq.market.bars import Floats
 from quantseq.reporting import charts, page
 from quantseq.reporting.page import (
     DASH,
@@ -50,7 +50,7 @@ from quantseq.reporting.page import (
 from quantseq.reporting.run import Run
 from quantseq.trading import metrics
 from quantseq.trading.attribution import ACCOUNT
-from quantseq.trading.backtest import at_cost, drift
+from quantseq.trading.backtest import at_cost
 from quantseq.trading.costs import MOST_BPS
 from quantseq.trading.inference import HEADLINES, psr, trial_spread
 from quantseq.trading.metrics import METRICS, wealth
@@ -90,12 +90,10 @@ def metric_text(name: str, value: Any) -> str:
 
 def _metric_cells(run: Run, name: str) -> list[Cell]:
     """A stored figure of the strategy, its interval, and the benchmark's, as `quantseq verify` knows them."""
-    show, intervals = partial(metric_text, name), run.result.get("intervals") or {}
+    show, intervals = partial(metric_text, name), run.part("intervals")
     interval = Cell(spread(*ends(intervals.get(name)), show), figure=f"interval.{name}")
-    own, other = (
-        _cell(show, f"{who}.{name}", run.metrics(who).get(name))
-        for who in ("strategy", "buy_and_hold")
-    )
+    both = ((who, run.metrics(who).get(name)) for who in ("strategy", "buy_and_hold"))
+    own, other = (_cell(show, f"{who}.{name}", value) for who, value in both)
     return [own, interval, other]
 
 
@@ -114,9 +112,8 @@ def _floats(values: Any) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _days(index: Any) -> Dates:
-    dates: Dates = pd.DatetimeIndex(index).to_numpy().astype("datetime64[D]")
-    return dates
+def _dates(values: Any) -> Any:
+    return pd.DatetimeIndex(values).to_numpy().astype("datetime64[D]")
 
 
 def _pair(run: Run, names: Sequence[str] = ("strategy_net", "buy_and_hold")) -> dict[str, Any]:
@@ -127,10 +124,8 @@ def _pair(run: Run, names: Sequence[str] = ("strategy_net", "buy_and_hold")) -> 
 
 def _measured(run: Run, name: str, series: Mapping[str, Any]) -> dict[str, str]:
     """A figure of each series as text."""
-    return {
-        who: metric_text(name, METRICS[name](one, periods=run.periods))
-        for who, one in series.items()
-    }
+    measure = partial(METRICS[name], periods=run.periods)
+    return {who: metric_text(name, measure(one)) for who, one in series.items()}
 
 
 def from_start(columns: Mapping[str, Any], first: float) -> pd.DataFrame:
@@ -169,16 +164,13 @@ def _header(run: Run) -> page.Header:
     sentence, edge = str(run.verdict.get("sentence") or ""), run.verdict.get("edge") is True
     answer = "Edge found" if edge else "No edge found" if sentence else "No verdict"
     sentence = sentence or "This run was not judged: result.json holds no verdict."
-    sessions = plural(len(run.equity), "session")
-    return header(run, "backtest", sessions, _badges(run), edge, answer, sentence)
+    span, badges = plural(len(run.equity), "session"), _badges(run)
+    return header(run, "backtest", span, badges, edge, answer, sentence)
 
 
 def _badges(run: Run) -> list[Cell]:
-    found, cost, fill = (
-        run.part("audit"),
-        known(run.manifest.get("cost_bps")),
-        run.manifest.get("fill"),
-    )
+    found, fill = run.part("audit"), run.manifest.get("fill")
+    cost = known(run.manifest.get("cost_bps"))
     charged = f"{cost:g}{SPACE}bps of every trade charged" if cost else "no trading costs charged"
     badges = [Cell("costs not recorded" if cost is None else charged, "" if cost else "warn")]
     badges += [Cell(f"decided at the close, filled at the next {fill}")] if fill else []
@@ -216,28 +208,11 @@ def _equity(run: Run, pair: Mapping[str, Any]) -> Figure:
     paths = {name: pd.Series(wealth(one), one.index) for name, one in pair.items()}
     yearly = _measured(run, "cagr", pair)
     became = [(number(path.iloc[-1]), yearly[name]) for name, path in paths.items()]
-    frame, (ribbon, said) = from_start(paths, 1.0), _ribbon(run, pair["strategy"])
-    starts = [fold.get("test_start") for fold in run.part("folds")]
+    frame, starts = from_start(paths, 1.0), [fold.get("test_start") for fold in run.part("folds")]
     starts = [pd.Timestamp(str(start)[:10]) for start in starts if start][1:]
     marks = [mark for mark in starts if frame.index[0] <= mark <= frame.index[-1]]
-    more = [] if ribbon is None else [Key("neutral", "box", said)]
-    more += [Key("muted", "dots", "a new fold: everything refitted")] if marks else []
-    how = {"marks": marks, "ribbon": ribbon}
-    return over_time("equity", frame, how=how, more=more, became=became)
-
-
-def _ribbon(run: Run, net: Any) -> tuple[pd.DataFrame | None, str]:
-    """Where placebos of the strategy's volatility would have drifted, and what that is."""
-    stored = (run.part("benchmarks").get("random_entry") or {}).get("sharpe_range")
-    for one in run.part("audit").get("placebos") or []:
-        stored = [one.get("low"), one.get("high")] if "random" in str(one.get("name")) else stored
-    (low, high), volatility = ends(stored), METRICS["volatility"](net, periods=run.periods)
-    if low is None or high is None or not volatility > 0:
-        return None, ""
-    made = partial(drift, volatility=volatility, sessions=len(net), periods=run.periods)
-    edges = {n: pd.Series(made(s), net.index) for n, s in (("low", low), ("high", high))}
-    said = "random entries at the strategy's volatility, steady drift at Sharpe "
-    return from_start(edges, 1.0), said + spread(low, high, signed)
+    more = [Key("muted", "dots", "a new fold: everything refitted")] if marks else []
+    return over_time("equity", frame, how={"marks": marks}, more=more, became=became)
 
 
 def _drawdown(net: Any, pair: Mapping[str, Any]) -> Figure:
@@ -278,9 +253,9 @@ def _positions(run: Run) -> Figure | str:
 
 
 def _luck(run: Run) -> Section:
-    verdict, placebos = run.part("verdict"), _placebos(run)
-    pair, rest = [_deflated(verdict), placebos], (_checks(run), _folds(run))
-    return section("backtest.luck", _difference(verdict), _luck_facts(run, verdict), pair, *rest)
+    verdict = run.part("verdict")
+    told = (_difference(verdict), _luck_facts(run, verdict), [_deflated(verdict), _placebos(run)])
+    return section("backtest.luck", *told, _checks(run), _folds(run))
 
 
 def _difference(verdict: Mapping[str, Any]) -> Figure | str:
@@ -299,18 +274,17 @@ def _cell(show: Any, figure: str, value: Any) -> Cell:
 
 
 def _luck_facts(run: Run, verdict: Mapping[str, Any]) -> page.Items:
-    net, sessions = run.daily("strategy_net"), len(run.equity)
-    scatter, spa, record = (
-        known(verdict.get(k)) for k in ("trial_sd", "spa_p", "min_track_record")
+    net, sessions, scatter = (
+        run.daily("strategy_net"),
+        len(run.equity),
+        known(verdict.get("trial_sd")),
     )
     chance = trial_spread([], sessions) if sessions > 1 else np.nan
-    words: Any = {"psr": verdict.get("psr", None if net is None else psr(net))}
-    words |= {"dsr": verdict.get("dsr"), "needed": _NEEDED, "trials": verdict.get("n_trials")}
-    words |= {"scatter": scatter, "spa": spa, "record": record, "sessions": sessions}
-    words["by_chance"] = scatter is not None and np.isclose(scatter, chance, rtol=1e-9, atol=0)
-    words |= {"judged": "min_track_record" in verdict, "ledger": verdict.get("ledger")}
-    found = page.terms("luck", "", seeds=_pairs(run.manifest.get("seeds")), **words)
-    (label, text), *others = found.items
+    by_chance = scatter is not None and np.isclose(scatter, chance, rtol=1e-9, atol=0)
+    words: Any = {"psr": None if net is None else psr(net), "sessions": sessions, **verdict}
+    words |= {"scatter": scatter, "by_chance": by_chance, "needed": _NEEDED}
+    words["seeds"] = _pairs(run.manifest.get("seeds"))
+    (label, text), *others = page.terms("luck", "", **words).items
     return page.Items("facts", [(label, Cell(str(text), figure="psr")), *others])
 
 
@@ -323,24 +297,23 @@ def _deflated(verdict: Mapping[str, Any]) -> Figure | str:
     trials, passing = known(verdict.get("n_trials")), points.index[points["DSR"] > _NEEDED]
     mark = None if trials is None else charts.Mark(trials, f"N = {trials:.0f}")
     words: Any = {"trials": trials, "dsr": verdict.get("dsr"), "passing": passing.max()}
-    words["passing"] = passing.max() if len(passing) else 0
     return figure("deflated", points, how={"mark": mark}, **words)
 
 
 def _placebos(run: Run) -> Figure | str:
     own, audit = known(run.metrics("strategy").get("sharpe")), run.part("audit")
-    found = pd.DataFrame(
-        audit.get("placebos") or [], columns=["name", "low", "sharpe", "high", "n"]
-    )
-    found = found.set_index("name").dropna(subset=["low", "sharpe", "high"]).rename_axis("")
+    names, stored = ["low", "sharpe", "high"], audit.get("placebos") or []
+    found = pd.DataFrame(stored, columns=["name", *names, "n"]).set_index("name")
+    found = found.dropna(subset=names).rename_axis("")
     if found.empty or own is None:
         return not_drawn("placebos")
-    mark = charts.Mark(own, f"strategy {signed(own)}", "accent")
-    named = found.iloc[:, :3].set_axis([plain(name) for name in found.index])
-    how, tall = {"mark": mark}, 130 + 30 * len(found)
+    how, tall = (
+        {"mark": charts.Mark(own, f"strategy {signed(own)}", "accent")},
+        130 + 30 * len(found),
+    )
     words: Any = {"own": own, "rank": known(audit.get("rank"))}
-    sizes = {"sizes": ((440, tall), (340, tall))}
-    return figure("placebos", found, of=named, how=how, changes=sizes, **words)
+    words["changes"] = {"sizes": ((440, tall), (340, tall))}
+    return figure("placebos", found, of=found[names].rename(plain), how=how, **words)
 
 
 def _checks(run: Run) -> Sheet | str:
@@ -395,12 +368,19 @@ def _costs(run: Run) -> Section:
 
 
 def _cost_words(run: Run) -> dict[str, Any]:
-    turnover, cost = run.daily("turnover"), run.daily("cost")
+    turnover, cost, level = (
+        run.daily("turnover"),
+        run.daily("cost"),
+        run.result.get("break_even_bps"),
+    )
+    yearly, taken = (one if one is None else one.mean() * run.periods for one in (turnover, cost))
     words = {"charged": run.manifest.get("cost_bps"), "told": break_even(run.result, turnover)}
-    words["yearly"] = None if turnover is None else turnover.mean() * run.periods
-    words["taken"] = None if cost is None else cost.mean() * run.periods
-    level = known(run.result.get("break_even_bps"))
-    return {**words, "most": level is None or level >= MOST_BPS}
+    return {
+        **words,
+        "yearly": yearly,
+        "taken": taken,
+        "most": (known(level) or MOST_BPS) >= MOST_BPS,
+    }
 
 
 def break_even(result: Mapping[str, Any], turnover: Any = None) -> str:
@@ -567,11 +547,8 @@ def coverage_figure(scores: Mapping[str, Any] | None) -> Figure | str:
     worst: Any = gaps.abs().idxmax()
     words: Any = {"near": near, "held": held[near], "miss": gaps[worst], "worst": worst}
     frame = pd.DataFrame({"held": held, "difference": gaps}).rename_axis("band")
-    how, drawn = (
-        {"label": percent, "marks": _floats(held.index)},
-        held.rename(spelling("percent 0")),
-    )
-    return figure("coverage", frame, of=drawn, how=how, **words)
+    how, whole = {"label": percent, "marks": _floats(held.index)}, spelling("percent 0")
+    return figure("coverage", frame, of=held.rename(whole), how=how, **words)
 
 
 def pit_figure(pits: Floats) -> Figure | str:
@@ -610,7 +587,7 @@ def _confidence(first: pd.DataFrame) -> Figure | str:
     if {"prob_up", "realised"} <= set(first):
         first = first.sort_values(["cutoff", "symbol"], kind="stable")
         sure, came = _floats(first["prob_up"]), _floats(first["realised"])
-        deciles = profit_by_confidence(sure, came, _days(first["cutoff"]), groups=10)
+        deciles = profit_by_confidence(sure, came, _dates(first["cutoff"]), groups=10)
     if not deciles:
         return not_drawn("confidence")
     names = [str(place) for place in range(1, len(deciles) + 1)]
@@ -639,11 +616,11 @@ def gallery(fans: Sequence[Figure], of: int) -> page.Row | str:
     """Forecasts picked by rule, side by side; `of` is how many there were to pick from."""
     if not fans:
         return "No forecast has cumulative quantiles, CRPS and outcome, so none is drawn."
-    bands, came = (
-        Key("accent", "box", "forecast bands and median"),
-        Key("ink", "line", "what happened"),
+    close, bands = (
+        ("neutral", "line", "adjusted close"),
+        ("accent", "box", "forecast bands and median"),
     )
-    legend = [Key("neutral", "line", "adjusted close"), bands, came]
+    legend = [Key(*one) for one in (close, bands, ("ink", "line", "what happened"))]
     reading = f"Lowest, middle and highest mean CRPS over the steps, of {count(of)} forecasts."
     return page.Row("trio", fans, "Three forecasts, picked by rule", reading, legend)
 
@@ -660,7 +637,8 @@ def _fans(run: Run) -> tuple[list[Figure], int]:
     mean = rows["crps"].groupby(groups).mean()[whole.groupby(groups).all()]
     closes: dict[str, Any] = {symbol: run.daily(f"close:{symbol}") for symbol in run.symbols}
     past = {
-        s: set(c.dropna().index[LEAST_HISTORY - 1 :]) for s, c in closes.items() if c is not None
+        s: () if c is None else set(c.dropna().index[LEAST_HISTORY - 1 :])
+        for s, c in closes.items()
     }
     shown = [cutoff in past.get(symbol, ()) for symbol, cutoff in mean.index]
     ranked, fans = mean[shown].sort_values(kind="stable"), []
@@ -672,7 +650,7 @@ def _fans(run: Run) -> tuple[list[Figure], int]:
         labels, last = [f"+{step}" for step in part["step"]], history.iloc[-1]
         moved = last * np.exp(_floats(part[names]))
         came = last * np.exp(np.cumsum(_floats(part["realised"])))
-        dates, prices = _days(history.index), _floats(history)
+        dates, prices = _dates(history.index), _floats(history)
         fan = charts.Fan(symbol, dates, prices, labels, levels, moved, came)
         fans.append(fan_figure(name, fan, float(ranked.iloc[place])))
     return fans, len(ranked)
@@ -907,16 +885,9 @@ def file_hashes(run: Run) -> list[Block]:
 def notes(result: Mapping[str, Any]) -> list[Block]:
     """What a run has to say, and what the health check found in its prices, errors first."""
     said, found = [str(note) for note in result.get("notes") or []], result.get("data_findings")
-    blocks: list[Block] = [
-        page.Items("notes", said, "Notes") if said else "This run left no notes."
-    ]
-    if found is None:
-        return blocks
-    if not found:
-        clean = "The health check found nothing implausible in the prices."
-        return [*blocks, page.Items("notes", [clean])]
+    told: Block = page.Items("notes", said, "Notes") if said else "This run left no notes."
     rules: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for one in found:
+    for one in found or []:
         rules.setdefault((str(one.get("severity")), str(one.get("rule"))), []).append(one)
     rows = []
     for (severity, rule), several in sorted(rules.items()):
@@ -925,7 +896,7 @@ def notes(result: Mapping[str, Any]) -> list[Block]:
         first = min((day for one in several for day in one.get("sessions") or []), default="")
         bars = sum(int(one.get("count") or 0) for one in several)
         rows.append([severity, rule, symbols, bars, str(first)[:10], several[0].get("message")])
-    return [*blocks, sheet("findings", rows)]
+    return [told] if found is None else [told, sheet("findings", rows)]
 
 
 def manifest_blocks(source: Mapping[str, Any], more: Sequence[tuple[str, str]] = ()) -> list[Block]:

@@ -31,10 +31,9 @@ LOSSES = np.geomspace(2, 1e-9, 600)
 def drawings() -> Iterator[tuple[str, Drawing]]:
     gaps = WAVES[WAVES.index > DAYS[100]].reindex(DAYS)
     both = ["accent filled", "neutral dashed"]
-    ribbon = pd.DataFrame({"low": 0.9, "high": 1.1}, DAYS)
     yield (
         "curves",
-        partial(charts.curves, data=WAVES, looks=both, log=True, marks=[DAYS[50]], ribbon=ribbon),
+        partial(charts.curves, data=WAVES, looks=both, log=True, marks=[DAYS[50]]),
     )
     yield "gaps", partial(charts.curves, data=gaps, looks=both, top=2.0, level=1.0)
     yield "one day", partial(charts.curves, data=WAVES.head(1), looks=both)
