@@ -179,7 +179,7 @@ def train_command(
         from quantseq.pipeline.data import resolve_panel
 
         _only_for("copy, reverse or sort", **toys)
-        asked = opt.settings(set_, forecaster__horizon=horizon)
+        asked = opt.asked_settings(set_, forecaster__horizon=horizon)
         forecaster = resolve_config(config, asked, progress=to.progress).forecaster
         wanted, span = (opt.symbol_list(more, symbols), {"start": start, "end": end})
         prices = resolve_panel(wanted, panel=panel, places=to.places, **span)

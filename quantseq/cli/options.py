@@ -183,7 +183,7 @@ class Walk(Line):
 
         need_symbols(symbol_list(self.symbols), self.panel)
         first = None if self.test_start is None else str(self.test_start)
-        return settings(self.set_, seed=self.seed, walk_forward__test_start=first, **options)
+        return asked_settings(self.set_, seed=self.seed, walk_forward__test_start=first, **options)
 
     def configured(self, settings: Mapping[str, Any]) -> "RunConfig":
         """The configuration of the file, with these settings."""
@@ -224,7 +224,7 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
+def asked_settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
     """Options and ``--set`` texts as one mapping of settings; the same twice is refused."""
     from quantseq.config import parse_settings
 
