@@ -177,9 +177,6 @@ def _spared(match: re.Match[str]) -> str:
     return tag
 
 
-# Axes that every drawing shares.
-
-
 def thin(values: Any, limit: int) -> NDArray[np.int64]:
     """Positions of at most `limit` points that keep both ends and the extremes of each bucket."""
     count = len(values)
@@ -281,9 +278,6 @@ def _note(axes: Axes, text: str, at: Any, offset: Size, **look: Any) -> None:
     axes.annotate(text, at, xytext=offset, **plain | look)
 
 
-# Drawings over time.
-
-
 def curves(
     canvas: Canvas,
     theme: Theme,
@@ -346,9 +340,6 @@ def strips(canvas: Canvas, theme: Theme, data: pd.DataFrame) -> None:
         axes.set_ylabel(label, rotation=0, ha="right", va="center", color=theme.ink)
         axes.spines["bottom"].set_visible(False)
     _date_axis(grid[-1], canvas, data.index.to_numpy())
-
-
-# Drawings that are no history.
 
 
 def bars(
@@ -550,9 +541,6 @@ def price_chart_png(history: Bars, *, size: Size = (900, 480)) -> bytes:
         upper.set_title(title, loc="left", color=theme.ink)
 
     return png(draw, size)
-
-
-# Drawings of the toy tasks.
 
 
 def loss_curve(

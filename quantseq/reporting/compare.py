@@ -186,9 +186,6 @@ def _settings(found: Comparison) -> Section:
     return section("comparison.settings", told, prices)
 
 
-# The index of a reports folder.
-
-
 @dataclass(frozen=True, eq=False)
 class Listed:
     """One folder: its run, or why it cannot be read."""

@@ -200,14 +200,6 @@ class Figure:
 
     `frame` holds these numbers, all of them and unrounded, by date for a chart over time. The page prints them
     by `show`, or else those of `shown`, or the ends of months of a daily frame; `live` is what its script needs.
-
-    Examples
-    --------
-    In a notebook, a figure as the last line of a cell shows itself; its numbers are a table::
-
-        outcome = quantseq.backtest(panel)
-        outcome.figures()["drawdown"]
-        outcome.figures()["drawdown"].frame.loc["2008":].min()
     """
 
     key: str
@@ -438,6 +430,12 @@ def sentence(text: str, words: Mapping[str, Any]) -> str:
 def stands(kind: str, name: str = "footer", **words: Any) -> str:
     """A sentence of a kind of page as ``pages.toml`` has it: by default what stands below it."""
     return sentence(_spec("pages", kind)[name], words)
+
+
+def cards(kind: str, **words: Any) -> Items:
+    """Headline figures of a kind of page as ``pages.toml`` has them."""
+    several = _spec("pages", kind)["cards"]
+    return Items("cards", [[sentence(text, words) for text in texts] for texts in several])
 
 
 def sheet(

@@ -5,7 +5,6 @@ they are only shown, so that the same folder gives the same page.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,9 @@ from quantseq.reporting import charts, page, sections
 from quantseq.reporting.page import (
     DASH,
     FULL_WIDTH,
-    SPACE,
     Cell,
     Figure,
     Section,
-    bps,
     figure,
     known,
     not_drawn,
@@ -42,7 +39,6 @@ _DIRECTION = {"ic": "IC", "rank_ic": "rank IC", "hit_rate": "hit rate"}
 _DIRECTION["pesaran_timmermann"] = "Pesaran-Timmermann"
 
 _milli = spelling("+number 2 1000")  # nats in thousandths: whole nats a day do not occur
-_t = spelling("+number 1")
 
 
 def evaluation_page(run: Run) -> page.Page:
@@ -124,24 +120,11 @@ def _called(measure: str, value: Any) -> str:
 
 def _cards(models: Mapping[str, Any], main: str, reference: str) -> Section:
     own, beside = models.get(main) or {}, models.get(reference) if reference != main else None
-    text = spread(*ends(own.get("skill_interval")), _milli)
-    interval = "" if text == DASH else f"95 %: {text}"
-    over = f"over {reference}" if beside else "no reference took part"
-    items = [["Skill, nat/1000 a day", _milli(own.get("skill_nats")), interval, over]]
-    for label, key, show in (
-        ("Log score, nats", "log_score", partial(number, digits=4, sign=True)),
-        ("CRPS", "crps", partial(bps, digits=2, factor=1e4)),
-        ("CRPS, all steps", "crps_cumulative", partial(bps, factor=1e4)),
-        (f"Held in the 90{SPACE}% band", "coverage_90", percent),
-        ("PIT distance", "pit_ks", partial(number, digits=4)),
-    ):
-        other = "" if beside is None else f"{reference} {show(beside.get(key))}"
-        items.append([label, show(own.get(key)), other])
-    ic, hits = own.get("ic") or {}, own.get("hit_rate") or {}
-    items.append(["IC", _called("ic", ic.get("value")), f"t = {_t(ic.get('t'))}"])
-    beyond = f"beyond the commoner sign t = {_t(_sign_skill(own).get('t'))}"
-    items.append(["Hit rate", _called("hit_rate", hits.get("value")), beyond])
-    return section("evaluation.figures", page.Items("cards", items), main=main)
+    words: Any = {"own": own, "beside": beside, "reference": reference}
+    words |= {"ic": own.get("ic") or {}, "hits": own.get("hit_rate") or {}}
+    words |= {"interval": spread(*ends(own.get("skill_interval")), _milli)}
+    shown = page.cards("evaluation", beyond=_sign_skill(own).get("t"), **words)
+    return section("evaluation.figures", shown, main=main)
 
 
 def _verdict(own: Mapping[str, Any], reference: str, tests: Sequence[Mapping[str, Any]]) -> Section:

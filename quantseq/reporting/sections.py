@@ -135,9 +135,6 @@ def from_start(columns: Mapping[str, Any], first: float) -> pd.DataFrame:
     return pd.concat([start, frame]).rename_axis("date")
 
 
-# The header, and the headline figures.
-
-
 def header(
     run: Run, command: str, span: str, badges: Sequence[Cell], edge: bool, *answer: str
 ) -> page.Header:
@@ -193,10 +190,8 @@ def _cards(run: Run) -> Section:
     return section("backtest.figures", page.Items("cards", items) if items else None)
 
 
-# How money grew.
-
-
 def _growth(run: Run) -> Section:
+    """How money grew."""
     pair = _pair(run)
     if "strategy" not in pair:
         return section("backtest.growth")
@@ -249,10 +244,8 @@ def _positions(run: Run) -> Figure | str:
     return over_time("positions", frame, how=how, more=short, changes=changes, **words)
 
 
-# Whether it is luck.
-
-
 def _luck(run: Run) -> Section:
+    """Whether it is luck."""
     verdict = run.part("verdict")
     told = (_difference(verdict), _luck_facts(run, verdict), [_deflated(verdict), _placebos(run)])
     return section("backtest.luck", *told, _checks(run), _folds(run))
@@ -349,10 +342,8 @@ def _folds(run: Run) -> Sheet | str:
     return sheet("folds", rows, more=counts, folds=len(rows), ahead=ahead)
 
 
-# Whether it is tradable.
-
-
 def _costs(run: Run) -> Section:
+    """Whether it is tradable."""
     pair, rows = _pair(run, ("strategy_net", "strategy_gross")), []
     if len(pair) < 2:
         return section("backtest.costs")
@@ -466,10 +457,8 @@ def _attribution(run: Run) -> list[Block]:
     return [sheet("attribution", rows, columns=heads, totals=[["all", *parts.sum()]])]
 
 
-# Whether the forecast earned it.
-
-
 def _forecast(run: Run) -> Section:
+    """Whether the forecast earned it."""
     found, first = run.part("forecast"), _next_day(run)
     models, pits = found.get("models") or {}, _floats(first["pit"].dropna())
     skill = known(found.get("skill_nats"))
@@ -669,10 +658,8 @@ def fan_figure(name: str, fan: charts.Fan, crps: float) -> Figure:
     return figure(f"fan.{name}", frame, draw=fan.draw, changes=changes, **words)
 
 
-# Months, years and days.
-
-
 def _returns(run: Run) -> Section:
+    """Months, years and days."""
     pair = _pair(run)
     if "strategy" not in pair:
         return section("backtest.returns")
@@ -727,9 +714,6 @@ def _distribution(pair: Mapping[str, Any]) -> Figure:
     return _histogram("distribution", pair, float(reach), worst=worst, **words)
 
 
-# Risk.
-
-
 def _risk(run: Run) -> Section:
     pair, own, blocks = _pair(run), run.metrics("strategy"), list[Any]()
     if "strategy" in pair:
@@ -777,9 +761,6 @@ def _tail(pair: Mapping[str, Any]) -> Sheet | str:
     return sheet("tail", rows, columns=list(pair), mean=rows[1][1])
 
 
-# Trades.
-
-
 def _trades(run: Run) -> Section:
     table = run.trades
     if table.empty:
@@ -818,10 +799,8 @@ def _extremes(table: pd.DataFrame) -> Sheet | str:
     return sheet("extremes", rows, top=ranked["profit"].head(_ENDS).sum(), **words)
 
 
-# In which markets it worked.
-
-
 def _regimes(run: Run) -> Section:
+    """In which markets it worked."""
     pair = _pair(run)
     found = metrics.regimes(pair["buy-and-hold"]) if len(pair) == 2 else []
     if not found:
@@ -853,10 +832,8 @@ def _held(run: Run) -> Any:
     return inside.groupby(pd.DatetimeIndex(first["cutoff"])).mean()
 
 
-# What a reviewer needs to take the page apart.
-
-
 def _evidence(run: Run) -> Section:
+    """What a reviewer needs to take the page apart."""
     names = ("label", "formula", "unit", "ddof", "annualisation", "source")
     rows = [[getattr(one, name) for name in names] for one in METRICS.values()]
     ledger = [("Ledger at this run", plain(run.part("verdict").get("ledger_head")))]

@@ -17,13 +17,11 @@ from quantseq.files import read_json
 from quantseq.reporting import charts, page
 from quantseq.reporting.page import (
     DASH,
-    SPACE,
     Cell,
     Figure,
     count,
     figure,
     not_drawn,
-    number,
     percent,
     plain,
     section,
@@ -46,7 +44,7 @@ def toy_page(folder: Path) -> page.Page:
         heat = folder / "attention.json"
         record["attention"] = read_json(heat) if heat.exists() else None
         sections = [
-            section("toy.figures", _cards(record)),
+            section("toy.figures", page.cards("toy", **record["metrics"])),
             section("toy.learning", _learning(record)),
             section("toy.reach", _reach(record)),
             section("toy.samples", _samples(record)),
@@ -91,21 +89,6 @@ def _header(record: Mapping[str, Any]) -> page.Header:
     answer, above = "Mastered" if passed else "Not mastered", f"quantseq train --task {task}"
     sentence = page.stands("toy", "sentence", **words)
     return page.Header(title, above, what, span, badges, passed, answer, sentence)
-
-
-def _cards(record: Mapping[str, Any]) -> page.Items:
-    found = record["metrics"]
-    items = [
-        ["Exact match", percent(found["exact_match"], 2), "free-running"],
-        ["Token accuracy", percent(found["token_accuracy"], 2), "teacher-forced"],
-        ["Edit distance", number(found["edit_distance"], 4), "edits a sequence"],
-        ["Longer than trained", percent(found["longer_exact_match"], 2), "exact, 9 to 16"],
-        ["Loss of the last batch", number(found["final_loss"], 4), "nats a token"],
-        ["Batches", count(found["batches"]), f"of {found['batch_size']} sequences"],
-        ["Parameters", count(found["parameters"])],
-        ["Training time", f"{number(found['seconds'], 1)}{SPACE}s", "one core"],
-    ]
-    return page.Items("cards", items)
 
 
 def _learning(record: Mapping[str, Any]) -> Figure | str:
