@@ -267,11 +267,8 @@ def _cell(show: Any, figure: str, value: Any) -> Cell:
 
 
 def _luck_facts(run: Run, verdict: Mapping[str, Any]) -> page.Items:
-    net, sessions, scatter = (
-        run.daily("strategy_net"),
-        len(run.equity),
-        known(verdict.get("trial_sd")),
-    )
+    net, sessions = run.daily("strategy_net"), len(run.equity)
+    scatter: Any = known(verdict.get("trial_sd"))
     chance = trial_spread([], sessions) if sessions > 1 else np.nan
     by_chance = scatter is not None and np.isclose(scatter, chance, rtol=1e-9, atol=0)
     words: Any = {"psr": None if net is None else psr(net), "sessions": sessions, **verdict}
@@ -300,13 +297,11 @@ def _placebos(run: Run) -> Figure | str:
     found = found.dropna(subset=names).rename_axis("")
     if found.empty or own is None:
         return not_drawn("placebos")
-    how, tall = (
-        {"mark": charts.Mark(own, f"strategy {signed(own)}", "accent")},
-        130 + 30 * len(found),
-    )
+    mark, tall = charts.Mark(own, f"strategy {signed(own)}", "accent"), 130 + 30 * len(found)
     words: Any = {"own": own, "rank": known(audit.get("rank"))}
     words["changes"] = {"sizes": ((440, tall), (340, tall))}
-    return figure("placebos", found, of=found[names].rename(plain), how=how, **words)
+    drawn = found[names].rename(plain)
+    return figure("placebos", found, of=drawn, how={"mark": mark}, **words)
 
 
 def _checks(run: Run) -> Sheet | str:
@@ -359,19 +354,17 @@ def _costs(run: Run) -> Section:
 
 
 def _cost_words(run: Run) -> dict[str, Any]:
-    turnover, cost, level = (
-        run.daily("turnover"),
-        run.daily("cost"),
-        run.result.get("break_even_bps"),
-    )
-    yearly, taken = (one if one is None else one.mean() * run.periods for one in (turnover, cost))
+    turnover, level = run.daily("turnover"), known(run.result.get("break_even_bps"))
+    yearly, taken = (_yearly(run, name) for name in ("turnover", "cost"))
     words = {"charged": run.manifest.get("cost_bps"), "told": break_even(run.result, turnover)}
-    return {
-        **words,
-        "yearly": yearly,
-        "taken": taken,
-        "most": (known(level) or MOST_BPS) >= MOST_BPS,
-    }
+    words |= {"yearly": yearly, "taken": taken}
+    return {**words, "most": level is None or level >= MOST_BPS}
+
+
+def _yearly(run: Run, name: str) -> float | None:
+    """What a column of the equity table comes to in a year."""
+    daily = run.daily(name)
+    return None if daily is None else daily.mean() * run.periods
 
 
 def break_even(result: Mapping[str, Any], turnover: Any = None) -> str:
@@ -427,12 +420,11 @@ def _decay(run: Run) -> Figure | str:
 
 def _benchmarks(run: Run) -> list[Block]:
     """Rules that need no forecast, over the same sessions at the same costs."""
-    rules, turned = run.part("benchmarks"), run.daily("turnover")
-    if not rules:
+    if not (rules := run.part("benchmarks")):
         return []
     shown = ("cagr", "volatility", "sharpe", "max_drawdown")
     own: dict[str, Any] = {"label": "Strategy", "metrics": run.metrics("strategy")}
-    own["turnover"] = None if turned is None else turned.mean() * run.periods
+    own["turnover"] = _yearly(run, "turnover")
     rows, sources = [], []
     for one in (own, *rules.values()):
         texts = [metric_text(name, (one.get("metrics") or {}).get(name)) for name in shown]
@@ -605,11 +597,8 @@ def gallery(fans: Sequence[Figure], of: int) -> page.Row | str:
     """Forecasts picked by rule, side by side; `of` is how many there were to pick from."""
     if not fans:
         return "No forecast has cumulative quantiles, CRPS and outcome, so none is drawn."
-    close, bands = (
-        ("neutral", "line", "adjusted close"),
-        ("accent", "box", "forecast bands and median"),
-    )
-    legend = [Key(*one) for one in (close, bands, ("ink", "line", "what happened"))]
+    legend = [Key("neutral", "line", "adjusted close"), Key("ink", "line", "what happened")]
+    legend.insert(1, Key("accent", "box", "forecast bands and median"))
     reading = f"Lowest, middle and highest mean CRPS over the steps, of {count(of)} forecasts."
     return page.Row("trio", fans, "Three forecasts, picked by rule", reading, legend)
 
@@ -624,18 +613,16 @@ def _fans(run: Run) -> tuple[list[Figure], int]:
     rows = run.forecasts[[*keys, "step", *names]].merge(scores, on=[*keys, "step"])
     whole, groups = rows.notna().all(axis=1), [rows["symbol"].astype(str), rows["cutoff"]]
     mean = rows["crps"].groupby(groups).mean()[whole.groupby(groups).all()]
-    closes: dict[str, Any] = {symbol: run.daily(f"close:{symbol}") for symbol in run.symbols}
-    past = {
-        s: () if c is None else set(c.dropna().index[LEAST_HISTORY - 1 :])
-        for s, c in closes.items()
-    }
+    stored: dict[str, Any] = {symbol: run.daily(f"close:{symbol}") for symbol in run.symbols}
+    closes = {symbol: one.dropna() for symbol, one in stored.items() if one is not None}
+    past = {symbol: set(one.index[LEAST_HISTORY - 1 :]) for symbol, one in closes.items()}
     shown = [cutoff in past.get(symbol, ()) for symbol, cutoff in mean.index]
     ranked, fans = mean[shown].sort_values(kind="stable"), []
     levels = np.array([int(name[5:]) / 10 ** len(name[5:]) for name in names])
     for name, place in picks(len(ranked)).items():
         symbol, cutoff = ranked.index[place]
         part = rows.loc[(rows["symbol"] == symbol) & (rows["cutoff"] == cutoff)].sort_values("step")
-        history = closes[symbol].loc[:cutoff].dropna().iloc[-HISTORY:]
+        history = closes[symbol].loc[:cutoff].iloc[-HISTORY:]
         labels, last = [f"+{step}" for step in part["step"]], history.iloc[-1]
         moved = last * np.exp(_floats(part[names]))
         came = last * np.exp(np.cumsum(_floats(part["realised"])))
