@@ -143,8 +143,7 @@ def _figures(found: Comparison) -> page.Sheet | str:
         text = spread(*ends(one["interval"]), signed)
         margins.append(signed(one["sharpe_difference"]) + (f" ({text})" if text != DASH else ""))
     rows = [
-        [metric_label(name), *(metric_text(name, one.get(name)) for one in several.values())]
-        for name in _NAMES
+        [metric_label(k), *(metric_text(k, x.get(k)) for x in several.values())] for k in _NAMES
     ]
     return sheet("common", [*rows, margins], columns=list(several))
 
@@ -178,12 +177,8 @@ def _settings(found: Comparison) -> Section:
         [[key, *(one[run][:most] or DASH for run in found.runs)] for key, one in table.items()]
         for table, most in ((found.settings, None), (found.data, _HASH))
     )
-    prices: Any = page.Items(
-        "facts", [("Prices", "the same in all runs, wherever a symbol is shared")]
-    )
-    prices = sheet("prices", hashes, digits=_HASH, **several) if hashes else prices
-    told = sheet("differences", rows, **several)
-    return section("comparison.settings", told, prices)
+    prices = sheet("prices", hashes, digits=_HASH, **several)
+    return section("comparison.settings", sheet("differences", rows, **several), prices)
 
 
 @dataclass(frozen=True, eq=False)
