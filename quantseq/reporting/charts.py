@@ -112,7 +112,7 @@ def inline_svg(
 
     `boxes` notes in ``data-boxes`` where each axes lies, for the page's script.
     """
-    body, places = _svg_body(draw, size, _SENTINELS, prefix, pad=3)
+    body, places = _svg_body(draw, size, prefix)
     for field in fields(Theme):
         body = body.replace(getattr(_SENTINELS, field.name), f"var(--{field.name})")
     if boxes:
@@ -127,14 +127,10 @@ def inline_svg(
 
 def svg_document(draw: Drawing, size: Size, *, title: str, description: str) -> str:
     """Draw once as an SVG document on the light ground, which any viewer shows alike."""
-    body, _ = _svg_body(draw, size, light_theme(), "q", pad=10)
-    width, height = size
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="DejaVu Sans, Verdana, sans-serif" font-size="11">'
-        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
-        f'<rect width="100%" height="100%" fill="{light_theme().surface}"/>{body}</svg>\n'
-    )
+    told = {"Title": title, "Description": description, "Date": None, "Creator": None}
+    look: Any = {"format": "svg", "facecolor": light_theme().surface, "metadata": told}
+    text = _drawn(draw, size, light_theme(), pad=10, salt=title, **look)[1].decode()
+    return text[text.index("<svg") :].replace('pt"', '"', 2)
 
 
 def png(draw: Drawing, size: Size) -> bytes:
@@ -157,12 +153,10 @@ def _drawn(
     return canvas, buffer.getvalue()
 
 
-def _svg_body(
-    draw: Drawing, size: Size, theme: Theme, prefix: str, *, pad: float
-) -> tuple[str, str]:
+def _svg_body(draw: Drawing, size: Size, prefix: str) -> tuple[str, str]:
     """What stands inside the SVG element, with ids of its own and short numbers; where the axes lie."""
     how: Any = {"format": "svg", "metadata": {"Date": None, "Creator": None}, "facecolor": "none"}
-    canvas, written = _drawn(draw, size, theme, pad=pad, salt=prefix, **how)
+    canvas, written = _drawn(draw, size, _SENTINELS, pad=3, salt=prefix, **how)
     ends = [axes.get_window_extent() for axes in canvas.axes]
     places = (f"{b.x0:.1f} {size[1] - b.y1:.1f} {b.x1:.1f} {size[1] - b.y0:.1f}" for b in ends)
     text = written.decode().replace("xlink:href", "href")

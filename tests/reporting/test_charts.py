@@ -104,7 +104,9 @@ def test_a_drawing_follows_the_theme_and_is_the_same_every_time(name: str) -> No
 
 def test_pictures_stand_alone_on_the_light_ground() -> None:
     text = svg_document(DRAWN["curves"], SIZE, title="t", description="d")
-    assert text.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert text.startswith("<svg")
+    assert 'xmlns="http://www.w3.org/2000/svg"' in text
+    assert "<title>t</title>" in text
     assert "var(--" not in text
     assert charts.light_theme().accent in text
     assert png(DRAWN["curves"], SIZE)[:8] == b"\x89PNG\r\n\x1a\n"
