@@ -1,128 +1,241 @@
 """What several commands have in common: options that mean the same everywhere, and printing.
 
-Knows no command.
+Owns groups of options as dataclasses: a command that takes one has all of its options (`flat`). Knows no
+command.
 """
 
+import inspect
 import shlex
 import sys
-from datetime import date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from datetime import date
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
+
+from quantseq.errors import ConfigError
 
 if TYPE_CHECKING:
+    from quantseq.config import RunConfig
     from quantseq.files import Places
+    from quantseq.market.bars import Panel
     from quantseq.progress import Progress
 
-_DAY = ["%Y-%m-%d"]
+DateOption = partial(Option, parser=date.fromisoformat, metavar="YYYY-MM-DD")
 
-Symbols = Annotated[list[str] | None, typer.Argument(help="Stored symbols, such as AAPL ^GSPC.")]
+Symbols = Annotated[list[str] | None, Argument(help="Stored symbols, such as AAPL ^GSPC.")]
 PanelFile = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--panel",
         help="Parquet or CSV with symbol, date, open, high, low, close, volume, already adjusted.",
     ),
 ]
-Start = Annotated[datetime | None, typer.Option(formats=_DAY, help="First date.")]
-End = Annotated[datetime | None, typer.Option(formats=_DAY, help="Last date.")]
-Seed = Annotated[
-    int | None, typer.Option(min=0, help="The one seed that all others follow from [0].")
-]
-Jobs = Annotated[int, typer.Option(min=1, help="Processes; the numbers stay the same.")]
-DataDir = Annotated[Path, typer.Option(help="Stored prices, models/ and cache/.")]
-ReportsDir = Annotated[Path, typer.Option(help="Run folders and ledger.jsonl.")]
+Start = Annotated[date | None, DateOption(help="First date.")]
+End = Annotated[date | None, DateOption(help="Last date.")]
+Seed = Annotated[int | None, Option(min=0, help="The one seed that all others follow from [0].")]
+Jobs = Annotated[int, Option(min=1, help="Processes; the numbers stay the same.")]
+DataDir = Annotated[Path, Option(help="Stored prices, models/ and cache/.")]
+ReportsDir = Annotated[Path, Option(help="Run folders and ledger.jsonl.")]
 AllowBadData = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--allow-bad-data",
         help="Use prices in which `data check` finds errors; the result lists them.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no tables.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
+Quiet = Annotated[bool, Option("--quiet", help="No progress and no tables.")]
+Json = Annotated[Path | None, Option("--json", help="Also write the result to this file.")]
 Figures = Annotated[
-    Path | None, typer.Option(help="Also write every figure as SVG and PNG into this folder.")
+    Path | None, Option(help="Also write every figure as SVG and PNG into this folder.")
 ]
 Model = Annotated[
-    Path | None, typer.Option(help="Score this trained model after its training data instead.")
+    Path | None, Option(help="Score this trained model after its training data instead.")
 ]
-Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
-Timezone = Annotated[
-    str, typer.Option(help="Exchange time zone of the file, such as America/New_York.")
-]
+Open = Annotated[bool, Option("--open", help="Show the page in the browser.")]
+Timezone = Annotated[str, Option(help="Exchange time zone of the file, such as America/New_York.")]
 
 # What a TOML file can say too; None leaves it to that, or to the default in brackets.
 ConfigFile = Annotated[
-    Path | None,
-    typer.Option(help="TOML file with [forecaster], [walk_forward], [policy] and [costs]."),
+    Path | None, Option(help="TOML file with [forecaster], [walk_forward], [policy] and [costs].")
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--set",
         help="Any setting of the TOML file, such as costs.borrow_bps=80; repeatable, wins over it.",
     ),
 ]
-Horizon = Annotated[int | None, typer.Option(min=1, help="Steps ahead [5].")]
-TestStart = Annotated[
-    datetime | None, typer.Option(formats=_DAY, help="Walk-forward: first session of the tests.")
-]
+Horizon = Annotated[int | None, Option(min=1, help="Steps ahead [5].")]
+TestStart = Annotated[date | None, DateOption(help="Walk-forward: first session of the tests.")]
 
 DATA, REPORTS = Path("data"), Path("reports")
 
 
-def day(moment: datetime | None) -> date | None:
-    """The date of an option, which the parser gives as midnight."""
-    return None if moment is None else moment.date()
+@dataclass(frozen=True)
+class Told:
+    """How a result is told."""
+
+    quiet: Quiet = False
+    json: Json = None
+
+    @property
+    def progress(self) -> "Progress":
+        """Bars on standard error, or silence."""
+        from quantseq.progress import Progress
+
+        return Progress(quiet=self.quiet)
+
+    @property
+    def places(self) -> "Places":
+        """Where this command keeps its things."""
+        from quantseq.files import Places
+
+        return Places(getattr(self, "data_dir", DATA), getattr(self, "reports_dir", REPORTS))
+
+    def say(self, *lines: str) -> None:
+        """Print lines, unless it should be quiet."""
+        for line in () if self.quiet else lines:
+            typer.echo(line)
+
+    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+        """Print rows as aligned columns, unless it should be quiet; where nobody watches, as wide as they are."""
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        if self.quiet or not rows:
+            return
+        names = columns or list(rows[0])
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for name in names:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text("" if row[name] is None else str(row[name])) for name in names))
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=1_000)
+        console.print(table)
+
+    def save(self, value: Any) -> None:
+        """Write a result where ``--json`` asked for it."""
+        if self.json is not None:
+            from quantseq.files import write_json
+
+            write_json(self.json, value)
+
+
+@dataclass(frozen=True)
+class Data(Told):
+    """The same of a command that keeps prices and models."""
+
+    data_dir: DataDir = DATA
+
+
+@dataclass(frozen=True)
+class Reports(Told):
+    """The same of a command about finished runs."""
+
+    reports_dir: ReportsDir = REPORTS
+
+
+@dataclass(frozen=True)
+class Line(Data):
+    """The same of a command that makes a run."""
+
+    reports_dir: ReportsDir = REPORTS
+    jobs: Jobs = 2
+    seed: Seed = None
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """Arguments of the pipeline's function that do not change any number."""
+        command = shlex.join(["quantseq", *sys.argv[1:]])
+        shared = {"places": self.places, "jobs": self.jobs, "progress": self.progress}
+        return {**shared, "command": command}
+
+
+@dataclass(frozen=True)
+class Walk(Line):
+    """The same of a command that walks forward over prices, and its settings."""
+
+    symbols: Symbols = None
+    panel: PanelFile = None
+    start: Start = None
+    end: End = None
+    test_start: TestStart = None
+    config: ConfigFile = None
+    set_: Settings = None
+    allow_bad_data: AllowBadData = False
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """As of `Line`."""
+        return {**super().run, "allow_bad_data": self.allow_bad_data}
+
+    def settings(self, **options: Any) -> dict[str, Any]:
+        """Options and ``--set`` texts as one mapping of settings, after a look whether there are prices at all."""
+        from quantseq.pipeline.data import need_symbols
+
+        need_symbols(symbol_list(self.symbols), self.panel)
+        first = None if self.test_start is None else str(self.test_start)
+        return asked_settings(self.set_, seed=self.seed, walk_forward__test_start=first, **options)
+
+    def configured(self, settings: Mapping[str, Any]) -> "RunConfig":
+        """The configuration of the file, with these settings."""
+        from quantseq.config import resolve_config
+
+        return resolve_config(self.config, settings, progress=self.progress)
+
+    def prices(self) -> "Panel":
+        """The bars that were asked for."""
+        from quantseq.pipeline.data import resolve_panel
+
+        wanted, span = symbol_list(self.symbols), {"start": self.start, "end": self.end}
+        return resolve_panel(wanted, panel=self.panel, places=self.places, **span)
+
+
+def flat(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of its groups, behind its own, among its parameters."""
+    groups: dict[str, Any] = {}
+    options: dict[str, inspect.Parameter] = {}
+    for name, one in inspect.signature(command, eval_str=True).parameters.items():
+        if is_dataclass(one.annotation):
+            groups[name] = one.annotation
+        else:
+            options[name] = one
+    for group in groups.values():
+        options |= inspect.signature(group, eval_str=True).parameters
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            parts = inspect.signature(group).parameters
+            given[name] = group(**{part: given.pop(part) for part in parts})
+        command(**given)
+
+    run.__annotations__ = {name: one.annotation for name, one in options.items()}
+    several = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in options.values()]
+    run.__signature__ = inspect.Signature(several)  # type: ignore[attr-defined]
+    return run
+
+
+def asked_settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
+    """Options and ``--set`` texts as one mapping of settings; the same twice is refused."""
+    from quantseq.config import parse_settings
+
+    named = {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    texts = parse_settings(given or [])
+    if both := sorted(set(named) & set(texts)):
+        raise ConfigError(f"{both[0]} is given twice, by its option and by --set. Give it once.")
+    return named | texts
 
 
 def symbol_list(*given: list[str] | None) -> list[str]:
     """Symbols in the order typed, each once; ``A,B`` counts as two."""
     words = [word for part in given for word in part or []]
     return list(dict.fromkeys(name for word in words for name in word.split(",") if name))
-
-
-def places_at(data: Path, reports: Path = REPORTS) -> "Places":
-    """Where this command keeps its things."""
-    from quantseq.files import Places
-
-    return Places(data, reports)
-
-
-def progress_of(quiet: bool) -> "Progress":
-    """Bars on standard error, or silence."""
-    from quantseq.progress import Progress
-
-    return Progress(quiet=quiet)
-
-
-def typed_command() -> str:
-    """The command line as it was typed, for manifests."""
-    return shlex.join(["quantseq", *sys.argv[1:]])
-
-
-def save_json(path: Path | None, value: Any) -> None:
-    """Write a result where ``--json`` asked for it."""
-    if path is not None:
-        from quantseq.files import write_json
-
-        write_json(path, value)
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print rows as aligned columns; where nobody watches, as wide as they are."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if row[name] is None else str(row[name])) for name in rows[0]))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=1_000)
-    console.print(table)

@@ -20,44 +20,54 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context as style_context
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from quantseq.market.bars import Bars, Dates, Floats
 
 _NARROW = 420  # CSS pixels: figures below this width are drawn for a phone
 _LINE_HEIGHT = 15
-_STYLE = {
+_SHAPE = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "quantseq",
     "text.parse_math": False,
-    "path.simplify": True,
     "path.simplify_threshold": 0.25,
-    "font.family": "DejaVu Sans",
     "font.size": 11.0,
     "axes.titlesize": 12.0,
     "axes.labelsize": 11.0,
-    "axes.linewidth": 0.8,
     "axes.xmargin": 0.0,
     "axes.axisbelow": True,
-    "axes.unicode_minus": True,
+    "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.borderpad": 0.0,
     **{f"{axis}tick.labelsize": 11.0 for axis in "xy"},
     **{f"{axis}tick.{kind}.size": 0.0 for axis in "xy" for kind in ("major", "minor")},
     **{f"{axis}tick.major.pad": 6.0 for axis in "xy"},
 }
-_CALENDAR = (*(("M", n) for n in (1, 3, 6)), *(("Y", n) for n in (1, 2, 5, 10, 25, 50)))
-# What the style sheet says of every chart, and so need not be said in each.
-_BRIEF = (
-    ('style="fill:none;stroke:#03fe0c;stroke-width:0.7"', 'class="g"'),
-    ('style="text-anchor:middle;fill:#02fe0b"', 'class="m"'),
-    ('style="text-anchor:end;fill:#02fe0b"', 'class="e"'),
-    ("<g/>", ""),
+_ROLES = {
+    "ink": ("text.color",),
+    "muted": ("axes.labelcolor", "legend.labelcolor", "xtick.labelcolor", "ytick.labelcolor"),
+    "line": ("axes.edgecolor", "grid.color"),
+}
+# What the style sheet says of every chart, what nothing points at, and digits that nobody sees.
+_SPARED = (
+    (r" id=\"[a-zA-Z\d.]+_\d{1,4}\"", ""),
+    (r"<!--.*|<g/>", ""),
+    (r"font-size: 11px; |font-family: [^;]*; |; stroke-line(cap|join): \w+", ""),
+    (r" transform=\"rotate\(-0 [^\"]*\"", ""),
+    (r"(\.\d)\d{2,}", r"\1"),
+    (r"\s+", " "),
+    (r"(?<=[;:]) | (?=[\"/])", ""),
+    (r" ?\b([MLCQz])\b ?", r"\1"),
+    (r"style=\"text-anchor:(m|e)\w+;fill:#02fe0b\"", r'class="\1"'),
+    (r"style=\"fill:none;stroke:#03fe0c;stroke-width:0.7\"", 'class="g"'),
 )
 
 
@@ -98,11 +108,11 @@ def light_theme() -> Theme:
 def inline_svg(
     draw: Drawing, size: Size, *, prefix: str, title: str, description: str, boxes: bool = False
 ) -> Markup:
-    """Draw once as an inline SVG, themed and deterministic, whose ids start with `prefix`.
+    """Draw once as an inline SVG, themed and deterministic, with ids made from `prefix`.
 
     `boxes` notes in ``data-boxes`` where each axes lies, for the page's script.
     """
-    body, places = _svg_body(draw, size, _SENTINELS, prefix, pad=3)
+    body, places = _svg_body(draw, size, prefix)
     for field in fields(Theme):
         body = body.replace(getattr(_SENTINELS, field.name), f"var(--{field.name})")
     if boxes:
@@ -117,68 +127,48 @@ def inline_svg(
 
 def svg_document(draw: Drawing, size: Size, *, title: str, description: str) -> str:
     """Draw once as an SVG document on the light ground, which any viewer shows alike."""
-    body, _ = _svg_body(draw, size, light_theme(), "q", pad=10)
-    width, height = size
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="DejaVu Sans, Verdana, sans-serif" font-size="11">'
-        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
-        f'<rect width="100%" height="100%" fill="{light_theme().surface}"/>{body}</svg>\n'
-    )
+    told = {"Title": title, "Description": description, "Date": None, "Creator": None}
+    look: Any = {"format": "svg", "facecolor": light_theme().surface, "metadata": told}
+    text = _drawn(draw, size, light_theme(), pad=10, salt=title, **look)[1].decode()
+    return text[text.index("<svg") :].replace('pt"', '"', 2)
 
 
-def png(draw: Drawing, size: Size, *, scale: float = 2.0) -> bytes:
-    """Draw once as a PNG on the light ground, `scale` pixels per CSS pixel."""
-    buffer, ground = io.BytesIO(), light_theme().surface
-    with style_context(["default", _STYLE]):
-        canvas = _canvas(draw, size, light_theme(), pad=10)
-        canvas.savefig(
-            buffer, format="png", dpi=72 * scale, facecolor=ground, metadata={"Software": None}
-        )
-    return buffer.getvalue()
+def png(draw: Drawing, size: Size) -> bytes:
+    """Draw once as a PNG on the light ground, two pixels per CSS pixel."""
+    ground, plain = light_theme().surface, {"Software": None}
+    look: Any = {"format": "png", "dpi": 144, "facecolor": ground, "metadata": plain}
+    return _drawn(draw, size, light_theme(), pad=10, **look)[1]
 
 
-def _canvas(draw: Drawing, size: Size, theme: Theme, *, pad: float) -> Canvas:
-    layout = ConstrainedLayoutEngine(w_pad=pad / 72, h_pad=pad / 72)
-    canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout=layout)
-    draw(canvas, theme)
-    return canvas
+def _drawn(
+    draw: Drawing, size: Size, theme: Theme, *, pad: float, salt: str = "", **how: Any
+) -> tuple[Canvas, bytes]:
+    """The canvas, and what is saved of it; ids depend on `salt`."""
+    colours = {key: getattr(theme, role) for role, keys in _ROLES.items() for key in keys}
+    buffer, layout = io.BytesIO(), ConstrainedLayoutEngine(w_pad=pad / 72, h_pad=pad / 72)
+    with style_context(["default", {**_SHAPE, **colours, "svg.hashsalt": salt}]):
+        canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout=layout)
+        draw(canvas, theme)
+        canvas.savefig(buffer, **how)
+    return canvas, buffer.getvalue()
 
 
-def _svg_body(
-    draw: Drawing, size: Size, theme: Theme, prefix: str, *, pad: float
-) -> tuple[str, str]:
+def _svg_body(draw: Drawing, size: Size, prefix: str) -> tuple[str, str]:
     """What stands inside the SVG element, with ids of its own and short numbers; where the axes lie."""
-    buffer = io.StringIO()
-    with style_context(["default", _STYLE]):
-        canvas = _canvas(draw, size, theme, pad=pad)
-        canvas.patch.set_visible(False)
-        canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        ends = [axes.get_window_extent() for axes in canvas.axes]
+    how: Any = {"format": "svg", "metadata": {"Date": None, "Creator": None}, "facecolor": "none"}
+    canvas, written = _drawn(draw, size, _SENTINELS, pad=3, salt=prefix, **how)
+    ends = [axes.get_window_extent() for axes in canvas.axes]
     places = (f"{b.x0:.1f} {size[1] - b.y1:.1f} {b.x1:.1f} {size[1] - b.y0:.1f}" for b in ends)
-    text = buffer.getvalue()
-    body = text[text.index("<g ") : text.rindex("</svg>")]
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL).replace("xlink:href", "href")
-    used = dict.fromkeys(re.findall(r"#([A-Za-z][\w-]*)[\"')]", body))
-    short = {name: f"{prefix}-{place}" for place, name in enumerate(used)}
-    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{short[m[1]]}"' if m[1] in used else "", body)
-    body = re.sub(r"(url\(|href=\")#([\w-]+)", lambda m: f"{m[1]}#{short[m[2]]}", body)
-    body = re.sub(r">\s+<", "><", re.sub(r"<[^>]+>", lambda m: _short_tag(m[0]), body))
-    for long, brief in _BRIEF:
-        body = body.replace(long, brief)
-    return body, ";".join(places)
+    text = written.decode().replace("xlink:href", "href")
+    body = re.sub(r"<[^>]+>", _spared, text[text.index("<g ") : text.rindex("</svg>")])
+    return re.sub(r">\s+<", "><", body), ";".join(places)
 
 
-def _short_tag(tag: str) -> str:
-    """Tenths of a pixel, and nothing that the style sheet says of every chart."""
-    tag = re.sub(r"-?\d+\.\d{2,}", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), tag)
-    tag = re.sub(r"\s+", " ", tag).replace(' "', '"').replace("; ", ";").replace(": ", ":")
-    tag = re.sub(r' transform="rotate\(-?0 [^"]*"', "", tag)
-    tag = re.sub(r" ?\b([MLCQz])\b ?", lambda m: " " if m[1] == "L" else m[1], tag)
-    return re.sub(r"font-family:[^;\"]*;?|;stroke-line(cap|join):\w+|font-size:11px;", "", tag)
-
-
-# Axes that every drawing shares.
+def _spared(match: re.Match[str]) -> str:
+    tag = match[0]
+    for pattern, kept in _SPARED:
+        tag = re.sub(pattern, kept, tag)
+    return tag
 
 
 def thin(values: Any, limit: int) -> NDArray[np.int64]:
@@ -205,72 +195,47 @@ def plain_text(value: float, _: Any = None) -> str:
     return f"{value:,.6g}".replace("-", "−")
 
 
-def short_text(value: float, _: Any = None) -> str:
-    """Axis text for large counts: 950, 12.5 m, 3 bn."""
-    for size, unit in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}\u00a0{unit}"
-    return f"{value:.3g}"
-
-
 def day_numbers(dates: Any) -> Floats:
     """Dates as days since 1970, the horizontal coordinate of every time axis."""
     return np.asarray(dates, dtype="datetime64[D]").astype(np.float64)
 
 
-def date_ticks(first: Any, last: Any, most: int) -> tuple[Dates, list[str]]:
-    """At most about `most` calendar dates between two dates, with ISO texts as short as they can be.
-
-    Examples
-    --------
-    >>> date_ticks(np.datetime64("2008-03-03"), np.datetime64("2011-03-01"), 5)[1]
-    ['2009', '2010', '2011']
-    >>> date_ticks(np.datetime64("2008-03-03"), np.datetime64("2008-06-11"), 4)[1]
-    ['2008-04', '2008-05', '2008-06']
-    """
-    span = np.array([first, last], dtype="datetime64[D]")
-    for unit, step in _CALENDAR:
-        start = 1970 if unit == "Y" else 0  # whole years are counted from 1970, months from January
-        ends = span.astype(f"datetime64[{unit}]").astype(np.int64) + start
-        whole = np.arange(-(-ends[0] // step) * step, ends[1] + 1, step) - start
-        ticks = whole.astype(f"datetime64[{unit}]").astype("datetime64[D]")
-        ticks = ticks[(ticks >= span[0]) & (ticks <= span[1])]
-        if 2 <= len(ticks) <= (most if unit == "Y" else 2 * most // 3 + 1):
-            return ticks, [str(tick)[: 4 if unit == "Y" else 7] for tick in ticks]
-    ticks = np.unique([span[0], span[0] + (span[1] - span[0]) // 2])
-    return ticks, [str(tick) for tick in ticks]
-
-
 def _width(canvas: Canvas) -> float:
-    return float(canvas.get_size_inches()[0]) * 72
+    return 72 * float(canvas.get_size_inches()[0])
 
 
-def _dress(axes: Axes, theme: Theme, grid: Any) -> Axes:
-    """No frame, one hairline at the bottom, quiet labels, a grid along one axis or none."""
-    axes.patch.set_visible(False)
-    if grid:
-        axes.grid(visible=True, axis=grid, color=theme.line, linewidth=0.7)
-    axes.spines["bottom"].set_color(theme.line)
-    axes.tick_params(labelcolor=theme.muted, color=theme.line)
-    axes.xaxis.label.set_color(theme.muted)
-    axes.yaxis.label.set_color(theme.muted)
+def _plot(
+    canvas: Canvas,
+    theme: Theme,
+    *,
+    level: float | None = None,
+    top: float | None = None,
+    percent: bool = False,
+    across: str = "",
+    up: str = "",
+) -> Axes:
+    """Axes with few round heights, as fractions or plain, a line at `level`, from 0 to `top` if given."""
+    axes = canvas.add_subplot(xlabel=across, ylabel=up)
+    axes.grid(axis="y")
+    _heights(axes, percent_text if percent else plain_text)
+    if level is not None:
+        axes.axhline(level, color=theme.ink, linewidth=1.0)
+    if top is not None:
+        axes.set_ylim(0, top)
     return axes
 
 
-def _plot(canvas: Canvas, theme: Theme, grid: str = "y") -> Axes:
-    return _dress(canvas.add_subplot(), theme, grid)
-
-
-def _heights(axes: Axes, show: Text = plain_text, most: int = 4) -> None:
+def _heights(axes: Axes, show: Text, most: int = 4) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(most))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(show))
 
 
 def _date_axis(axes: Axes, canvas: Canvas, dates: Any) -> None:
-    ticks, texts = date_ticks(dates[0], dates[-1], 4 if _width(canvas) < _NARROW else 10)
-    axes.set_xticks(day_numbers(ticks), texts)
+    locator = AutoDateLocator(minticks=3, maxticks=4 if _width(canvas) < _NARROW else 10)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(AutoDateFormatter(locator))  # type: ignore[no-untyped-call]
     left, right = day_numbers(dates)[[0, -1]]
-    axes.set_xlim(left, max(right, left + 1))
+    axes.set_xlim(left, max(right, left + 3))
 
 
 def _log_heights(axes: Axes) -> None:
@@ -281,27 +246,24 @@ def _log_heights(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(plain_text))
 
 
-def _ground(axes: Axes, where: Floats, what: Floats, colour: str, *, alpha: float) -> None:
-    """Tint the ground between a line and 0, leaving out points inside flat stretches."""
-    flat = np.zeros(len(what), dtype=bool)
-    flat[1:-1] = (what[1:-1] == what[:-2]) & (what[1:-1] == what[2:])
-    where, what = where[~flat], what[~flat]
-    across, up = np.concatenate([where, where[[-1, 0]]]), np.concatenate([what, [0.0, 0.0]])
-    axes.fill(across, up, color=colour, alpha=alpha, linewidth=0)
+def _mark(axes: Axes, theme: Theme, mark: "Mark", **line: Any) -> None:
+    """An upright line with its text above the axes."""
+    colour = getattr(theme, mark.role)
+    axes.axvline(mark.at, color=colour, **line)
+    _note(axes, mark.text, (mark.at, 1), (0, 4), xycoords=("data", "axes fraction"), color=colour)
 
 
 def _end_labels(axes: Axes, canvas: Canvas, ends: Sequence[tuple[float, str, str]]) -> None:
     """Value, text and colour of each line right of its last point, moved apart where they would touch."""
     tall = 0.85 * float(canvas.get_size_inches()[1]) * 72  # about the height of the axes
-    place = axes.transScale + axes.transLimits
+    place, lowest = axes.transScale + axes.transLimits, -np.inf
     heights = [float(place.transform((axes.get_xlim()[1], value))[1]) for value, _, _ in ends]
-    lowest = -np.inf
-    for index in np.argsort(heights, kind="stable"):
-        lowest = max(heights[index], lowest + _LINE_HEIGHT / tall)
-        _, text, colour = ends[index]
-        offset: Any = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-        where: Any = {"xycoords": "axes fraction", "color": colour, "fontweight": "bold"}
-        axes.annotate(text, (1, lowest), **where, **offset)
+    for height, (_, text, colour) in sorted(zip(heights, ends, strict=True)):
+        lowest = max(height, lowest + _LINE_HEIGHT / tall)
+        _note(axes, text, (1, lowest), (6, 0), xycoords="axes fraction", color=colour, **_BESIDE)
+
+
+_BESIDE: Mapping[str, Any] = {"ha": "left", "va": "center"}
 
 
 def _note(axes: Axes, text: str, at: Any, offset: Size, **look: Any) -> None:
@@ -310,141 +272,107 @@ def _note(axes: Axes, text: str, at: Any, offset: Size, **look: Any) -> None:
     axes.annotate(text, at, xytext=offset, **plain | look)
 
 
-# Drawings over time.
-
-
 def curves(
-    frame: pd.DataFrame,
+    canvas: Canvas,
+    theme: Theme,
+    data: pd.DataFrame,
     looks: Sequence[str],
     *,
     log: bool = False,
     axis: Text = plain_text,
     end: Text = plain_text,
     marks: Sequence[Any] = (),
-    dot: tuple[Any, float] | None = None,
     top: float | None = None,
-    ribbon: pd.DataFrame | None = None,
     level: float | None = None,
-) -> Drawing:
+) -> None:
     """Series over time on one axis, a column per line with its last value at its end; the first is on top.
 
     `looks` has of each line its role, and ``dashed`` or ``filled`` down to 0. `axis` and `end` print numbers on
-    the axis and at the ends; `marks` are upright lines by date, `dot` a point in the loss colour, `ribbon` a
-    tinted band of columns low and high, `level` a horizontal line, `top` the upper end. `log` needs values above 0.
+    the axis and at the ends; `marks` are upright lines by date, `level` a horizontal line, `top` the upper end. `log` needs values above 0.
     """
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, limit = _plot(canvas, theme), round(0.38 * _width(canvas))
-        days, ends = frame.index.to_numpy(), []
-        for mark in day_numbers(list(marks)):
-            axes.axvline(mark, color=theme.muted, linewidth=0.7, dashes=(1, 3))
-        if ribbon is not None:
-            part = ribbon.iloc[np.linspace(0, len(ribbon) - 1, 60).astype(np.int64)]
-            band: Any = {"color": theme.neutral, "alpha": 0.16, "linewidth": 0}
-            axes.fill_between(day_numbers(part.index), part["low"], part["high"], **band)
-        if level is not None:
-            axes.axhline(level, color=theme.muted, linewidth=1.0)
-        for rank, (name, look) in enumerate(zip(frame, looks, strict=False)):
-            role, *how = look.split()
-            values, colour = frame[name].to_numpy(dtype=np.float64), getattr(theme, role)
-            keep = thin(values, limit)
-            where, what = day_numbers(days[keep]), values[keep]
-            if "filled" in how:
-                _ground(axes, where, what, colour, alpha=0.16)
-            line: Any = {"color": colour, "linewidth": 1.7 if role == "accent" else 1.3}
-            line |= {"dashes": (4, 2) if "dashed" in how else (None, None)}
-            axes.plot(where, what, solid_joinstyle="round", zorder=4 - 0.1 * rank, **line)
-            ends.append((float(values[-1]), end(values[-1]), colour))
-        if dot is not None:
-            at = day_numbers([dot[0]])
-            axes.plot(at, [dot[1]], "o", color=theme.loss, markersize=6, zorder=6)
-        _date_axis(axes, canvas, days)
-        if log:
-            _log_heights(axes)
-        else:
-            axes.set_ylim(top=top)
-            _heights(axes, axis)
-        _end_labels(axes, canvas, ends)
-
-    return draw
+    axes, days, ends = _plot(canvas, theme, level=level), data.index.to_numpy(), []
+    for mark in day_numbers(list(marks)):
+        axes.axvline(mark, color=theme.muted, linewidth=0.7, dashes=(1, 3))
+    for rank, (name, look) in enumerate(zip(data, looks, strict=False)):
+        role, *how = look.split()
+        values, colour = data[name].to_numpy(dtype=np.float64), getattr(theme, role)
+        keep = thin(values, round(0.38 * _width(canvas)))
+        where, what = day_numbers(days[keep]), values[keep]
+        if "filled" in how:
+            down = (np.append(where, where[[-1, 0]]), np.append(what, [0.0, 0.0]))
+            axes.fill(*down, color=colour, alpha=0.16, linewidth=0)
+        line: Any = {"color": colour, "linewidth": 1.7 if role == "accent" else 1.3}
+        line |= {"dashes": (4, 2) if "dashed" in how else (None, None)}
+        axes.plot(where, what, solid_joinstyle="round", zorder=4 - 0.1 * rank, **line)
+        ends.append((float(values[-1]), end(values[-1]), colour))
+    _date_axis(axes, canvas, days)
+    if log:
+        _log_heights(axes)
+    else:
+        _heights(axes, axis)
+        axes.set_ylim(top=top)
+    _end_labels(axes, canvas, ends)
 
 
-def strips(frame: pd.DataFrame) -> Drawing:
+def strips(canvas: Canvas, theme: Theme, data: pd.DataFrame) -> None:
     """One thin band per column over a shared time axis: above the line long, below it short."""
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        grid = canvas.subplots(frame.shape[1], 1, sharex=True, squeeze=False)[:, 0]
-        most = float(np.nanmax(np.abs(frame.to_numpy()), initial=0.0)) or 1.0
-        least = float(np.nanmin(frame.to_numpy(), initial=0.0))
-        for axes, name in zip(grid, frame, strict=True):
-            _dress(axes, theme, "x")
-            values = frame[name].to_numpy(dtype=np.float64)
-            keep = thin(values, round(0.19 * _width(canvas)))
-            where = np.repeat(day_numbers(frame.index[keep]), 2)[1:]
-            what = np.repeat(values[keep], 2)[:-1]
-            for part, colour in ((what.clip(min=0), theme.accent), (what.clip(max=0), theme.loss)):
-                if np.any(part):
-                    _ground(axes, where, part, colour, alpha=0.75)
-            axes.axhline(0, color=theme.line, linewidth=0.8)
-            axes.set_ylim(1.05 * most * np.sign(least), 1.05 * most)
-            axes.set_yticks([0.0, most], ["", percent_text(float(f"{most:.2g}"))])
-            label = "\n".join(wrap(str(name), 16)) or str(name)
-            axes.set_ylabel(label, rotation=0, ha="right", va="center", color=theme.ink)
-            axes.spines["bottom"].set_visible(False)
-        _date_axis(grid[-1], canvas, frame.index.to_numpy())
-
-    return draw
-
-
-# Drawings that are no history.
+    grid = canvas.subplots(data.shape[1], 1, sharex=True, squeeze=False)[:, 0]
+    most = float(np.nanmax(np.abs(data.to_numpy()), initial=0.0)) or 1.0
+    least = float(np.nanmin(data.to_numpy(), initial=0.0))
+    for axes, name in zip(grid, data, strict=True):
+        axes.grid(axis="x")
+        values = data[name].to_numpy(dtype=np.float64)
+        keep = thin(values, round(0.19 * _width(canvas)))
+        where, what = day_numbers(data.index[keep]), values[keep]
+        for part, colour in ((what.clip(min=0), theme.accent), (what.clip(max=0), theme.loss)):
+            if part.any():
+                axes.stairs(part[:-1], where, fill=True, color=colour, alpha=0.75, linewidth=0)
+        axes.axhline(0, color=theme.line, linewidth=0.8)
+        axes.set_ylim(1.05 * most * np.sign(least), 1.05 * most)
+        axes.set_yticks([0.0, most], ["", percent_text(float(f"{most:.2g}"))])
+        label = "\n".join(wrap(str(name), 16)) or str(name)
+        axes.set_ylabel(label, rotation=0, ha="right", va="center", color=theme.ink)
+        axes.spines["bottom"].set_visible(False)
+    _date_axis(grid[-1], canvas, data.index.to_numpy())
 
 
 def bars(
-    series: Any,
+    canvas: Canvas,
+    theme: Theme,
+    data: Any,
     *,
     roles: Any = None,
-    percent: bool = False,
     label: Text | None = None,
-    across: str = "",
-    up: str = "",
     errors: Floats | None = None,
     marks: Floats | None = None,
     band: tuple[float, float] | None = None,
-    level: float = 0.0,
-    top: float | None = None,
-) -> Drawing:
+    **look: Any,
+) -> None:
     """Upright bars of a named series from 0, in accent for gains and loss for losses unless `roles` says otherwise.
 
-    `percent` tells the axis that values are fractions, `label` prints them on every bar; `errors` are half widths of whiskers, `marks` short
-    lines to compare with, `band` a tinted range, `level` a line, `top` the upper end of an axis from 0.
+    `label` prints values on every bar; `errors` are half widths of whiskers, `marks` short lines to compare with,
+    `band` a tinted range, `look` is that of the axes.
     """
-    names, values = [str(name) for name in series.index], series.to_numpy(dtype=np.float64)
-    tones = np.array(roles if roles is not None else np.where(values >= 0, "accent", "loss"))
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas, theme), np.arange(len(names)).astype(np.float64)
-        if band is not None:
-            axes.axhspan(*band, color=theme.neutral, alpha=0.22, linewidth=0)
-        for role in dict.fromkeys(tones.tolist()):
-            part = tones == role
-            axes.bar(where[part], values[part], 0.8, color=getattr(theme, role), alpha=0.85)
-        if errors is not None:
-            axes.vlines(where, values - errors, values + errors, color=theme.ink, linewidth=1.2)
-        if marks is not None:
-            axes.hlines(marks, where - 0.44, where + 0.44, color=theme.ink, linewidth=1.6)
-        for at, value in enumerate(values) if label is not None else ():
-            _note(axes, label(value), (at, value), (0, 4), color=theme.ink)  # type: ignore[misc]
-        axes.axhline(level, color=theme.ink, linewidth=1.0)
-        axes.set_xlim(-0.7, len(names) - 0.3)
-        step = -(-len(names) // (6 if _width(canvas) < _NARROW else 10))
-        axes.set_xticks(where[::step], names[::step])
-        axes.margins(y=0.08)
-        if top is not None:
-            axes.set_ylim(0, max(top, 1.08 * float(np.nanmax(values))))
-        _heights(axes, percent_text if percent else plain_text)
-        axes.set(xlabel=across, ylabel=up)
-
-    return draw
+    names, values = [str(name) for name in data.index], data.to_numpy(dtype=np.float64)
+    tones = roles if roles is not None else np.where(values >= 0, "accent", "loss")
+    if "top" in look:
+        look["top"] = max(look["top"], 1.08 * float(np.nanmax(values)))
+    axes = _plot(canvas, theme, **{"level": 0.0, **look})
+    where = np.arange(len(names)).astype(np.float64)
+    if band is not None:
+        axes.axhspan(*band, color=theme.neutral, alpha=0.22, linewidth=0)
+    colours = [getattr(theme, role) for role in tones]
+    axes.bar(where, values, 0.8, color=colours, alpha=0.85)
+    if errors is not None:
+        axes.vlines(where, values - errors, values + errors, color=theme.ink, linewidth=1.2)
+    if marks is not None:
+        axes.hlines(marks, where - 0.44, where + 0.44, color=theme.ink, linewidth=1.6)
+    for at, value in enumerate(values) if label is not None else ():
+        _note(axes, label(value), (at, value), (0, 4), color=theme.ink)  # type: ignore[misc]
+    axes.set_xlim(-0.7, len(names) - 0.3)
+    step = -(-len(names) // (6 if _width(canvas) < _NARROW else 10))
+    axes.set_xticks(where[::step], names[::step])
+    axes.margins(y=0.08)
 
 
 @dataclass(frozen=True)
@@ -457,98 +385,75 @@ class Mark:
 
 
 def profile(
-    frame: pd.DataFrame,
+    canvas: Canvas,
+    theme: Theme,
+    data: pd.DataFrame,
     *,
-    across: str,
-    up: str = "",
-    percent: bool = False,
     mark: Mark | None = None,
-    level: float | None = None,
-    top: float | None = None,
     log: bool = False,
     ticks: Sequence[float] = (),
     dots: bool = False,
-) -> Drawing:
-    """One or several figures against what was varied, which increases down the frame; NaN leaves a gap.
+    **look: Any,
+) -> None:
+    """One or several figures against what was varied, which increases down the data; NaN leaves a gap.
 
-    The first is drawn in accent, others are told apart by their dashes and named. `level` is a horizontal line,
-    `top` the upper end of an axis from 0, `log` is meant across, `ticks` are places to name there.
+    The first is drawn in accent, others are told apart by their dashes and named. `log` is meant across, `ticks`
+    are places to name there, `look` is that of the axes.
     """
-    at = np.asarray(frame.index, dtype=np.float64)
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, small = _plot(canvas, theme), _width(canvas) < _NARROW
-        if log:
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_locator(NullLocator())
-        if level is not None:
-            axes.axhline(level, color=theme.ink, linewidth=1.0)
-        for rank, name in enumerate(frame):
-            look: Any = {"color": theme.neutral if rank else theme.accent, "linewidth": 1.7}
-            dashes = ((None, None), (None, None), (5, 2), (2, 2), (1, 1))[min(rank, 4)]
-            look |= {"dashes": dashes, "zorder": 4 - 0.1 * rank, "markersize": 4.5}
-            axes.plot(at, frame[name].to_numpy(), "o-" if dots else "-", label=name, **look)
-        air = 0.04 * (at[-1] - at[0]) if dots and not log else 0.0
-        axes.set_xlim(at[0] - air, max(at[-1], at[0] * 1.1 if log else at[0] + 1e-9) + air)
-        if top is not None:
-            axes.set_ylim(0, top)
-        else:
-            axes.margins(y=0.08)
-        if mark is not None and axes.get_xlim()[0] <= mark.at <= axes.get_xlim()[1]:
-            colour = getattr(theme, mark.role)
-            axes.axvline(mark.at, color=colour, linewidth=1.3, dashes=(4, 2))
-            place = axes.transScale + axes.transLimits
-            left = float(place.transform((mark.at, axes.get_ylim()[0]))[0]) < 0.6
-            side: Any = {"ha": "left" if left else "right", "va": "top", "color": colour}
-            side["xycoords"] = ("data", "axes fraction")
-            _note(axes, mark.text, (mark.at, 1), (5 if left else -5, -3), **side)
-        axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
-        if len(ticks):
-            some = list(ticks)[:: -(-len(ticks) // (5 if small else 14))]
-            axes.set_xticks(some, [f"{tick:g}" for tick in some])
-        elif not log:
-            axes.xaxis.set_major_locator(MaxNLocator(4 if small else 6))
-        _heights(axes, percent_text if percent else plain_text)
-        axes.set(xlabel=across, ylabel=up)
-        if frame.shape[1] > 1:
-            names: Any = {"loc": "outside upper left", "frameon": False, "labelcolor": theme.muted}
-            names |= {"ncols": 1 if small else frame.shape[1], "handlelength": 2.6}
-            canvas.legend(borderpad=0, **names)
-
-    return draw
+    at = np.asarray(data.index, dtype=np.float64)
+    axes, small = _plot(canvas, theme, **look), _width(canvas) < _NARROW
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    for rank, name in enumerate(data):
+        line: Any = {"color": theme.neutral if rank else theme.accent, "linewidth": 1.7}
+        line |= {"linestyle": ("-", "-", "--", "-.", ":")[min(rank, 4)], "zorder": 4 - 0.1 * rank}
+        marker = "o" if dots else ""
+        axes.plot(at, data[name].to_numpy(), label=name, marker=marker, markersize=4.5, **line)
+    axes.margins(x=0.04 if dots and not log else 0, y=0.08)
+    if mark is not None and at[0] <= mark.at <= at[-1]:
+        _mark(axes, theme, mark, linewidth=1.3, dashes=(4, 2))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
+    if len(ticks):
+        some = list(ticks)[:: -(-len(ticks) // (5 if small else 14))]
+        axes.set_xticks(some, [f"{tick:g}" for tick in some])
+    elif not log:
+        axes.xaxis.set_major_locator(MaxNLocator(4 if small else 6))
+    if data.shape[1] > 1:
+        wide = 1 if small else data.shape[1]
+        canvas.legend(loc="outside upper left", ncols=wide, handlelength=2.6)
 
 
 def ranges(
-    frame: pd.DataFrame, *, unit: str, mark: Mark | None = None, role: str = "neutral"
-) -> Drawing:
+    canvas: Canvas,
+    theme: Theme,
+    data: pd.DataFrame,
+    *,
+    unit: str,
+    mark: Mark | None = None,
+    role: str = "neutral",
+) -> None:
     """A horizontal range per row (low, middle, high), against 0 and perhaps one marked value."""
-    values = frame.to_numpy(dtype=np.float64)
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas, theme, "x"), np.arange(len(frame))[::-1].astype(np.float64)
-        colour = getattr(theme, role)
-        axes.axvline(0, color=theme.ink, linewidth=1.0)
-        axes.hlines(where, values[:, 0], values[:, 2], color=colour, linewidth=5, alpha=0.45)
-        axes.plot(values[:, 1], where, "o", color=colour, markersize=7)
-        ends = np.append(values[np.isfinite(values)], [0.0, mark.at] if mark else [0.0])
-        air = 0.08 * max(float(np.ptp(ends)), 1e-9)
-        axes.set_xlim(ends.min() - air, ends.max() + air)
-        axes.set_ylim(-0.6, len(frame) - 0.1)
-        if mark is not None:
-            shade = getattr(theme, mark.role)
-            axes.axvline(mark.at, color=shade, linewidth=2.0)
-            spot: Any = {"xycoords": ("data", "axes fraction"), "color": shade}
-            _note(axes, mark.text, (mark.at, 1), (0, 4), **spot)
-        for (row, _), value in np.ndenumerate(values) if mark is None else ():
-            text = f"{value:+.2f}".replace("-", "−")
-            _note(axes, text, (value, where[row]), (0, 9), color=colour)
-        axes.set_yticks(where, ["\n".join(wrap(str(name), 16)) for name in frame.index])
-        axes.tick_params(axis="y", labelcolor=theme.ink)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
-        axes.set_xlabel(unit)
-
-    return draw
+    values = data.to_numpy(dtype=np.float64)
+    axes, where = canvas.add_subplot(xlabel=unit), np.arange(len(data))[::-1].astype(np.float64)
+    axes.grid(axis="x")
+    colour = getattr(theme, role)
+    axes.axvline(0, color=theme.ink, linewidth=1.0)
+    axes.hlines(where, values[:, 0], values[:, 2], color=colour, linewidth=5, alpha=0.45)
+    axes.plot(values[:, 1], where, "o", color=colour, markersize=7)
+    ends = np.append(values[np.isfinite(values)], [0.0, mark.at] if mark else [0.0])
+    air = 0.08 * max(float(np.ptp(ends)), 1e-9)
+    axes.set_xlim(ends.min() - air, ends.max() + air)
+    axes.set_ylim(-0.6, len(data) - 0.1)
+    if mark is not None:
+        _mark(axes, theme, mark, linewidth=2.0)
+    for (row, _), value in np.ndenumerate(values) if mark is None else ():
+        text = f"{value:+.2f}".replace("-", "−")
+        _note(axes, text, (value, where[row]), (0, 9), color=colour)
+    axes.set_yticks(where, ["\n".join(wrap(str(name), 16)) for name in data.index])
+    axes.tick_params(axis="y", labelcolor=theme.ink)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
 
 
 @dataclass(frozen=True, eq=False)
@@ -589,7 +494,6 @@ class Fan:
         first, cutoff, _ = axes.get_xticklabels()
         first.set_horizontalalignment("left")
         cutoff.set_horizontalalignment("right" if steps[-1] < 0.3 * len(past) else "center")
-        _heights(axes)
 
 
 def forecast_png(fan: Fan, *, title: str = "", size: Size = (900, 460)) -> bytes:
@@ -606,8 +510,7 @@ def forecast_png(fan: Fan, *, title: str = "", size: Size = (900, 460)) -> bytes
         for place in sorted({0, middle, len(fan.levels) - 1}):
             price = fan.prices[-1, place]
             text = f"{price:,.2f}  ({percent_text(fan.levels[place])})"
-            side: Any = {"ha": "left", "va": "center", "color": theme.accent}
-            _note(axes, text, (last, price), (10, 0), **side)
+            _note(axes, text, (last, price), (10, 0), color=theme.accent, **_BESIDE)
         axes.set_xlabel(f"{across}adjusted close")
 
     return png(draw, size)
@@ -620,11 +523,11 @@ def price_chart_png(history: Bars, *, size: Size = (900, 480)) -> bytes:
     def draw(canvas: Canvas, theme: Theme) -> None:
         upper, lower = canvas.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
         for axes, values in ((upper, history.adj_close), (lower, history.volume)):
-            _dress(axes, theme, "y")
+            axes.grid(axis="y")
             keep = thin(values, limit)
             axes.plot(day_numbers(days[keep]), values[keep], color=theme.accent, linewidth=1.2)
         _heights(upper, plain_text, 6)
-        _heights(lower, short_text, 2)
+        _heights(lower, EngFormatter(sep="\u00a0"), 2)
         lower.set_ylim(bottom=0)
         lower.set_ylabel("volume")
         _date_axis(lower, canvas, days)
@@ -634,62 +537,58 @@ def price_chart_png(history: Bars, *, size: Size = (900, 480)) -> bytes:
     return png(draw, size)
 
 
-# Drawings of the toy tasks.
-
-
 def loss_curve(
-    steps: Sequence[int], losses: Sequence[float], *, fresh: Mapping[int, float], unit: str
-) -> Drawing:
+    canvas: Canvas,
+    theme: Theme,
+    steps: Sequence[int],
+    losses: Sequence[float],
+    *,
+    fresh: Mapping[int, float],
+    unit: str,
+) -> None:
     """Minibatch loss by batch on a log scale, its running median, and the loss on fresh sequences by batch."""
     floor, window = 1e-7, 51  # single precision knows no lower loss; batches in the median
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes, where = _plot(canvas, theme), np.asarray(steps, dtype=np.float64)
-        what = pd.Series(np.maximum(np.asarray(losses, dtype=np.float64), floor))
-        smooth = len(what) >= 10 * window
-        drawn = {"minibatch": (what, 0.8 if smooth else 1.6, 0.35 if smooth else 1.0)}
-        if smooth:
-            middle = what.rolling(window, center=True).median().dropna()
-            drawn[f"running median of {window}"] = (middle, 2.0, 1.0)
-        for name, (series, width, alpha) in drawn.items():
-            part = series.iloc[thin(series.to_numpy(), 900)]
-            look: Any = {"color": theme.accent, "linewidth": width, "alpha": alpha}
-            axes.plot(where[part.index], part, label=name, **look)
-        if fresh:
-            dots = [max(value, floor) for value in fresh.values()]
-            dot: Any = {"color": theme.loss, "markersize": 6, "zorder": 6, "clip_on": False}
-            axes.plot(list(fresh), dots, "o", label="fresh sequences", **dot)
-        axes.set_xlim(0, max(float(where[-1]), 1.0))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
-        _log_heights(axes)
-        axes.set_xlabel("batch")
-        axes.set_ylabel(unit)
-        axes.legend(frameon=False, labelcolor=theme.muted, loc="upper right")
-
-    return draw
+    axes = _plot(canvas, theme, across="batch", up=unit)
+    where = np.asarray(steps, dtype=np.float64)
+    what = pd.Series(np.maximum(np.asarray(losses, dtype=np.float64), floor))
+    smooth = len(what) >= 10 * window
+    drawn = {"minibatch": (what, 0.8 if smooth else 1.6, 0.35 if smooth else 1.0)}
+    if smooth:
+        middle = what.rolling(window, center=True).median().dropna()
+        drawn[f"running median of {window}"] = (middle, 2.0, 1.0)
+    for name, (series, width, alpha) in drawn.items():
+        part = series.iloc[thin(series.to_numpy(), 900)]
+        look: Any = {"color": theme.accent, "linewidth": width, "alpha": alpha}
+        axes.plot(where[part.index], part, label=name, **look)
+    if fresh:
+        dots = [max(value, floor) for value in fresh.values()]
+        dot: Any = {"color": theme.loss, "markersize": 6, "zorder": 6, "clip_on": False}
+        axes.plot(list(fresh), dots, "o", label="fresh sequences", **dot)
+    axes.set_xlim(0, max(float(where[-1]), 1.0))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain_text))
+    _log_heights(axes)
+    axes.legend(loc="upper right")
 
 
-def attention_map(source: Sequence[str], target: Sequence[str], weights: Floats) -> Drawing:
+def attention_map(
+    canvas: Canvas, theme: Theme, source: Sequence[str], target: Sequence[str], weights: Floats
+) -> None:
     """Where the decoder looks: a row per answered token, a column per token read; rows of (T, S) sum to 1."""
-
-    def draw(canvas: Canvas, theme: Theme) -> None:
-        axes = _plot(canvas, theme, "")
-        axes.spines["bottom"].set_visible(False)
-        cell = partial(axes.bar, width=0.94, color=theme.accent, linewidth=0)
-        for (row, column), weight in np.ndenumerate(weights):
-            cell(column, 0.94, bottom=row - 0.47, alpha=round(0.04 + 0.96 * float(weight), 2))
-            if weight >= 0.05:
-                colour = theme.surface if weight > 0.65 else theme.ink
-                text: Any = {"ha": "center", "va": "center", "color": colour}
-                axes.annotate(f"{100 * weight:.0f}", (column, row), **text)
-        axes.set_aspect("equal")
-        axes.xaxis.tick_top()
-        axes.xaxis.set_label_position("top")
-        axes.set_xticks(range(len(source)), list(source))
-        axes.set_yticks(range(len(target)), list(target))
-        axes.tick_params(labelcolor=theme.ink)
-        limits: Any = {"xlim": (-0.5, len(source) - 0.5), "ylim": (len(target) - 0.5, -0.5)}
-        axes.set(xlabel="read", ylabel="answered", **limits)
-
-    return draw
+    axes = canvas.add_subplot()
+    axes.spines["bottom"].set_visible(False)
+    cell = partial(axes.bar, width=0.94, color=theme.accent, linewidth=0)
+    for (row, column), weight in np.ndenumerate(weights):
+        cell(column, 0.94, bottom=row - 0.47, alpha=round(0.04 + 0.96 * float(weight), 2))
+        if weight >= 0.05:
+            colour = theme.surface if weight > 0.65 else theme.ink
+            text: Any = {"ha": "center", "va": "center", "color": colour}
+            axes.annotate(f"{100 * weight:.0f}", (column, row), **text)
+    axes.set_aspect("equal")
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xticks(range(len(source)), list(source))
+    axes.set_yticks(range(len(target)), list(target))
+    axes.tick_params(labelcolor=theme.ink)
+    limits: Any = {"xlim": (-0.5, len(source) - 0.5), "ylim": (len(target) - 0.5, -0.5)}
+    axes.set(xlabel="read", ylabel="answered", **limits)

@@ -6,7 +6,6 @@ runs. Computes nothing. A broken folder is listed as broken.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,6 +32,7 @@ from quantseq.reporting.page import (
     plural,
     section,
     sheet,
+    signed,
     spread,
 )
 from quantseq.reporting.run import MANIFEST, Run
@@ -40,12 +40,8 @@ from quantseq.reporting.sections import SCORE_NAMES, ends, metric_label, metric_
 from quantseq.trading.metrics import wealth
 
 INDEX, REPORT = "index.html", "report.html"
-_FOOTER = (
-    "Backtests are simulations on past prices and no advice. Made by quantseq from run folders."
-)
 _NAMES = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")
 _HASH = 12  # digits of a hash that tell two apart; all of them stand in the JSON
-_signed = partial(number, sign=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,32 +73,21 @@ class Comparison:
     def sentences(self) -> list[str]:
         """What is common, in a few lines."""
         sessions = plural(len(self.growth), "common session")
-        forecasts = plural(self.common, "common forecast")
-        lines = [f"{len(self.runs)} runs, {sessions}, {forecasts}."]
+        lines = [f"{len(self.runs)} runs, {sessions}, {plural(self.common, 'common forecast')}."]
         for name, one in self.sessions.items():
             if one["dropped"] or one["merged"]:
-                dropped = (
-                    f"{name}: {one['dropped']} of {plural(one['sessions'], 'session')} dropped"
-                )
-                lines.append(f"{dropped}, {one['merged']} merged into longer intervals.")
+                dropped = f"{one['dropped']} of {plural(one['sessions'], 'session')} dropped"
+                lines.append(f"{name}: {dropped}, {one['merged']} merged into longer intervals.")
         if self.data:
             lines.append(f"The prices of {listing(list(self.data))} are not the same.")
         return lines
 
     def to_json(self) -> dict[str, Any]:
         """The numbers with their documented keys."""
-        return {
-            "runs": list(self.runs),
-            "common_sessions": len(self.growth),
-            "common_forecasts": self.common,
-            "sessions": {name: dict(one) for name, one in self.sessions.items()},
-            "metrics": self.metrics,
-            "against_first": self.against,
-            "scores": self.scores,
-            "tests": self.tests,
-            "settings": self.settings,
-            "data": self.data,
-        }
+        found = {"runs": list(self.runs), "common_sessions": len(self.growth)}
+        found |= {"common_forecasts": self.common, "against_first": self.against}
+        names = ("sessions", "metrics", "scores", "tests", "settings", "data")
+        return {**found, **{name: getattr(self, name) for name in names}}
 
     def page(self) -> page.Page:
         """The page in its parts; the same runs give the same page."""
@@ -114,7 +99,7 @@ class Comparison:
         title = f"Comparison of {len(self.runs)} runs"
         header = page.Header(title, "quantseq comparison", "", span, badges)
         parts = [_runs(self), _growth(self), _forecasts(self), _settings(self)]
-        return page.Page(header, parts, _FOOTER, broad=True)
+        return page.Page(header, parts, page.stands("comparison"), broad=True)
 
 
 def write_comparison(comparison: Comparison, path: Path) -> Path:
@@ -131,57 +116,49 @@ def _runs(found: Comparison) -> Section:
     rows = []
     for name, run in found.runs.items():
         manifest, sharpe = run.manifest, run.metrics("strategy").get("sharpe")
-        figures = [metric_text("sharpe", sharpe), percent(run.verdict.get("dsr"))]
-        span = [between(manifest["test_start"], manifest["test_end"]), count(len(run.equity))]
+        figures = [metric_text("sharpe", sharpe), run.verdict.get("dsr")]
+        span = [between(manifest["test_start"], manifest["test_end"]), len(run.equity)]
         rows.append([name, str(manifest["title"]), _answer(run), *figures, *span])
-    return section("runs", "Runs", sheet("runs", rows))
+    return section("comparison.runs", sheet("runs", rows))
 
 
 def _growth(found: Comparison) -> Section:
-    title, growth = "Growth on common sessions", found.growth
+    growth = found.growth
     if growth.empty:
-        said = "The runs have no common session, so their growth cannot be laid over each other."
-        return section("growth", title, said)
-    frame = sections.from_start(
-        {str(n): pd.Series(wealth(growth[n]), growth.index) for n in growth}, 1.0
-    )
+        return section("comparison.growth")
+    paths = {str(n): pd.Series(wealth(growth[n]), growth.index) for n in growth}
+    frame = sections.from_start(paths, 1.0)
     roles = ("accent", "neutral", "loss", "ink")  # beyond the fourth they come again, dashed
     looks = [roles[i % 4] + (" dashed" if i >= 4 else "") for i in range(frame.shape[1])]
-    best = str(frame.iloc[-1].idxmax())
-    reading = f"1.00 became most in {best}: {number(frame[best].iloc[-1])}."
-    drawn = over_time("growth-of-all", reading, frame, looks=looks)
-    lead = " ".join(found.sentences()[1:]) or "Every session of every run is in."
-    return section("growth", title, drawn, _figures(found), lead=lead)
+    best, value = str(frame.iloc[-1].idxmax()), frame.iloc[-1].max()
+    drawn = over_time("growth-of-all", frame, how={"looks": looks}, best=best, value=value)
+    left_out = " ".join(found.sentences()[1:])
+    return section("comparison.growth", drawn, _figures(found), left_out=left_out)
 
 
-def _figures(found: Comparison) -> page.Sheet:
+def _figures(found: Comparison) -> page.Sheet | str:
     several, margins = found.metrics, ["Sharpe ratio less the first's", DASH]
     for name in list(several)[1:]:
         one = found.against[name]
-        text = spread(*ends(one["interval"]), _signed)
-        margins.append(_signed(one["sharpe_difference"]) + (f" ({text})" if text != DASH else ""))
+        text = spread(*ends(one["interval"]), signed)
+        margins.append(signed(one["sharpe_difference"]) + (f" ({text})" if text != DASH else ""))
     rows = [
-        [metric_label(name), *(metric_text(name, one.get(name)) for one in several.values())]
-        for name in _NAMES
+        [metric_label(k), *(metric_text(k, x.get(k)) for x in several.values())] for k in _NAMES
     ]
     return sheet("common", [*rows, margins], columns=list(several))
 
 
 def _forecasts(found: Comparison) -> Section:
-    title, rows = "Forecasts on common rows", []
     if not found.common:
-        said = "The runs have no forecast of the same symbol, cutoff and step with an outcome."
-        return section("forecasts", title, said)
-    for name, one in found.scores.items():
-        scores = [number(one["log_score"], 4, sign=True), number(one["crps"], factor=1e4)]
-        more = [percent(one["coverage_90"]), number(one["pit_ks"], 3), count(one["n"])]
-        rows.append([name, *scores, *more])
+        return section("comparison.forecasts")
+    keys = ("log_score", "crps", "coverage_90", "pit_ks", "n")
+    rows = [[name, *(one[key] for key in keys)] for name, one in found.scores.items()]
     left = [f"{n} {count(w - k)} of {count(w)}" for n, (k, w) in found.rows.items() if w > k]
-    lead = f"Left out, for want of a partner or an outcome: {listing(left)}." if left else ""
-    return section("forecasts", title, sheet("common-scores", rows), _tests(found), lead=lead)
+    shown = (sheet("common-scores", rows), _tests(found))
+    return section("comparison.forecasts", *shown, left_out=left)
 
 
-def _tests(found: Comparison) -> page.Sheet:
+def _tests(found: Comparison) -> page.Sheet | str:
     steps, full = sorted({test["step"] for test in found.tests}), []
     lines: dict[tuple[str, str], dict[int, Cell]] = {}
     for test in found.tests:
@@ -189,10 +166,8 @@ def _tests(found: Comparison) -> page.Sheet:
         tone = ("up2", "", "down2")[1 + sections.test_side(test)]
         cell = Cell(number(test["t"], 1, sign=True) + ("*" if tone else ""), tone)
         lines.setdefault((name, score), {})[test["step"]] = cell
-        full.append([name, score, str(test["step"]), *sections.test_cells(test)])
-    rows = [
-        [*names, *(one.get(step, Cell(DASH)) for step in steps)] for names, one in lines.items()
-    ]
+        full.append([name, score, test["step"], *(test[key] for key in sections.TEST_KEYS)])
+    rows = [[*names, *(one.get(step) for step in steps)] for names, one in lines.items()]
     return sheet("common-tests", rows, columns=[f"step {step}" for step in steps], more=full)
 
 
@@ -202,14 +177,8 @@ def _settings(found: Comparison) -> Section:
         [[key, *(one[run][:most] or DASH for run in found.runs)] for key, one in table.items()]
         for table, most in ((found.settings, None), (found.data, _HASH))
     )
-    prices: Any = page.Facts([("Prices", "the same in all runs, wherever a symbol is shared")])
-    prices = sheet("prices", hashes, digits=_HASH, **several) if hashes else prices
-    same = "All settings and versions are the same."
-    told = sheet("differences", rows, **several) if rows else same
-    return section("settings", "What is different", told, prices)
-
-
-# The index of a reports folder.
+    prices = sheet("prices", hashes, digits=_HASH, **several)
+    return section("comparison.settings", sheet("differences", rows, **several), prices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,12 +205,13 @@ def listed(reports: Path) -> list[Listed]:
         )
     found = []
     for manifest in sorted(reports.glob(f"[!.]*/{MANIFEST}")):
-        if (manifest.parent / "points.csv").exists():  # a sweep
+        folder = manifest.parent
+        if (folder / "points.csv").exists():  # a sweep
             continue
         try:
-            found.append(Listed(manifest.parent, Run.load(manifest.parent, tables=("equity",))))
+            found.append(Listed(folder, Run.load(folder, tables=("equity",))))
         except QuantseqError as error:
-            found.append(Listed(manifest.parent, None, " ".join(str(error).split())))
+            found.append(Listed(folder, None, " ".join(str(error).split())))
     return sorted(found, key=lambda one: (one.run is not None, one.created), reverse=True)
 
 
@@ -266,22 +236,19 @@ def index_page(found: Sequence[Listed]) -> page.Page:
     """All runs with verdict, key figures and how money grew; the same runs give the same page."""
     whole = [(one.folder, one.run) for one in found if one.run is not None]
     edges = sum(run.verdict.get("edge") is True for _, run in whole)
-    lead = f"{plural(len(whole), 'run')}, newest first; an edge was found in {edges}."
     rows = [_index_row(folder, run) for folder, run in whole]
-    shown = sheet("index", rows) if whole else "There is no run in this folder yet."
-    parts = [section("runs", "Runs", shown, lead=lead)]
-    broken = [f"{one.folder.name}: {one.fault}" for one in found if one.run is None]
-    if broken:
-        lead = "These folders look like runs and cannot be read."
-        parts.append(section("broken", "Broken folders", page.Notes(broken), lead=lead))
+    shown = sheet("index", rows) if rows else None
+    parts = [section("index.runs", shown, runs=len(whole), edges=edges)]
+    if broken := [f"{one.folder.name}: {one.fault}" for one in found if one.run is None]:
+        parts.append(section("index.broken", page.Items("notes", broken)))
     header = page.Header("All runs", "quantseq", "", "verdicts and key figures of every run")
-    return page.Page(header, parts, _FOOTER, broad=True)
+    return page.Page(header, parts, page.stands("comparison"), broad=True)
 
 
 def _index_row(folder: Path, run: Run) -> list[Any]:
     own, verdict, manifest = run.metrics("strategy"), run.verdict, run.manifest
-    text = spread(*ends(verdict.get("interval")), _signed)
-    margin = _signed(verdict.get("sharpe_difference"))
+    text = spread(*ends(verdict.get("interval")), signed)
+    margin = signed(verdict.get("sharpe_difference"))
     # The name of the folder is quoted for the address and escaped for the page.
     where, name = f"{quote(folder.name)}/{REPORT}", manifest["run_id"]
     link = Markup('<a href="{}">{}</a>').format(where, name)
@@ -300,21 +267,18 @@ def _index_row(folder: Path, run: Run) -> list[Any]:
 
 def sparkline(run: Run) -> Markup | str:
     """How 1.00 grew, on a logarithmic height; the total return is its title, by which the column sorts."""
-    found = ((run.daily("buy_and_hold"), "neutral"), (run.daily("strategy_net"), "accent"))
-    grown = [(np.r_[1.0, wealth(one)], role) for one, role in found if one is not None]
+    found = {"neutral": run.daily("buy_and_hold"), "accent": run.daily("strategy_net")}
+    grown = {role: wealth(one) for role, one in found.items() if one is not None}
     if not grown:
         return DASH
-    paths = [(np.log(np.maximum(one, 1e-3)), role) for one, role in grown]
-    low, high = min(path.min() for path, _ in paths), max(path.max() for path, _ in paths)
-    lines = Markup()
-    for path, role in paths:
+    paths = {role: np.log(np.maximum(np.r_[1.0, one], 1e-3)) for role, one in grown.items()}
+    every, lines = np.concatenate(list(paths.values())), Markup()
+    for role, path in paths.items():
         keep = thin(path, 60)
         x = 1 + 118 * keep / max(len(path) - 1, 1)
-        y = 26 - 24 * (path[keep] - low) / max(high - low, 1e-9)
+        y = 26 - 24 * (path[keep] - every.min()) / max(float(np.ptp(every)), 1e-9)
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
         lines += Markup('<polyline class="{}" points="{}"/>').format(role, points)
     earned = metric_text("total_return", run.metrics("strategy").get("total_return"))
-    picture = Markup(
-        '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 120 28"><title>{}</title>{}</svg>'
-    )
-    return picture.format(f"Growth of {run.manifest['run_id']}", earned, lines)
+    look = '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 120 28"><title>{}</title>{}</svg>'
+    return Markup(look).format(f"Growth of {run.manifest['run_id']}", earned, lines)  # noqa: S704

@@ -1,6 +1,7 @@
 """What a page is made of: how a number is printed, blocks, figures, and the template that shows them.
 
-Owns spelling, the shape of the blocks, and how a block becomes HTML. Knows nothing of runs.
+Owns spelling, the shape of the blocks, and how a block becomes HTML; titles and sentences stand in the TOML
+files beside the template. Knows nothing of runs.
 """
 
 import json
@@ -8,10 +9,9 @@ import math
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from html import escape as escape_html
+from functools import cache, partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +59,23 @@ def number(value: Any, digits: int = 2, *, sign: bool = False, factor: float = 1
     return ("−" if factor * finite < 0 else "+" if sign else "") + text
 
 
+def _unit(text: str, unit: str) -> str:
+    return text if text == DASH else f"{text}{unit}"
+
+
 def percent(value: Any, digits: int = 1, *, sign: bool = False) -> str:
     """A fraction in percent, with a space that does not break."""
-    text = number(value, digits, sign=sign, factor=100)
-    return text if text == DASH else f"{text}{SPACE}%"
+    return _unit(number(value, digits, sign=sign, factor=100), f"{SPACE}%")
 
 
 def bps(value: Any, digits: int = 1, *, factor: float = 1.0, sign: bool = False) -> str:
     """Basis points: `value` times `factor`."""
-    text = number(value, digits, factor=factor, sign=sign)
-    return text if text == DASH else f"{text}{SPACE}bps"
+    return _unit(number(value, digits, factor=factor, sign=sign), f"{SPACE}bps")
+
+
+def points(value: Any) -> str:
+    """A difference of two shares, in percentage points."""
+    return _unit(number(value, sign=True, digits=1, factor=100), " points")
 
 
 def count(value: Any) -> str:
@@ -104,9 +111,9 @@ def between(first: Any, last: Any) -> str:
     return f"{iso(first)} to\n{iso(last)}"
 
 
-def plural(amount: int, noun: str) -> str:
+def plural(amount: float, noun: str) -> str:
     """A counted noun."""
-    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+    return f"{int(amount):,} {noun}{'' if amount == 1 else 's'}"
 
 
 def listing(items: Sequence[str]) -> str:
@@ -114,18 +121,27 @@ def listing(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
 
 
+_NAMED = (number, percent, bps, points, count, p_value, plain, iso, plural, listing)
+_SPELLINGS: Mapping[str, Callable[..., str]] = {one.__name__: one for one in _NAMED}
+
+
+def spelling(how: str) -> Text:
+    """A way to print by its name: ``percent``, ``+percent 2`` with sign and digits, ``bps 1 10000`` times a factor."""
+    name, *given = how.removeprefix("+").split()
+    options: dict[str, Any] = {"sign": True} if how.startswith("+") else {}
+    several = zip(("digits", "factor"), (int, float), given, strict=False)
+    return partial(_SPELLINGS[name], **options | {key: kind(text) for key, kind, text in several})
+
+
+signed, gain = spelling("+number"), spelling("+percent")
+
+
 def card(
     title: str, sentence: str, headers: Sequence[str], rows: Sequence[Sequence[str]], note: str = ""
 ) -> str:
     """HTML of a result as a notebook shows it: heading, sentence, small table, note; all escaped."""
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        first, *rest = map(escape_html, cells)
-        return f"<tr><th>{first}</th>{''.join(f'<{tag}>{cell}</{tag}>' for cell in rest)}</tr>"
-
-    table = line(headers, "th") + "".join(line(row, "td") for row in rows)
-    said, below = (f"<div>{escape_html(text)}</div>" if text else "" for text in (sentence, note))
-    return f"<div><strong>{escape_html(title)}</strong>{said}<table>{table}</table>{below}</div>"
+    parts: Any = {"title": title, "said": sentence, "headers": headers, "rows": rows, "note": note}
+    return _environment().get_template("card.html.j2").render(parts)
 
 
 @dataclass(frozen=True)
@@ -184,14 +200,6 @@ class Figure:
 
     `frame` holds these numbers, all of them and unrounded, by date for a chart over time. The page prints them
     by `show`, or else those of `shown`, or the ends of months of a daily frame; `live` is what its script needs.
-
-    Examples
-    --------
-    In a notebook, a figure as the last line of a cell shows itself; its numbers are a table::
-
-        outcome = quantseq.backtest(panel)
-        outcome.figures()["drawdown"]
-        outcome.figures()["drawdown"].frame.loc["2008":].min()
     """
 
     key: str
@@ -257,8 +265,7 @@ class Figure:
             canvas.suptitle(title, x=0.01, ha="left", **look)
             if self.legend:
                 handles = [_handle(key, theme) for key in self.legend]
-                look = {"loc": "outside lower left", "frameon": False, "labelcolor": theme.muted}
-                canvas.legend(handles, texts, ncols=per_row, **look)
+                canvas.legend(handles, texts, ncols=per_row, loc="outside lower left")
 
         lines = 1 + title.count("\n") + -(-len(texts) // per_row)
         return whole, (width, height + line * (lines + 1))
@@ -271,13 +278,10 @@ class Figure:
 
 def _handle(key: Key, theme: Theme) -> Any:
     """What a key of the page's legend looks like in a picture."""
-    colour = getattr(theme, key.role)
-    if key.shape == "box":
-        return Patch(color=colour, alpha=0.6, linewidth=0)
-    if key.shape == "dot":
-        return Line2D([], [], color=colour, marker="o", linestyle="")
-    dashes = {"dash": (4, 2), "dots": (1, 3)}.get(key.shape, (None, None))
-    return Line2D([], [], color=colour, dashes=dashes)
+    colour, style = getattr(theme, key.role), {"dash": (4, 2), "dots": (1, 3)}
+    box = Patch(color=colour, alpha=0.6, linewidth=0)
+    line = Line2D([], [], color=colour, dashes=style.get(key.shape, (None, None)))
+    return box if key.shape == "box" else line
 
 
 @dataclass(frozen=True)
@@ -302,47 +306,29 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Terms and what they are, under a heading if given."""
+class Items:
+    """A list under a heading if given, by `style`.
 
-    items: Sequence[tuple[str, str | Cell]]
-    title: str = ""
+    ``cards`` have a label, its value and what stands below it, ``facts`` a term and what it is, ``notes`` are
+    sentences.
+    """
 
-
-@dataclass(frozen=True)
-class Notes:
-    """Sentences in a list, under a heading if given."""
-
-    items: Sequence[str]
+    style: str
+    items: Sequence[Any]
     title: str = ""
 
 
 @dataclass(frozen=True)
 class Download:
-    """A CSV that travels inside the page, as a link that works without a script.
-
-    `attributes` stand in the link as ``data-NAME``.
-    """
+    """A CSV that travels inside the page, as a link that works without a script, with its ``data-`` attributes."""
 
     name: str
     csv: str
     text: str
     attributes: Mapping[str, Any]
 
-    @property
-    def address(self) -> str:
-        """The CSV as a ``data:`` address; line ends are the only bytes that need an escape."""
-        return "data:text/csv;charset=utf-8," + self.csv.replace("\n", "%0A")
 
-
-@dataclass(frozen=True)
-class Cards:
-    """Up to twelve headline figures: each a label, its value, and what stands below it."""
-
-    items: Sequence[Sequence[str | Cell]]
-
-
-Block = Cards | Download | Facts | Figure | Notes | Row | Sheet | str
+Block = Download | Figure | Items | Row | Sheet | str
 """What the template shows, each by its kind; a text says why a block is missing."""
 
 
@@ -356,22 +342,28 @@ class Section:
     blocks: Sequence[Block] = ()
 
 
-def section(key: str, title: str, *parts: Block | list[Any], lead: str = "") -> Section:
-    """A section of blocks; those of a list stand in a row, what it misses below."""
-    blocks: list[Any] = []
-    for part in parts:
+def section(key: str, *parts: Block | list[Any] | None, **words: Any) -> Section:
+    """A section as ``pages.toml`` describes it under PAGE.ID; without any part it says what is missing.
+
+    Blocks of a list stand in a row, and what the row misses below it.
+    """
+    spec, blocks = _spec("pages", key), list[Any]()
+    for part in filter(None, parts):
         if isinstance(part, list):
             shown = [one for one in part if not isinstance(one, str)]
             blocks += [Row("pair", shown)] if shown else []
             blocks += [one for one in part if isinstance(one, str)]
         else:
             blocks.append(part)
-    return Section(key, title, lead, blocks)
+    lead = sentence(spec.get("lead", ""), words) if blocks else ""
+    blocks = blocks or [sentence(spec["missing"], words)]
+    return Section(key.split(".")[1], spec["title"], lead, blocks)
 
 
-def terms(kind: str) -> Facts:
-    """What the terms on a kind of page mean."""
-    return Facts(list(_specs("terms.toml")[kind].items()), "Terms")
+def terms(kind: str, title: str = "Terms", **words: Any) -> Items:
+    """Terms of ``terms.toml`` and what they mean."""
+    found = [(term, sentence(text, words)) for term, text in _spec("terms", kind).items()]
+    return Items("facts", found, title)
 
 
 @dataclass(frozen=True)
@@ -400,33 +392,50 @@ class Page:
     @property
     def figures(self) -> dict[str, Figure]:
         """Every chart by its key, in the order of the page."""
-        return {one.key: one for section in self.sections for one in _figures(section.blocks)}
+        found = {}
+        for block in (block for section in self.sections for block in section.blocks):
+            for one in block.blocks if isinstance(block, Row) else [block]:
+                if isinstance(one, Figure):
+                    shared = block.legend if isinstance(block, Row) else ()
+                    found[one.key] = replace(one, legend=one.legend or shared)
+        return found
 
 
-def _figures(blocks: Sequence[Block]) -> Iterator[Figure]:
-    for block in blocks:
-        if isinstance(block, Figure):
-            yield block
-        elif isinstance(block, Row):
-            for one in _figures(block.blocks):
-                yield one if one.legend else replace(one, legend=block.legend)
-
-
-def numbers(
-    frame: pd.DataFrame, show: Text | Mapping[Any, Text], caption: str = "", style: str = ""
-) -> Table:
+def numbers(frame: pd.DataFrame, show: Text | Mapping[Any, Text], caption: str = "") -> Table:
     """A table of a frame: its index, then every column, as `show` prints it (all alike, or by name)."""
-    spell = show if isinstance(show, Mapping) else dict.fromkeys(frame, show)
-    dates = isinstance(frame.index, pd.DatetimeIndex)
+    spell = show if isinstance(show, Mapping) else {"*": show}
+    dates, other = isinstance(frame.index, pd.DatetimeIndex), spell.get("*", plain)
     names = map(spell.get(str(frame.index.name), iso if dates else plain), frame.index)
-    columns = [map(spell.get(str(name), plain), frame[name]) for name in frame]
+    columns = [map(spell.get(str(name), other), frame[name]) for name in frame]
     rows = [list(cells) for cells in zip(names, *columns, strict=True)]
-    return Table([str(frame.index.name or ""), *map(str, frame)], rows, caption, style=style)
+    return Table([str(frame.index.name or ""), *map(str, frame)], rows, caption)
 
 
 @cache
-def _specs(name: str) -> Mapping[str, Any]:
-    return tomllib.loads(template_text(name))
+def _spec(file: str, key: str) -> Mapping[str, Any]:
+    """What stands in a TOML file under a dotted key."""
+    return reduce(dict.__getitem__, key.split("."), tomllib.loads(template_text(f"{file}.toml")))
+
+
+@cache
+def _wording(text: str) -> Template:
+    return _environment().overlay(autoescape=False).from_string(text)
+
+
+def sentence(text: str, words: Mapping[str, Any]) -> str:
+    """A text of the TOML files with its words filled in; the page escapes it later."""
+    return _wording(text).render(words).strip()
+
+
+def stands(kind: str, name: str = "footer", **words: Any) -> str:
+    """A sentence of a kind of page as ``pages.toml`` has it: by default what stands below it."""
+    return sentence(_spec("pages", kind)[name], words)
+
+
+def cards(kind: str, **words: Any) -> Items:
+    """Headline figures of a kind of page as ``pages.toml`` has them."""
+    several = _spec("pages", kind)["cards"]
+    return Items("cards", [[sentence(text, words) for text in texts] for texts in several])
 
 
 def sheet(
@@ -438,19 +447,37 @@ def sheet(
     strong: int = -1,
     totals: Sequence[Sequence[Any]] = (),
     **words: Any,
-) -> Sheet:
-    """A `Sheet` as ``tables.toml`` describes it: `words` fill the braces there, `columns` follow its headers."""
-    spec = _specs("tables.toml")[key]
-    title, reading = (spec.get(name, "").format(**words) for name in ("title", "reading"))
+) -> Sheet | str:
+    """A `Sheet` as ``tables.toml`` describes it, or why there is none where there is no row.
+
+    `words` fill the sentences there, `columns` follow its headers; cells are texts, or spelled by column.
+    """
+    spec = _spec("tables", key)
+    if not rows and "missing" in spec:
+        return sentence(spec["missing"], words)
+    title, reading = (sentence(spec.get(name, ""), words) for name in ("title", "reading"))
     looks = {name: spec[name] for name in ("align", "style") if name in spec}
-    headers = [*spec.get("headers", ()), *columns]
-    below = Table(rows=more, **spec["more"]) if "more" in spec else None
-    return Sheet(title, reading, Table(headers, rows, **looks, strong=strong, totals=totals), below)
+    table = Table([*spec.get("headers", ()), *columns], _spelled(rows, spec), **looks)
+    below = {name: value for name, value in spec.get("more", {}).items() if name != "show"}
+    longer = Table(rows=_spelled(more, spec["more"]), **below) if below else None
+    table = replace(table, strong=strong, totals=_spelled(totals, spec))
+    return Sheet(title, reading, table, longer)
+
+
+def _spelled(rows: Sequence[Sequence[Any]], spec: Mapping[str, Any]) -> list[list[Any]]:
+    """Cells as text: what is no text yet by its column's ``show``, the last one for all that follow."""
+    show = [spelling(how) for how in spec.get("show", ["plain"])]
+    return [
+        [
+            cell if isinstance(cell, (str, Cell)) else show[min(place, len(show) - 1)](cell)
+            for place, cell in enumerate(cells)
+        ]
+        for cells in rows
+    ]
 
 
 def figure(
     key: str,
-    reading: str,
     frame: pd.DataFrame,
     show: Text | Mapping[Any, Text] = number,
     *,
@@ -458,75 +485,86 @@ def figure(
     how: Mapping[str, Any] | None = None,
     draw: Drawing | None = None,
     more: Sequence[Key] = (),
-    words: Mapping[str, str] | None = None,
-    **changes: Any,
+    changes: Mapping[str, Any] | None = None,
+    **words: Any,
 ) -> Figure:
     """A `Figure` as ``figures.toml`` describes it, under its key up to a point.
 
     The drawing that is named there shows `of`, by default the frame, with `how` beside what stands there, unless
-    `draw` is given. `words` fill the braces, `more` keys follow the legend, `changes` are arguments of `Figure`.
+    `draw` is given. `words` fill the sentences, `more` keys follow the legend, `changes` are arguments of `Figure`.
     """
-    spec = _specs("figures.toml")[key.split(".")[0]]
+    spec = _spec("figures", key.split(".")[0])
     if draw is None:
-        shown = frame if of is None else of
-        draw = getattr(charts, spec["draw"])(shown, **spec.get("how", {}), **how or {})
+        given = {"data": frame if of is None else of, **spec.get("how", {}), **(how or {})}
+        draw = partial(getattr(charts, spec["draw"]), **given)
+    if isinstance(spelled := spec.get("show"), Mapping):
+        show = {name: spelling(one) for name, one in spelled.items()}
+    elif spelled is not None:
+        show = spelling(spelled)
     sizes = HALF if spec.get("sizes") == "half" else spec.get("sizes", FULL_WIDTH)
-    title, caption = (spec[name].format(**words or {}) for name in ("title", "caption"))
+    title, reading, caption = (sentence(spec[k], words) for k in ("title", "reading", "caption"))
     fixed: dict[str, Any] = {"caption": caption, "sizes": tuple(map(tuple, sizes))}
     fixed["legend"] = [*(Key(*one) for one in spec.get("legend", ())), *more]
-    return Figure(key.replace(".", "-"), title, reading, draw, frame, show, **fixed | changes)
+    named = key.replace(".", "-")
+    return Figure(named, title, reading, draw, frame, show, **fixed | dict(changes or {}))
+
+
+def not_drawn(key: str, **words: Any) -> str:
+    """Why a figure is missing."""
+    return sentence(_spec("figures", key)["missing"], words)
 
 
 def over_time(
-    key: str, reading: str, frame: pd.DataFrame, *, more: Sequence[Key] = (), **changes: Any
+    key: str,
+    frame: pd.DataFrame,
+    *,
+    how: Mapping[str, Any] | None = None,
+    more: Sequence[Key] = (),
+    changes: Mapping[str, Any] | None = None,
+    **words: Any,
 ) -> Figure:
     """A chart of daily values with crosshair and zoom, a key per line, and a table of the ends of months.
 
-    What stands as ``how`` in ``figures.toml``, and `changes` of that: `looks`, `marks`, `top` and the like as in
-    `charts.curves`; `share` says that values are fractions, `digits` how many the crosshair shows, `log` to begin
-    on a logarithmic height where all values allow it, `panels` to draw a strip for each column. `derived`
-    (``wealth`` or ``drawdown``) is what the script makes each line from, by the returns in the page.
+    `how` is added to what stands in ``figures.toml``: `looks`, `marks`, `top` and the like as in `charts.curves`;
+    `share` says that values are fractions, `digits` how many the crosshair shows, `log` to begin on a logarithmic
+    height where all values allow it, `panels` to draw a strip for each column. `derived` (``wealth`` or
+    ``drawdown``) is what the script makes each line from, by the returns in the page.
     """
-    shared = {"share": False, "digits": 1, "log": False, "panels": False, "derived": ""}
-    shared |= {"looks": ["accent", *["neutral"] * (frame.shape[1] - 1)], "sizes": None}
-    how: dict[str, Any] = {**shared, **_specs("figures.toml")[key].get("how", {}), **changes}
-    share, digits, log, panels, derived, looks, sizes = (how.pop(name) for name in shared)
-
-    def show(value: Any) -> str:
-        return percent(value, digits) if share else number(value)
-
-    log_now = True if log and bool((frame > 0).all(axis=None)) else None
-    axis, scale, lines, keys = (
-        charts.percent_text if share else charts.plain_text,
-        100 if share else 1,
-        [],
-        [],
-    )
+    given = {**_spec("figures", key).get("how", {}), **(how or {})}
+    share, digits = given.pop("share", False), given.pop("digits", 1)
+    panels, derived = given.pop("panels", False), given.pop("derived", "")
+    looks = given.pop("looks", ["accent", *["neutral"] * (frame.shape[1] - 1)])
+    log = given.pop("log", False) and bool((frame > 0).all(axis=None))
+    show, lines, keys = partial(percent, digits=digits) if share else number, [], list[Key]()
     for name, (role, *flags) in zip(frame, map(str.split, looks), strict=False):
-        values = np.round(frame[name].to_numpy(dtype=np.float64) * scale, digits)
-        line: dict[str, Any] = {"of": f"{derived} {name}"} if derived else {"values": values}
+        values = (frame[name] * (100 if share else 1)).round(digits)
+        line: dict[str, Any] = (
+            {"of": f"{derived} {name}"} if derived else {"values": _plain(values)}
+        )
         line |= {"dash": "dashed" in flags, "fill": "filled" in flags}
         lines.append({"name": str(name), "role": role, **line})
         keys += [] if panels else [Key(role, "dash" if line["dash"] else "line", str(name))]
-    keys += more
-    keys += [Key("muted", "scale", "log scale" if log_now else "linear scale")] if log else []
-    live: dict[str, Any] = {"percent": share, "digits": digits, "log": log_now}
-    live |= {"top": how.get("top"), "panels": panels, "lines": lines}
-    live |= {
-        "marks": charts.day_numbers(list(how.get("marks", ()))),
-        "days": charts.day_numbers(frame.index),
-    }
-    drawn = (
-        charts.strips(frame)
-        if panels
-        else charts.curves(frame, looks, log=bool(log_now), axis=axis, end=show, **how)
-    )
-    given: Any = {"draw": drawn, "more": keys, "live": live}
-    return figure(key, reading, frame, show, **given, **({"sizes": sizes} if sizes else {}))
+    keys += [*more, *([Key("muted", "scale", "log scale")] if log else [])]
+    days, marks = (charts.day_numbers(one) for one in (frame.index, list(given.get("marks", ()))))
+    live: dict[str, Any] = {"percent": share, "digits": digits, "log": log or None}
+    live |= {"top": given.get("top"), "panels": panels, "lines": lines}
+    live |= {"marks": _plain(marks), "days": _plain(days)}
+    axis = charts.percent_text if share else charts.plain_text
+    given |= {"log": log, "axis": axis, "end": show}
+    lone = partial(charts.strips, data=frame)
+    drawn = lone if panels else partial(charts.curves, data=frame, looks=looks, **given)
+    changed = {"live": live, **(changes or {})}
+    return figure(key, frame, show, draw=drawn, more=keys, changes=changed, **words)
+
+
+def _plain(values: Any) -> tuple[float | None, ...]:
+    """Numbers as JSON has them: whole ones without a point, NaN as null."""
+    numbers = (None if np.isnan(one) else float(one) for one in values)
+    return tuple(int(one) if one is not None and one.is_integer() else one for one in numbers)
 
 
 @cache
-def _template() -> Template:
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("quantseq.reporting"),
         autoescape=True,
@@ -534,9 +572,9 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["dated"] = _dated
-    environment.filters["kind"] = lambda block: type(block).__name__.lower()
-    return environment.get_template("report.html.j2")
+    kind = {"kind": lambda block: type(block).__name__.lower()}
+    environment.filters.update(_SPELLINGS, dated=_dated, **kind)
+    return environment
 
 
 def _dated(text: Any) -> Markup:
@@ -549,31 +587,15 @@ def _dated(text: Any) -> Markup:
 def fill(page: Page) -> str:
     """Any page of the house as HTML: everything inline, nothing loaded from anywhere."""
     live = {key: one.live for key, one in page.figures.items() if one.live is not None}
-    # Style sheet and script are ours and hold no markup; everything else is escaped by the template.
-    style, script = Markup(template_text("report.css")), Markup(template_text("report.js"))  # noqa: S704
-    return _template().render(page=page, style=style, script=script, data=_script_json(live))
-
-
-def _script_json(found: Mapping[str, Mapping[str, Any]]) -> Markup:
-    """Plain JSON of all charts that may stand in a script element; dates that several share stand once."""
-    days: dict[bytes, int] = {}
-    lists: list[list[float | None]] = []
-
-    def simple(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: simple(one) for key, one in value.items()}
-        if isinstance(value, (list, tuple, np.ndarray)):
-            return [simple(one) for one in value]
-        finite = known(value)
-        if finite is None:
-            return None if isinstance(value, float) else value
-        return int(finite) if finite == int(finite) else finite
-
-    shown = {}
-    for key, live in found.items():
-        place = days.setdefault(live["days"].tobytes(), len(days))
-        if place == len(lists):
-            lists.append(simple(live["days"]))
-        shown[key] = simple({**live, "days": place})
-    text = json.dumps({"days": lists, "charts": shown}, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704  (JSON without any tag)
+    days = list(dict.fromkeys(one["days"] for one in live.values()))  # shared ones stand once
+    shown = {key: {**one, "days": days.index(one["days"])} for key, one in live.items()}
+    found = {"days": days, "charts": shown}
+    data = json.dumps(found, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    # Style sheet, script and data are ours and hold no markup; the template escapes everything else.
+    inline = {
+        "style": template_text("report.css"),
+        "script": template_text("report.js"),
+        "data": data,
+    }
+    template = _environment().get_template("report.html.j2")
+    return template.render(page=page, **{name: Markup(text) for name, text in inline.items()})  # noqa: S704

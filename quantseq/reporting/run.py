@@ -51,7 +51,13 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 _NEEDED = {"backtest": tuple(TABLES), "evaluation": ("scores", "forecasts")}
 _MARKS = (MANIFEST, SUMS)
 _OURS = (RESULT, "report.html", *(f"{name}.parquet" for name in TABLES))
-_REMEDY = "Run `quantseq backtest` or `quantseq evaluate` again to make a fresh one."
+_TEXTS = ("run_id", "title", "test_start", "test_end")
+
+
+def _fault(text: str) -> RunError:
+    return RunError(
+        f"{text} Run `quantseq backtest` or `quantseq evaluate` again to make a fresh one."
+    )
 
 
 def _empty(name: str) -> pd.DataFrame:
@@ -93,18 +99,15 @@ class Run:
     def __post_init__(self) -> None:
         for file, content in ((MANIFEST, self.manifest), (RESULT, self.result)):
             if not isinstance(content, Mapping):
-                kind = type(content).__name__
-                raise RunError(f"{file}: the file holds a {kind}, not an object. {_REMEDY}")
-        texts = dict.fromkeys(("run_id", "title", "test_start", "test_end"), str)
-        for key, needed in {**texts, "symbols": list}.items():
+                raise _fault(f"{file}: the file holds a {type(content).__name__}, not an object.")
+        for key, needed in {**dict.fromkeys(_TEXTS, str), "symbols": list}.items():
             if not isinstance(self.manifest.get(key), needed):
-                text = f"{MANIFEST}: {key!r} is missing or no {needed.__name__}. {_REMEDY}"
-                raise RunError(text)
+                raise _fault(f"{MANIFEST}: {key!r} is missing or no {needed.__name__}.")
         schema = self.manifest.get("schema", RUN_SCHEMA)
         if schema != RUN_SCHEMA or self.kind not in _NEEDED:
-            raise RunError(
+            raise _fault(
                 f"{MANIFEST}: this quantseq reads backtests and evaluations of schema {RUN_SCHEMA}, not a "
-                f"{self.kind!r} of schema {schema!r}. {_REMEDY}"
+                f"{self.kind!r} of schema {schema!r}."
             )
         for name in TABLES:
             object.__setattr__(self, name, _checked(name, getattr(self, name)))
@@ -114,15 +117,14 @@ class Run:
     def _check_equity(self) -> None:
         days = self.equity["session"]
         if not len(days) or not (days.is_monotonic_increasing and days.is_unique):
-            text = "equity.parquet: sessions must be increasing, at least one of them."
-            raise RunError(f"{text} {_REMEDY}")
+            raise _fault("equity.parquet: sessions must be increasing, at least one of them.")
         for name in ("strategy_net", "strategy_gross", "buy_and_hold"):
             series = self.daily(name)
             bad = None if series is None else series[~(np.isfinite(series) & (series >= -1))]
             if bad is not None and len(bad):
-                raise RunError(
+                raise _fault(
                     f"equity.parquet: {name} is {bad.iloc[0]} on {bad.index[0]:%Y-%m-%d}. A simple "
-                    f"return must be finite and at least −1. {_REMEDY}"
+                    "return must be finite and at least −1."
                 )
 
     @classmethod
@@ -145,7 +147,7 @@ class Run:
             names = run_files(manifest.get("kind", "backtest") if manifest else "")
             missing = [name for name in names if not (folder / name).is_file()]
             if missing:
-                raise RunError(f"{str(folder)!r} lacks {', '.join(missing)}. {_REMEDY}")
+                raise _fault(f"{str(folder)!r} lacks {', '.join(missing)}.")
             asked = {name for name in tables if f"{name}.parquet" in names}
             found = {
                 name: pd.read_parquet(folder / f"{name}.parquet") if name in asked else _empty(name)
@@ -154,7 +156,7 @@ class Run:
             result = read_json(folder / RESULT)
         except (CorruptFileError, OSError, ValueError, pa.ArrowException, AttributeError) as error:
             text = " ".join(str(error).split())
-            raise RunError(f"Cannot read the run {str(folder)!r}: {text}. {_REMEDY}") from error
+            raise _fault(f"Cannot read the run {str(folder)!r}: {text}.") from error
         return cls(manifest, result, **found, hashes=read_sums(folder))
 
     def save(self, folder: Path) -> Path:
@@ -220,6 +222,10 @@ class Run:
         seeds = self.manifest.get("seeds") or {}
         return int(seeds.get("run") or (self.manifest.get("config") or {}).get("seed") or 0)
 
+    def part(self, name: str) -> Any:
+        """A part of the result, empty where it is missing."""
+        return self.result.get(name) or {}
+
     def metrics(self, who: str) -> Mapping[str, Any]:
         """The stored figures of ``strategy`` or ``buy_and_hold``; empty if there are none."""
         return (self.result.get("metrics") or {}).get(who) or {}
@@ -232,16 +238,15 @@ class Run:
         try:
             values = self.equity[name].to_numpy(dtype=np.float64)
         except (ValueError, TypeError) as error:
-            text = f"equity.parquet: {name} holds {error}, not numbers. {_REMEDY}"
-            raise RunError(text) from error
+            raise _fault(f"equity.parquet: {name} holds {error}, not numbers.") from error
         return pd.Series(values, index=index, name=name)
 
     def card(self, note: str = "") -> str:
         """Verdict and figures as a notebook shows them; `note` stands below."""
         own, other = self.metrics("strategy"), self.metrics("buy_and_hold")
         rows = [[key, number(own[key], 4), number(other.get(key), 4)] for key in own]
-        title, sentence = str(self.manifest["title"]), str(self.verdict.get("sentence") or "")
-        return card(title, sentence, ["", "strategy", "buy_and_hold"], rows, note)
+        said, heads = str(self.verdict.get("sentence") or ""), ["", "strategy", "buy_and_hold"]
+        return card(str(self.manifest["title"]), said, heads, rows, note)
 
     def _repr_html_(self) -> str:
         """Shown by notebooks."""
@@ -278,7 +283,7 @@ def _checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Copy with the required columns in their kinds, whatever resolution dates came in."""
     rules, said = TABLES[name], f"{name}.parquet:"
     if missing := [column for column in rules if column not in frame]:
-        raise RunError(f"{said} the columns {missing} are missing. {_REMEDY}")
+        raise _fault(f"{said} the columns {missing} are missing.")
     frame = frame.reset_index(drop=True)
     for column, kind in rules.items():
         try:
@@ -287,8 +292,7 @@ def _checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:
             elif kind == "number":
                 frame[column] = pd.to_numeric(frame[column])
         except (ValueError, TypeError) as error:
-            text = f"{said} {column!r} is not a {kind}: {error}. {_REMEDY}"
-            raise RunError(text) from error
+            raise _fault(f"{said} {column!r} is not a {kind}: {error}.") from error
         if kind == "date" and frame[column].isna().any():
-            raise RunError(f"{said} {column!r} has rows without a date. {_REMEDY}")
+            raise _fault(f"{said} {column!r} has rows without a date.")
     return frame

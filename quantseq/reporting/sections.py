@@ -1,12 +1,11 @@
 """The sections of a backtest's page, each from a `Run` to the blocks it shows.
 
-Owns their order, wording and choice; what cannot be shown is a sentence that says why. Every figure comes
-from the run or from the trading and evaluation rooms.
+Owns their order and choice, and the numbers of their sentences, which stand in the TOML files. Every figure
+comes from the run or from the trading and evaluation rooms.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -16,7 +15,7 @@ import pandas as pd
 
 from quantseq.evaluation.scores import COVERAGES, LEAST_SHOWN, negligible
 from quantseq.evaluation.significance import profit_by_confidence
-from quantseq.market.bars import Dates, Floats
+from quantseq.market.bars import Floats
 from quantseq.reporting import charts, page
 from quantseq.reporting.page import (
     DASH,
@@ -31,9 +30,11 @@ from quantseq.reporting.page import (
     bps,
     count,
     figure,
+    gain,
     iso,
     known,
     listing,
+    not_drawn,
     number,
     over_time,
     p_value,
@@ -42,17 +43,20 @@ from quantseq.reporting.page import (
     plural,
     section,
     sheet,
+    signed,
+    spelling,
     spread,
 )
 from quantseq.reporting.run import Run
 from quantseq.trading import metrics
 from quantseq.trading.attribution import ACCOUNT
-from quantseq.trading.backtest import at_cost, drift
+from quantseq.trading.backtest import at_cost
 from quantseq.trading.costs import MOST_BPS
 from quantseq.trading.inference import HEADLINES, psr, trial_spread
 from quantseq.trading.metrics import METRICS, wealth
 
 SCORE_NAMES = {"log_score": "log score", "crps": "CRPS"}
+TEST_KEYS = ("t", "p", "n_days")
 # Sessions up to the cutoff in a fan chart: a forecast with fewer is not picked, and no more are drawn.
 LEAST_HISTORY, HISTORY = 15, 40
 _BOTH = ("strategy", "buy-and-hold")
@@ -63,19 +67,13 @@ _SLICES = 20  # of the PIT's histogram
 _STRIPS = 8  # symbols whose positions are drawn; the table has all
 _WINDOW = 126  # sessions of the rolling figures: half a year
 _NOTHING = LEAST_SHOWN["log_score"]  # nats a day that would be printed as 0.0000
-_NO_RETURNS = "The strategy's returns are all empty."
-
-_signed = partial(number, sign=True)
-_gain = partial(percent, sign=True)
-_gain2 = partial(percent, digits=2, sign=True)
 
 
 def backtest_page(run: Run) -> page.Page:
     """The page of a backtest in its parts, in the order in which it is read."""
     parts = (_cards, _growth, _luck, _costs, _forecast, _returns, _risk, _trades, _regimes)
-    footer = "Backtests are simulations on past prices and no advice. Made by quantseq from the run folder "
-    footer += f"{run.manifest['run_id']}; the same folder gives the same page."
-    return page.Page(_header(run), [*(part(run) for part in parts), _evidence(run)], footer)
+    shown = [*(part(run) for part in parts), _evidence(run)]
+    return page.Page(_header(run), shown, page.stands("backtest", run=run.manifest["run_id"]))
 
 
 def metric_text(name: str, value: Any) -> str:
@@ -92,12 +90,10 @@ def metric_text(name: str, value: Any) -> str:
 
 def _metric_cells(run: Run, name: str) -> list[Cell]:
     """A stored figure of the strategy, its interval, and the benchmark's, as `quantseq verify` knows them."""
-    show, intervals = partial(metric_text, name), run.result.get("intervals") or {}
+    show, intervals = partial(metric_text, name), run.part("intervals")
     interval = Cell(spread(*ends(intervals.get(name)), show), figure=f"interval.{name}")
-    own, other = (
-        _cell(show, f"{who}.{name}", run.metrics(who).get(name))
-        for who in ("strategy", "buy_and_hold")
-    )
+    both = ((who, run.metrics(who).get(name)) for who in ("strategy", "buy_and_hold"))
+    own, other = (_cell(show, f"{who}.{name}", value) for who, value in both)
     return [own, interval, other]
 
 
@@ -116,17 +112,8 @@ def _floats(values: Any) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _days(index: Any) -> Dates:
-    dates: Dates = pd.DatetimeIndex(index).to_numpy().astype("datetime64[D]")
-    return dates
-
-
-def _points(value: Any) -> str:
-    return DASH if known(value) is None else f"{number(value, 1, sign=True, factor=100)} points"
-
-
-def _audit(run: Run) -> Mapping[str, Any]:
-    return run.result.get("audit") or {}
+def _dates(values: Any) -> Any:
+    return pd.DatetimeIndex(values).to_numpy().astype("datetime64[D]")
 
 
 def _pair(run: Run, names: Sequence[str] = ("strategy_net", "buy_and_hold")) -> dict[str, Any]:
@@ -137,10 +124,8 @@ def _pair(run: Run, names: Sequence[str] = ("strategy_net", "buy_and_hold")) -> 
 
 def _measured(run: Run, name: str, series: Mapping[str, Any]) -> dict[str, str]:
     """A figure of each series as text."""
-    return {
-        who: metric_text(name, METRICS[name](one, periods=run.periods))
-        for who, one in series.items()
-    }
+    measure = partial(METRICS[name], periods=run.periods)
+    return {who: metric_text(name, measure(one)) for who, one in series.items()}
 
 
 def from_start(columns: Mapping[str, Any], first: float) -> pd.DataFrame:
@@ -148,9 +133,6 @@ def from_start(columns: Mapping[str, Any], first: float) -> pd.DataFrame:
     frame = pd.DataFrame(columns)
     start = pd.DataFrame(first, [frame.index[0] - pd.Timedelta(days=1)], frame.columns)
     return pd.concat([start, frame]).rename_axis("date")
-
-
-# The header, and the headline figures.
 
 
 def header(
@@ -179,12 +161,13 @@ def _header(run: Run) -> page.Header:
     sentence, edge = str(run.verdict.get("sentence") or ""), run.verdict.get("edge") is True
     answer = "Edge found" if edge else "No edge found" if sentence else "No verdict"
     sentence = sentence or "This run was not judged: result.json holds no verdict."
-    sessions = plural(len(run.equity), "session")
-    return header(run, "backtest", sessions, _badges(run), edge, answer, sentence)
+    span, badges = plural(len(run.equity), "session"), _badges(run)
+    return header(run, "backtest", span, badges, edge, answer, sentence)
 
 
 def _badges(run: Run) -> list[Cell]:
-    found, cost, fill = _audit(run), known(run.manifest.get("cost_bps")), run.manifest.get("fill")
+    found, fill = run.part("audit"), run.manifest.get("fill")
+    cost = known(run.manifest.get("cost_bps"))
     charged = f"{cost:g}{SPACE}bps of every trade charged" if cost else "no trading costs charged"
     badges = [Cell("costs not recorded" if cost is None else charged, "" if cost else "warn")]
     badges += [Cell(f"decided at the close, filled at the next {fill}")] if fill else []
@@ -204,121 +187,78 @@ def _cards(run: Run) -> Section:
         own, interval, other = _metric_cells(run, name)
         text = "" if interval.text == DASH else f"95 %: {interval.text}"
         items.append([metric_label(name), own, text, f"buy-and-hold {other.text}"])
-    shown = page.Cards(items) if items else "This run stored no figures."
-    return section("figures", "Headline figures", shown, lead="Strategy net of costs.")
-
-
-# How money grew.
+    return section("backtest.figures", page.Items("cards", items) if items else None)
 
 
 def _growth(run: Run) -> Section:
+    """How money grew."""
     pair = _pair(run)
     if "strategy" not in pair:
-        return section("growth", "Growth", _NO_RETURNS)
-    blocks = (_equity(run, pair), _drawdown(pair), _exposure(run), _positions(run))
-    return section("growth", "Growth", *blocks)
+        return section("backtest.growth")
+    drawn = (_equity(run, pair), _drawdown(pair["strategy"], pair), _exposure(run), _positions(run))
+    return section("backtest.growth", *drawn)
 
 
 def _equity(run: Run, pair: Mapping[str, Any]) -> Figure:
     paths = {name: pd.Series(wealth(one), one.index) for name, one in pair.items()}
-    yearly, last = _measured(run, "cagr", pair), {n: number(p.iloc[-1]) for n, p in paths.items()}
-    reading = f"1.00 became {last['strategy']} net of costs, {yearly['strategy']} a year; "
-    if "buy-and-hold" in pair:
-        reading += f"buy-and-hold became {last['buy-and-hold']}, {yearly['buy-and-hold']} a year."
-    else:
-        reading += "this run stored no benchmark."
-    frame, (ribbon, said) = from_start(paths, 1.0), _ribbon(run, pair["strategy"])
-    starts = [fold.get("test_start") for fold in run.result.get("folds") or []]
+    yearly = _measured(run, "cagr", pair)
+    became = [(number(path.iloc[-1]), yearly[name]) for name, path in paths.items()]
+    frame, starts = from_start(paths, 1.0), [fold.get("test_start") for fold in run.part("folds")]
     starts = [pd.Timestamp(str(start)[:10]) for start in starts if start][1:]
     marks = [mark for mark in starts if frame.index[0] <= mark <= frame.index[-1]]
-    more = [] if ribbon is None else [Key("neutral", "box", said)]
-    more += [Key("muted", "dots", "a new fold: everything refitted")] if marks else []
-    return over_time("equity", reading, frame, more=more, marks=marks, ribbon=ribbon)
+    more = [Key("muted", "dots", "a new fold: everything refitted")] if marks else []
+    return over_time("equity", frame, how={"marks": marks}, more=more, became=became)
 
 
-def _ribbon(run: Run, net: Any) -> tuple[pd.DataFrame | None, str]:
-    """Where placebos of the strategy's volatility would have drifted, and what that is."""
-    rules = run.result.get("benchmarks") or {}
-    stored = (rules.get("random_entry") or {}).get("sharpe_range")
-    for one in _audit(run).get("placebos") or []:
-        stored = [one.get("low"), one.get("high")] if "random" in str(one.get("name")) else stored
-    (low, high), volatility = ends(stored), METRICS["volatility"](net, periods=run.periods)
-    if low is None or high is None or not volatility > 0:
-        return None, ""
-    made = partial(drift, volatility=volatility, sessions=len(net), periods=run.periods)
-    edges = {n: pd.Series(made(s), net.index) for n, s in (("low", low), ("high", high))}
-    said = "random entries at the strategy's volatility, steady drift at Sharpe "
-    return from_start(edges, 1.0), f"{said}{_signed(low)} to {_signed(high)}"
-
-
-def _drawdown(pair: Mapping[str, Any]) -> Figure:
+def _drawdown(net: Any, pair: Mapping[str, Any]) -> Figure:
     falls = {name: pd.Series(metrics.drawdowns(one), one.index) for name, one in pair.items()}
-    worst, dot = metrics.drawdown_table(pair["strategy"], worst=1), None
-    reading = "The strategy was never below an earlier high."
-    if not worst.empty:
-        fall = worst.iloc[0]
-        dot, days = (fall["valley"], float(fall["depth"])), plural(int(fall["sessions"]), "session")
-        back = "not yet back at the high" if fall["ongoing"] else f"back on {iso(fall['recovery'])}"
-        reading = f"The deepest fall, {percent(fall['depth'])}, ran from {iso(fall['start'])} to "
-        reading += f"{iso(fall['valley'])}; {back}, {days} below the old high."
-    more = [Key("loss", "dot", "deepest point")] if dot else []
-    return over_time("drawdown", reading, from_start(falls, 0.0), more=more, dot=dot)
+    worst = metrics.drawdown_table(net, worst=1)
+    fall = None if worst.empty else worst.iloc[0]
+    return over_time("drawdown", from_start(falls, 0.0), fall=fall)
 
 
 def _exposure(run: Run) -> Figure | str:
     exposure = run.daily("gross_exposure")
     if exposure is None:
-        return "This run stored no gross exposure."
-    reading = f"On average {percent(exposure.mean(), 0)} of equity was in positions, at most "
-    reading += f"{percent(exposure.max(), 0)}; the rest was cash."
+        return not_drawn("exposure")
     frame = exposure.to_frame("gross exposure at the close").rename_axis("date")
-    return over_time("exposure", reading, frame)
+    return over_time("exposure", frame, mean=exposure.mean(), most=exposure.max())
 
 
 def _positions(run: Run) -> Figure | str:
     if run.weights.empty:
-        return "This run decided no weights, so there are no positions to show."
+        return not_drawn("positions")
     table = run.weights.pivot_table("weight", "decision", "symbol", aggfunc="last").fillna(0.0)
     table.columns = pd.Index([str(symbol) for symbol in table])
     order = [s for s in run.symbols if s in table] + [s for s in table if s not in run.symbols]
     size, held = table[order].abs().mean(), (table[order] != 0).mean()
     drawn = [s for s in order if s in set(size.sort_values(kind="stable").index[-_STRIPS:])]
     facts = {"mean weight": table.mean(), "smallest": table.min(), "largest": table.max()}
-    facts["held after decisions"] = held
-    shown = pd.DataFrame(facts).loc[order].rename_axis("symbol")
-    reading = f"{size.idxmax()} was the largest on average, {percent(size.max())} of equity; the "
-    reading += f"average symbol was held after {percent(held.mean(), 0)} of the decisions."
-    if len(order) > len(drawn):
-        reading += f" The {len(drawn)} largest of {len(order)} are drawn."
+    shown = pd.DataFrame(facts | {"held after decisions": held}).loc[order].rename_axis("symbol")
+    words: Any = {"largest": size.idxmax(), "size": size.max(), "held": held.mean()}
+    words |= {"drawn": len(drawn), "all": len(order)}
     short = [Key("loss", "box", "short, below the line")] if (table < 0).any(axis=None) else []
     sizes = ((900, 34 + 44 * len(drawn)), (340, 34 + 40 * len(drawn)))
-    looks, frame = ["accent"] * len(drawn), table[drawn].rename_axis("date")
-    made = over_time("positions", reading, frame, looks=looks, sizes=sizes, more=short)
-    return replace(made, shown=shown, show=_gain)
-
-
-# Whether it is luck.
+    frame, how = table[drawn].rename_axis("date"), {"looks": ["accent"] * len(drawn)}
+    changes = {"shown": shown, "sizes": sizes}
+    return over_time("positions", frame, how=how, more=short, changes=changes, **words)
 
 
 def _luck(run: Run) -> Section:
-    verdict, title = run.result.get("verdict") or {}, "Is it luck?"
-    facts, pair = page.Facts(_luck_facts(run, verdict)), [_deflated(verdict), _placebos(run)]
-    return section("luck", title, _difference(verdict), facts, pair, _checks(run), _folds(run))
+    """Whether it is luck."""
+    verdict = run.part("verdict")
+    told = (_difference(verdict), _luck_facts(run, verdict), [_deflated(verdict), _placebos(run)])
+    return section("backtest.luck", *told, _checks(run), _folds(run))
 
 
 def _difference(verdict: Mapping[str, Any]) -> Figure | str:
     (low, high), middle = ends(verdict.get("interval")), known(verdict.get("sharpe_difference"))
     if low is None or high is None or middle is None:
-        return "This run stored no interval of the Sharpe difference."
-    said = "0 lies inside, so chance alone can explain the difference."
-    if low > 0:
-        said = "the whole interval lies above 0: chance alone rarely does that."
-    elif high < 0:
-        said = "the whole interval lies below 0: worse than doing nothing."
-    reading = f"Difference {_signed(middle)}, interval {_signed(low)} to {_signed(high)}: {said}"
+        return not_drawn("difference")
     frame = pd.DataFrame({"low": [low], "estimate": [middle], "high": [high]}, ["difference"])
-    show: Any = {name: partial(_cell, _signed, f"difference.{name}") for name in frame}
-    return figure("difference", reading, frame, show, of=frame.set_axis([""]))
+    show: Any = {name: partial(_cell, signed, f"difference.{name}") for name in frame}
+    words: Any = {"low": low, "middle": middle, "high": high}
+    return figure("difference", frame, show, of=frame.set_axis([""]), **words)
 
 
 def _cell(show: Any, figure: str, value: Any) -> Cell:
@@ -326,38 +266,16 @@ def _cell(show: Any, figure: str, value: Any) -> Cell:
     return Cell(show(value), figure=figure)
 
 
-def _luck_facts(run: Run, verdict: Mapping[str, Any]) -> list[tuple[str, str | Cell]]:
+def _luck_facts(run: Run, verdict: Mapping[str, Any]) -> page.Items:
     net, sessions = run.daily("strategy_net"), len(run.equity)
-    scatter, spa = known(verdict.get("trial_sd")), known(verdict.get("spa_p"))
-    own = verdict.get("psr", None if net is None else psr(net))
-    record = "not stored for this run"
-    if (needed := known(verdict.get("min_track_record"))) is not None:
-        record = f"{count(np.ceil(needed))} at this Sharpe ratio; this run has {count(sessions)}"
-    elif "min_track_record" in verdict:
-        record = "no number would do: the Sharpe ratio is not above 0"
-    trials = f"{count(verdict.get('n_trials'))}, from the ledger of every backtest in this folder"
-    if scatter is not None:
-        chance = trial_spread([], sessions) if sessions > 1 else np.nan
-        if np.isclose(scatter, chance, rtol=1e-9, atol=0):
-            trials += "; they show no scatter, so that of chance is taken, "
-            trials += f"{number(scatter, 4)} in Sharpe per session"
-        else:
-            trials += f"; their Sharpe ratios per session scatter by {number(scatter, 4)}"
-    superior = f"p {p_value(spa)}, by Hansen over everything tried on these sessions"
-    rule = "an edge is claimed only if the whole interval lies above 0, the DSR exceeds 95 %, the look-ahead "
-    rule += "audit passes and the ledger is whole"
-    deflated = f"{percent(verdict.get('dsr'))}; an edge needs more than {percent(_NEEDED, 0)}"
-    seeds = "; how much a seed matters is not known from one run"
-    return [
-        ("Probability that the true Sharpe is above 0 (PSR)", Cell(percent(own), figure="psr")),
-        ("The same, discounted for all trials (DSR)", deflated),
-        ("Trials counted", trials),
-        ("Test that nothing tried beats buy-and-hold (SPA)", superior if spa is not None else DASH),
-        ("Sessions needed for a PSR of 95 %", record),
-        ("Ledger", plain(verdict.get("ledger"))),
-        ("Seeds", _pairs(run.manifest.get("seeds")) + seeds),
-        ("Rule", rule),
-    ]
+    scatter: Any = known(verdict.get("trial_sd"))
+    chance = trial_spread([], sessions) if sessions > 1 else np.nan
+    by_chance = scatter is not None and np.isclose(scatter, chance, rtol=1e-9, atol=0)
+    words: Any = {"psr": None if net is None else psr(net), "sessions": sessions, **verdict}
+    words |= {"scatter": scatter, "by_chance": by_chance, "needed": _NEEDED}
+    words["seeds"] = _pairs(run.manifest.get("seeds"))
+    (label, text), *others = page.terms("luck", "", **words).items
+    return page.Items("facts", [(label, Cell(str(text), figure="psr")), *others])
 
 
 def _deflated(verdict: Mapping[str, Any]) -> Figure | str:
@@ -365,48 +283,34 @@ def _deflated(verdict: Mapping[str, Any]) -> Figure | str:
     points = points.dropna().sort_values("n").set_index("n")
     points = points.set_axis(["DSR"], axis=1).rename_axis("trials")
     if len(points) < 2:
-        return "This run stored no curve of the deflated Sharpe against trials."
+        return not_drawn("deflated")
     trials, passing = known(verdict.get("n_trials")), points.index[points["DSR"] > _NEEDED]
-    reading = "Not even as the only trial would it exceed 95 %."
-    if len(passing):
-        reading = f"It would exceed 95 % with up to {plural(int(passing.max()), 'trial')}."
-    if trials is not None:
-        tried = f"After the {plural(int(trials), 'trial')} in the ledger"
-        reading = f"{tried} {percent(verdict.get('dsr'))} are left. {reading}"
     mark = None if trials is None else charts.Mark(trials, f"N = {trials:.0f}")
-    show = {"trials": count, "DSR": percent}
-    return figure("deflated", reading, points, show, how={"mark": mark})
+    words: Any = {"trials": trials, "dsr": verdict.get("dsr"), "passing": passing.max()}
+    return figure("deflated", points, how={"mark": mark}, **words)
 
 
 def _placebos(run: Run) -> Figure | str:
-    own, stored = known(run.metrics("strategy").get("sharpe")), _audit(run).get("placebos") or []
-    found = pd.DataFrame(stored, columns=["name", "low", "sharpe", "high", "n"]).set_index("name")
-    found = found.dropna(subset=["low", "sharpe", "high"]).rename_axis("")
+    own, audit = known(run.metrics("strategy").get("sharpe")), run.part("audit")
+    names, stored = ["low", "sharpe", "high"], audit.get("placebos") or []
+    found = pd.DataFrame(stored, columns=["name", *names, "n"]).set_index("name")
+    found = found.dropna(subset=names).rename_axis("")
     if found.empty or own is None:
-        return "This run stored no placebos to compare with."
-    reading = f"The strategy's Sharpe ratio is {_signed(own)}."
-    if (rank := known(_audit(run).get("rank"))) is not None:
-        reading += f" It beats {percent(rank)} of all placebos, a tie counting half."
-    mark = charts.Mark(own, f"strategy {_signed(own)}", "accent")
-    named = found.iloc[:, :3].set_axis([plain(name) for name in found.index])
-    show, tall = dict.fromkeys(named, _signed) | {"n": count}, 130 + 30 * len(found)
-    changes: Any = {"of": named, "how": {"mark": mark}, "sizes": ((440, tall), (340, tall))}
-    return figure("placebos", reading, found, show, **changes)
+        return not_drawn("placebos")
+    mark, tall = charts.Mark(own, f"strategy {signed(own)}", "accent"), 130 + 30 * len(found)
+    words: Any = {"own": own, "rank": known(audit.get("rank"))}
+    words["changes"] = {"sizes": ((440, tall), (340, tall))}
+    drawn = found[names].rename(plain)
+    return figure("placebos", found, of=drawn, how={"mark": mark}, **words)
 
 
 def _checks(run: Run) -> Sheet | str:
-    checks = _audit(run).get("checks") or []
-    if not checks:
-        return "This run was not audited for look-ahead."
-    rows = []
-    for one in checks:
+    rows, failed = [], 0
+    for one in run.part("audit").get("checks") or []:
         result = Cell("passed") if one.get("passed") else Cell("failed", "loss")
-        rows.append([plain(one.get("name")), result, str(one.get("reading") or "")])
-    failed = sum(not one.get("passed") for one in checks)
-    said = f"All {len(checks)} checks passed: nothing that was decided knew what came after."
-    if failed:
-        said = f"{plural(failed, 'check')} of {len(checks)} failed: the result may not be claimed."
-    return sheet("checks", rows, said=said)
+        failed += not one.get("passed")
+        rows.append([one.get("name"), result, str(one.get("reading") or "")])
+    return sheet("checks", rows, failed=failed, all=len(rows))
 
 
 def fold_cells(fold: Mapping[str, Any], place: int) -> list[str]:
@@ -418,58 +322,49 @@ def fold_cells(fold: Mapping[str, Any], place: int) -> list[str]:
 
 def _folds(run: Run) -> Sheet | str:
     """Who was trained on what, tested where, and what came of it."""
-    folds, pair, rows, counts, ahead = run.result.get("folds") or [], _pair(run), [], [], []
-    if not folds:
-        return "This run stored no folds."
-    for place, fold in enumerate(folds):
-        parts = {}
-        if fold.get("test_start") and fold.get("test_end"):
-            span = slice(str(fold["test_start"]), str(fold["test_end"]))
-            parts = {name: series.loc[span] for name, series in pair.items()}
+    pair, rows, counts, ahead = _pair(run), [], [], []
+    for place, fold in enumerate(run.part("folds")):
+        first, last = fold.get("test_start"), fold.get("test_end")
+        span = slice(str(first), str(last))
+        parts = {name: one.loc[span] for name, one in pair.items()} if first and last else {}
         sharpe: Any = [known(METRICS["sharpe"](x, periods=run.periods)) for x in parts.values()]
         ahead += [sharpe[0] > sharpe[1]] if len(sharpe) == 2 and None not in sharpe else []
         found = (_measured(run, name, parts) for name in ("total_return", "sharpe"))
-        texts = [one.get(who, DASH) for one in found for who in _BOTH]
+        texts = [one.get(who) for one in found for who in _BOTH]
         name, *spans = fold_cells(fold, place)
         rows.append([name, *spans, percent(fold.get("kept_weight"), 0), *texts])
-        counts.append([name, *(count(fold.get(key)) for key in ("purge", "n_train", "n_test"))])
-    said = f"{plural(len(folds), 'fold')}, tested one after the other"
-    if ahead:
-        said += f", better than buy-and-hold by Sharpe ratio in {sum(ahead)} of {len(ahead)}"
-    return sheet("folds", rows, said=said, more=counts)
-
-
-# Whether it is tradable.
+        counts.append([name, *(fold.get(key) for key in ("purge", "n_train", "n_test"))])
+    return sheet("folds", rows, more=counts, folds=len(rows), ahead=ahead)
 
 
 def _costs(run: Run) -> Section:
-    title, pair = "Is it tradable?", _pair(run, ("strategy_net", "strategy_gross"))
+    """Whether it is tradable."""
+    pair, rows = _pair(run, ("strategy_net", "strategy_gross")), []
     if len(pair) < 2:
-        return section("costs", title, "This run stored no returns before costs.")
-    (net, gross), rows = pair.values(), []
+        return section("backtest.costs")
+    net, gross = pair.values()
     for name in ("cagr", "volatility", "sharpe", "total_return"):
         before, after = (METRICS[name](series, periods=run.periods) for series in (gross, net))
-        show = _gain if name == "volatility" else partial(metric_text, name)
+        show = gain if name == "volatility" else partial(metric_text, name)
         texts = [metric_text(name, value) for value in (before, after)]
         rows.append([metric_label(name), *texts, show(after - before)])
-    first = [sheet("costs", rows, said=_cost_reading(run)), _netting(gross, net)]
+    first = [sheet("costs", rows, **_cost_words(run)), _netting(gross, net)]
     second = [_cost_sweep(run, net), _decay(run)]
-    return section("costs", title, first, second, *_benchmarks(run), *_attribution(run))
+    return section("backtest.costs", first, second, *_benchmarks(run), *_attribution(run))
 
 
-def _cost_reading(run: Run) -> str:
-    parts, turnover, cost = [], run.daily("turnover"), run.daily("cost")
-    if turnover is not None:
-        yearly = number(turnover.mean() * run.periods, 1)
-        parts.append(f"Buys and sales came to {yearly} × equity a year")
-    if cost is not None:
-        parts.append(f"costs took {percent(cost.mean() * run.periods, 2)} of equity a year")
-    text = ", ".join(parts) + ". " if parts else ""
-    level, told = known(run.result.get("break_even_bps")), break_even(run.result, turnover)
-    text += f"{bps(run.manifest.get('cost_bps'))} of every trade charged; "
-    if level is None or level >= MOST_BPS:
-        return f"{text}break-even cost: {told}."
-    return f"{text}above {told} the strategy would have earned less than cash."
+def _cost_words(run: Run) -> dict[str, Any]:
+    turnover, level = run.daily("turnover"), known(run.result.get("break_even_bps"))
+    yearly, taken = (_yearly(run, name) for name in ("turnover", "cost"))
+    words = {"charged": run.manifest.get("cost_bps"), "told": break_even(run.result, turnover)}
+    words |= {"yearly": yearly, "taken": taken}
+    return {**words, "most": level is None or level >= MOST_BPS}
+
+
+def _yearly(run: Run, name: str) -> float | None:
+    """What a column of the equity table comes to in a year."""
+    daily = run.daily(name)
+    return None if daily is None else daily.mean() * run.periods
 
 
 def break_even(result: Mapping[str, Any], turnover: Any = None) -> str:
@@ -486,19 +381,18 @@ def break_even(result: Mapping[str, Any], turnover: Any = None) -> str:
 
 def _netting(gross: Any, net: Any) -> Figure:
     before, after = (pd.Series(wealth(series), series.index) for series in (gross, net))
-    lost = 1 - after.iloc[-1] / before.iloc[-1] if before.iloc[-1] else np.nan
-    reading = f"Of {number(before.iloc[-1])} before costs, {number(after.iloc[-1])} were left; costs took "
-    reading += f"{percent(lost, 2)} of the final value."
+    words: Any = {"before": before.iloc[-1], "after": after.iloc[-1]}
+    lost = 1 - words["after"] / words["before"] if words["before"] else np.nan
     frame = pd.DataFrame({"after costs": after, "before costs": before}).rename_axis("date")
-    return over_time("netting", reading, frame)
+    return over_time("netting", frame, lost=lost, **words)
 
 
 def _cost_sweep(run: Run, net: Any) -> Figure | str:
     """CAGR at other costs, and where it is gone."""
     turnover, charged = run.daily("turnover"), known(run.manifest.get("cost_bps"))
     if turnover is None or charged is None:
-        return "This run stored no turnover, so it is not priced at other costs."
-    level, told = known(run.result.get("break_even_bps")), break_even(run.result, turnover)
+        return not_drawn("sweep")
+    level = known(run.result.get("break_even_bps"))
     most = max(20.0, 2 * charged, 0.0 if level is None else 1.25 * min(level, 200.0))
     round_ones = [c for c in (0, 1, 2, 5, 10, 15, 20, 30, 40, 50) if c <= most]
     asked = np.unique([*round_ones, charged, most])
@@ -508,50 +402,37 @@ def _cost_sweep(run: Run, net: Any) -> Figure | str:
         frame[metric_label(name)] = [METRICS[name](one, periods=run.periods) for one in priced]
     drawn = level is not None and level <= most
     mark = charts.Mark(level or 0.0, f"break-even {bps(level)}") if drawn else None
-    said = (
-        f"Break-even cost: {told}"
-        if level is None
-        else f"Break-even at {told}, solved on re-run accounts"
-    )
-    reading = f"{said}; {bps(charged)} were charged. The line takes the same trades at each cost, at first order."
     more = [Key("loss", "dash", "break-even cost")] if mark else []
-    show: Any = {"cost": bps, "CAGR": _gain, "Sharpe ratio": _signed}
-    changes: Any = {"of": frame.iloc[:, :1], "how": {"mark": mark}, "more": more}
-    return figure("sweep", reading, frame, show, **changes)
+    words: Any = {"level": level, "told": break_even(run.result, turnover), "charged": charged}
+    return figure("sweep", frame, of=frame.iloc[:, :1], how={"mark": mark}, more=more, **words)
 
 
 def _decay(run: Run) -> Figure | str:
     """Sharpe ratio when every decision is carried out later."""
-    curve = pd.DataFrame(_audit(run).get("lag_curve") or [], columns=["delay", "sharpe"])
+    curve = pd.DataFrame(run.part("audit").get("lag_curve") or [], columns=["delay", "sharpe"])
     curve = curve.astype(np.float64).dropna().sort_values("delay").set_index("delay")
-    curve = curve.set_axis(["Sharpe ratio"], axis=1)
     if len(curve) < 2:
-        return "This run stored no lag curve, so how fast it decays is not known."
-    first, last = curve["Sharpe ratio"].iloc[[0, -1]]
-    longest = plural(int(curve.index[-1]), "session")
-    reading = f"{_signed(first)} without delay, {_signed(last)} with {longest}. A cliff at the first step would "
-    reading += "mean that the result lives on timing that nobody has."
-    show: Any = {"delay": lambda delay: plural(int(delay), "session"), "Sharpe ratio": _signed}
-    return figure("decay", reading, curve, show, how={"ticks": curve.index.tolist()})
+        return not_drawn("decay")
+    first, last = curve["sharpe"].iloc[[0, -1]]
+    frame, how = curve.set_axis(["Sharpe ratio"], axis=1), {"ticks": curve.index.tolist()}
+    return figure("decay", frame, how=how, first=first, last=last, longest=curve.index[-1])
 
 
 def _benchmarks(run: Run) -> list[Block]:
     """Rules that need no forecast, over the same sessions at the same costs."""
-    rules, turned = run.result.get("benchmarks") or {}, run.daily("turnover")
-    if not rules:
+    if not (rules := run.part("benchmarks")):
         return []
     shown = ("cagr", "volatility", "sharpe", "max_drawdown")
     own: dict[str, Any] = {"label": "Strategy", "metrics": run.metrics("strategy")}
-    own["turnover"] = None if turned is None else turned.mean() * run.periods
+    own["turnover"] = _yearly(run, "turnover")
     rows, sources = [], []
     for one in (own, *rules.values()):
         texts = [metric_text(name, (one.get("metrics") or {}).get(name)) for name in shown]
         rows.append([plain(one.get("label")), *texts, number(one.get("turnover"), 1)])
         sources.append([rows[-1][0], str(one.get("formula") or ""), str(one.get("source") or "")])
-    low, high = map(_signed, ends((rules.get("random_entry") or {}).get("sharpe_range")))
-    said = f" Nine in ten random entries had a Sharpe ratio between {low} and {high}."
+    low, high = map(signed, ends((rules.get("random_entry") or {}).get("sharpe_range")))
     heads = ["", *map(metric_label, shown), "turnover a year"]
-    words: Any = {"said": "" if DASH in (low, high) else said, "columns": heads, "strong": 0}
+    words: Any = {"columns": heads, "strong": 0, "low": low, "high": high}
     return [sheet("benchmarks", rows, more=sources[1:], **words)]
 
 
@@ -563,66 +444,45 @@ def _attribution(run: Run) -> list[Block]:
     parts = parts.set_index("symbol").astype(np.float64).fillna(0.0)
     parts = parts[(parts != 0).any(axis=1) | (parts.index != ACCOUNT)]
     parts = parts[[k for k in parts if k in ("long", "short", "total") or (parts[k] != 0).any()]]
-    several = zip([*parts.index, "all"], [*parts.to_numpy(), parts.sum()], strict=True)
-    rows = [[str(name), *map(_gain2, row)] for name, row in several]
+    rows = [[str(name), *row] for name, row in zip(parts.index, parts.to_numpy(), strict=True)]
     heads = ["", *(str(kind).replace("_", " ") for kind in parts)]
-    return [sheet("attribution", rows[:-1], columns=heads, totals=rows[-1:])]
-
-
-# Whether the forecast earned it.
+    return [sheet("attribution", rows, columns=heads, totals=[["all", *parts.sum()]])]
 
 
 def _forecast(run: Run) -> Section:
-    found = run.result.get("forecast") or {}
-    models, tests = found.get("models") or {}, found.get("tests") or []
-    first = _next_day(run)
-    pits = _floats(first["pit"].dropna())
+    """Whether the forecast earned it."""
+    found, first = run.part("forecast"), _next_day(run)
+    models, pits = found.get("models") or {}, _floats(first["pit"].dropna())
+    skill = known(found.get("skill_nats"))
+    kept = [known(fold.get("kept_weight")) for fold in run.part("folds")]
+    shares = [share for share in kept if share is not None]
     return section(
-        "forecast",
-        "Did the forecast earn it?",
-        score_sheet(models, run.model) if models else "This run stored no forecast scores.",
-        test_sheet(tests) if tests else "This run stored no tests against baselines.",
+        "backtest.forecast",
+        score_sheet(models, run.model),
+        test_sheet(found.get("tests") or []),
         [coverage_figure(models.get(run.model)), pit_figure(pits)],
         [reliability_figure({run.model: pits}, page.HALF), _confidence(first)],
         gallery(*_fans(run)),
-        lead=_forecast_lead(run, known(found.get("skill_nats"))),
+        skill=skill,
+        negligible=skill is not None and abs(skill) < _NOTHING,
+        kept=float(np.mean(shares)) if shares else None,
+        folds=len(shares),
     )
 
 
-def _forecast_lead(run: Run, skill: float | None) -> str:
-    parts = []
-    if skill is not None and abs(skill) < _NOTHING:
-        parts.append("The network added nothing measurable to the econometric reference.")
-    elif skill is not None:
-        verb, to = ("added", "to") if skill >= 0 else ("lost", "against")
-        gain = f"{verb} {number(abs(skill), 4)} nats a day {to}"
-        parts.append(f"The network {gain} the econometric reference it starts from.")
-    kept = [known(fold.get("kept_weight")) for fold in run.result.get("folds") or []]
-    shares = [share for share in kept if share is not None]
-    if shares:
-        share, over = percent(float(np.mean(shares)), 0), plural(len(shares), "fold")
-        parts.append(f"Validation kept {share} of what it had to say, on average over {over}.")
-    return " ".join(parts)
-
-
-def score_sheet(models: Mapping[str, Any], main: str) -> Sheet:
+def score_sheet(models: Mapping[str, Any], main: str) -> Sheet | str:
     """Every model's scores of the next step, best first, `main` standing out."""
     scores = {name: known(one.get("log_score")) for name, one in models.items()}
     order = {name: np.inf if score is None else score for name, score in scores.items()}
-    names, rows = sorted(models, key=lambda name: order[name]), []
-    for name in names:
-        one = models[name]
-        row = [number(one.get("log_score"), 4, sign=True), number(one.get("crps"), factor=1e4)]
-        row += [percent(one.get(f"coverage_{level}")) for level in COVERAGES]
-        rows.append([name, *row, number(one.get("pit_ks"), 3), count(one.get("n"))])
-    said, strong = "", names.index(main) if main in names else -1
+    names, level, place = sorted(models, key=lambda name: order[name]), list[str](), 0
+    keys = ("log_score", "crps", *(f"coverage_{band}" for band in COVERAGES), "pit_ks", "n")
+    rows = [[name, *(models[name].get(key) for key in keys)] for name in names]
     if len(names) > 1 and np.isfinite(order.get(main, np.inf)):
-        better = sum(order[name] < order[main] - _NOTHING for name in names)
+        place = 1 + sum(order[name] < order[main] - _NOTHING for name in names)
         level = [n for n in names if n != main and abs(order[n] - order[main]) <= _NOTHING]
-        tie = f", level with {' and '.join(level)}" if level else ""
-        said = f"By log score, {main} is number {better + 1} of {len(names)}{tie}. "
-    heads = [*(f"in {level}{SPACE}% band" for level in COVERAGES), "PIT distance", "forecasts"]
-    return sheet("scores", rows, columns=heads, strong=strong, said=said)
+    strong = names.index(main) if main in names else -1
+    words: Any = {"main": main, "place": place, "all": len(names), "level": level}
+    return sheet("scores", rows, strong=strong, **words)
 
 
 def test_side(test: Mapping[str, Any]) -> int:
@@ -631,12 +491,7 @@ def test_side(test: Mapping[str, Any]) -> int:
     return 0 if t is None or p is None or p >= 0.05 or negligible(test) else int(np.sign(t))
 
 
-def test_cells(test: Mapping[str, Any]) -> list[str]:
-    """A test's t, p and number of days."""
-    return [_signed(test.get("t")), p_value(test.get("p")), count(test.get("n_days"))]
-
-
-def test_sheet(tests: Sequence[Mapping[str, Any]]) -> Sheet:
+def test_sheet(tests: Sequence[Mapping[str, Any]]) -> Sheet | str:
     """One line per baseline and score, one column per step; all numbers behind it.
 
     A step that is no number is the sum of all steps.
@@ -654,12 +509,12 @@ def test_sheet(tests: Sequence[Mapping[str, Any]]) -> Sheet:
         gap = number(test.get("mean_difference"), digits, sign=True, factor=factor)
         cell = Cell(f"{gap}\np {p_value(test.get('p'))}", ("up3", "", "down3")[1 + side])
         lines.setdefault((name, f"{score}{unit}"), {})[step] = cell
-        rows.append([name, score, step, gap, *test_cells(test)])
+        rows.append([name, score, step, gap, *(test.get(key) for key in TEST_KEYS)])
     steps = list(dict.fromkeys(step for line in lines.values() for step in line))
     heads = ["all steps" if step == "all" else f"step {step}" for step in steps]
-    cells = [[*names, *(line.get(s, Cell(DASH)) for s in steps)] for names, line in lines.items()]
+    cells = [[*names, *(line.get(step) for step in steps)] for names, line in lines.items()]
     found = dict(zip(("won", "lost", "open"), map(sides.count, (-1, 1, 0)), strict=True))
-    words: Any = {"models": listing(models), "all": plural(len(tests), "comparison"), **found}
+    words: Any = {"models": models, "all": len(tests), **found}
     return sheet("tests", cells, columns=heads, more=rows, **words)
 
 
@@ -668,37 +523,28 @@ def coverage_figure(scores: Mapping[str, Any] | None) -> Figure | str:
     found = {level / 100: known((scores or {}).get(f"coverage_{level}")) for level in COVERAGES}
     held = pd.Series({b: s for b, s in found.items() if s is not None}, dtype=np.float64)
     if held.empty:
-        return "This run stored no coverage."
+        return not_drawn("coverage")
     gaps, near = held - held.index, min(held.index, key=lambda band: abs(band - 0.9))
     worst: Any = gaps.abs().idxmax()
-    reading = (
-        f"The {percent(near, 0)} band held {percent(held[near])} of the days; the largest miss is "
-    )
-    reading += f"{_points(gaps[worst])}, at {percent(worst, 0)}."
-    frame, whole = pd.DataFrame({"held": held, "difference": gaps}), partial(percent, digits=0)
-    show: Any = {"band": whole, "held": percent, "difference": _points}
-    how = {"label": percent, "marks": _floats(held.index)}
-    return figure(
-        "coverage", reading, frame.rename_axis("band"), show, of=held.rename(whole), how=how
-    )
+    words: Any = {"near": near, "held": held[near], "miss": gaps[worst], "worst": worst}
+    frame = pd.DataFrame({"held": held, "difference": gaps}).rename_axis("band")
+    how, whole = {"label": percent, "marks": _floats(held.index)}, spelling("percent 0")
+    return figure("coverage", frame, of=held.rename(whole), how=how, **words)
 
 
 def pit_figure(pits: Floats) -> Figure | str:
     """Histogram of the next step's PIT values, with at least two outcomes per slice."""
     if len(pits) < 2 * _SLICES:
-        return "This run lacks PIT values, so where outcomes fell is not drawn."
+        return not_drawn("pit")
     counts = np.histogram(pits, bins=_SLICES, range=(0, 1))[0]
     shares, reach = counts / (len(pits) / _SLICES), 1.96 * np.sqrt((_SLICES - 1) / len(pits))
     inside, edges = np.abs(shares - 1) <= reach, np.arange(_SLICES + 1) / _SLICES
     names = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
-    frame = pd.DataFrame({"outcomes": counts, "against expected": shares}, names)
+    frame = pd.DataFrame({"outcomes": counts, "times expected": shares}, names)
     frame = frame.rename_axis("slice of probability")
-    reading = f"{inside.sum()} of {_SLICES} slices lie in the 95 % band of a calibrated forecast, drawn as if "
-    reading += "all outcomes were independent; symbols of one day are not."
     how = {"band": (1 - reach, 1 + reach), "roles": np.where(inside, "accent", "loss")}
-    show: Any = {"outcomes": count, "against expected": lambda share: f"{number(share)} ×"}
     drawn = pd.Series(shares, [f"{low:.2f}" for low in edges[:-1]])
-    return figure("pit", reading, frame, show, of=drawn, how=how)
+    return figure("pit", frame, of=drawn, how=how, inside=inside.sum(), slices=_SLICES)
 
 
 def reliability_figure(pits: Mapping[str, Floats], sizes: Sequence[charts.Size]) -> Figure | str:
@@ -706,42 +552,34 @@ def reliability_figure(pits: Mapping[str, Floats], sizes: Sequence[charts.Size])
     main, levels = next(iter(pits)), np.linspace(0, 1, 101)
     drawn = {name: np.sort(values) for name, values in pits.items() if len(values) >= 2 * _SLICES}
     if main not in drawn:
-        return "Too few outcomes are known, so reliability is not drawn."
+        return not_drawn("reliability")
     frame = pd.DataFrame(index=pd.Index(levels, name="level"))
     for name, one in drawn.items():
         frame[name] = np.searchsorted(one, levels, "right") / len(one) - levels
     worst: Any = frame[main].abs().idxmax()
-    side = "more" if frame[main][worst] > 0 else "fewer"
-    reading = f"The largest gap of {main} is {_points(frame[main][worst])}, at the "
-    reading += f"{percent(worst, 0)} quantile: {side} outcomes lay below it than forecast."
     changes: Any = {"shown": frame.iloc[[1, 5, 10, 25, 50, 75, 90, 95, 99]], "sizes": sizes}
-    show = dict.fromkeys(map(str, frame), _points) | {"level": partial(percent, digits=0)}
-    return figure("reliability", reading, frame, show, of=100 * frame, **changes)
+    words: Any = {"main": main, "worst": worst, "gap": frame[main][worst]}
+    return figure("reliability", frame, of=100 * frame, changes=changes, **words)
 
 
 def _confidence(first: pd.DataFrame) -> Figure | str:
     """Profit of following the forecast's sign, by how sure it was."""
-    none = "No forecast calls a direction, so there is no confidence to sort profits by."
-    if not {"prob_up", "realised"} <= set(first):
-        return none
-    first = first.sort_values(["cutoff", "symbol"], kind="stable")
-    sure, came = _floats(first["prob_up"]), _floats(first["realised"])
-    deciles = profit_by_confidence(sure, came, _days(first["cutoff"]), groups=10)
+    deciles = []
+    if {"prob_up", "realised"} <= set(first):
+        first = first.sort_values(["cutoff", "symbol"], kind="stable")
+        sure, came = _floats(first["prob_up"]), _floats(first["realised"])
+        deciles = profit_by_confidence(sure, came, _dates(first["cutoff"]), groups=10)
     if not deciles:
-        return none
+        return not_drawn("confidence")
     names = [str(place) for place in range(1, len(deciles) + 1)]
     frame = pd.DataFrame([vars(one) for one in deciles], pd.Index(names, name="tenth"))
     frame = frame[["value", "t", "p", "n_days"]].set_axis(["mean profit", "t", "p", "days"], axis=1)
     earned = frame["mean profit"]
     error = (earned / frame["t"]).abs().replace(np.inf, np.nan).fillna(0.0)
-    basis = partial(bps, sign=True, factor=1e4)
-    show: Any = {"mean profit": basis, "t": _signed, "p": p_value, "days": count}
-    told = "is" if abs(known(frame["t"].iloc[-1]) or 0.0) >= 2 else "is not"
-    most, least = (basis(earned.iloc[place]) for place in (-1, 0))
-    reading = f"Following the surest tenth earned {most} a session before costs, the least sure "
-    reading += f"{least}; the surest {told} told from 0 by two errors."
+    words: Any = {"told": abs(known(frame["t"].iloc[-1]) or 0.0) >= 2}
+    words |= {"most": earned.iloc[-1], "least": earned.iloc[0]}
     how = {"errors": 2e4 * _floats(error)}
-    return figure("confidence", reading, frame, show, of=1e4 * earned, how=how)
+    return figure("confidence", frame, of=1e4 * earned, how=how, **words)
 
 
 def picks(amount: int) -> dict[str, int]:
@@ -759,11 +597,8 @@ def gallery(fans: Sequence[Figure], of: int) -> page.Row | str:
     """Forecasts picked by rule, side by side; `of` is how many there were to pick from."""
     if not fans:
         return "No forecast has cumulative quantiles, CRPS and outcome, so none is drawn."
-    legend = [Key("neutral", "line", "adjusted close")]
-    legend += [
-        Key("accent", "box", "forecast bands and median"),
-        Key("ink", "line", "what happened"),
-    ]
+    legend = [Key("neutral", "line", "adjusted close"), Key("ink", "line", "what happened")]
+    legend.insert(1, Key("accent", "box", "forecast bands and median"))
     reading = f"Lowest, middle and highest mean CRPS over the steps, of {count(of)} forecasts."
     return page.Row("trio", fans, "Three forecasts, picked by rule", reading, legend)
 
@@ -778,21 +613,20 @@ def _fans(run: Run) -> tuple[list[Figure], int]:
     rows = run.forecasts[[*keys, "step", *names]].merge(scores, on=[*keys, "step"])
     whole, groups = rows.notna().all(axis=1), [rows["symbol"].astype(str), rows["cutoff"]]
     mean = rows["crps"].groupby(groups).mean()[whole.groupby(groups).all()]
-    closes: dict[str, Any] = {symbol: run.daily(f"close:{symbol}") for symbol in run.symbols}
-    past = {
-        s: set(c.dropna().index[LEAST_HISTORY - 1 :]) for s, c in closes.items() if c is not None
-    }
+    stored: dict[str, Any] = {symbol: run.daily(f"close:{symbol}") for symbol in run.symbols}
+    closes = {symbol: one.dropna() for symbol, one in stored.items() if one is not None}
+    past = {symbol: set(one.index[LEAST_HISTORY - 1 :]) for symbol, one in closes.items()}
     shown = [cutoff in past.get(symbol, ()) for symbol, cutoff in mean.index]
     ranked, fans = mean[shown].sort_values(kind="stable"), []
     levels = np.array([int(name[5:]) / 10 ** len(name[5:]) for name in names])
     for name, place in picks(len(ranked)).items():
         symbol, cutoff = ranked.index[place]
         part = rows.loc[(rows["symbol"] == symbol) & (rows["cutoff"] == cutoff)].sort_values("step")
-        history = closes[symbol].loc[:cutoff].dropna().iloc[-HISTORY:]
+        history = closes[symbol].loc[:cutoff].iloc[-HISTORY:]
         labels, last = [f"+{step}" for step in part["step"]], history.iloc[-1]
         moved = last * np.exp(_floats(part[names]))
         came = last * np.exp(np.cumsum(_floats(part["realised"])))
-        dates, prices = _days(history.index), _floats(history)
+        dates, prices = _dates(history.index), _floats(history)
         fan = charts.Fan(symbol, dates, prices, labels, levels, moved, came)
         fans.append(fan_figure(name, fan, float(ranked.iloc[place])))
     return fans, len(ranked)
@@ -805,94 +639,77 @@ def fan_figure(name: str, fan: charts.Fan, crps: float) -> Figure:
     frame = pd.DataFrame(fan.prices, pd.Index(fan.labels, name="step"), columns)
     frame["realised"] = fan.realised
     inside = int(frame["realised"].between(frame.iloc[:, 0], frame.iloc[:, -2]).sum())
-    band, days = percent(fan.levels[-1] - fan.levels[0], 0), plural(len(fan.labels), "session")
-    reading = f"From {fan.dates[-1]} on, in the {band} band on {inside} of {days}; mean CRPS "
-    reading += f"{bps(crps, factor=1e4)}."
-    shown = frame.iloc[:, [0, len(fan.levels) // 2, -2, -1]]
-    words = {"pick": name.capitalize(), "symbol": fan.symbol}
-    return figure(f"fan.{name}", reading, frame, draw=fan.draw, words=words, shown=shown)
-
-
-# Months, years and days.
+    words: Any = {"pick": name, "symbol": fan.symbol, "cutoff": fan.dates[-1], "crps": crps}
+    words |= {"inside": inside, "steps": len(frame), "band": fan.levels[-1] - fan.levels[0]}
+    changes = {"shown": frame.iloc[:, [0, len(fan.levels) // 2, -2, -1]]}
+    return figure(f"fan.{name}", frame, draw=fan.draw, changes=changes, **words)
 
 
 def _returns(run: Run) -> Section:
+    """Months, years and days."""
     pair = _pair(run)
     if "strategy" not in pair:
-        return section("returns", "Returns", _NO_RETURNS)
+        return section("backtest.returns")
     tables = {name: metrics.monthly_table(series) for name, series in pair.items()}
     years = pd.DataFrame({n: table["year"] for n, table in tables.items()}).rename_axis("year")
-    up, marks = int((years["strategy"] > 0).sum()), None
-    reading = f"{up} of {plural(len(years), 'calendar year')} ended higher; the first and the last "
-    if len(pair) > 1:
-        marks = _floats(years["buy-and-hold"])
-    more: Any = {"of": years["strategy"], "how": {"marks": marks}}
-    more["more"] = [_BENCHMARK] * (len(pair) - 1)
-    drawn = figure("years", f"{reading}may be in part.", years, _gain, **more)
+    how = {"marks": _floats(years["buy-and-hold"])} if len(pair) > 1 else {}
+    words: Any = {"more": [_BENCHMARK] * len(how), "years": len(years)}
+    words["up"] = int((years["strategy"] > 0).sum())
+    drawn = figure("years", years, of=years["strategy"], how=how, **words)
     months = _months(tables["strategy"], years)
-    return section("returns", "Returns", months, [drawn, _distribution(pair)])
+    return section("backtest.returns", months, [drawn, _distribution(pair)])
 
 
-def _months(table: pd.DataFrame, years: pd.DataFrame) -> Sheet:
-    bare = partial(number, digits=1, sign=True, factor=100)
-
+def _months(table: pd.DataFrame, years: pd.DataFrame) -> Sheet | str:
     def tint(value: Any) -> Cell:
         depth = int(np.searchsorted((0.005, 0.02, 0.04, 0.08), abs(value), "right"))
         tone = f"{'up' if value > 0 else 'down'}{depth}" if np.isfinite(value) and depth else ""
-        return Cell(bare(value), tone)
+        return Cell(number(value, 1, sign=True, factor=100), tone)
 
     months, whole, columns = _floats(table[list(range(1, 13))]), years["strategy"], years.copy()
-    flat, higher = int((np.abs(months) < 0.0005).sum()), int((months >= 0.0005).sum())
-    said = f"{higher} of {plural(int(np.isfinite(months).sum()), 'month')} ended higher"
-    said += f", {flat} flat." if flat else "."
-    if len(years) > 1:
-        said += f" Of {len(years)} calendar years the best was {whole.idxmax()} with {_gain(whole.max())}, "
-        said += f"the worst {whole.idxmin()} with {_gain(whole.min())}."
+    words: Any = {"months": int(np.isfinite(months).sum()), "years": len(years), "won": None}
+    words |= {"higher": int((months >= 0.0005).sum()), "flat": int((abs(months) < 0.0005).sum())}
+    words |= {"best": whole.idxmax(), "most": whole.max()}
+    words |= {"worst": whole.idxmin(), "least": whole.min()}
     if "buy-and-hold" in years:
         columns["difference"] = whole - years["buy-and-hold"]
-        won = int((columns["difference"] > 0).sum())
-        said += f" It beat buy-and-hold in {won} of them." if len(years) > 1 else ""
+        words["won"] = int((columns["difference"] > 0).sum())
     several = zip(years.index, months, columns.to_numpy(), strict=True)
-    rows = [[str(year), *map(tint, each), *map(bare, row)] for year, each, row in several]
-    return sheet("months", rows, columns=list(columns.columns[1:]), said=said)
+    rows = [[str(year), *map(tint, each), *row] for year, each, row in several]
+    return sheet("months", rows, columns=list(columns.columns[1:]), **words)
 
 
-def _histogram(key: str, reading: str, series: Mapping[str, Any], reach: float) -> Figure:
+def _histogram(key: str, series: Mapping[str, Any], reach: float, **words: Any) -> Figure:
     """How many returns fell where; the outer of 31 bars hold everything beyond `reach`."""
     edges = np.linspace(-max(reach, 1e-4), max(reach, 1e-4), 32)
     clipped = {name: one.clip(*edges[[0, -1]]) for name, one in series.items()}
     counts = {name: np.histogram(one, edges)[0] for name, one in clipped.items()}
     own, *others = counts.values()
-    names = [spread(*both, _gain2) for both in pairwise(edges)]
+    names = [spread(*both, spelling("+percent 2")) for both in pairwise(edges)]
     frame = pd.DataFrame(counts, pd.Index(names, name="return"))
     roles = ["loss"] * 15 + ["neutral"] + ["accent"] * 15
     drawn = pd.Series(own, [percent(middle) for middle in (edges[:-1] + edges[1:]) / 2])
     how = {"roles": roles, "marks": others[0] if others else None}
-    reading, more = f"{reading} The outer bars hold everything beyond.", [_BENCHMARK] * len(others)
-    return figure(key, reading, frame, count, of=drawn, how=how, more=more)
+    return figure(key, frame, of=drawn, how=how, more=[_BENCHMARK] * len(others), **words)
 
 
 def _distribution(pair: Mapping[str, Any]) -> Figure:
     net, reach = pair["strategy"], np.quantile(np.abs(np.concatenate(list(pair.values()))), 0.995)
     up, down = int((net > 0).sum()), int((net < 0).sum())
     best, worst = (metric_text(name, METRICS[name](net)) for name in ("best_day", "worst_day"))
-    reading = f"{count(up)} days up, {count(down)} down, {count(len(net) - up - down)} flat; best {best}, "
-    return _histogram("distribution", f"{reading}worst {worst}.", pair, float(reach))
-
-
-# Risk.
+    words: Any = {"up": up, "down": down, "flat": len(net) - up - down, "best": best}
+    return _histogram("distribution", pair, float(reach), worst=worst, **words)
 
 
 def _risk(run: Run) -> Section:
-    pair, own = _pair(run), run.metrics("strategy")
-    blocks: list[Any] = []
+    pair, own, blocks = _pair(run), run.metrics("strategy"), list[Any]()
     if "strategy" in pair:
         blocks = [*_rolling(run, pair), [_falls(pair["strategy"]), _tail(pair)]]
     if own:
         names = sorted(own, key=[*METRICS, *own].index)
         rows = [[metric_label(name), *_metric_cells(run, name)] for name in names]
         blocks.append(sheet("metrics", rows))
-    return section("risk", "Risk", *(blocks or ["This run stored neither returns nor figures."]))
+    return section("backtest.risk", *blocks)
 
 
 def _rolling(run: Run, pair: Mapping[str, Any]) -> list[Figure | str]:
@@ -905,29 +722,24 @@ def _rolling(run: Run, pair: Mapping[str, Any]) -> list[Figure | str]:
         made = partial(metrics.rolling, name, window=_WINDOW, periods=run.periods)
         frame = pd.DataFrame({who: pd.Series(made(one), one.index) for who, one in pair.items()})
         own, show = frame["strategy"].dropna(), partial(metric_text, name)
-        reading = "The strategy never moved long enough for one."
+        span = "The strategy never moved long enough for one."
         if len(own):
-            reading = f"Between {show(own.min())} ({iso(own.idxmin())}) and {show(own.max())} "
-            reading += f"({iso(own.idxmax())}); blank until the window is full."
-        found.append(over_time(f"rolling-{name}", reading, frame.rename_axis("date")))
+            span = f"Between {show(own.min())} ({iso(own.idxmin())}) and {show(own.max())} "
+            span += f"({iso(own.idxmax())}); blank until the window is full."
+        found.append(over_time(f"rolling-{name}", frame.rename_axis("date"), span=span))
     return found
 
 
-def _falls(net: Any) -> Sheet:
-    table, rows = metrics.drawdown_table(net, worst=10), []
-    for rank, fall in enumerate(table.itertuples(), start=1):
-        back = "ongoing" if fall.ongoing else iso(fall.recovery)
-        dates = [iso(fall.start), iso(fall.valley), back]
-        rows.append([str(rank), percent(fall.depth), *dates, count(fall.sessions)])
-    said = "The last value is an all-time high."
-    if table.empty:
-        said = "There was no session below an earlier high."
-    elif table["ongoing"].any():
-        said = "One of them is still ongoing: the old high has not been reached again."
-    return sheet("falls", rows, said=said)
+def _falls(net: Any) -> Sheet | str:
+    table = metrics.drawdown_table(net, worst=10)
+    shown = table[["depth", "start", "valley", "recovery", "sessions"]]
+    rows = [[rank, *fall] for rank, fall in enumerate(shown.itertuples(index=False), start=1)]
+    for row, ongoing in zip(rows, table["ongoing"], strict=True):
+        row[4] = "ongoing" if ongoing else row[4]
+    return sheet("falls", rows, falls=len(rows), ongoing=table["ongoing"].any())
 
 
-def _tail(pair: Mapping[str, Any]) -> Sheet:
+def _tail(pair: Mapping[str, Any]) -> Sheet | str:
     """What the worst days cost."""
     rows = [
         [metric_label(name), *(metric_text(name, METRICS[name](one)) for one in pair.values())]
@@ -936,65 +748,51 @@ def _tail(pair: Mapping[str, Any]) -> Sheet:
     return sheet("tail", rows, columns=list(pair), mean=rows[1][1])
 
 
-# Trades.
-
-
 def _trades(run: Run) -> Section:
     table = run.trades
     if table.empty:
-        return section("trades", "Trades", "This run stored no trade.")
+        return section("backtest.trades")
     table = table.assign(gain=table["profit"] / table["invested"].where(table["invested"] > 0))
     won, lost = table.loc[table["profit"] > 0], table.loc[table["profit"] < 0]
-    gained, given = won["profit"].sum(), -lost["profit"].sum()
+    gained, given, precise = won["profit"].sum(), -lost["profit"].sum(), spelling("+percent 2")
     rows = [
         ["Trades", count(len(table))],
         ["of which still open", count(table["left"].isna().sum())],
         ["Won", percent(len(won) / len(table))],
-        ["Mean return of the won", _gain2(won["gain"].mean())],
-        ["Mean return of the lost", _gain2(lost["gain"].mean())],
+        ["Mean return of the won", precise(won["gain"].mean())],
+        ["Mean return of the lost", precise(lost["gain"].mean())],
         ["Profit factor", number(gained / given if given > 0 else None)],
         ["Median sessions held", count(table["sessions"].median())],
         ["Longest, sessions", count(table["sessions"].max())],
-        ["Trading costs of all", _gain2(-table["cost"].sum())],
+        ["Trading costs of all", precise(-table["cost"].sum())],
     ]
     sides = table["side"].value_counts().items()
     split = ", ".join(f"{count(n)} {plain(side)}" for side, n in sides)
     pair: list[Any] = [sheet("trades", rows, sides=split)]
     gains = table["gain"].dropna()
     if len(gains) >= _ENDS:
-        reading = f"The median trade returned {_gain2(gains.median())} of the most it had invested."
-        reach = float(gains.abs().quantile(0.99))
-        pair.append(_histogram("trade-returns", reading, {"trades": gains}, reach))
-    lead = "A trade begins with the fill that opens a position and ends with the one that closes it; adding to "
-    lead += "it does not end it. Profit is after trading costs, in percent of the starting equity."
-    return section("trades", "Trades", pair, _extremes(table), lead=lead)
+        reach, median = float(gains.abs().quantile(0.99)), gains.median()
+        pair.append(_histogram("trade-returns", {"trades": gains}, reach, median=median))
+    return section("backtest.trades", pair, _extremes(table))
 
 
-def _extremes(table: pd.DataFrame) -> Sheet:
-    ranked, rows = table.sort_values("profit", ascending=False, kind="stable"), []
-    few = len(ranked) <= 2 * _ENDS
-    shown = ranked if few else pd.concat([ranked.head(_ENDS), ranked.tail(_ENDS)])
-    for one in shown.itertuples():
-        dates = [iso(one.entered), iso(one.left).replace(DASH, "open")]
-        values = [count(one.sessions), percent(one.invested), _gain2(one.gain), _gain2(one.profit)]
-        rows.append([plain(one.symbol), plain(one.side), *dates, *values])
-    top, whole = (_gain(part.sum()) for part in (ranked["profit"].head(_ENDS), ranked["profit"]))
-    title = "All trades" if few else f"The {_ENDS} best and the {_ENDS} worst"
-    words: Any = {"title": title, "few": min(_ENDS, len(ranked)), "top": top, "whole": whole}
-    return sheet("extremes", rows, **words)
-
-
-# In which markets it worked.
+def _extremes(table: pd.DataFrame) -> Sheet | str:
+    ranked = table.sort_values("profit", ascending=False, kind="stable")
+    names = ["symbol", "side", "entered", "left", "sessions", "invested", "gain", "profit"]
+    shown = pd.concat([ranked.head(_ENDS), ranked.iloc[_ENDS:].tail(_ENDS)])[names]
+    shown = shown.assign(left=shown["left"].map(iso).replace(DASH, "open"))
+    words: Any = {"ends": _ENDS, "all": len(ranked), "whole": ranked["profit"].sum()}
+    rows = list(shown.itertuples(index=False))
+    return sheet("extremes", rows, top=ranked["profit"].head(_ENDS).sum(), **words)
 
 
 def _regimes(run: Run) -> Section:
-    title, pair = "Regimes", _pair(run)
-    if len(pair) < 2:
-        return section("regimes", title, "This run stored no benchmark to tell regimes by.")
-    found, held, rows, ahead = metrics.regimes(pair["buy-and-hold"]), _held(run), [], {}
+    """In which markets it worked."""
+    pair = _pair(run)
+    found = metrics.regimes(pair["buy-and-hold"]) if len(pair) == 2 else []
     if not found:
-        said = "This run is too short, or its market too even, to tell regimes apart."
-        return section("regimes", title, said)
+        return section("backtest.regimes", benchmark=len(pair) == 2)
+    held, rows, ahead = _held(run), [], {}
     before = pd.Series(pair["strategy"].index).shift(1)  # what was forecast at the close before
     for one in found:
         parts = {who: series[one.sessions] for who, series in pair.items()}
@@ -1002,12 +800,10 @@ def _regimes(run: Run) -> Section:
         name = f"“{one.kind[0].lower()}{one.kind[1:]}: {one.label}”"
         ahead[name] = float(np.nan_to_num(own - other))
         texts = [t for metric in ("cagr", "sharpe") for t in _measured(run, metric, parts).values()]
-        share = percent(held.reindex(pd.DatetimeIndex(before[one.sessions].dropna())).mean())
-        rows.append([one.kind, one.label, count(one.sessions.sum()), *texts, share])
+        share = held.reindex(pd.DatetimeIndex(before[one.sessions].dropna())).mean()
+        rows.append([one.kind, one.label, one.sessions.sum(), *texts, share])
     best, worst = (choose(ahead, key=ahead.__getitem__) for choose in (max, min))
-    lead = "Sessions sorted by the market (buy-and-hold) as known at the close before them. The thirds are cut "
-    lead += "over the whole span, so this describes the result and could not be traded."
-    return section("regimes", title, sheet("regimes", rows, best=best, worst=worst), lead=lead)
+    return section("backtest.regimes", sheet("regimes", rows, best=best, worst=worst))
 
 
 def _next_day(run: Run) -> pd.DataFrame:
@@ -1023,19 +819,14 @@ def _held(run: Run) -> Any:
     return inside.groupby(pd.DatetimeIndex(first["cutoff"])).mean()
 
 
-# What a reviewer needs to take the page apart.
-
-
 def _evidence(run: Run) -> Section:
+    """What a reviewer needs to take the page apart."""
     names = ("label", "formula", "unit", "ddof", "annualisation", "source")
-    rows = [[plain(getattr(one, name)) for name in names] for one in METRICS.values()]
-    lead = f"r are simple returns per session, A = {run.periods} sessions per year, W the wealth (1 before the "
-    lead += "first session), b the benchmark's returns, f the risk-free rate per session, which is 0 on this "
-    lead += f"page. {DASH} stands for undefined or unknown, never for 0."
-    ledger = [("Ledger at this run", plain((run.result.get("verdict") or {}).get("ledger_head")))]
+    rows = [[getattr(one, name) for name in names] for one in METRICS.values()]
+    ledger = [("Ledger at this run", plain(run.part("verdict").get("ledger_head")))]
     blocks = [*notes(run.result), *manifest_blocks(run.manifest, ledger), *_proof(run)]
-    blocks = [sheet("registry", rows), page.terms("backtest"), *blocks]
-    return section("definitions", "Definitions and manifest", *blocks, lead=lead)
+    shown = [sheet("registry", rows), page.terms("backtest"), *blocks]
+    return section("backtest.definitions", *shown, periods=run.periods)
 
 
 def _proof(run: Run) -> list[Block]:
@@ -1058,24 +849,18 @@ def file_hashes(run: Run) -> list[Block]:
 def notes(result: Mapping[str, Any]) -> list[Block]:
     """What a run has to say, and what the health check found in its prices, errors first."""
     said, found = [str(note) for note in result.get("notes") or []], result.get("data_findings")
-    blocks: list[Block] = [page.Notes(said, "Notes") if said else "This run left no notes."]
-    if found is None:
-        return blocks
-    if not found:
-        clean = "The health check found nothing implausible in the prices."
-        return [*blocks, page.Notes([clean])]
+    told: Block = page.Items("notes", said, "Notes") if said else "This run left no notes."
     rules: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for one in found:
+    for one in found or []:
         rules.setdefault((str(one.get("severity")), str(one.get("rule"))), []).append(one)
     rows = []
     for (severity, rule), several in sorted(rules.items()):
         names = [str(one.get("symbol")) for one in several]
         symbols = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         first = min((day for one in several for day in one.get("sessions") or []), default="")
-        bars = count(sum(int(one.get("count") or 0) for one in several))
-        message = plain(several[0].get("message"))
-        rows.append([severity, rule, symbols, bars, plain(str(first)[:10]), message])
-    return [*blocks, sheet("findings", rows)]
+        bars = sum(int(one.get("count") or 0) for one in several)
+        rows.append([severity, rule, symbols, bars, str(first)[:10], several[0].get("message")])
+    return [told] if found is None else [told, sheet("findings", rows)]
 
 
 def manifest_blocks(source: Mapping[str, Any], more: Sequence[tuple[str, str]] = ()) -> list[Block]:
@@ -1084,15 +869,10 @@ def manifest_blocks(source: Mapping[str, Any], more: Sequence[tuple[str, str]] =
     facts += [(key.capitalize(), plain(source.get(key))) for key in ("created", "command")]
     facts += [("Git commit", plain(source.get("git_commit"))), *more]
     facts += [(key.capitalize(), _pairs(source.get(key))) for key in ("seeds", "versions")]
-    data, config, rows = source.get("data") or {}, source.get("config"), []
-    for symbol, one in data.items():
-        span = [iso(one.get("first")), iso(one.get("last")), count(one.get("rows"))]
-        rows.append([str(symbol), plain(one.get("source")), *span, plain(one.get("sha256"))])
-    prices = sheet("data", rows) if data else "This run did not record its data."
-    told: Block = "This run did not record its configuration."
-    if config:
-        told = sheet("settings", settings(config), title="Configuration")
-    return [page.Facts(facts, "Manifest"), prices, told]
+    keys, data = ("source", "first", "last", "rows", "sha256"), source.get("data") or {}
+    rows = [[str(symbol), *(one.get(key) for key in keys)] for symbol, one in data.items()]
+    told = sheet("settings", settings(source.get("config") or {}), title="Configuration")
+    return [page.Items("facts", facts, "Manifest"), sheet("data", rows), told]
 
 
 def _pairs(value: Any) -> str:

@@ -17,12 +17,11 @@ from quantseq.files import read_json
 from quantseq.reporting import charts, page
 from quantseq.reporting.page import (
     DASH,
-    SPACE,
     Cell,
     Figure,
     count,
     figure,
-    number,
+    not_drawn,
     percent,
     plain,
     section,
@@ -31,7 +30,6 @@ from quantseq.reporting.page import (
 from quantseq.reporting.sections import settings
 
 SAMPLES = "samples.json"
-_LEAD = "Measured after training, on fresh sequences."
 _ANSWERS = {"copy": "the same", "reverse": "the same backwards", "sort": "the same in order"}
 
 
@@ -45,18 +43,16 @@ def toy_page(folder: Path) -> page.Page:
         record["history"] = read_json(folder / "training.json")["history"]
         heat = folder / "attention.json"
         record["attention"] = read_json(heat) if heat.exists() else None
-        footer = "A toy task says nothing about prices. Made by quantseq from the files of a model folder; the "
-        footer += "same folder gives the same page."
         sections = [
-            section("figures", "Headline figures", _cards(record), lead=_LEAD),
-            section("learning", "How it learned", _learning(record)),
-            section("reach", "How far it carries, and where it looks", _reach(record)),
-            section("samples", "What it answers", _samples(record)),
-            section("milestones", "On the way", _milestones(record)),
-            section("configuration", "Configuration", *_configuration(record)),
-            section("definitions", "Definitions", page.terms("toy")),
+            section("toy.figures", page.cards("toy", **record["metrics"])),
+            section("toy.learning", _learning(record)),
+            section("toy.reach", _reach(record)),
+            section("toy.samples", _samples(record)),
+            section("toy.milestones", _milestones(record)),
+            section("toy.configuration", *_configuration(record)),
+            section("toy.definitions", page.terms("toy")),
         ]
-        return page.Page(_header(record), sections, footer)
+        return page.Page(_header(record), sections, page.stands("toy"))
     except (OSError, CorruptFileError, KeyError, TypeError) as error:
         raise RunError(
             f"{str(folder)!r} holds no toy task that can be shown: {error!r:.200}. Name a folder that "
@@ -85,49 +81,29 @@ def _header(record: Mapping[str, Any]) -> page.Header:
     looks = "no attention" if attention == "none" else f"{attention.capitalize()} attention"
     badges = [Cell(f"{side} the gate's bar of {percent(bar)}", "good" if passed else "warn")]
     badges += [Cell(looks), Cell(f"loss with {_counted(metrics)}")]
-    longer, of = percent(metrics["longer_exact_match"]), count(shown["fresh"])
-    sentence = f"Of {of} fresh sequences {percent(share, 2)} are answered exactly, free-running; the gate asks "
-    sentence += (
-        f"an architecture like this for {percent(bar)}. Of sequences longer than any in training, "
-    )
-    title, above = (
-        f"{task.capitalize()} task, preset {metrics['preset']}",
-        f"quantseq train --task {task}",
-    )
+    words = {"fresh": shown["fresh"], "share": share, "bar": bar}
+    words["longer"] = metrics["longer_exact_match"]
+    title = f"{task.capitalize()} task, preset {metrics['preset']}"
     what = f"sequences of 3 to 8 random ids, answered with {_ANSWERS[task]}"
     span = f"{count(metrics['examples'])} seen in training, seed {metrics['seed']}"
-    answer = "Mastered" if passed else "Not mastered"
-    return page.Header(title, above, what, span, badges, passed, answer, f"{sentence}{longer} are.")
-
-
-def _cards(record: Mapping[str, Any]) -> page.Cards:
-    found = record["metrics"]
-    items = [
-        ["Exact match", percent(found["exact_match"], 2), "free-running"],
-        ["Token accuracy", percent(found["token_accuracy"], 2), "teacher-forced"],
-        ["Edit distance", number(found["edit_distance"], 4), "edits a sequence"],
-        ["Longer than trained", percent(found["longer_exact_match"], 2), "exact, 9 to 16"],
-        ["Loss of the last batch", number(found["final_loss"], 4), "nats a token"],
-        ["Batches", count(found["batches"]), f"of {found['batch_size']} sequences"],
-        ["Parameters", count(found["parameters"])],
-        ["Training time", f"{number(found['seconds'], 1)}{SPACE}s", "one core"],
-    ]
-    return page.Cards(items)
+    answer, above = "Mastered" if passed else "Not mastered", f"quantseq train --task {task}"
+    sentence = page.stands("toy", "sentence", **words)
+    return page.Header(title, above, what, span, badges, passed, answer, sentence)
 
 
 def _learning(record: Mapping[str, Any]) -> Figure | str:
-    metrics, history = record["metrics"], record["history"]
+    history, counted = record["history"], _counted(record["metrics"])
     if not history or not history.get("losses"):
-        return "This folder keeps no losses."
-    steps, losses, unit = history["steps"], history["losses"], f"nats a token, {_counted(metrics)}"
+        return not_drawn("loss")
+    steps, losses = history["steps"], history["losses"]
     fresh = {int(stone["batch"]): float(stone["loss"]) for stone in record["milestones"]}
     frame = pd.DataFrame({"minibatch loss, nats": losses}, pd.Index(steps, name="batch"))
     frame["on fresh sequences"] = pd.Series(fresh, dtype=np.float64).reindex(steps).to_numpy()
-    reading = f"Teacher-forced, {_counted(metrics)}: from {number(losses[0])} to {number(losses[-1], 4)} nats a "
-    draw = charts.loss_curve(steps, losses, fresh=fresh, unit=unit)
-    shown = frame.iloc[:: -1 - len(frame) // 130].iloc[::-1]
-    show: Any = dict.fromkeys(frame, partial(number, digits=5)) | {"batch": count}
-    return figure("loss", f"{reading}token.", frame, show, draw=draw, shown=shown)
+    shown: Any = {"steps": steps, "losses": losses, "unit": f"nats a token, {counted}"}
+    draw = partial(charts.loss_curve, fresh=fresh, **shown)
+    words: Any = {"counted": counted, "first": losses[0], "last": losses[-1]}
+    changes = {"shown": frame.iloc[:: -1 - len(frame) // 130].iloc[::-1]}
+    return figure("loss", frame, draw=draw, changes=changes, **words)
 
 
 def _reach(record: Mapping[str, Any]) -> list[Figure | str]:
@@ -138,56 +114,44 @@ def _reach(record: Mapping[str, Any]) -> list[Figure | str]:
     shares = {**trained, **longer}
     frame = pd.DataFrame({"exact match": shares}).rename_axis("length")
     frame.insert(0, "in training", ["yes" if length in trained else "no" for length in shares])
-    best = [length for length, share in shares.items() if share >= bar]
-    said = (
-        f"At or above the gate's bar up to length {max(best)}."
-        if best
-        else "Below the bar everywhere."
-    )
-    reading = f"Per cent of fresh sequences, free-running. {said}"
+    best = max((length for length, share in shares.items() if share >= bar), default=None)
     roles = ["accent" if length in trained else "loss" for length in shares]
     how: Any = {"roles": roles, "label": lambda share: f"{100 * share:.3g}"}
-    shown: Any = {"exact match": percent}
-    accuracy = figure("accuracy", reading, frame, shown, of=pd.Series(shares), how=how)
-    none = "Without attention there is no map of where the machine looks."
-    return [accuracy, _attention(heat, str(metrics["task"])) if heat else none]
+    accuracy = figure("accuracy", frame, of=pd.Series(shares), how=how, best=best)
+    return [accuracy, _attention(heat, str(metrics["task"])) if heat else not_drawn("attention")]
 
 
 def _attention(heat: Mapping[str, Any], task: str) -> Figure:
     weights = np.array(heat["weights"], dtype=np.float64)
     source, target = ([token_text(one) for one in heat[name]] for name in ("source", "target"))
-    most = percent(float(weights.max(axis=1)[: len(source)].mean()), 0)
-    reading = f"One fresh sequence, answered with {_ANSWERS[task]}: the token looked at most gets {most} on "
     columns = [f"{place}: {name}" for place, name in enumerate(source)]
     frame = pd.DataFrame(weights, pd.Index(target, name="answered"), columns)
-    draw = charts.attention_map(source, target, weights)
-    return figure("attention", f"{reading}average.", frame, percent, draw=draw)
+    draw = partial(charts.attention_map, source=source, target=target, weights=weights)
+    most = weights.max(axis=1)[: len(source)].mean()
+    return figure("attention", frame, draw=draw, answer=_ANSWERS[task], most=most)
 
 
 def _samples(record: Mapping[str, Any]) -> page.Sheet | str:
     """Fresh sequences, what the machine answered, and whether it was right."""
-    samples, rows = record["samples"].get("samples") or [], []
-    if not samples:
-        return "This folder keeps no samples."
-    right = [list(one["answered"]) == list(one["answer"]) for one in samples]
-    for one, good in zip(samples, right, strict=True):
+    rows, right = [], 0
+    for one in record["samples"].get("samples") or []:
+        good = list(one["answered"]) == list(one["answer"])
+        right += good
         mark = Cell("right", "up3") if good else Cell("wrong", "down3")
-        texts = [_spelled(one["input"]), _spelled(one["answered"])]
-        rows.append([str(len(one["input"])), mark, *texts])
-    words: Any = {"all": len(samples), "answer": _ANSWERS[record["metrics"]["task"]]}
-    return sheet("samples", rows, right=sum(right), **words)
+        rows.append([len(one["input"]), mark, _spelled(one["input"]), _spelled(one["answered"])])
+    answer = _ANSWERS[record["metrics"]["task"]]
+    return sheet("samples", rows, right=right, all=len(rows), answer=answer)
 
 
 def _milestones(record: Mapping[str, Any]) -> page.Sheet | str:
     """Where training stood at each look, with the samples that were printed."""
-    rows, spoken = [], []
-    for stone in record["milestones"]:
-        losses = [number(stone[key], 4) for key in ("loss", "free_running_loss")]
-        rows.append([count(stone["batch"]), *losses, percent(stone["exact_match"])])
+    names, texts, stones = ("loss", "free_running_loss", "exact_match"), [], record["milestones"]
+    for stone in stones:
         for sample in stone["samples"]:
-            texts = [_spelled(sample[name]) for name in ("input", "teacher_forced", "free_running")]
-            spoken.append([count(stone["batch"]), *texts])
-    return sheet("milestones", rows, more=spoken) if rows else "No milestone was reached."
+            told = (sample[name] for name in ("input", "teacher_forced", "free_running"))
+            texts.append([stone["batch"], *map(_spelled, told)])
+    rows = [[stone["batch"], *(stone[name] for name in names)] for stone in stones]
+    return sheet("milestones", rows, more=texts)
 
 
 def _configuration(record: Mapping[str, Any]) -> list[Any]:
@@ -197,4 +161,4 @@ def _configuration(record: Mapping[str, Any]) -> list[Any]:
     facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in config["versions"].items())))
     parts = (("Architecture", config["architecture"]), ("Training", shown["training"]))
     tables = [sheet("settings", settings(part), title=title) for title, part in parts]
-    return [page.Facts(facts), tables]
+    return [page.Items("facts", facts), tables]

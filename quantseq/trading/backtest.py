@@ -246,12 +246,3 @@ def at_cost(net: Any, turnover: Any, *, charged_bps: float, cost_bps: float) -> 
     """
     moved = (charged_bps - cost_bps) / 1e4 * np.asarray(turnover, dtype=np.float64)
     return np.maximum(checked(net) + np.nan_to_num(moved), -1.0)
-
-
-def drift(sharpe: float, volatility: float, sessions: int, *, periods: int) -> Floats:
-    """Median wealth after each session of a steady drift with given Sharpe ratio and volatility.
-
-    exp((S·σ − σ²/2)·t/A), the median of geometric Brownian motion, S and σ per year.
-    """
-    years = np.arange(1, sessions + 1) / periods
-    return np.asarray(np.exp((sharpe * volatility - volatility**2 / 2) * years))

@@ -62,8 +62,8 @@ def test_a_damaged_file_is_named_and_hides_no_other(tmp_path: Path) -> None:
 def test_listing_imports_no_heavy_package(tmp_path: Path) -> None:
     Store(tmp_path).write(build_bars())
     code = (
-        "import sys; from quantseq.cli.commands import list_command; from pathlib import Path; "
-        "list_command(Path(sys.argv[1])); "
+        "import sys; from quantseq.cli import app; "
+        "app(['data', 'list', '--data-dir', sys.argv[1]], standalone_mode=False); "
         "print(sorted({'torch', 'yfinance', 'matplotlib', 'arch', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run(

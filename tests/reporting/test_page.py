@@ -1,5 +1,6 @@
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from quantseq.reporting.charts import bars
 from quantseq.reporting.page import (
     Cell,
     Download,
-    Facts,
     Figure,
     Header,
+    Items,
     Key,
     Page,
+    Section,
     Sheet,
     Table,
     fill,
@@ -40,7 +42,8 @@ def figure() -> Figure:
     frame = pd.DataFrame({"strategy": np.linspace(1, 2, 60), "b": np.nan}, DAYS)
     frame.loc[DAYS[3], "b"] = 0.123456
     looks = ["accent filled", "neutral dashed"]
-    return over_time("exposure", "R", frame, looks=looks, marks=[DAYS[9]])
+    how = {"looks": looks, "marks": [DAYS[9]]}
+    return over_time("exposure", frame, how=how, mean=0.5, most=1.0)
 
 
 @pytest.mark.parametrize("value", [None, np.nan, np.inf, "text", True])
@@ -82,11 +85,12 @@ def test_the_data_of_a_page_are_plain_json_with_days_once(figure: Figure) -> Non
         "o",
         "T",
         "R",
-        bars(pd.Series([1.0], ["a"])),
+        partial(bars, data=pd.Series([1.0], ["a"])),
         pd.DataFrame({"x": [1]}),
         legend=[Key("accent", "box", "x")],
     )
-    page = fill(Page(Header("H", "", "", ""), [section("s", "S", figure, [other, "None."])]))
+    shown = section("backtest.growth", figure, [other, "None."])
+    page = fill(Page(Header("H", "", "", ""), [shown]))
     text = re.search(r'id="data">(.*?)</script>', page)
     assert text
     data = json.loads(text[1])
@@ -109,9 +113,10 @@ def test_a_figure_is_saved_as_svg_and_png(figure: Figure, tmp_path: Path) -> Non
 def test_everything_foreign_is_escaped() -> None:
     cell = Cell(EVIL, figure=EVIL)
     table = Table([EVIL], [[cell]], EVIL, totals=[[EVIL]])
-    blocks = [Sheet(EVIL, EVIL, table, table), Facts([(EVIL, EVIL)]), EVIL]
+    blocks = [Sheet(EVIL, EVIL, table, table), Items("facts", [(EVIL, EVIL)]), EVIL]
     blocks.append(Download(EVIL, "a,b\n1,2\n", EVIL, {"year": EVIL}))
-    page = fill(Page(Header(EVIL, EVIL, EVIL, EVIL, sentence=EVIL), [section("s", EVIL, *blocks)]))
+    shown = [Section("s", EVIL, EVIL, blocks)]
+    page = fill(Page(Header(EVIL, EVIL, EVIL, EVIL, sentence=EVIL), shown))
     assert EVIL not in page
     assert page.count("&lt;script&gt;") > 15
     assert 'href="data:text/csv;charset=utf-8,a,b%0A1,2%0A"' in page

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError, SymbolNotFoundError
 from quantseq.market.bars import Panel
-from quantseq.trading.backtest import at_cost, break_even_bps, buy_and_hold, drift, simulate
+from quantseq.trading.backtest import at_cost, break_even_bps, buy_and_hold, simulate
 from quantseq.trading.costs import Costs
 from quantseq.trading.metrics import METRICS
 from quantseq.trading.orders import prices as _prices
@@ -611,10 +611,3 @@ def test_dearer_is_never_better(low, extra):
 
 def test_nobody_loses_more_than_everything():
     assert at_cost([0.0], [900.0], charged_bps=0, cost_bps=50)[0] == -1.0
-
-
-def test_a_drift_has_the_sharpe_ratio_it_was_asked_for():
-    wealth = drift(0.8, 0.2, 252, periods=252)
-    assert np.log(wealth[-1]) == pytest.approx(0.8 * 0.2 - 0.2**2 / 2)
-    assert len(wealth) == 252
-    np.testing.assert_array_equal(drift(0.8, 0.0, 3, periods=252), np.ones(3))

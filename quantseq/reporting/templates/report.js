@@ -117,7 +117,7 @@ const charts = all(".live").map((figure) => {
 });
 
 function span(chart) {
-  const first = chart.days[0], last = Math.max(chart.days.at(-1), first + 1);
+  const first = chart.days[0], last = Math.max(chart.days.at(-1), first + 3);
   return view ? [Math.max(view[0], first), Math.min(view[1], last)] : [first, last];
 }
 
