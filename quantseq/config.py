@@ -6,13 +6,13 @@ choices of every room, and runs nothing.
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, check_parameters
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Dates
@@ -36,6 +36,10 @@ class PolicyConfig:
 
     name: str = "kelly"
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parameters, Mapping):
+            raise ConfigError(f"policy.parameters must be a table. Got {self.parameters!r}.")
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,8 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.fill not in ("open", "close"):
-            raise ConfigError(f"fill must be 'open' or 'close'. Got {self.fill!r}.")
-        for name, least in (("num_paths", 2), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"{name} must be an int of {least} or more. Got {value!r}.")
+        rules = {"fill": ("open", "close"), "num_paths": "int [2, inf)", "seed": "int [0, inf)"}
+        check_parameters(self, rules)
         make_policy(self.policy.name, **self.policy.parameters)
         if self.walk_forward.purge < self.forecaster.horizon:
             raise ConfigError(
@@ -126,27 +126,7 @@ def _section(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise ConfigError(f"[{where}] must be a table of names and values. Got {value!r}.")
     _known(value, kind, f"[{where}]")
-    for one in fields(kind):
-        if one.name in value:
-            _check_type(f"{where}.{one.name}", value[one.name], one)
     return kind(**value)
-
-
-def _check_type(name: str, value: Any, known: Field[Any]) -> None:
-    """Refuse a value that is of another type than the default of its field."""
-    default = {} if known.default is MISSING else known.default
-    if default is None:
-        good = value is None or (isinstance(value, (int, str, date)) and value is not True)
-        rule = "a whole number or a date"
-    elif isinstance(default, Mapping):
-        good, rule = isinstance(value, Mapping), "a table"
-    elif isinstance(default, float):
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        rule = "a number"
-    else:
-        good, rule = type(value) is type(default), f"of type {type(default).__name__}"
-    if not good:
-        raise ConfigError(f"{name} must be {rule}. Got {value!r}.")
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_a_horizon_given_raises_the_purge_of_the_file(
     with pytest.raises(ConfigError, match="purge of 5 sessions is shorter"):
         resolve_config(path)
     path.write_text('[walk_forward]\npurge = "5"\n')
-    with pytest.raises(ConfigError, match="purge must be"):
+    with pytest.raises(ConfigError, match="'purge' parameter"):
         resolve_config(path, {"forecaster.horizon": 8})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
+from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError, check_parameters
 from quantseq.forecasting.forecasts import Forecaster
 from quantseq.market.bars import Dates, Panel, as_date
 
@@ -157,28 +157,13 @@ class WalkForward:
     refit_every: int = 1
 
     def __post_init__(self) -> None:
-        for name in (
-            "test_size",
-            "validation_size",
-            "purge",
-            "min_train",
-            "embargo",
-            "refit_every",
-        ):
-            least = 0 if name in ("purge", "embargo") else 1
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ConfigError(
-                    f"The {name!r} parameter of WalkForward must be an int of {least} or more. "
-                    f"Got {value!r}."
-                )
-        if self.max_train is not None and (
-            not isinstance(self.max_train, int) or self.max_train < self.min_train
-        ):
-            raise ConfigError(
-                "The 'max_train' parameter of WalkForward must be an int of min_train "
-                f"({self.min_train}) or more. Got {self.max_train!r}."
-            )
+        counts = dict.fromkeys(
+            ("test_size", "validation_size", "min_train", "refit_every"), "int [1, inf)"
+        )
+        rest = dict.fromkeys(("purge", "embargo"), "int [0, inf)")
+        check_parameters(
+            self, counts | rest | {"max_train": f"None or int [{self.min_train}, inf)"}
+        )
 
     def split(self, sessions: Dates) -> list[Fold]:
         """Split a calendar, (D,) sorted sessions; NotEnoughDataError if not even one session is left to test."""

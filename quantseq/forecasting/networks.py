@@ -19,14 +19,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from quantseq.errors import ConfigError
+from quantseq.errors import check_parameters
 from quantseq.forecasting.calibration import hermite
+from quantseq.forecasting.tokenizer import MAX_BINS
 from quantseq.forecasting.volatility import SCALES
 from quantseq.forecasting.windows import (
     CONDITIONS,
@@ -98,18 +100,14 @@ class ForecasterConfig:
     volatility: str = "har"
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "members", "epochs", "stride", "batch_size", "patience"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(
-                    f"The {name!r} parameter of ForecasterConfig must be an int of 1 or more. "
-                    f"Got {value!r}."
-                )
-        if self.volatility not in SCALES:
-            raise ConfigError(
-                f"The 'volatility' parameter of ForecasterConfig must be one of {', '.join(SCALES)}. "
-                f"Got {self.volatility!r}."
-            )
+        counts = "horizon members epochs stride batch_size patience hidden_size embedding_size"
+        rules: dict[str, Any] = dict.fromkeys(counts.split(), "int [1, inf)")
+        rules |= {
+            "num_bins": f"int [2, {MAX_BINS}]",
+            "dropout": "[0, 1)",
+            "learning_rate": "(0, inf)",
+        }
+        check_parameters(self, rules | {"weight_decay": "[0, inf)", "volatility": SCALES})
 
     def architecture(self, task: PriceTask | None = None) -> Seq2SeqConfig:
         """The network's configuration: for a fitted task, or with nominal stream sizes."""

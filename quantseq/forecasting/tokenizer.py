@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from quantseq.errors import ConfigError, ModelFileError
+from quantseq.errors import ConfigError, ModelFileError, check_parameters
 from quantseq.files import fingerprint, read_json, write_json
 from quantseq.market.bars import Floats, Panel
 from quantseq.seq2seq.tokens import FIRST_ID
@@ -65,11 +65,7 @@ class ReturnTokenizer:
     zero_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_bins, int) or not 2 <= self.num_bins <= MAX_BINS:
-            raise ConfigError(
-                f"The 'num_bins' parameter of {type(self).__name__} must be an int in "
-                f"[2, {MAX_BINS}]. Got {self.num_bins!r}."
-            )
+        check_parameters(self, {"num_bins": f"int [2, {MAX_BINS}]"})
 
     @property
     def vocab_size(self) -> int:

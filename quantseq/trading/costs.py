@@ -25,15 +25,13 @@ References
    financial markets. Physical Review X 1(2).
 """
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantseq.errors import ConfigError
+from quantseq.errors import check_parameters
 from quantseq.market.bars import Floats
 from quantseq.market.calendars import YEAR
 
@@ -41,27 +39,6 @@ FillPrice = Literal["open", "close"]  # where in the session after a decision it
 MOST_BPS = 10_000.0  # costs as large as the traded notional: the most that `Costs` takes
 LIQUIDITY = 20  # sessions before a fill over which volume and volatility are measured
 TRADING = ("commission", "spread", "impact")  # charges for an order, in the order of `order_costs`
-
-
-def check_bounds(owner: object, bounds: Mapping[str, str]) -> None:
-    """Refuse a parameter of `owner` that breaks its rule.
-
-    `bounds` has by parameter an interval such as ``"(0, 1]"``, with words after it for the message, or
-    "true or false".
-    """
-    for name, rule in bounds.items():
-        value, parts = getattr(owner, name), re.match(r"([\[(])(\S+), (\S+)([\])])", rule)
-        good = isinstance(value, bool)
-        if parts is not None:
-            low, high = float(parts[2]), float(parts[3])
-            good = isinstance(value, (int, float)) and not good
-            good = good and (low <= value if parts[1] == "[" else low < value)
-            good = good and (value <= high if parts[4] == "]" else value < high)
-        if not good:
-            raise ConfigError(
-                f"The {name!r} parameter of {type(owner).__name__} must be "
-                f"{'' if parts is None else 'a number in '}{rule}. Got {value!r}."
-            )
 
 
 _BOUNDS = {
@@ -74,7 +51,7 @@ _BOUNDS = {
     "cash_rate": "[0, 1), such as 0.02 for 2 % per year",
     "financing_bps": "[0, inf) basis points per year",
     "capital": "(0, inf), in money",
-    "whole_shares": "true or false",
+    "whole_shares": bool,
     "max_gross": "[1, 10] times equity",
     "periods": "[0, 366] sessions per year, 0 for the calendar's own",
 }
@@ -102,7 +79,7 @@ class Costs:
     periods: int = 0  # by which yearly rates are divided
 
     def __post_init__(self) -> None:
-        check_bounds(self, _BOUNDS)
+        check_parameters(self, _BOUNDS)
 
     @property
     def year(self) -> int:

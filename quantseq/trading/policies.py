@@ -50,12 +50,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, check_parameters
 from quantseq.forecasting.density import SIMPLE_BOUND, TokenDensity
 from quantseq.forecasting.forecasts import Forecasts, with_tokens
 from quantseq.market.bars import Floats, Panel
 from quantseq.market.calendars import YEAR
-from quantseq.trading.costs import MOST_BPS, Costs, FillPrice, check_bounds
+from quantseq.trading.costs import MOST_BPS, Costs, FillPrice
 from quantseq.trading.orders import prices
 
 MOMENTS = ("symbol", "cutoff", "mean", "std", "prob_up")
@@ -87,7 +87,7 @@ class Policy(ABC):
     name: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     source: ClassVar[str] = ""
-    # of a policy's own parameters; see `costs.check_bounds`
+    # of a policy's own parameters; see `errors.check_parameters`
     bounds: ClassVar[Mapping[str, str]] = {}
     # whether `cap` bounds each position by its slice; else only the caps on weights do
     in_slices: ClassVar[bool] = True
@@ -103,11 +103,16 @@ class Policy(ABC):
     cost_bps: float = 5.0  # one way; what bands and thresholds are derived from
 
     def __post_init__(self) -> None:
-        shared = {"cap": "(0, 1]", "gross": "(0, 1]", "name_cap": "(0, 1]", "cvar_cap": "[0, 1)"}
-        shared |= {"cost_bps": "[0, 10000]", "long_only": "true or false"}
+        shared: dict[str, Any] = {
+            "cap": "(0, 1]",
+            "gross": "(0, 1]",
+            "name_cap": "(0, 1]",
+            "cvar_cap": "[0, 1)",
+        }
+        shared |= {"cost_bps": "[0, 10000]", "long_only": bool}
         if self.band != "cost":
             shared["band"] = '[0, 1) or "cost"'
-        check_bounds(self, {**shared, **self.bounds})
+        check_parameters(self, {**shared, **self.bounds})
 
     @abstractmethod
     def _position(self, view: View) -> Floats:
