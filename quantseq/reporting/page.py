@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, UndefinedError
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -423,8 +423,11 @@ def _wording(text: str) -> Template:
 
 
 def sentence(text: str, words: Mapping[str, Any]) -> str:
-    """A text of the TOML files with its words filled in; the page escapes it later."""
-    return _wording(text).render(words).strip()
+    """A text of the TOML files with its words filled in, a KeyError if one is missing; the page escapes it later."""
+    try:
+        return _wording(text).render(words).strip()
+    except UndefinedError as error:
+        raise KeyError(str(error)) from error
 
 
 def stands(kind: str, name: str = "footer", **words: Any) -> str:
