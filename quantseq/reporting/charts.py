@@ -231,7 +231,8 @@ def _heights(axes: Axes, show: Text, most: int = 4) -> None:
 
 
 def _date_axis(axes: Axes, canvas: Canvas, dates: Any) -> None:
-    locator = AutoDateLocator(minticks=3, maxticks=4 if _width(canvas) < _NARROW else 10)  # type: ignore[no-untyped-call]
+    least, most = (2, 5) if _width(canvas) < _NARROW else (3, 10)  # any span has a step between
+    locator = AutoDateLocator(minticks=least, maxticks=most)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(AutoDateFormatter(locator))  # type: ignore[no-untyped-call]
     left, right = day_numbers(dates)[[0, -1]]

@@ -136,6 +136,20 @@ def test_thinning_keeps_ends_and_extremes(values: list[float], limit: int) -> No
     assert series[kept].min() == series.min()
 
 
+@pytest.mark.parametrize("size", [SIZE, (340, 230)])
+@pytest.mark.parametrize("days", [0, 1, 5, 40, 62, 75, 91, 300, 560, 700, 1000, 2500, 20_000])
+def test_dates_on_an_axis_are_few_and_iso_whatever_the_span(days: int, size: charts.Size) -> None:
+    first = pd.Timestamp("1970-02-03")
+    ends = pd.DatetimeIndex([first, first + pd.Timedelta(days=days)][: 2 if days else 1])
+    data = pd.DataFrame({"a": 1.0}, ends)
+    draw = partial(charts.curves, data=data, looks=["accent"])
+    texts = re.findall(
+        r">([^<]+)</text>", inline_svg(draw, size, prefix="x", title="", description="")
+    )
+    dates = [text for text in texts if re.fullmatch(r"(19|20)\d\d(-\d\d){0,2}", text)]
+    assert 1 <= len(dates) <= (5 if size[0] < 420 else 10)
+
+
 def test_axis_texts_are_short_with_a_true_minus() -> None:
     assert charts.percent_text(-0.125) == "−12.5\u00a0%"
     assert charts.plain_text(-1234.5) == "−1,234.5"
