@@ -180,7 +180,7 @@ def bucket_batches(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RandomSequences:
     """Ranges of random sequences; a ConfigError if no sequence fits them."""
 
@@ -229,15 +229,8 @@ def random_sequences(
     >>> len(sequences), {len(sequence) for sequence in sequences} <= set(range(3, 9))
     (100, True)
     """
-    source = RandomSequences(
-        seed=seed,
-        batch_size=batch_size,
-        length_from=length_from,
-        length_to=length_to,
-        vocab_lower=vocab_lower,
-        vocab_upper=vocab_upper,
-    )
-    random = np.random.default_rng(seed)
+    ranges = (length_from, length_to, vocab_lower, vocab_upper)
+    source, random = RandomSequences(seed, batch_size, *ranges), np.random.default_rng(seed)
 
     def batches() -> Iterator[list[list[int]]]:
         while True:
