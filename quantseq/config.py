@@ -136,18 +136,10 @@ def resolve_config(
 ) -> RunConfig:
     """Defaults, overridden by a TOML file, overridden by settings that are not None.
 
-    Without a purge of its own the purge is the horizon. A horizon that is given raises the file's purge;
-    a purge that is given must fit. Another policy than the file's drops the file's parameters.
-
-    Parameters
-    ----------
-    path : Path, optional
-        TOML with the sections of `RunConfig`.
-    settings : mapping, optional
-        Dotted names to values: ``{"forecaster.horizon": 1, "policy.fraction": 0.5}``; a name of the policy that
-        is no field of `PolicyConfig` is one of its parameters.
-    progress : Progress
-        Hears of a purge that was raised.
+    Settings are dotted names to values: ``{"forecaster.horizon": 1, "policy.fraction": 0.5}``; a name of the
+    policy that is no field of `PolicyConfig` is one of its parameters. Another policy than the file's drops
+    the file's parameters. Without a purge of its own the purge is the horizon. A horizon that is given raises
+    the file's purge, which `progress` hears of; a purge that is given must fit.
 
     Raises
     ------

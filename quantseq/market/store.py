@@ -15,7 +15,6 @@ was written with it.
 import difflib
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -31,10 +30,9 @@ from quantseq.errors import (
     CorruptFileError,
     IntervalError,
     NoDataError,
-    StorageError,
     SymbolNotFoundError,
 )
-from quantseq.files import atomic_path, lock, sha256_bytes
+from quantseq.files import atomic_path, lock, sha256_bytes, write_bytes
 from quantseq.market.bars import FIELDS, Bars, Panel, check_interval, is_intraday
 
 _SCHEMA = 1
@@ -263,13 +261,7 @@ class Store:
         path = self._existing(symbol)
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         kept = path.with_name(f"{path.name}.{moment}.backup")
-        try:
-            shutil.copy2(path, kept)
-        except OSError as error:
-            raise StorageError(
-                f"Cannot keep {str(path)!r} as {kept.name}: {error.strerror}. "
-                "The folder must be writable and the disk must have room."
-            ) from error
+        write_bytes(kept, path.read_bytes())
         return kept
 
     def _replace(self, bars: Bars) -> None:

@@ -17,7 +17,7 @@ that is replaced is replaced whole, so that a reader or a kill in between finds 
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,6 @@ class TrainingHistory:
     stopped_early: bool = False  # patience ran out before the planned steps
     examples: int = 0  # sequences seen
     seconds: float = 0.0
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingHistory":
-        """Read what `dataclasses.asdict` gave; a ConfigError if names are missing or unknown."""
-        known = sorted(item.name for item in fields(cls))
-        if sorted(values) != known:
-            raise ConfigError(
-                f"A training history holds {known}. Got {sorted(values)}, from another version."
-            )
-        return cls(**values)
 
 
 def save_model(
@@ -123,8 +113,8 @@ def _history(path: Path, digest: str) -> TrainingHistory | None:
         values = read_json(path)
         if values["weights_sha256"] != digest or values["history"] is None:
             return None
-        return TrainingHistory.from_dict(values["history"])
-    except (ConfigError, CorruptFileError, KeyError, TypeError) as error:
+        return TrainingHistory(**values["history"])
+    except (CorruptFileError, KeyError, TypeError) as error:
         raise ModelFileError(f"{str(path)!r} is damaged: {error}") from error
 
 

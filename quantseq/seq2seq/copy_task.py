@@ -175,11 +175,8 @@ def exact_match(
 
 def share_by_length(right: Bool[Tensor, " {batch.size}"], batch: Batch) -> dict[str, float]:
     """Share of right answers among the sources of each length."""
-    lengths = batch.source_lengths
-    return {
-        str(length): float(right[lengths == length].double().mean())
-        for length in sorted(set(lengths.tolist()))
-    }
+    lengths, shares = batch.source_lengths, right.double()
+    return {str(n): float(shares[lengths == n].mean()) for n in sorted(set(lengths.tolist()))}
 
 
 def edit_distances(answers: TokenIds, truth: TokenIds) -> TokenIds:
@@ -332,8 +329,7 @@ def train_preset(
     chosen = PRESETS[preset]
     training = chosen.training if batches is None else replace(chosen.training, steps=batches)
     make_folder(check_ours(out, _MILESTONES))
-    model = Seq2Seq(chosen.config, seed=seed)
-    source = CopySource(toy=toy, seed=seed)
+    model, source = Seq2Seq(chosen.config, seed=seed), CopySource(toy=toy, seed=seed)
     meta = {"task": toy, "preset": preset, "seed": seed}
     log = _TrainingLog(out / _MILESTONES, meta, model, source, training.masked_loss, on_milestone)
     if resume and (out / "state" / STATE_FILE).exists():
@@ -368,9 +364,8 @@ def train_preset(
     ids = fingerprint({"pad": PAD, "eos": EOS, "ids": [FIRST_ID, VOCABULARY]})
     save_model(out, model, meta={**meta, "vocabulary": ids, "trained_until": None}, history=history)
     write_json(out / "metrics.json", metrics)
-    if chosen.config.attention == "none":
-        (out / "attention.json").unlink(missing_ok=True)
-    else:
+    (out / "attention.json").unlink(missing_ok=True)
+    if chosen.config.attention != "none":
         write_json(out / "attention.json", _heat_map(model, source))
     return CopyResult(metrics, log.stones, history, model, out)
 

@@ -94,10 +94,8 @@ def sample(
         N, answers per source.
     length, max_length : int
         Give one: exactly this many ids, EOS forbidden; or at most this many, EOS included.
-    min_length : int
-        EOS is forbidden before this many ids.
-    forbid : tuple of int
-        Ids forbidden at every step.
+    min_length, forbid : int, tuple of int
+        EOS is forbidden before so many ids, the others at every step.
     uniforms : (T, B, N) float, optional
         Numbers in [0, 1) to draw with, T the most ids per answer: a caller who keys them by row gets
         the same answer for a row whatever batch it comes in. Give either this or a `generator`.

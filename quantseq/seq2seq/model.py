@@ -102,15 +102,12 @@ class Seq2SeqConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Seq2SeqConfig":
         """Read what `asdict` gave, perhaps through JSON; a ConfigError if a name is unknown or missing."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown or "vocab_size" not in values:
-            raise ConfigError(
-                f"Seq2SeqConfig needs 'vocab_size' and knows {sorted(known)}. "
-                f"Got {sorted(values)}; unknown: {unknown}."
-            )
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+        try:
+            return cls(**{**values, **lists})
+        except TypeError as error:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ConfigError(f"Seq2SeqConfig has fields {known}; {error}") from error
 
 
 def recurrence(config: Seq2SeqConfig, inputs: int, size: int, *, both: bool) -> nn.LSTM | nn.GRU:

@@ -432,7 +432,7 @@ class _Fit:
             self.rates.load_state_dict(record["rates"])
         self.done = self.saved = record["done"]
         self.waiting = record["waiting"]
-        self.history = TrainingHistory.from_dict(record["history"])
+        self.history = TrainingHistory(**record["history"])
 
     @torch.no_grad()
     def _put(self, weights: Mapping[str, Tensor]) -> None:
