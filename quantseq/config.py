@@ -26,15 +26,10 @@ from quantseq.trading.policies import Policy, make_policy
 class PolicyConfig:
     """How forecasts become weights.
 
-    Parameters
-    ----------
-    name : str
-        See `quantseq.trading.policies.make_policy`.
-    parameters : mapping
-        Its parameters; what is missing takes the policy's default.
+    What is missing among the parameters takes the policy's default.
     """
 
-    name: str = "kelly"
+    name: str = "kelly"  # see `quantseq.trading.policies.make_policy`
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -44,27 +39,15 @@ class PolicyConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a backtest's numbers, besides the data.
-
-    Parameters
-    ----------
-    forecaster, walk_forward, policy, costs
-        The choices of each room.
-    fill : {"open", "close"}
-        Price of session t+1 at which orders decided at the close of t are filled.
-    num_paths : int
-        Sampled paths per forecast.
-    seed : int
-        The one seed that all others follow from.
-    """
+    """Everything that decides a backtest's numbers, besides the data: the choices of each room."""
 
     forecaster: ForecasterConfig = ForecasterConfig()
     walk_forward: WalkForward = WalkForward()
     policy: PolicyConfig = PolicyConfig()
     costs: Costs = Costs()
-    fill: FillPrice = "open"
-    num_paths: int = 100
-    seed: int = 0
+    fill: FillPrice = "open"  # of session t+1: there orders decided at the close of t are filled
+    num_paths: int = 100  # sampled per forecast
+    seed: int = 0  # the one that all others follow from
 
     def __post_init__(self) -> None:
         rules = {"fill": ("open", "close"), "num_paths": "int [2, inf)", "seed": "int [0, inf)"}
@@ -92,16 +75,12 @@ class RunConfig:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Build from nested values; what is missing takes its default.
 
-        Raises
-        ------
-        ConfigError
-            If a name is unknown (with the nearest known one) or a value breaks its rule.
+        A ConfigError if a name is unknown (with the nearest known one) or a value breaks its rule.
         """
-        _known(mapping, cls, "the configuration")
-        values = {
-            name: _section(_SECTIONS[name], value, name) if name in _SECTIONS else value
-            for name, value in mapping.items()
-        }
+        values = dict(_known(mapping, cls, "the configuration"))
+        for name, kind in _SECTIONS.items():
+            if name in values:
+                values[name] = kind(**_known(values[name], kind, f"[{name}]"))
         return cls(**values)
 
 
@@ -113,20 +92,17 @@ _SECTIONS: dict[str, Any] = {
 }
 
 
-def _known(mapping: Mapping[str, Any], kind: Any, where: str) -> None:
+def _known(values: Any, kind: Any, where: str) -> Mapping[str, Any]:
+    """Give `values` back if they are a table of fields of the dataclass `kind`."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} must be a table of names and values. Got {values!r}.")
     names = [one.name for one in fields(kind)]
-    for name in mapping:
+    for name in values:
         if name not in names:
             near = get_close_matches(name, names, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
             raise ConfigError(f"Unknown name {name!r} in {where}. {hint}")
-
-
-def _section(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"[{where}] must be a table of names and values. Got {value!r}.")
-    _known(value, kind, f"[{where}]")
-    return kind(**value)
+    return values
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, Any]:
@@ -136,11 +112,6 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
     --------
     >>> parse_settings(["costs.borrow_bps=80", "walk_forward.test_start=2010-01-04", "fill=close"])
     {'costs.borrow_bps': 80, 'walk_forward.test_start': '2010-01-04', 'fill': 'close'}
-
-    Raises
-    ------
-    ConfigError
-        If a text has no name or no value.
     """
     found: dict[str, Any] = {}
     for text in given:
@@ -165,18 +136,10 @@ def resolve_config(
 ) -> RunConfig:
     """Defaults, overridden by a TOML file, overridden by settings that are not None.
 
-    Without a purge of its own the purge is the horizon. A horizon that is given raises the file's purge;
-    a purge that is given must fit. Another policy than the file's drops the file's parameters.
-
-    Parameters
-    ----------
-    path : Path, optional
-        TOML with the sections of `RunConfig`.
-    settings : mapping, optional
-        Dotted names to values: ``{"forecaster.horizon": 1, "policy.fraction": 0.5}``; a name of the policy that
-        is no field of `PolicyConfig` is one of its parameters.
-    progress : Progress
-        Hears of a purge that was raised.
+    Settings are dotted names to values: ``{"forecaster.horizon": 1, "policy.fraction": 0.5}``; a name of the
+    policy that is no field of `PolicyConfig` is one of its parameters. Another policy than the file's drops
+    the file's parameters. Without a purge of its own the purge is the horizon. A horizon that is given raises
+    the file's purge, which `progress` hears of; a purge that is given must fit.
 
     Raises
     ------
@@ -189,11 +152,8 @@ def resolve_config(
             asked = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"Cannot read {str(path)!r} as TOML: {error}.") from error
-    for section in _SECTIONS:
-        if not isinstance(asked.get(section, {}), dict):
-            raise ConfigError(
-                f"[{section}] must be a table of names and values. Got {asked[section]!r}."
-            )
+    for section, kind in _SECTIONS.items():
+        _known(asked.get(section, {}), kind, f"[{section}]")
     given = {name: value for name, value in (settings or {}).items() if value is not None}
     policy = given.get("policy.name")
     if policy is not None and policy != asked.get("policy", {}).get("name", PolicyConfig().name):

@@ -133,12 +133,7 @@ def read_json(path: Path) -> Any:
 def check_ours(path: Path, *marks: str) -> Path:
     """Give `path` back if quantseq may fill or replace it: it is new, empty, or holds every file of `marks`.
 
-    Temporary files of a killed process count as nothing.
-
-    Raises
-    ------
-    StorageError
-        If a file, or a folder with something else in it, is in the way.
+    Temporary files of a killed process count as nothing. A StorageError if anything else is in the way.
     """
     with _refusals(path):
         if path.is_dir():

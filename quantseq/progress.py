@@ -5,52 +5,24 @@ Owns how progress looks. Knows nothing of what is being done.
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Protocol, TextIO
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 _LOG_SECONDS = 10.0  # a log gets a line this often, and none for work that is done sooner
 
 
-class Bar(Protocol):
-    """One piece of long work."""
+class Bar:
+    """One piece of long work, shown by tqdm or not at all."""
+
+    def __init__(self, shown: Any = None) -> None:
+        self._shown = shown
 
     def step(self, count: int = 1, **figures: float | str) -> None:
         """Move on by `count`, showing the latest figures."""
-        ...
-
-
-class _Silent:
-    def step(self, count: int = 1, **figures: float | str) -> None:
-        """Say nothing."""
-
-
-class _Shown:
-    def __init__(self, title: str, total: int, unit: str, done: int) -> None:
-        from tqdm import tqdm
-
-        watched = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=total,
-            initial=done,
-            desc=title,
-            unit=unit,
-            file=sys.stderr,
-            dynamic_ncols=True,
-            mininterval=0.2 if watched else _LOG_SECONDS,
-            delay=0 if watched else _LOG_SECONDS,
-            bar_format="{desc}: {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} "
-            "[{elapsed} so far, {remaining} left, {rate_fmt}{postfix}]",
-        )
-
-    def step(self, count: int = 1, **figures: float | str) -> None:
-        """Move on and show."""
-        if figures:
-            self._bar.set_postfix(figures, refresh=False)
-        self._bar.update(count)
-
-    def close(self) -> None:
-        """Leave the finished bar on the screen."""
-        self._bar.close()
+        if self._shown is not None:
+            if figures:
+                self._shown.set_postfix(figures, refresh=False)
+            self._shown.update(count)
 
 
 class Progress:
@@ -63,13 +35,24 @@ class Progress:
     def bar(self, title: str, total: int, *, unit: str = "it", done: int = 0) -> Iterator[Bar]:
         """Show a bar while the block runs; what was `done` before it does not count as speed."""
         if self._quiet:
-            yield _Silent()
+            yield Bar()
             return
-        shown = _Shown(title, total, unit, done)
-        try:
-            yield shown
-        finally:
-            shown.close()
+        from tqdm import tqdm
+
+        watched = sys.stderr.isatty()
+        with tqdm(
+            total=total,
+            initial=done,
+            desc=title,
+            unit=unit,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            mininterval=0.2 if watched else _LOG_SECONDS,
+            delay=0 if watched else _LOG_SECONDS,
+            bar_format="{desc}: {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} "
+            "[{elapsed} so far, {remaining} left, {rate_fmt}{postfix}]",
+        ) as shown:
+            yield Bar(shown)
 
     def say(self, line: str) -> None:
         """One line of news, on standard error."""
@@ -83,12 +66,13 @@ class Progress:
         """Write above an open bar, which moves down."""
         if self._quiet:
             return
-        with ExitStack() as stack:
-            if sys.stderr.isatty():
-                from tqdm import tqdm
+        if sys.stderr.isatty():
+            from tqdm import tqdm
 
-                stack.enter_context(tqdm.external_write_mode(file=file))
-            print(line, file=file, flush=True)
+            tqdm.write(line, file=file)
+        else:
+            print(line, file=file)
+        file.flush()
 
 
 SILENT = Progress(quiet=True)

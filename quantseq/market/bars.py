@@ -93,7 +93,8 @@ def midnight(date: Any, timezone: str) -> np.datetime64:
     return np.datetime64(int(clock.timestamp()), "s")
 
 
-PRICES = ("open", "high", "low", "close", "adj_close")
+OHLC = ("open", "high", "low", "close")
+PRICES = (*OHLC, "adj_close")
 FIELDS = (*PRICES, "volume", "dividends", "splits")
 
 Dates = NDArray[np.datetime64]
@@ -113,8 +114,7 @@ def find_fault(sessions: Dates, values: Mapping[str, Floats]) -> tuple[int, str]
 
     Returns the row it stands in and the reason; None if every rule holds.
     """
-    undated = undated_rows(sessions)
-    if undated.any():
+    if (undated := undated_rows(sessions)).any():
         where = int(np.argmax(undated))
         return where, f"{sessions[where]} is not a date between {_FIRST_DATE} and {_LAST_DATE}."
     steps = np.diff(sessions).astype(np.int64)
@@ -128,10 +128,8 @@ def find_fault(sessions: Dates, values: Mapping[str, Floats]) -> tuple[int, str]
     for name, column in values.items():
         rule, bad = "a finite number", ~np.isfinite(column)
         if not bad.any():
-            if name in PRICES:
-                rule, bad = "a price above 0", column <= 0
-            else:
-                rule, bad = "0 or more", column < 0
+            price = name in PRICES
+            rule, bad = ("a price above 0", column <= 0) if price else ("0 or more", column < 0)
         if bad.any():
             where, others = int(np.argmax(bad)), int(bad.sum()) - 1
             more = f" and on {others} other sessions" if others else ""
@@ -155,47 +153,25 @@ def _frozen(values: Any, dtype: Any) -> NDArray[Any]:
 class Bars:
     """One symbol's price bars, sorted by session, complete and plausible.
 
-    Parameters
-    ----------
-    symbol : str
-        The name as its source writes it.
-    sessions : (n,) datetime64[D], or datetime64[s] where `interval` is shorter than a day
-        Strictly increasing; `quantseq.market.bars` says how each interval writes them. A daily
-        bar is known at the close of its session.
-    open, high, low, close : (n,) float64
-        Raw or already adjusted prices in the currency of the listing, all finite and positive.
-    adj_close : (n,) float64
-        Close adjusted for splits and dividends.
-    volume : (n,) float64
-        Shares traded, finite and not negative.
-    dividends, splits : (n,) float64
-        Cash per share and split ratio on the session where they take effect; 0 where there is none.
-    timezone : str
-        Exchange time zone; peers of one zone close together.
-    provenance : Mapping
-        Where the bars came from: at least ``source``.
-    interval : str
-        Length of a bar, one of `INTERVALS`.
-
-    Raises
-    ------
-    BarsError
-        If a rule is broken. The message names symbol, field, session and value.
+    All columns have one value per session, shape (n,). A BarsError if a rule is broken; its message names
+    symbol, field, session and value.
     """
 
-    symbol: str
+    symbol: str  # as its source writes it
+    # Strictly increasing; `quantseq.market.bars` says how each interval writes them. A daily bar is known
+    # at the close of its session.
     sessions: Dates
-    open: Floats
+    open: Floats  # raw or already adjusted, in the currency of the listing, all finite and positive
     high: Floats
     low: Floats
     close: Floats
-    adj_close: Floats
-    volume: Floats
-    dividends: Floats
-    splits: Floats
-    timezone: str = ""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    interval: str = "1d"
+    adj_close: Floats  # adjusted for splits and dividends
+    volume: Floats  # shares traded, finite and not negative
+    dividends: Floats  # cash per share on the session where it takes effect; 0 where there is none
+    splits: Floats  # ratio of the split on that session; 0 where there is none
+    timezone: str = ""  # of the exchange; peers of one zone close together
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # at least `source`
+    interval: str = "1d"  # length of a bar, one of `INTERVALS`
 
     def __post_init__(self) -> None:
         intraday = is_intraday(check_interval(self.interval))
@@ -240,7 +216,7 @@ class Bars:
         """
         if "date" in frame.columns:
             frame = frame.set_index("date")
-        missing = [name for name in ("open", "high", "low", "close", "volume") if name not in frame]
+        missing = [name for name in (*OHLC, "volume") if name not in frame]
         if missing:
             raise BarsError(
                 f"{symbol}: the columns {missing} are missing; found {list(map(str, frame.columns))}. "
@@ -255,23 +231,22 @@ class Bars:
                 f"{symbol}: the index holds no dates: {error}. "
                 "Index the frame by exchange date, or give it a 'date' column."
             ) from error
-        columns = {name: np.zeros(len(frame)) for name in FIELDS}
-        for name in columns:
-            source = "close" if name == "adj_close" and name not in frame else name
-            if source not in frame:
-                continue
+        defaults: dict[str, Any] = {"adj_close": frame["close"], "dividends": 0.0, "splits": 0.0}
+        frame = frame.assign(**{name: defaults[name] for name in defaults if name not in frame})
+        columns: dict[str, Any] = {}
+        for name in FIELDS:
             try:
-                columns[name] = frame[source].to_numpy(dtype=np.float64, na_value=np.nan)
+                columns[name] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
             except (ValueError, TypeError) as error:
                 raise BarsError(
-                    f"{symbol}: column {source!r} holds something that is no number: {error}. "
+                    f"{symbol}: column {name!r} holds something that is no number: {error}. "
                     "Every price and volume must be a number."
                 ) from error
         if is_intraday(interval) and index.tz is not None:
             index = index.tz_convert("UTC")
         sessions = index.tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
-        facts = {"timezone": timezone, "provenance": provenance or {}, "interval": interval}
-        return cls(symbol, sessions, **columns, **facts)  # type: ignore[arg-type]
+        columns |= {"timezone": timezone, "provenance": provenance or {}, "interval": interval}
+        return cls(symbol, sessions, **columns)
 
     def to_frame(self) -> pd.DataFrame:
         """All fields, indexed by ``date`` (datetime64[s]: midnight, or intraday UTC)."""
@@ -318,8 +293,8 @@ class Bars:
     @cached_property
     def sha256(self) -> str:
         """Content hash over symbol, sessions, every field, and the interval if it is not a day."""
-        symbol = self.symbol.encode(errors="surrogatepass")
-        parts = [symbol, self.sessions.astype(np.int64).tobytes()]
+        parts = [self.symbol.encode(errors="surrogatepass")]
+        parts += [self.sessions.astype(np.int64).tobytes()]
         parts += [getattr(self, name).tobytes() for name in FIELDS]
         parts += [] if self.interval == "1d" else [self.interval.encode()]
         return sha256_bytes(b"\0".join(parts))

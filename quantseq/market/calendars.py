@@ -8,9 +8,11 @@ itself names counts, and without that the exchange's midnight.
 
 import functools
 import re
+import tomllib
 import warnings
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.resources import files
 from typing import Any, Self
 
 import numpy as np
@@ -41,48 +43,13 @@ _ALWAYS, _WEEKDAYS, _FUTURES = "24/7", "24/5", "CMES"
 _KINDS = {"CRYPTOCURRENCY": _ALWAYS, "CURRENCY": _WEEKDAYS, "FUTURE": _FUTURES, "OPTION": None}
 """Calendar by Yahoo's word for what an instrument is, whatever its exchange."""
 
-_NEW_YORK = (
-    *("ASE", "BTS", "DJI", "NAS", "NCM", "NGM", "NIM", "NMS"),
-    *("NYQ", "NYS", "OEM", "OQB", "OQX", "PCX", "PNK", "SNP"),
-)
-_GERMANY = {"GER": "XETR", "FRA": "XFRA", "STU": "XSTU", "DUS": "XDUS", "HAM": "XHAM"}
-EXCHANGES = dict.fromkeys(_NEW_YORK, "XNYS") | _GERMANY
-"""Calendar by Yahoo's name of the exchange, in zones whose exchanges keep different hours."""
+_TEXT = files("quantseq.market").joinpath("exchanges.toml").read_text(encoding="utf-8")
+_TABLES: dict[str, dict[str, str]] = tomllib.loads(_TEXT)
+EXCHANGES, SUFFIXES, ZONES = (_TABLES[name] for name in ("exchanges", "suffixes", "zones"))
+"""Calendar by Yahoo's name of the exchange, by Yahoo's suffix, and by time zone."""
 
 _MIXED = ("America/New_York", "Europe/Berlin")
-"""Those zones: an exchange there that is not in `EXCHANGES` has no calendar."""
-
-SUFFIXES = {
-    "AS": "XAMS", "AT": "ASEX", "AX": "XASX", "BA": "XBUE", "BD": "XBUD", "BK": "XBKK",
-    "BO": "XBOM", "BR": "XBRU", "CO": "XCSE", "DE": "XETR", "F": "XFRA", "HA": "XHAM",
-    "HE": "XHEL", "HK": "XHKG", "IC": "XICE", "IL": "XLON", "IR": "XDUB", "IS": "XIST",
-    "JK": "XIDX", "JO": "XJSE", "KL": "XKLS", "KQ": "XKRX", "KS": "XKRX", "L": "XLON",
-    "LS": "XLIS", "MC": "XMAD", "ME": "XMOS", "MI": "XMIL", "MX": "XMEX", "NE": "XTSE",
-    "NS": "XBOM", "NZ": "XNZE", "OL": "XOSL", "PA": "XPAR", "PR": "XPRA", "RO": "XBSE",
-    "SA": "BVMF", "SG": "XSTU", "SI": "XSES", "SN": "XSGO", "SR": "XSAU", "SS": "XSHG",
-    "ST": "XSTO", "SW": "XSWX", "SZ": "XSHG", "T": "XTKS", "TA": "XTAE", "TL": "XTAL",
-    "TO": "XTSE", "TW": "XTAI", "TWO": "XTAI", "V": "XTSE", "VI": "XWBO", "WA": "XWAR",
-}  # fmt: skip
-"""Exchange calendar by Yahoo's suffix. India's two exchanges, and China's two, share holidays."""
-
-ZONES = {
-    "America/Argentina/Buenos_Aires": "XBUE", "America/Buenos_Aires": "XBUE",
-    "America/Mexico_City": "XMEX", "America/New_York": "XNYS", "America/Santiago": "XSGO",
-    "America/Sao_Paulo": "BVMF", "America/Toronto": "XTSE", "Africa/Johannesburg": "XJSE",
-    "Asia/Bangkok": "XBKK", "Asia/Calcutta": "XBOM", "Asia/Hong_Kong": "XHKG",
-    "Asia/Jakarta": "XIDX", "Asia/Jerusalem": "XTAE", "Asia/Kolkata": "XBOM",
-    "Asia/Kuala_Lumpur": "XKLS", "Asia/Manila": "XPHS", "Asia/Riyadh": "XSAU", "Asia/Seoul": "XKRX",
-    "Asia/Shanghai": "XSHG", "Asia/Singapore": "XSES", "Asia/Taipei": "XTAI",
-    "Asia/Tel_Aviv": "XTAE", "Asia/Tokyo": "XTKS", "Australia/Sydney": "XASX", "Europe/Amsterdam": "XAMS",
-    "Europe/Athens": "ASEX", "Europe/Berlin": "XETR", "Europe/Brussels": "XBRU",
-    "Europe/Budapest": "XBUD", "Europe/Copenhagen": "XCSE", "Europe/Dublin": "XDUB",
-    "Europe/Helsinki": "XHEL", "Europe/Istanbul": "XIST", "Europe/Lisbon": "XLIS",
-    "Europe/London": "XLON", "Europe/Madrid": "XMAD", "Europe/Milan": "XMIL",
-    "Europe/Oslo": "XOSL", "Europe/Paris": "XPAR", "Europe/Prague": "XPRA",
-    "Europe/Rome": "XMIL", "Europe/Stockholm": "XSTO", "Europe/Vienna": "XWBO",
-    "Europe/Warsaw": "XWAR", "Europe/Zurich": "XSWX", "Pacific/Auckland": "XNZE",
-}  # fmt: skip
-"""Exchange calendar by time zone, for symbols without a suffix, such as indices."""
+"""Zones whose exchanges keep different hours: one there that is not in `EXCHANGES` has no calendar."""
 
 _CRYPTO = re.compile(r"[A-Z0-9]{2,12}-(USD|USDT|USDC|EUR|GBP|JPY|CAD|AUD|KRW|INR|BTC|ETH)")
 _EARLIEST = 1950
@@ -91,9 +58,8 @@ _EARLIEST = 1950
 def sessions_per_year(sessions: Dates) -> int:
     """By how many sessions yearly figures are annualised: `YEAR`, or what the dates (D,) really have.
 
-    Counted from the first to the last session, rounded; `YEAR` where that lies within a few of it, or
-    where the dates, sorted and the union over all symbols, span less than a year. Known before any test: a
-    calendar is no price.
+    `YEAR` where these, rounded, lie within a few of it, or where the dates, sorted and the union over all
+    symbols, span less than a year. Known before any test: a calendar is no price.
 
     Examples
     --------
@@ -134,9 +100,8 @@ def calendar_name(
         return _ALWAYS
     if name.endswith("=F"):
         return _FUTURES
-    suffix = SUFFIXES.get(name.rpartition(".")[2]) if "." in name else None
-    unsure = bool(exchange) and timezone in _MIXED
-    return suffix or (None if unsure else ZONES.get(timezone))
+    zone = None if exchange and timezone in _MIXED else ZONES.get(timezone)
+    return SUFFIXES.get(name.rpartition(".")[2], zone) if "." in name else zone
 
 
 def calendar_of(bars: Bars) -> str | None:
@@ -230,10 +195,9 @@ class Clock:
     def drop_partial(self, bars: Bars) -> Bars:
         """`bars` without those at their end that may still change."""
         kept = len(bars)
-        if kept and bars.sessions[-1] + _SETTLED <= self.edge:
-            return bars
-        while kept and self.end_of(bars.sessions[kept - 1]) > self.edge:
-            kept -= 1
+        if kept and bars.sessions[-1] + _SETTLED > self.edge:
+            while kept and self.end_of(bars.sessions[kept - 1]) > self.edge:
+                kept -= 1
         return bars if kept == len(bars) else bars.rows(slice(kept))
 
     def end_of(self, session: np.datetime64) -> np.datetime64:
@@ -283,10 +247,9 @@ class Clock:
         """The calendar's next bar after `last`; None where it does not reach."""
         assert self.calendar is not None
         sessions, opens, closes = _schedule(self.calendar)
-        begins, intraday = sessions, is_intraday(self.interval)
-        if intraday:
-            begins = opens
-        elif self.interval == "1wk":
+        intraday = is_intraday(self.interval)
+        begins = opens if intraday else sessions
+        if self.interval == "1wk":
             begins = np.unique(monday(sessions))
         at = int(np.searchsorted(begins, last, "right")) - 1
         after: np.datetime64 = last + LENGTHS.get(self.interval, _DAY)

@@ -11,18 +11,18 @@ The identity behind the rules on corporate actions is the vendors' own (CRSP, Ya
 not yet divided by it; on every other day it stands still.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError
 from quantseq.market.bars import (
-    DATE_DTYPE,
     FIELDS,
+    OHLC,
     PRICES,
     Bars,
     Dates,
@@ -41,7 +41,7 @@ MATERIAL = 0.01
 
 Severity = Literal["error", "warning"]
 Mask = NDArray[np.bool_]
-_Verdict = tuple[NDArray[Any], bool, str]
+_Verdict = tuple[Any, bool, str]
 """What a rule says: sessions concerned, as mask or positions; whether that is an error; what is wrong."""
 
 
@@ -56,12 +56,19 @@ class Finding:
     message: str  # what is wrong, in one line
 
 
-def finding(rule: str, error: bool, where: Any, message: str) -> Finding | None:
-    """A finding about all the sessions `where`, in order, or None if there are none."""
-    if not len(where):
-        return None
-    shown = tuple(str(one) for one in where[:SESSIONS_SHOWN])
-    return Finding(rule, "error" if error else "warning", len(where), shown, message)
+def _findings(verdicts: Mapping[str, _Verdict], labels: NDArray[Any]) -> list[Finding]:
+    """One finding for each rule that is broken; `labels` (n,) say where each row stands."""
+    return [
+        Finding(
+            rule,
+            "error" if error else "warning",
+            len(where),
+            tuple(map(str, where[:SESSIONS_SHOWN])),
+            message,
+        )
+        for rule, (rows, error, message) in verdicts.items()
+        if len(where := labels[rows])
+    ]
 
 
 _OHLC_TOLERANCE = 1e-6
@@ -104,13 +111,7 @@ def _ohlc(bars: Bars) -> _Verdict:
 
 
 def _is_glitch(bars: Bars) -> Mask:
-    """Bars whose digits slipped, shape (n,).
-
-    Within a bar: open, high or low are within 20 % of 10, 100, 1,000 or 10,000 times the close, or its
-    inverse. Between bars: two opposite moves by `_JUMP_ERROR` or more, at most `_LONGEST_GLITCH` sessions
-    apart, of which less than a quarter is left when both are done. Recorded splits are taken out of the
-    raw closes first.
-    """
+    """Bars whose digits slipped: within the bar, or between two opposite moves; shape (n,)."""
     bad = np.zeros(len(bars), dtype=bool)
     close = np.log10(bars.close)
     for name in ("open", "high", "low"):
@@ -130,19 +131,14 @@ def _is_glitch(bars: Bars) -> Mask:
 
 
 def _suspected_splits(bars: Bars, known: Mask) -> _Verdict:
-    """Overnight gaps by the ratio of a split, with none on record.
-
-    The gap from the adjusted close to the next open, and the close as far as an ordinary day allows, lie
-    within 2 % of a ratio in `SPLIT_RATIOS` and the gap is eight times an ordinary day. Rises count from a
-    ratio of 2 on: nobody merges three shares into two.
-    """
+    """Overnight gaps by the ratio of a split, with none on record."""
     moves = _steps(bars.adj_close)
     day = typical_move(moves)
     opened = moves - np.log(bars.close / bars.open)
     ratios = np.log(SPLIT_RATIOS)
     gap, move = np.abs(opened)[:, None], np.abs(moves)[:, None]
     near = (np.abs(gap - ratios) < _ROUND) & (np.abs(move - ratios) < _ROUND + 3 * day)
-    near &= (opened < 0)[:, None] | (np.array(SPLIT_RATIOS) >= 2)
+    near &= (opened < 0)[:, None] | (np.array(SPLIT_RATIOS) >= 2)  # nobody merges three into two
     suspect = near.any(axis=1) & (np.abs(opened) > _TYPICAL * day) & (moves * opened > 0) & ~known
     message = "an overnight gap by the round ratio of a split, but none is recorded"
     return suspect, False, message
@@ -197,11 +193,7 @@ _SCALE, _CERTAIN = 100.0, np.log(100.0)  # pence for pounds; the log-likelihood 
 
 
 def _is_unadjusted(bars: Bars) -> Mask:
-    """Moves of the adjusted close that are a recorded split's ratio, at most 20 sessions from it.
-
-    A move is one if it is six times an ordinary day and what is left of it, once the ratio (or its
-    inverse: adjusted twice) is taken out, is less than a quarter. Shape (n,).
-    """
+    """Moves of the adjusted close by the ratio of a recorded split near it, or its inverse; shape (n,)."""
     moves = _steps(bars.adj_close)
     large = np.abs(moves) > max(6 * typical_move(moves), np.log(_SMALLEST_SPLIT))
     found = np.zeros(len(bars), dtype=bool)
@@ -214,12 +206,10 @@ def _is_unadjusted(bars: Bars) -> Mask:
     return found
 
 
-@dataclass(frozen=True)
-class _Payments:
+class _Payments(NamedTuple):
     """The dividends of a series, seen from the close before each: arrays of one length."""
 
-    at: np.ndarray
-    amount: Floats
+    at: NDArray[np.int64]
     paid: Floats  # dividend over the close before
     adjusted: Floats  # what the adjusted close takes for that share
     fell: Floats  # how far the close fell, as a share of the close before
@@ -237,36 +227,22 @@ def _payments(bars: Bars) -> _Payments:
     # Raw prices are not yet divided by a split; the dividend tells which these are.
     raw = np.abs(growth * ratio - 1 + paid) < np.abs(growth - 1 + paid)
     split = np.where(raw, ratio, 1.0)
-    return _Payments(
-        at=at,
-        amount=bars.dividends[at],
-        paid=paid,
-        adjusted=1 - growth * split,
-        fell=1 - split * bars.close[at] / before,
-        lowest=1 - split * bars.low[at] / before,
-    )
+    fell, lowest = (1 - split * prices[at] / before for prices in (bars.close, bars.low))
+    return _Payments(at, paid, 1 - growth * split, fell, lowest)
 
 
 def _dividend_adjustment(bars: Bars) -> _Verdict:
     """Dividends that the adjusted close reflects by another amount than is recorded, or not at all."""
-    paid = _payments(bars)
-    missed = np.abs(paid.adjusted - paid.paid)
-    wrong = missed > _ROUNDING + _SHARE * np.maximum(np.abs(paid.adjusted), paid.paid) + _noise(
-        bars
-    )
+    at, paid, adjusted, _, _ = _payments(bars)
+    missed = np.abs(adjusted - paid)
+    wrong = missed > _ROUNDING + _SHARE * np.maximum(np.abs(adjusted), paid) + _noise(bars)
     worst = float(missed[wrong].max(initial=0.0))
-    message = (
-        f"the adjusted close takes another dividend than is recorded, at worst by {worst:.2%} of the "
-        "price"
-    )
-    return paid.at[wrong], worst > MATERIAL, message
+    message = f"the adjusted close takes another dividend than is recorded, at worst by {worst:.2%} of the price"
+    return at[wrong], worst > MATERIAL, message
 
 
 def _unrecorded_adjustments(bars: Bars, glitch: Mask) -> _Verdict:
-    """Adjusted closes that part from the closes on a day without dividend or split.
-
-    Only where the series records dividends or splits at all.
-    """
+    """Adjusted closes that part from the closes on a day without the dividends or splits that others have."""
     recorded = bool(bars.dividends.any() or bars.splits.any())
     moved = np.abs(np.expm1(_steps(bars.adj_close / bars.close)))
     quiet = recorded & (bars.dividends == 0) & (bars.splits == 0) & ~glitch
@@ -299,33 +275,24 @@ def _duplicate_dividends(bars: Bars) -> _Verdict:
 def _dividend_sizes(bars: Bars) -> _Verdict:
     """Dividends that the price denies: far too large, or a hundred times too small.
 
-    Too large: as much as the price or more; or above 10 % of it, while the price on a day on which it
-    moved did not even fall by half of that at its low, and what it lacks is five ordinary days.
-
-    Too small: invisible beside an ordinary day, where a hundred times as much (pence for pounds) would be
-    an ordinary dividend of at most 10 % and explains the price better, all such dividends of the series
-    taken together, by a likelihood ratio of 100 under normal moves. A dividend that is a hundredth of
-    the one before or after it, to 2 %, brings that ratio along: companies repeat what they pay.
+    Too small ones, pence for pounds, are convicted together, by their likelihood under normal moves. One
+    that is a hundredth of its neighbour is proof enough: companies repeat what they pay.
     """
-    paid = _payments(bars)
-    day = np.array([_day_around(bars, int(at)) for at in paid.at])
-    traded = bars.high[paid.at] > bars.low[paid.at]
-    denied = (paid.lowest < paid.paid / 2) & (paid.paid - paid.fell > _SURE * day) & traded
-    large = (paid.paid >= 1) | ((paid.paid > _LARGE_YIELD) & denied)
-    scaled = _SCALE * paid.paid
-    small = (scaled <= _LARGE_YIELD) & (paid.paid < day / 4)
-    gain = (paid.fell**2 - (paid.fell - scaled) ** 2) / (2 * day**2)
-    proof = float((gain + _CERTAIN * _is_hundredth(paid.amount))[small].sum())
+    at, paid, _, fell, lowest = _payments(bars)
+    day = np.array([_day_around(bars, int(one)) for one in at])
+    denied = (lowest < paid / 2) & (paid - fell > _SURE * day) & (bars.high[at] > bars.low[at])
+    large = (paid >= 1) | ((paid > _LARGE_YIELD) & denied)
+    scaled = _SCALE * paid
+    small = (scaled <= _LARGE_YIELD) & (paid < day / 4)
+    gain = (fell**2 - (fell - scaled) ** 2) / (2 * day**2)
+    proof = float((gain + _CERTAIN * _is_hundredth(bars.dividends[at]))[small].sum())
     wrong = large | (small & (proof > _CERTAIN))
-    effect = np.where(large, paid.paid, scaled)[wrong]
+    effect = float(np.where(large, paid, scaled)[wrong].max(initial=0.0))
+    error = bool(large.any()) or (proof > 2 * _CERTAIN and effect > MATERIAL)
     message = (
         "the price did not move as the recorded dividend says; it may be off by a factor of 100"
     )
-    return (
-        paid.at[wrong],
-        bool(large.any()) or (proof > 2 * _CERTAIN and float(effect.max(initial=0.0)) > MATERIAL),
-        message,
-    )
+    return at[wrong], error, message
 
 
 def _is_hundredth(amount: Floats) -> Mask:
@@ -387,46 +354,29 @@ def check_bars(bars: Bars) -> tuple[Finding, ...]:
             # indices and currencies have no volume at all
             "zero_volume": (silent & ~silent.all(), False, "sessions without any volume"),
         }
-        found = [
-            finding(name, error, bars.sessions[where], message)
-            for name, (where, error, message) in rules.items()
-        ]
-        return _errors_first([*found, *_sessions(bars)])
+        found = _findings(rules, bars.sessions) + _sessions(bars)
+        return tuple(sorted(found, key=lambda one: one.severity))
 
 
-def _errors_first(found: Iterable[Finding | None]) -> tuple[Finding, ...]:
-    return tuple(sorted(filter(None, found), key=lambda one: one.severity))
-
-
-def _sessions(bars: Bars) -> list[Finding | None]:
+def _sessions(bars: Bars) -> list[Finding]:
     """Sessions that are missing or too many, or why they could not be compared."""
-    name = calendar_of(bars)
-    reason = ""
-    if name is None:
-        reason = f"no exchange calendar for the time zone {bars.timezone or 'unknown'}"
-    else:
-        try:
-            expected, days = expected_sessions(name, bars.sessions.astype(DATE_DTYPE))
-        except ConfigError as error:
-            reason = str(error)
-    if reason:
-        return [Finding("calendar", "warning", 0, (), f"sessions not compared: {reason}")]
-    missing = np.setdiff1d(expected, days, assume_unique=True)
-    extra = np.setdiff1d(days, expected, assume_unique=True)
-    sparse = len(missing) > _NOT_DAILY * len(expected)
+    try:
+        if (name := calendar_of(bars)) is None:
+            zone = bars.timezone or "unknown"
+            raise ConfigError(f"no exchange calendar for the time zone {zone}")
+        expected, days = expected_sessions(name, bars.sessions)
+    except ConfigError as error:
+        return [Finding("calendar", "warning", 0, (), f"sessions not compared: {error}")]
+    every = np.union1d(expected, days)
+    missing, extra = ~np.isin(every, days), ~np.isin(every, expected)
+    sparse = int(missing.sum()) > _NOT_DAILY * len(expected)
     why = ", more than half of them: these are not daily bars" if sparse else ""
-    return [
-        finding(
-            "missing_session",
-            sparse,
-            missing,
-            f"days on which the exchange was open, but there is no bar{why}",
-        ),
-        finding("extra_session", False, extra, "bars on days on which the exchange was closed"),
-    ]
-
-
-_OHLC = ("open", "high", "low", "close")
+    message = f"days on which the exchange was open, but there is no bar{why}"
+    rules = {
+        "missing_session": (missing, sparse, message),
+        "extra_session": (extra, False, "bars on days on which the exchange was closed"),
+    }
+    return _findings(rules, every)
 
 
 @dataclass(frozen=True, eq=False)
@@ -445,11 +395,10 @@ def screen(raw: RawBars) -> tuple[Finding, ...]:
     """Every finding about raw bars, errors first: what `Bars` would refuse, then what `check_bars` says.
 
     Rows that `Bars` would refuse are left out of the second half, and unsorted rows are sorted for it.
-    The first half has the rules ``unreadable``, ``date``, ``order``, ``duplicate``, ``empty``, ``nan``,
-    ``price`` and ``negative``; its findings name date and place.
+    The findings of the first half name date and place.
     """
     given = {"adj_close": raw.columns["close"], **raw.columns}
-    empty = np.all([np.isnan(given[name]) for name in _OHLC], axis=0)
+    empty = np.all([np.isnan(given[name]) for name in OHLC], axis=0)
     undated = undated_rows(raw.sessions)
     moves = np.diff(raw.sessions[~undated]).astype(np.int64)
     steps = -moves if (moves < 0).sum() > (moves > 0).sum() else moves
@@ -464,28 +413,22 @@ def screen(raw: RawBars) -> tuple[Finding, ...]:
     again = ~undated
     again[first] = False
     unordered = np.flatnonzero(~undated)[1:][steps < 0]
-
-    def about(rule: str, where: Mask | Any, message: str, *, error: bool = True) -> Finding | None:
-        rows = np.flatnonzero(where) if where.dtype == bool else where
-        return finding(
-            rule, error, [f"{raw.sessions[at]} ({raw.places[at]})" for at in rows], message
-        )
-
-    found = [
-        finding(
-            "unreadable",
-            True,
-            [place for place, _ in raw.unreadable],
-            f"cells that cannot be read, such as: {raw.unreadable[0][1]}" if raw.unreadable else "",
-        ),
-        about("date", undated, "rows without a date between 1600 and 2200"),
-        about("order", unordered, "rows out of order"),
-        about("duplicate", again, "sessions that appear more than once"),
-        about("empty", empty, "rows without any price; they are left out", error=False),
-        about("nan", missing, "rows that lack a number"),
-        about("price", worthless, "prices that are zero or negative"),
-        about("negative", negative, "volumes, dividends or splits below zero"),
+    rules: dict[str, _Verdict] = {
+        "date": (undated, True, "rows without a date between 1600 and 2200"),
+        "order": (unordered, True, "rows out of order"),
+        "duplicate": (again, True, "sessions that appear more than once"),
+        "empty": (empty, False, "rows without any price; they are left out"),
+        "nan": (missing, True, "rows that lack a number"),
+        "price": (worthless, True, "prices that are zero or negative"),
+        "negative": (negative, True, "volumes, dividends or splits below zero"),
+    }
+    places, reasons = np.array(raw.unreadable, dtype=object).reshape(-1, 2).T
+    told = f"cells that cannot be read, such as: {reasons[0]}" if len(reasons) else ""
+    labels = [
+        f"{day} ({place})" for day, place in zip(raw.sessions.astype(str), raw.places, strict=True)
     ]
+    found = _findings({"unreadable": (slice(None), True, told)}, places)
+    found += _findings(rules, np.array(labels, dtype=object))
     keep = ~(undated | empty | worthless | again)
     for name in PRICES:
         keep &= np.isfinite(given.get(name, given["close"]))
@@ -495,4 +438,4 @@ def screen(raw: RawBars) -> tuple[Finding, ...]:
         clean = column[rows]
         columns[name] = np.where(np.isfinite(clean) & (clean >= 0), clean, 0.0)
     bars = Bars(raw.symbol, raw.sessions[rows], **columns, timezone=raw.timezone)
-    return _errors_first([*found, *check_bars(bars)])
+    return tuple(sorted([*found, *check_bars(bars)], key=lambda one: one.severity))

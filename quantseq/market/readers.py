@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from quantseq.errors import BarsError, CorruptFileError
 from quantseq.files import sha256_file
-from quantseq.market.bars import DATE_DTYPE, FIELDS, Bars, Dates, Panel, find_fault
+from quantseq.market.bars import DATE_DTYPE, FIELDS, OHLC, Bars, Dates, Panel, find_fault
 from quantseq.market.health import RawBars
 
 Refuse = Callable[[Any, str], None]  # gets the label of the row and the reason
@@ -135,8 +135,7 @@ _NAMES = {
     "splits": ("splits", "split", "stocksplits", "splitratio", "splitcoefficient"),
 }
 _CANONICAL = {alias: name for name, aliases in _NAMES.items() for alias in aliases}
-_NEEDED = ("date", "open", "high", "low", "close", "volume")
-_OHLC = ["open", "high", "low", "close"]
+_NEEDED = ("date", *OHLC, "volume")
 
 
 def read_table(path: Path | str, symbol: str | None = None, *, timezone: str = "") -> Bars:
@@ -146,21 +145,14 @@ def read_table(path: Path | str, symbol: str | None = None, *, timezone: str = "
     is recorded on one counts on the next row with prices. Every other fault is refused.
 
     With a symbol column, only the rows of `symbol` count; its default is the ticker in the file's header
-    rows, else the file's stem.
-
-    Raises
-    ------
-    CorruptFileError
-        If the file is missing or no table at all.
-    BarsError
-        If a column is missing, a rule of `Bars` is broken, or no row with prices follows a dividend or
-        split. The message names the line and the reason.
+    rows, else the file's stem. A CorruptFileError if the file is missing or no table at all; a BarsError
+    names the line and the reason.
     """
     table = _Table.read(Path(path), symbol)
     symbol = symbol or table.name
     frame = _parse(table.rows_of(symbol), table.refuse)
-    empty = frame[_OHLC].isna().all(axis=1)
-    frame = _carry_actions(frame, empty.to_numpy(), table.refuse)
+    empty = frame[list(OHLC)].isna().all(axis=1)
+    _carry_actions(frame, empty.to_numpy(), table.refuse)
     facts = table.facts("file") | ({"dropped_rows": int(empty.sum())} if empty.any() else {})
     return table.bars(frame[~empty], symbol, timezone, facts)
 
@@ -179,7 +171,7 @@ def read_panel(path: Path | str) -> Panel:
             f"{table.path.name} has no symbol column; found {', '.join(map(str, table.frame.columns))}. "
             "A panel file needs symbol, date, open, high, low, close and volume."
         )
-    names = table.frame["symbol"].fillna("").astype(str).str.strip()
+    names = table.frame["symbol"]
     if (names == "").any():
         table.refuse(names.index[int(np.argmax(names == ""))], "the symbol is missing")
     facts, found = table.facts("panel"), []
@@ -209,14 +201,15 @@ def read_raw(
     table = _Table.read(Path(path), symbol)
     wanted = [symbol or table.name]
     if symbol is None and "symbol" in table.frame:
-        wanted = list(table.frame["symbol"].fillna("").astype(str).str.strip().unique())
+        wanted = list(table.frame["symbol"].unique())
     found = []
+    faults: list[tuple[str, str]] = []
+
+    def note(where: Any, reason: str) -> None:
+        faults.append((f"{table.place} {where}", reason))
+
     for name in wanted:
-        faults: list[tuple[str, str]] = []
-
-        def note(where: Any, reason: str, faults: list[tuple[str, str]] = faults) -> None:
-            faults.append((f"{table.place} {where}", reason))
-
+        faults.clear()
         rows = _parse(table.rows_of(name), note)
         sessions: Dates = rows["date"].to_numpy().astype(DATE_DTYPE)
         columns = {column: rows[column].to_numpy(np.float64) for column in FIELDS if column in rows}
@@ -278,6 +271,8 @@ class _Table:
         if frame.empty:
             raise BarsError(f"{path.name} has a header but no rows. Give a file with prices.")
         frame = frame.set_axis(names, axis="columns")[[name for name in names if name in _NAMES]]
+        if "symbol" in frame:
+            frame["symbol"] = frame["symbol"].fillna("").astype(str).str.strip()
         return cls(path, frame, "row" if parquet else "line", ticker or path.stem)
 
     def refuse(self, where: Any, reason: str) -> NoReturn:
@@ -291,12 +286,11 @@ class _Table:
         """The rows of one symbol, where there is a symbol column."""
         if "symbol" not in self.frame:
             return self.frame
-        names = self.frame["symbol"].fillna("").astype(str).str.strip()
-        mine = names.str.upper() == symbol.upper()
+        mine = self.frame["symbol"].str.upper() == symbol.upper()
         if not mine.any():
             raise BarsError(
-                f"{self.path.name} holds {', '.join(sorted(set(names))[:5])}, but no {symbol!r}. "
-                "Name a symbol from its symbol column."
+                f"{self.path.name} holds {', '.join(sorted(set(self.frame['symbol']))[:5])}, "
+                f"but no {symbol!r}. Name a symbol from its symbol column."
             )
         return self.frame[mine]
 
@@ -315,21 +309,12 @@ class _Table:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     with path.open(encoding="utf-8-sig") as file:
-        head = file.readline()
-        second = file.readline()
+        head, second = file.readline(), file.readline()
     separator = max(",;\t", key=head.count)
     three = second.split(separator)[0].strip().strip('"').lower() == "ticker"
-    cells = pd.read_csv(
-        path,
-        sep=separator,
-        header=None,
-        dtype=str,
-        keep_default_na=False,
-        na_values=[],
-        skip_blank_lines=False,
-        skipinitialspace=True,
-        encoding="utf-8-sig",
-    )
+    verbatim: dict[str, Any] = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False}
+    verbatim |= {"header": None, "skipinitialspace": True, "encoding": "utf-8-sig"}
+    cells: pd.DataFrame = pd.read_csv(path, sep=separator, **verbatim)
     cells.index += 1
     header = cells.iloc[0].fillna("").str.strip()
     if three:
@@ -341,8 +326,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         body = body.set_axis(pd.MultiIndex.from_arrays([header, tickers]), axis="columns")
     else:
         body = cells.iloc[1:].set_axis(header.to_list(), axis="columns")
-    blank = (body.fillna("") == "").all(axis=1)
-    body = body[~blank]
+    body = body[(body.fillna("") != "").any(axis=1)]
     if separator != ",":
         body = with_decimal_points(body, partial(_refuse, path, "line"))
     return body
@@ -358,16 +342,15 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _one_ticker(frame: pd.DataFrame, path: Path, symbol: str | None) -> tuple[pd.DataFrame, str]:
     """Drop the second header level, keeping the columns of one ticker; that ticker if it is the only one."""
     tickers = [str(column[-1]) for column in frame.columns]
-    distinct = sorted({ticker for ticker in tickers if ticker})
-    wanted = (symbol or "").upper()
-    if len(distinct) > 1 and wanted not in [ticker.upper() for ticker in distinct]:
+    distinct = sorted(set(tickers) - {""})
+    only = distinct[0] if len(distinct) == 1 else ""
+    wanted = (only or symbol or "").upper()
+    if distinct and wanted not in [ticker.upper() for ticker in distinct]:
         raise BarsError(
             f"{path.name} holds {', '.join(distinct)}, but no {symbol!r}. Name one of its tickers."
         )
-    keep = [not t or len(distinct) == 1 or t.upper() == wanted for t in tickers]
-    frame = frame.loc[:, keep]
-    frame = frame.set_axis([str(column[0]) for column in frame.columns], axis="columns")
-    return frame, distinct[0] if len(distinct) == 1 else ""
+    frame = frame.loc[:, [ticker.upper() in ("", wanted) for ticker in tickers]]
+    return frame.set_axis([str(column[0]) for column in frame.columns], axis="columns"), only
 
 
 def _parse(frame: pd.DataFrame, refuse: Refuse) -> pd.DataFrame:
@@ -375,36 +358,29 @@ def _parse(frame: pd.DataFrame, refuse: Refuse) -> pd.DataFrame:
     parsed: dict[str, Any] = {"date": parse_dates(frame["date"], refuse)}
     for name in (field for field in FIELDS if field in frame):
         parsed[name] = parse_numbers(frame[name], refuse)
-    if "splits" in parsed:
-        parsed["splits"] = np.where(parsed["splits"] == 1.0, 0.0, parsed["splits"])
-    for name in ("dividends", "splits"):
-        if name in parsed:
-            parsed[name] = np.nan_to_num(parsed[name], nan=0.0, posinf=np.inf)
-    if "symbol" in frame:
-        parsed["symbol"] = frame["symbol"]
+        if name in ("dividends", "splits"):  # a split of 1 is none
+            none = np.isnan(parsed[name]) | ((name == "splits") & (parsed[name] == 1.0))
+            parsed[name] = np.where(none, 0.0, parsed[name])
     return pd.DataFrame(parsed, index=frame.index)
 
 
-def _carry_actions(frame: pd.DataFrame, empty: np.ndarray, refuse: Refuse) -> pd.DataFrame:
+def _carry_actions(frame: pd.DataFrame, empty: NDArray[np.bool_], refuse: Refuse) -> None:
     """Dividends (added) and splits (multiplied) of rows without prices on the next row in time that has some.
 
     Whoever held the share over such a day gets both, and the next price is the first that shows it.
     """
     names = [name for name in ("dividends", "splits") if name in frame]
     moved = empty & (frame[names] != 0).any(axis=1).to_numpy()
-    if not moved.any():
-        return frame
-    frame = frame.copy()
     dates = frame["date"].to_numpy()
     for row in np.flatnonzero(moved):
         later = np.flatnonzero(~empty & (dates > dates[row]))
         if not len(later):
-            reason = "a dividend or split without prices, on that day or later"
-            refuse(frame.index[int(row)], reason)
+            refuse(
+                frame.index[int(row)], "a dividend or split without prices, on that day or later"
+            )
             continue
         target = frame.index[int(later[np.argmin(dates[later])])]
         for name in names:
             value, there = frame[name].iloc[row], frame.loc[target, name]
             both = name == "splits" and value and there
             frame.loc[target, name] = value * there if both else value + there
-    return frame

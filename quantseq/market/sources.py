@@ -44,18 +44,10 @@ class Source(Protocol):
     ) -> Bars:
         """Bars of `symbol` from `start` to `end`, both inclusive; None leaves that side open.
 
-        Raises
-        ------
-        SymbolNotFoundError
-            If the source does not know the symbol.
-        NoDataError
-            If the range holds no bars; an answer is never empty.
-        BarsError
-            If the range is reversed, or what came back breaks a rule of `Bars`.
-        SourceError
-            If the source failed; another try may help.
-        ConfigError
-            If the source does not have this interval.
+        A SymbolNotFoundError if the source does not know the symbol; a NoDataError if the range holds no
+        bars, for an answer is never empty; a BarsError if the range is reversed, or what came back breaks a
+        rule of `Bars`; a SourceError if the source failed and another try may help; a ConfigError if it
+        does not have this interval.
 
         Bars whose session is not over are better left out; `quantseq fetch` drops what it knows to be
         partial. Whatever else is raised counts as a failure of the source and ends nothing but this
@@ -94,12 +86,8 @@ def answer(
 ) -> Bars:
     """Cut what the source `name` has to the asked range, and say where it came from.
 
-    The provenance gets `facts` and the versions of `packages`, beside our own and that of pandas.
-
-    Raises
-    ------
-    NoDataError
-        If nothing lies in the range.
+    The provenance gets `facts` and the versions of `packages`, beside our own and that of pandas. A
+    NoDataError if nothing lies in the range.
     """
     cut = bars.between(start, end)
     if not len(cut):
@@ -181,11 +169,7 @@ def source_names() -> tuple[str, ...]:
 def make_source(name: str, *, rate: float = 1.0) -> Source:
     """Build the source that is called `name`, one of `source_names`, for about `rate` requests a second.
 
-    Raises
-    ------
-    ConfigError
-        If there is none, if what is installed under the name is no source, or if the rate is not above
-        0.
+    A ConfigError if there is none, if what is installed under the name is none, or if the rate is not above 0.
     """
     pace = Pace(rate)
     if name == "yahoo":

@@ -15,9 +15,8 @@ was written with it.
 import difflib
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,10 +30,9 @@ from quantseq.errors import (
     CorruptFileError,
     IntervalError,
     NoDataError,
-    StorageError,
     SymbolNotFoundError,
 )
-from quantseq.files import atomic_path, lock, sha256_bytes
+from quantseq.files import atomic_path, lock, sha256_bytes, write_bytes
 from quantseq.market.bars import FIELDS, Bars, Panel, check_interval, is_intraday
 
 _SCHEMA = 1
@@ -90,15 +88,6 @@ class StoredInfo(NamedTuple):
     provenance: Mapping[str, Any]
 
 
-def _own(name: str) -> str | None:
-    """The symbol of a file name, or None if the name is none of ours."""
-    try:
-        symbol = symbol_of(name)
-    except UnicodeDecodeError:
-        return None
-    return symbol if file_name(symbol) == name else None
-
-
 def _read_header(metadata: Mapping[bytes, bytes] | None, symbol: str) -> dict[str, Any]:
     """The header of a file, once its seal and its symbol are checked; a ValueError says what is wrong."""
     if not metadata or _HEADER not in metadata or _SEAL not in metadata:
@@ -142,13 +131,16 @@ class Store:
         return self.folder / f"{name}.parquet"
 
     def symbols(self) -> tuple[str, ...]:
-        """Every stored symbol, sorted. Only names are looked at, no file is opened."""
-        names = (
-            path.relative_to(self.folder).with_suffix("").as_posix()
-            for path in self.folder.rglob("*.parquet")
-            if not path.name.startswith(".")
-        )
-        return tuple(sorted(symbol for name in names if (symbol := _own(name)) is not None))
+        """Every stored symbol, sorted. Only names are looked at, and no file is opened."""
+        found = []
+        for path in self.folder.rglob("*.parquet"):
+            name = path.relative_to(self.folder).with_suffix("").as_posix()
+            with suppress(
+                UnicodeDecodeError
+            ):  # then, as where they differ, the name is none of ours
+                if file_name(symbol := symbol_of(name)) == name:
+                    found.append(symbol)
+        return tuple(sorted(found))
 
     def info(self, symbol: str) -> StoredInfo:
         """What the file of `symbol` says about itself; fast, because no price is read. Raises as `read`."""
@@ -222,17 +214,12 @@ class Store:
         beside the new one as ``*.damaged``.
         """
         with lock(self.folder / ".lock"):
-            old, damaged = None, False
-            try:
+            path, old = self.path(symbol), None
+            with suppress(SymbolNotFoundError, CorruptFileError):
                 old = self.read(symbol)
-            except SymbolNotFoundError:
-                pass
-            except CorruptFileError:
-                damaged = True
             new = change(old)
             if new is not old:
-                if damaged:
-                    path = self.path(symbol)
+                if old is None and path.is_file():
                     path.replace(path.with_name(f"{path.name}.damaged"))
                 self._replace(new)
         return new
@@ -240,12 +227,7 @@ class Store:
     def read(self, symbol: str) -> Bars:
         """Bars of one symbol as they were written: raw prices, see `Bars.adjusted`.
 
-        Raises
-        ------
-        SymbolNotFoundError
-            If nothing is stored under this symbol.
-        CorruptFileError
-            If the file cannot be read back exactly as it was written.
+        A SymbolNotFoundError if there are none, a CorruptFileError if their file cannot be read back exactly.
         """
         with self._opened(symbol) as (file, header):
             table = file.read(use_threads=False)
@@ -275,20 +257,11 @@ class Store:
         return Panel(self.read(symbol) for symbol in names)
 
     def back_up(self, symbol: str) -> Path:
-        """Keep the stored file of `symbol` beside it under a dated name, and say which.
-
-        Call it inside `update`, before the bars are replaced.
-        """
+        """Keep a copy of a stored file beside it, under a dated name; for callers inside `update`."""
         path = self._existing(symbol)
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         kept = path.with_name(f"{path.name}.{moment}.backup")
-        try:
-            shutil.copy2(path, kept)
-        except OSError as error:
-            raise StorageError(
-                f"Cannot keep {str(path)!r} as {kept.name}: {error.strerror}. "
-                "The folder must be writable and the disk must have room."
-            ) from error
+        write_bytes(kept, path.read_bytes())
         return kept
 
     def _replace(self, bars: Bars) -> None:
@@ -302,18 +275,13 @@ class Store:
                 f"{bars.symbol}: bars of interval {bars.interval!r} cannot be kept among those of "
                 f"{self.interval!r}. Use a store with their interval."
             )
-        header = {
-            "schema": _SCHEMA,
-            "symbol": bars.symbol,
-            "interval": self.interval,
-            "rows": len(bars),
-            "first": str(bars.sessions[0]),
-            "last": str(bars.sessions[-1]),
-            "timezone": bars.timezone,
-            "sha256": bars.sha256,
-            "stored_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "provenance": dict(bars.provenance),
-        }
+        first, last = map(str, bars.sessions[[0, -1]])
+        facts = StoredInfo(
+            bars.symbol, len(bars), first, last, bars.timezone, bars.sha256, bars.provenance
+        )
+        header = facts._asdict() | {"provenance": dict(bars.provenance)}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        header |= {"schema": _SCHEMA, "interval": self.interval, "stored_at": now}
         text = json.dumps(header, default=str).encode()
         columns = {"date": bars.sessions} | {name: getattr(bars, name) for name in FIELDS}
         table = pa.table({name: pa.array(values) for name, values in columns.items()})

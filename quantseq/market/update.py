@@ -107,10 +107,8 @@ def whole(old: Bars, *, start: Any, end: Any, forced: bool = False) -> Ask:
 
 def covered_from(bars: Bars) -> np.datetime64 | None:
     """From which date on the source was asked for these bars; None: from its beginning."""
-    if "start" in bars.provenance:
-        start = bars.provenance["start"]
-        return None if start is None else as_date(start)
-    return np.datetime64(exchange_dates(bars.sessions[:1], bars.timezone)[0], "D")
+    start = bars.provenance.get("start", exchange_dates(bars.sessions[:1], bars.timezone)[0])
+    return None if start is None else as_date(start)
 
 
 def _shared(old: Bars, fresh: Bars) -> tuple[np.ndarray, ...]:
@@ -132,12 +130,11 @@ def conflict(old: Bars, fresh: Bars) -> str | None:
         return "they have no session in common"
     events = ("splits",) if is_intraday(old.interval) else ("splits", "dividends")
     later = fresh.sessions > old.sessions[-1]
-    for name in events:
+    for name, what, none in (("splits", "split of ratio", 1.0), ("dividends", "dividend of", 0.0)):
         values = getattr(fresh, name)
-        new = later & (values != 0) & ((values != 1) if name == "splits" else True)
+        new = later & (values != 0) & (values != none) & (name in events)
         if new.any():
             at = int(np.argmax(new))
-            what = "split of ratio" if name == "splits" else "dividend of"
             return f"a {what} {values[at]:.6g} on {fresh.sessions[at]} is new"
     for name in (*PRICES, *events):
         before, after = getattr(old, name)[left], getattr(fresh, name)[right]
@@ -165,14 +162,12 @@ def extend(old: Bars, parts: Sequence[Bars], *, front: Ask | None = None) -> Joi
             column[where] = getattr(bars, name)
     before = {name: old.provenance.get(name) for name in ("start", "end", "fetched_at")}
     covered = covered_from(old) if front is None else front.start
-    facts = {
-        "start": None if covered is None else str(covered),
-        "extends": {"sha256": old.sha256, **before},
-    }
-    latest = parts[-1].provenance if parts else old.provenance
-    if not parts or parts[-1].sessions[-1] <= old.sessions[-1]:
+    facts = {**(parts[-1] if parts else old).provenance}
+    if sessions[-1] == old.sessions[-1]:
         facts["end"] = before["end"]
-    merged = replace(old, sessions=sessions, **columns, provenance={**latest, **facts})
+    facts["start"] = None if covered is None else str(covered)
+    facts["extends"] = {"sha256": old.sha256, **before}
+    merged = replace(old, sessions=sessions, **columns, provenance=facts)
     if merged.sha256 == old.sha256:
         return Join(old if front is None else merged)
     added = len(merged) - len(old)
@@ -182,12 +177,8 @@ def extend(old: Bars, parts: Sequence[Bars], *, front: Ask | None = None) -> Joi
 def supersede(old: Bars, fresh: Bars, reason: str | None, *, forced: bool = False) -> Join:
     """Let a whole new history take the place of the old one.
 
-    `reason` is what made it necessary, None if it was only asked for; `forced` if the user did.
-
-    Raises
-    ------
-    BarsError
-        If `fresh` does not span what is stored, does not fit it either, and was not forced.
+    `reason` is what made it necessary, None if it was only asked for; `forced` if the user did. A BarsError
+    if `fresh` neither spans what is stored nor fits it, and was not forced.
     """
     if fresh.sha256 == old.sha256:
         return Join(old)
@@ -202,25 +193,18 @@ def supersede(old: Bars, fresh: Bars, reason: str | None, *, forced: bool = Fals
             f"{reason}. Nothing was changed; vintages are never mixed. To start anew and keep the old "
             f"file as a backup, fetch {old.symbol} with --full"
         )
-    gone = len(np.setdiff1d(old.sessions, fresh.sessions, assume_unique=True))
+    shared, left, right = _shared(old, fresh)
+    gone, added = len(old) - len(shared), len(fresh) - len(shared)
     less = f", {gone} sessions are gone" if gone else ""
     if reason is None:
-        added = len(np.setdiff1d(fresh.sessions, old.sessions, assume_unique=True))
         return Join(fresh, f"fetched anew, {added} new sessions{less}", replaced=True)
     drift = old.provenance.get("source") == fresh.provenance.get("source")
     label = "vintage drift: " if drift else ""
-    why = f"{label}{reason}{_moved(old, fresh)}; the whole history was replaced{less}"
-    return Join(fresh, why, drift=drift, replaced=True)
-
-
-def _moved(old: Bars, fresh: Bars) -> str:
-    """By how much the adjusted closes of the shared sessions changed, in words."""
-    _, left, right = _shared(old, fresh)
     ratio = np.abs(fresh.adj_close[right] / old.adj_close[left] - 1)
-    moved = ratio > TOLERANCE
-    if not moved.any():
-        return ""  # nothing is shared, or nothing differs
-    return f" (adj_close of {int(moved.sum())} sessions changed, by up to {ratio.max():.2%})"
+    moved = int((ratio > TOLERANCE).sum())
+    by = f" (adj_close of {moved} sessions changed, by up to {ratio.max():.2%})" if moved else ""
+    why = f"{label}{reason}{by}; the whole history was replaced{less}"
+    return Join(fresh, why, drift=drift, replaced=True)
 
 
 Status = Literal["new", "updated", "unchanged", "failed"]
@@ -262,17 +246,8 @@ def update(
     bars untouched, and the batch goes on. After `GIVE_UP_AFTER` symbols in a row that found the source or
     the disk unavailable, the rest is not asked for.
 
-    Parameters
-    ----------
-    on_symbol : callable, optional
-        Called with each outcome as it happens.
-    now : callable
-        The time of day; it decides which sessions can be over.
-
-    Returns
-    -------
-    list of FetchOutcome
-        One per symbol, in order, each symbol once. A range that is none is a BarsError.
+    Gives one outcome per symbol, in order, each symbol once; `on_symbol` is called with each as it happens.
+    The time of day, `now`, decides which sessions can be over. A range that is none is a BarsError.
     """
     asked = Ask(*date_range(start, end))
     outcomes: list[FetchOutcome] = []
@@ -322,11 +297,8 @@ class _Visit:
         old = self._stored(self.symbol, self.symbol.strip().upper())
         if old is None:
             return self._unknown()
-        if self.full:
+        if self.full or old.provenance.get("source") != self.source.name:
             return old, self._anew(old, None)
-        if (origin := old.provenance.get("source")) != self.source.name:
-            reason = f"the stored bars came from {str(origin)!r}, these from {self.source.name!r}"
-            return old, self._anew(old, reason)
         clock = Clock.of(old, self.now)
         front, back = missing(old, start=self.asked.start, end=self.asked.end, clock=clock)
         parts, silence = [], ""
@@ -400,39 +372,29 @@ class _Visit:
                 f"{self.symbol}: the source {name!r} has no session in this range that is over. "
                 "Widen the range, or wait until half an hour after the close."
             )
-        facts = {
-            "interval": interval,
-            "start": None if ask.start is None else str(ask.start),
-            "end": None if ask.end is None else str(ask.end),
-            "fetched_at": self.now.isoformat(timespec="seconds"),
-        }
+        facts = {side: None if day is None else str(day) for side, day in ask._asdict().items()}
+        facts |= {"interval": interval, "fetched_at": self.now.isoformat(timespec="seconds")}
         return replace(bars, provenance={**facts, **bars.provenance, "source": name})
 
     def _keep(self, old: Bars | None, join: Join) -> FetchOutcome:
         """Put the bars into the store, if nobody else has touched it since."""
-        backup, damaged = "", False
+        backup, why = "", join.why
 
         def change(current: Bars | None) -> Bars:
-            nonlocal backup, damaged
+            nonlocal backup, why
             if (current and current.sha256) != (old and old.sha256):
                 raise _MovedError
-            if current is None:
-                damaged = join.bars.symbol in self.store
-            elif join.bars is old:
-                return current
-            elif join.replaced:
+            if current is None and join.bars.symbol in self.store:
+                why = "took the place of a damaged file, which is kept beside it"
+            if current is not None and join.replaced:
                 backup = self.store.back_up(current.symbol).name
-            return join.bars
+                why += f"; the old file is kept as {backup}"
+            return current if current is not None and join.bars is old else join.bars
 
         kept = self.store.update(join.bars.symbol, change)
         status: Status = "new"
         if old is not None:
             status = "unchanged" if kept.sha256 == old.sha256 else "updated"
-        why = join.why
-        if damaged:
-            why = "took the place of a damaged file, which is kept beside it"
-        if backup:
-            why += f"; the old file is kept as {backup}"
         span = str(kept.sessions[0]), str(kept.sessions[-1])
         return FetchOutcome(
             self.symbol, status, len(kept), *span, why, drift=join.drift, backup=backup

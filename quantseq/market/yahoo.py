@@ -22,19 +22,22 @@ import pandas as pd
 
 from quantseq.errors import (
     BadResponseError,
-    ConfigError,
     NoDataError,
     QuantseqError,
     RateLimitedError,
     SourceError,
     SourceUnavailableError,
     SymbolNotFoundError,
+    check_parameters,
 )
-from quantseq.market.bars import Bars, check_interval, date_range, is_intraday, monday
+from quantseq.market.bars import OHLC, Bars, check_interval, date_range, is_intraday, monday
 from quantseq.market.calendars import Clock
 from quantseq.market.sources import Pace, answer
 
 _DAYS_KEPT = {"1h": 730, "5m": 60}  # for how many days Yahoo keeps bars that are shorter than a day
+
+_UNCHANGED = {"auto_adjust": False, "back_adjust": False, "repair": False, "keepna": True}
+"""How to ask yfinance for what Yahoo says, and nothing else."""
 
 _EARLIEST = "1900-01-01"
 _YAHOO_SYMBOL = re.compile(r"[^\s/\\?#%\x00-\x1f]{1,40}")
@@ -47,18 +50,7 @@ class YahooSource:
     A bar whose session has not been closed for 30 minutes is left out. Rows without any price are left
     out; a row that lacks some is an error.
 
-    Parameters
-    ----------
-    session : requests or curl_cffi session, optional
-        The transport; None lets yfinance make its own, and `timeout` seconds is its patience.
-    attempts : int
-        How often to ask before giving up, at least 1; only a `SourceError` is worth another try.
-    wait : float
-        Seconds before the second attempt; doubles with each further one, with jitter, up to 30.
-    rate : float
-        Requests a second, about; above 0.
-    now, sleep : callable
-        The time of day, in UTC, and how to wait for some seconds.
+    Only a `SourceError` is worth another of the `attempts`, of which there is at least 1.
     """
 
     name = "yahoo"
@@ -66,36 +58,25 @@ class YahooSource:
     def __init__(
         self,
         *,
-        session: Any = None,
-        timeout: float = 10.0,
+        session: Any = None,  # the transport, as requests or curl_cffi have it; by default yfinance's
+        timeout: float = 10.0,  # seconds
         attempts: int = 3,
-        wait: float = 1.0,
-        rate: float = 1.0,
+        wait: float = 1.0,  # seconds before the second attempt; doubles, with jitter, up to 30
+        rate: float = 1.0,  # requests a second, about; above 0
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if attempts < 1:
-            raise ConfigError(f"The 'attempts' of YahooSource must be 1 or more. Got {attempts}.")
-        self.session = session
-        self.timeout = timeout
-        self.attempts = attempts
-        self.wait = wait
-        self.now = now
-        self.sleep = sleep
-        self.pace = Pace(rate, sleep=sleep)
+        self.session, self.timeout = session, timeout
+        self.attempts, self.wait = attempts, wait
+        self.now, self.sleep, self.pace = now, sleep, Pace(rate, sleep=sleep)
         self._known: set[str] = set()
+        check_parameters(self, {"attempts": "int [1, inf)"})
 
     def fetch(
         self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
     ) -> Bars:
         """See `Source.fetch`; asks Yahoo up to `attempts` times."""
-        from tenacity import (
-            Retrying,
-            retry_if_exception_type,
-            stop_after_attempt,
-            wait_exponential,
-            wait_random,
-        )
+        import tenacity
 
         first, last = date_range(start, end)
         check_interval(interval)
@@ -105,10 +86,11 @@ class YahooSource:
                 f"{symbol!r} cannot be a Yahoo symbol. Write it like AAPL, ^GSPC, BRK-B or EURUSD=X."
             )
         first = self._reachable(known, first, interval)
-        retrying = Retrying(
-            stop=stop_after_attempt(self.attempts),
-            wait=wait_exponential(multiplier=self.wait, max=30) + wait_random(0, self.wait),
-            retry=retry_if_exception_type(SourceError),
+        pauses = tenacity.wait_exponential(multiplier=self.wait, max=30)
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self.attempts),
+            wait=pauses + tenacity.wait_random(0, self.wait),
+            retry=tenacity.retry_if_exception_type(SourceError),
             sleep=self.sleep,
             reraise=True,
         )
@@ -148,19 +130,8 @@ class YahooSource:
                 warnings.simplefilter("ignore")  # ... and asks for warnings when it is imported
                 cache_clear()
                 ticker = yfinance.Ticker(symbol, session=self.session)
-                frame = ticker.history(
-                    start=start,
-                    end=stop,
-                    interval=interval,
-                    prepost=False,
-                    actions=True,
-                    auto_adjust=False,
-                    back_adjust=False,
-                    repair=False,
-                    keepna=True,
-                    rounding=False,
-                    timeout=self.timeout,
-                )
+                asked = {"start": start, "end": stop, "interval": interval}
+                frame = ticker.history(**asked, **_UNCHANGED, timeout=self.timeout)
                 return frame, ticker.get_history_metadata()
             except Exception as error:
                 raise _explain(symbol, error) from error
@@ -170,7 +141,7 @@ class YahooSource:
     ) -> Bars:
         names = {"Adj Close": "adj_close", "Stock Splits": "splits"}
         frame = frame.rename(columns=names).rename(columns=str.lower)
-        frame = frame[~frame[["open", "high", "low", "close"]].isna().all(axis=1)]
+        frame = frame[~frame[list(OHLC)].isna().all(axis=1)]
         if interval == "1wk":
             dates = pd.DatetimeIndex(frame.index).tz_localize(None).to_numpy()
             frame = frame.set_index(pd.DatetimeIndex(monday(dates)))
@@ -206,21 +177,18 @@ def _explain(symbol: str, error: Exception) -> QuantseqError:
     kind, text = type(error).__name__, " ".join(str(error).split())[:200]
     status = getattr(getattr(error, "response", None), "status_code", 0)  # 0: there was no answer
     reason = getattr(error, "yahoo_reason", None)
-    broken = kind == "JSONDecodeError" and str(getattr(error, "doc", "")).lstrip()[:1] in ("{", "[")
     meaning: type[QuantseqError] = BadResponseError
     what = f"Yahoo's answer makes no sense ({kind}: {text}). Try again later."
     if kind == "YFRateLimitError" or status == 429:
-        meaning, what = (
-            RateLimitedError,
-            "Yahoo says that it was asked too often. Wait some minutes, then try again.",
-        )
+        meaning = RateLimitedError
+        what = "Yahoo says that it was asked too often. Wait some minutes, then try again."
     elif kind == "YFTzMissingError" or status == 404 or _UNKNOWN.search(reason or ""):
         meaning = SymbolNotFoundError
         what = "Yahoo does not know this symbol. Check its spelling at finance.yahoo.com."
     elif kind == "YFPricesMissingError":
         meaning = NoDataError
         what = f"Yahoo has no prices in this range ({reason or 'an empty answer'}). Choose another --start and --end."
-    elif broken:
+    elif kind == "JSONDecodeError" and str(getattr(error, "doc", "")).lstrip()[:1] in ("{", "["):
         what = f"Yahoo's answer breaks off or is no valid JSON ({text}). Try again later."
     elif kind == "JSONDecodeError":
         meaning = SourceUnavailableError

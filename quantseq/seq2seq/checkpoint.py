@@ -17,7 +17,7 @@ that is replaced is replaced whole, so that a reader or a kill in between finds 
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,6 @@ class TrainingHistory:
     examples: int = 0  # sequences seen
     seconds: float = 0.0
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingHistory":
-        """Read what `dataclasses.asdict` gave; a ConfigError if names are missing or unknown."""
-        known = {item.name for item in fields(cls)}
-        if set(values) != known:
-            raise ConfigError(
-                f"A training history holds {sorted(known)}. Got {sorted(values)}; "
-                "the file was not written by this version."
-            )
-        return cls(**values)
-
 
 def save_model(
     folder: Path,
@@ -77,20 +66,15 @@ def save_model(
     ids mean), ``trained_until`` (None where time plays no part), and whatever else. After a StorageError
     an older model in the folder is still whole.
     """
-    versions = {
-        "quantseq": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
+    versions = {"quantseq": __version__, "python": platform.python_version()}
     record = {
         "architecture": asdict(model.config),
         "meta": dict(meta or {}),
         "parameters": model.parameter_count,
-        "versions": versions,
+        "versions": versions | {"torch": str(torch.__version__)},
     }
     past = None if history is None else asdict(history)
-    weights = dict(model.named_parameters())
-    digest = _write(folder / MODEL_FILE, weights, record)
+    digest = _write(folder / MODEL_FILE, dict(model.named_parameters()), record)
     write_json(folder / "config.json", {"format": _FORMAT, **record, "weights_sha256": digest})
     write_json(folder / _HISTORY_FILE, {"weights_sha256": digest, "history": past})
 
@@ -98,10 +82,7 @@ def save_model(
 def load_model(folder: Path) -> tuple[Seq2Seq, dict[str, Any], TrainingHistory | None]:
     """Read a model folder: the model in eval mode, `meta`, and the record of the fit if there is one.
 
-    Raises
-    ------
-    ModelFileError
-        If a file is missing, damaged or of another format. The message names it.
+    A ModelFileError names a file that is missing, damaged or of another format.
     """
     path = folder / MODEL_FILE
     tensors, record = _read(path)
@@ -132,8 +113,8 @@ def _history(path: Path, digest: str) -> TrainingHistory | None:
         values = read_json(path)
         if values["weights_sha256"] != digest or values["history"] is None:
             return None
-        return TrainingHistory.from_dict(values["history"])
-    except (ConfigError, CorruptFileError, KeyError, TypeError) as error:
+        return TrainingHistory(**values["history"])
+    except (CorruptFileError, KeyError, TypeError) as error:
         raise ModelFileError(f"{str(path)!r} is damaged: {error}") from error
 
 
@@ -142,14 +123,9 @@ def save_state(folder: Path, *, tensors: Mapping[str, Tensor], record: Any) -> N
     _write(folder / STATE_FILE, tensors, record)
 
 
-def has_state(folder: Path) -> bool:
-    """Whether `save_state` has ever finished in this folder."""
-    return (folder / STATE_FILE).exists()
-
-
 def load_state(folder: Path) -> tuple[dict[str, Tensor], Any] | None:
     """Read what `save_state` wrote; None if there is nothing, a ModelFileError if it is damaged."""
-    return _read(folder / STATE_FILE) if has_state(folder) else None
+    return _read(folder / STATE_FILE) if (folder / STATE_FILE).exists() else None
 
 
 def _digest(tensors: Mapping[str, Tensor], record: Any) -> str:

@@ -14,6 +14,7 @@ through padding gets its batch as it is.)
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -85,20 +86,16 @@ def sample(
 ) -> Samples:
     """Draw N answers per source, each id by inverse CDF from a uniform number.
 
+    The model may be in any mode, and the batch of B sources lie anywhere; targets are not looked at.
+
     Parameters
     ----------
-    model : Seq2Seq
-        In any mode.
-    batch : Batch
-        B sources, wherever they lie; targets are not looked at.
     num_paths : int
         N, answers per source.
     length, max_length : int
         Give one: exactly this many ids, EOS forbidden; or at most this many, EOS included.
-    min_length : int
-        EOS is forbidden before this many ids.
-    forbid : tuple of int
-        Ids forbidden at every step.
+    min_length, forbid : int, tuple of int
+        EOS is forbidden before so many ids, the others at every step.
     uniforms : (T, B, N) float, optional
         Numbers in [0, 1) to draw with, T the most ids per answer: a caller who keys them by row gets
         the same answer for a row whatever batch it comes in. Give either this or a `generator`.
@@ -112,11 +109,12 @@ def sample(
     """
     rules = _Rules.of(model, length, max_length, min_length, forbid)
     truncation = _Truncation(temperature, top_k, top_p)
-    truncation.check(model.config.vocab_size)
-    if num_paths < 1:
-        raise ConfigError(
-            f"The 'num_paths' parameter of sample must be an int of at least 1. Got {num_paths}."
-        )
+    top_k_rule = f"None or int [1, {model.config.vocab_size}]"
+    limits = {"temperature": "[0, inf)", "top_k": top_k_rule, "top_p": "None or (0, 1]"}
+    check_parameters(truncation, limits, of="sample")
+    check_parameters(
+        SimpleNamespace(num_paths=num_paths), {"num_paths": "int [1, inf)"}, of="sample"
+    )
     shape, device = (batch.size, num_paths), model.device
     given = _draws((rules.steps, *shape), temperature, uniforms, generator).to(device)
     out = _empty(shape, rules.steps, device)
@@ -157,10 +155,8 @@ def beam(
     rules = _Rules.of(model, length, max_length, min_length, forbid)
     if not 1 <= n_best <= width:
         raise ConfigError(f"beam needs 1 <= n_best <= width. Got n_best={n_best}, width={width}.")
-    if length_penalty < 0.0:
-        raise ConfigError(
-            f"The 'length_penalty' parameter of beam must be at least 0. Got {length_penalty}."
-        )
+    penalty = SimpleNamespace(length_penalty=length_penalty)
+    check_parameters(penalty, {"length_penalty": "[0, inf)"}, of="beam")
     shape = (batch.size, n_best)
     out = _empty(shape, rules.steps, model.device)
     out = replace(out, scores=torch.zeros(shape, device=model.device))
@@ -192,13 +188,12 @@ class _Rules:
         forbid: Sequence[int],
     ) -> "_Rules":
         """Check what a caller asked for."""
-        if (length is None) == (max_length is None):
+        steps = max_length if length is None else length
+        if steps is None or None not in (length, max_length):
             raise ConfigError(
                 "Decoding needs exactly one of 'length' (always that many ids) and 'max_length' "
                 f"(up to EOS). Got length={length!r}, max_length={max_length!r}."
             )
-        steps = length if length is not None else max_length
-        assert steps is not None
         if steps < 1 or not 0 <= min_length <= steps:
             raise ConfigError(
                 f"Decoding needs at least 1 step and 'min_length' in [0, {steps}]. "
@@ -232,11 +227,6 @@ class _Truncation:
     temperature: float
     top_k: int | None
     top_p: float | None
-
-    def check(self, vocab_size: int) -> None:
-        top_k = f"None or int [1, {vocab_size}]"
-        rules = {"temperature": "[0, inf)", "top_k": top_k, "top_p": "None or (0, 1]"}
-        check_parameters(self, rules, of="sample")
 
     def choose(
         self, log_probs: Float[Tensor, "R V"], uniforms: Float[Tensor, " R"]
@@ -319,19 +309,13 @@ def _chunks(model: Seq2Seq, batch: Batch, windows: int) -> Iterator[_Chunk]:
     """Cut a batch, which may lie elsewhere than the model, into chunks of `windows` sources."""
     batch = batch.to(model.device)
     lengths = batch.source_lengths
-    whole = model.config.through_padding
-    for length in [None] if whole else sorted(set(lengths.tolist())):
+    for length in [None] if model.config.through_padding else sorted(set(lengths.tolist())):
         chosen = torch.ones_like(lengths) if length is None else lengths == length
         for sources in chosen.nonzero().squeeze(1).split(_ENCODE_ROWS):
             places = torch.arange(_ENCODE_ROWS, device=lengths.device)
             part = batch.rows(sources[places.clamp(max=len(sources) - 1)])
-            if length is not None:
-                extra = part.source_extra
-                part = replace(
-                    part,
-                    source=part.source[:length],
-                    source_extra=None if extra is None else extra[:length],
-                )
+            extra = None if part.source_extra is None else part.source_extra[:length]
+            part = replace(part, source=part.source[:length], source_extra=extra)
             memory = model.encode(part)
             logits, state = model.decode_step(torch.full_like(places, EOS), memory.state, memory)
             for first in range(0, len(sources), windows):

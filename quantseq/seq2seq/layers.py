@@ -66,13 +66,9 @@ class Memory:
 
     def rows(self, part: slice) -> "Memory":
         """Sources of a range."""
-        return Memory(
-            self.values[part],
-            None if self.keys is None else self.keys[part],
-            None if self.blocked is None else self.blocked[part],
-            None if self.condition is None else self.condition[part],
-            self.state.rows(part),
-        )
+        parts = (self.keys, self.blocked, self.condition)
+        keys, blocked, condition = (None if value is None else value[part] for value in parts)
+        return Memory(self.values[part], keys, blocked, condition, self.state.rows(part))
 
 
 def turned(batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -102,27 +102,19 @@ class Seq2SeqConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Seq2SeqConfig":
         """Read what `asdict` gave, perhaps through JSON; a ConfigError if a name is unknown or missing."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown or "vocab_size" not in values:
-            raise ConfigError(
-                f"Seq2SeqConfig needs 'vocab_size' and knows {sorted(known)}. "
-                f"Got {sorted(values)}; unknown: {unknown}."
-            )
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
-        return cls(**given)
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        try:
+            return cls(**{**values, **lists})
+        except TypeError as error:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ConfigError(f"Seq2SeqConfig has fields {known}; {error}") from error
 
 
-def recurrence(
-    config: Seq2SeqConfig, inputs: int, size: int, directions: int = 1
-) -> nn.LSTM | nn.GRU:
-    """Recurrent layers of one side."""
+def recurrence(config: Seq2SeqConfig, inputs: int, size: int, *, both: bool) -> nn.LSTM | nn.GRU:
+    """Recurrent layers of one side, read in one direction or both."""
     kind = nn.LSTM if config.cell == "lstm" else nn.GRU
     dropout = config.dropout if config.layers > 1 else 0.0
-    return kind(inputs, size, config.layers, dropout=dropout, bidirectional=directions == 2)
+    return kind(inputs, size, config.layers, dropout=dropout, bidirectional=both)
 
 
 class Encoder(nn.Module):
@@ -134,24 +126,21 @@ class Encoder(nn.Module):
     def __init__(self, config: Seq2SeqConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.config, self.embedding = config, embedding
-        self.directions = 2 if config.bidirectional else 1
+        width, both, target = config.embedding_size, config.bidirectional, config.state_size
+        self.directions = 2 if both else 1
         self.size = self.directions * config.hidden_size
-        self.streams = nn.ModuleList(
-            nn.Embedding(size, config.embedding_size) for size in config.source_streams
-        )
-        self.rnn = recurrence(config, config.embedding_size, config.hidden_size, self.directions)
+        self.streams = nn.ModuleList(nn.Embedding(size, width) for size in config.source_streams)
+        self.rnn = recurrence(config, width, config.hidden_size, both=both)
         self.bridges = nn.ModuleList(  # one for the hidden state, for LSTM one for the cell state
-            nn.Linear(self.size, config.state_size)
-            if self.size != config.state_size
-            else nn.Identity()
+            nn.Linear(self.size, target) if self.size != target else nn.Identity()
             for _ in range(2 if config.cell == "lstm" else 1)
         )
 
     def forward(self, batch: Batch) -> tuple[Float[Tensor, "S {batch.size} {self.size}"], State]:
         """Read all sources: outputs (S, B, M) and the decoder's first state."""
-        source, extra = (
-            turned(batch) if self.config.reverse_source else (batch.source, batch.source_extra)
-        )
+        source, extra = batch.source, batch.source_extra
+        if self.config.reverse_source:
+            source, extra = turned(batch)
         x = self.embedding(source)
         for k, stream in enumerate(self.streams):
             assert extra is not None
@@ -181,10 +170,8 @@ class Decoder(nn.Module):
     def __init__(self, config: Seq2SeqConfig, embedding: nn.Embedding, memory_size: int) -> None:
         super().__init__()
         self.config, self.embedding = config, embedding
-        size, vocabulary = config.state_size, config.vocab_size
-        self.conditions = nn.ModuleList(
-            nn.Embedding(rows, config.embedding_size) for rows in config.condition_streams
-        )
+        size, vocabulary, width = config.state_size, config.vocab_size, config.embedding_size
+        self.conditions = nn.ModuleList(nn.Embedding(n, width) for n in config.condition_streams)
         self.attention: Bahdanau | Luong | None = None
         self.combine: nn.Linear | None = None
         inside = memory_size if config.attention == "bahdanau" else 0
@@ -193,9 +180,9 @@ class Decoder(nn.Module):
         elif config.attention == "luong":
             self.attention = Luong(size, memory_size)
             self.combine = nn.Linear(size, size)
-        self.rnn = recurrence(config, config.embedding_size + inside, size)
-        width = config.embedding_size if config.tie_projection else vocabulary
-        self.projection = nn.Linear(size + inside, width, bias=False)
+        self.rnn = recurrence(config, width + inside, size, both=False)
+        scored = width if config.tie_projection else vocabulary
+        self.projection = nn.Linear(size + inside, scored, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         forbidden = torch.zeros(vocabulary)
         forbidden[list(config.never_emit)] = -torch.inf
@@ -338,8 +325,13 @@ class Seq2Seq(nn.Module):
 
     def encode(self, batch: Batch) -> Memory:
         """Read the sources of `batch`; a ConfigError names what does not fit the architecture."""
-        self._check_streams("source_extra", batch.source_extra, self.config.source_streams)
-        self._check_streams("condition", batch.condition, self.config.condition_streams)
+        for name, given, expected in self._streams(batch):
+            count = 0 if given is None else given.shape[-1]
+            if count != len(expected):
+                raise ConfigError(
+                    f"The architecture reads {len(expected)} streams as Batch.{name}, the batch holds "
+                    f"{count}. Both must agree; see Seq2SeqConfig."
+                )
         try:
             outputs, state = self.encoder(batch)
             memory: Memory = self.decoder.memory(outputs, state, batch)
@@ -399,29 +391,23 @@ class Seq2Seq(nn.Module):
             raise self._unknown_id(batch) from error
         return features, weights
 
+    def _streams(self, batch: Batch) -> Iterator[tuple[str, Tensor | None, tuple[int, ...]]]:
+        """What a batch holds beside source and target, and the vocabularies that are expected there."""
+        yield "source_extra", batch.source_extra, self.config.source_streams
+        yield "condition", batch.condition, self.config.condition_streams
+
     def _unknown_id(self, batch: Batch) -> ConfigError:
         """Say which ids of `batch` no embedding has a row for."""
-        found, size = [], (self.config.vocab_size,)
-        streams, conditions = self.config.source_streams, self.config.condition_streams
-        parts = [("source", size), ("target_in", size)]
-        for name, rows in [*parts, ("source_extra", streams), ("condition", conditions)]:
-            for k, count in enumerate(rows):
-                ids, where = getattr(batch, name), ""
-                if name in ("source_extra", "condition"):
-                    ids, where = ids[..., k], f"[..., {k}]"
-                if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < count:
-                    found.append(
-                        f"Batch.{name}{where} must hold ids in [0, {count - 1}], got "
-                        f"{int(ids.min())} to {int(ids.max())}"
-                    )
+        size = self.config.vocab_size
+        parts = [("source", batch.source, size), ("target_in", batch.target_in, size)]
+        for name, ids, counts in self._streams(batch):
+            if ids is not None:
+                parts += [(f"{name}[..., {k}]", ids[..., k], n) for k, n in enumerate(counts)]
+        found = [
+            f"Batch.{name} must hold ids in [0, {count - 1}], got {int(ids.min())} to {int(ids.max())}"
+            for name, ids, count in parts
+            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < count
+        ]
         return ConfigError(
             f"{'; '.join(found)}. Raise the vocabulary's size in Seq2SeqConfig, or mend the ids."
         )
-
-    def _check_streams(self, name: str, given: Tensor | None, expected: tuple[int, ...]) -> None:
-        count = 0 if given is None else given.shape[-1]
-        if count != len(expected):
-            raise ConfigError(
-                f"The architecture reads {len(expected)} streams as Batch.{name}, the batch holds "
-                f"{count}. Both must agree; see Seq2SeqConfig."
-            )

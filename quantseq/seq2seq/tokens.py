@@ -4,7 +4,6 @@ Owns PAD, EOS, `Batch` and how sequences become one, in buckets of like length i
 what an id stands for nor who made it.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quantseq.errors import ConfigError, check_parameters
+from quantseq.files import sha256_bytes
 
 PAD = 0  # fills what is shorter than its neighbours. Carries no meaning
 EOS = 1  # ends a target; as decoder input it also starts one
@@ -41,15 +41,9 @@ class Batch:
 
     def __post_init__(self) -> None:
         steps, size = self.source.shape
-        answers = (len(self.target_in), size)
-        expected = {
-            "source_lengths": (size,),
-            "target_in": answers,
-            "target_out": answers,
-            "target_lengths": (size,),
-            "source_extra": (steps, size),
-            "condition": (size,),
-        }
+        expected: dict[str, tuple[int, ...]] = {"source_extra": (steps, size)}
+        expected |= dict.fromkeys(("source_lengths", "target_lengths", "condition"), (size,))
+        expected |= dict.fromkeys(("target_in", "target_out"), (len(self.target_in), size))
         for name, shape in expected.items():
             value = getattr(self, name)
             if value is not None and value.shape[: len(shape)] != shape:
@@ -94,11 +88,10 @@ class Batch:
 
     def fingerprint(self) -> str:
         """Hash of all ids, lengths and shapes."""
-        digest = hashlib.sha256()
-        for value in vars(self).values():
-            if isinstance(value, Tensor):
-                digest.update(repr(tuple(value.shape)).encode() + value.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        parts = [value.cpu() for value in vars(self).values() if value is not None]
+        return sha256_bytes(
+            b"".join(repr(tuple(one.shape)).encode() + one.numpy().tobytes() for one in parts)
+        )
 
 
 def batch(
@@ -180,7 +173,7 @@ def bucket_batches(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RandomSequences:
     """Ranges of random sequences; a ConfigError if no sequence fits them."""
 
@@ -229,15 +222,8 @@ def random_sequences(
     >>> len(sequences), {len(sequence) for sequence in sequences} <= set(range(3, 9))
     (100, True)
     """
-    source = RandomSequences(
-        seed=seed,
-        batch_size=batch_size,
-        length_from=length_from,
-        length_to=length_to,
-        vocab_lower=vocab_lower,
-        vocab_upper=vocab_upper,
-    )
-    random = np.random.default_rng(seed)
+    ranges = (length_from, length_to, vocab_lower, vocab_upper)
+    source, random = RandomSequences(seed, batch_size, *ranges), np.random.default_rng(seed)
 
     def batches() -> Iterator[list[list[int]]]:
         while True:

@@ -33,7 +33,6 @@ RateSchedule = Literal["constant", "one_cycle", "plateau"]
 TeacherSchedule = Literal["none", "linear", "exponential", "inverse_sigmoid", "free"]
 
 _HISTORY_POINTS = 4096  # a history keeps about this many minibatch losses
-_IGNORED = -100  # stands for a target that does not count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +105,14 @@ def teacher_share(kind: TeacherSchedule, step: int, steps: int, *, floor: float 
     decay the share never falls below `floor`.
     """
     progress = step / max(steps - 1, 1)
-    if kind == "none":
-        return 1.0
-    if kind == "free":
-        return 0.0
-    if kind == "linear":
-        share = 1.0 - progress
-    elif kind == "exponential":
-        share = math.exp(-4.0 * progress)
-    else:
-        share = 1.0 / (1.0 + math.exp(12.0 * (progress - 0.5)))
-    return max(floor, share)
+    if kind in ("none", "free"):
+        return float(kind == "none")
+    shares = {
+        "linear": 1.0 - progress,
+        "exponential": math.exp(-4.0 * progress),
+        "inverse_sigmoid": 1.0 / (1.0 + math.exp(12.0 * (progress - 0.5))),
+    }
+    return max(floor, shares[kind])
 
 
 def soft_targets(
@@ -164,8 +160,8 @@ def sequence_loss(
     steps = torch.arange(target.shape[0], device=target.device).unsqueeze(1)
     counts = steps < batch.target_lengths if masked else torch.ones_like(target, dtype=torch.bool)
     if soft is None:
-        target = target.masked_fill(~counts, _IGNORED)
-        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=_IGNORED)
+        target = target.masked_fill(~counts, -100)  # what cross_entropy ignores by default
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten())
     mass = soft[target]
     losses = -torch.where(mass > 0.0, mass * torch.log_softmax(logits, dim=-1), 0.0).sum(dim=-1)
     return losses.masked_fill(~counts, 0.0).sum() / counts.sum()
@@ -205,18 +201,12 @@ def fit(
 ) -> TrainingHistory:
     """Train `model` in place and where it is; it ends in the mode, train or eval, that it came in.
 
-    Training draws depend on `seed` and the step only; the global random state is left alone.
+    Training draws depend on `seed` and the step only; the global random state is left alone. The loss over
+    all held-out batches of `validation` decides which weights the model ends with, perhaps its first ones.
+    `on_step` hears of every step, after the weights moved, and may look at the model.
 
-    Parameters
-    ----------
-    validation : sequence of Batch
-        Held-out batches. Loss per token over all of them decides which weights the model ends with,
-        perhaps those that it began with.
-    checkpoint : Path, optional
-        Folder for the state, written at the start, every `checkpoint_every` steps, at Ctrl-C and at
-        the end. What another fit left there is replaced, unless `resume` goes on from it.
-    on_step : callable, optional
-        Told about every step, after the weights moved. It may look at the model.
+    The folder `checkpoint` gets the state at the start, every `checkpoint_every` steps, at Ctrl-C and at the
+    end. What another fit left there is replaced, unless `resume` goes on from it.
 
     Raises
     ------
@@ -236,9 +226,8 @@ def fit(
         )
     if not validation and (config.schedule == "plateau" or config.patience is not None):
         raise ConfigError(
-            "schedule='plateau' and 'patience' look at validation losses. "
-            f"Got schedule={config.schedule!r}, patience={config.patience!r} and no 'validation'; "
-            "give fit some held-out batches."
+            f"schedule={config.schedule!r} with patience={config.patience!r} looks at validation losses. "
+            "Got no 'validation'; give fit some held-out batches."
         )
     was_training = model.training
     try:
@@ -250,7 +239,7 @@ def fit(
                 run.go(on_step, interrupted)
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt(run.interrupt()) from stop
-            return run.finish()
+            return run.history
     finally:
         model.zero_grad()
         model.train(was_training)
@@ -279,31 +268,22 @@ class _Fit:
         self.weights: dict[str, Tensor] = {
             name: w for name, w in model.named_parameters() if w.requires_grad
         }
-        groups: dict[float, list[Tensor]] = {config.weight_decay: [], 0.0: []}
+        decays: dict[float, list[Tensor]] = {config.weight_decay: [], 0.0: []}
         for name, weight in self.weights.items():
-            groups[0.0 if "bias" in name or "score" in name else config.weight_decay].append(weight)
-        self.optimiser = torch.optim.AdamW(
-            [{"params": group, "weight_decay": decay} for decay, group in groups.items()],
-            lr=config.learning_rate,
-            fused=True,
-        )
+            decays[0.0 if "bias" in name or "score" in name else config.weight_decay].append(weight)
+        groups = [{"params": group, "weight_decay": decay} for decay, group in decays.items()]
+        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
         self.rates: OneCycleLR | ReduceLROnPlateau | None = None
         if config.schedule == "one_cycle":
             peak, steps = config.learning_rate, config.steps
             self.rates = OneCycleLR(self.optimiser, peak, steps, cycle_momentum=False)
         elif config.schedule == "plateau":
-            self.rates = ReduceLROnPlateau(
-                self.optimiser,
-                factor=config.plateau_factor,
-                patience=config.plateau_patience - 1,
-                threshold=0.0,
-            )
-        self.done = 0
-        self.saved = -1
+            factor, patience = config.plateau_factor, config.plateau_patience - 1
+            self.rates = ReduceLROnPlateau(self.optimiser, "min", factor, patience, threshold=0.0)
+        self.done, self.saved = 0, -1
         self.waiting = 0  # validations without improvement
         self.best: dict[str, Tensor] = {}
-        self.history = TrainingHistory()
-        self.began = time.perf_counter()
+        self.history, self.began = TrainingHistory(), time.perf_counter()
 
     @property
     def rate(self) -> float:
@@ -312,17 +292,12 @@ class _Fit:
 
     def identity(self) -> str:
         """Fingerprint of what decides the outcome: architecture, training, seed, first data."""
-        return fingerprint(
-            {
-                "architecture": asdict(self.model.config),
-                "training": asdict(self.config),
-                "seed": self.seed,
-                "data": [batch.fingerprint() for batch in (self.source.batch(0), *self.validation)],
-            }
-        )
+        data = [batch.fingerprint() for batch in (self.source.batch(0), *self.validation)]
+        kinds = {"architecture": asdict(self.model.config), "training": asdict(self.config)}
+        return fingerprint({**kinds, "seed": self.seed, "data": data})
 
     def go(self, on_step: Callable[[StepReport], None] | None, interrupted: list[bool]) -> None:
-        """Take the remaining steps."""
+        """Take the remaining steps, put the best weights in place and close the record."""
         config, history = self.config, self.history
         stride = -(-config.steps // _HISTORY_POINTS)
         if self.done == 0 and self.validation and not history.validation_steps:
@@ -338,23 +313,25 @@ class _Fit:
             if isinstance(self.rates, OneCycleLR) and self.done < config.steps:
                 self.rates.step()
             history.examples += batch.size
-            if step % stride == 0 or self.done == config.steps:
+            last = self.done == config.steps
+            if step % stride == 0 or last:
                 history.steps.append(step)
                 history.losses.append(loss)
-            validated = bool(self.validation) and (
-                self.done % config.validate_every == 0 or self.done == config.steps
-            )
+            validated = bool(self.validation) and (self.done % config.validate_every == 0 or last)
             if validated:
                 self.validate()
                 self.model.train()
             if on_step is not None:
-                last = history.validation_losses[-1] if validated else None
-                seen = (history.examples, self.seconds(), last, history.best_loss)
+                found = history.validation_losses[-1] if validated else None
+                seen = (history.examples, self.seconds(), found, history.best_loss)
                 on_step(StepReport(step, config.steps, loss, rate, *seen))
             if self.done % config.checkpoint_every == 0:
                 self.save()
             if interrupted:
                 raise KeyboardInterrupt
+        self.save()
+        history.seconds = self.seconds()
+        self._put(self.best)
 
     def update(self, batch: Batch, step: int) -> float:
         """Move the weights by one batch; gives its loss before the move."""
@@ -414,14 +391,13 @@ class _Fit:
         for place, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{place}.{name}": value for name, value in moments.items()}
         rates = {} if self.rates is None else self.rates.state_dict()
+        # what moves in a schedule are finite numbers; the rest comes from the configuration
+        moving = {n: v for n, v in rates.items() if isinstance(v, int | float) and math.isfinite(v)}
         record = {
             "identity": self.identity(),
             "done": self.done,
             "rate": self.rate,
-            # what moves in a schedule are finite numbers; the rest comes from the configuration
-            "rates": {
-                n: v for n, v in rates.items() if isinstance(v, int | float) and math.isfinite(v)
-            },
+            "rates": moving,
             "waiting": self.waiting,
             "history": {**asdict(self.history), "seconds": self.seconds()},
         }
@@ -439,16 +415,16 @@ class _Fit:
                 f"The training state in {str(folder)!r} belongs to another architecture, training "
                 "configuration, seed or data. Resume with the same ones, or train without resuming."
             )
-        parts: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "optimiser": {}}
+        weights: dict[str, Tensor] = {}
+        moments: dict[int, dict[str, Tensor]] = {}
         for full, value in tensors.items():
             kind, name = full.split(".", 1)
-            parts[kind][name] = value.to(self.model.device)
-        self._put(parts["weights"])
-        self.best = parts["best"]
-        moments: dict[int, dict[str, Tensor]] = {}
-        for full, value in parts["optimiser"].items():
-            place, name = full.split(".", 1)
-            moments.setdefault(int(place), {})[name] = value
+            part = weights if kind == "weights" else self.best
+            if kind == "optimiser":
+                place, name = name.split(".", 1)
+                part = moments.setdefault(int(place), {})
+            part[name] = value.to(self.model.device)
+        self._put(weights)
         groups = self.optimiser.state_dict()["param_groups"]
         groups = [{**group, "lr": record["rate"]} for group in groups]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
@@ -456,7 +432,7 @@ class _Fit:
             self.rates.load_state_dict(record["rates"])
         self.done = self.saved = record["done"]
         self.waiting = record["waiting"]
-        self.history = TrainingHistory.from_dict(record["history"])
+        self.history = TrainingHistory(**record["history"])
 
     @torch.no_grad()
     def _put(self, weights: Mapping[str, Tensor]) -> None:
@@ -472,13 +448,6 @@ class _Fit:
             f"Training stopped after {self.done} of {self.config.steps} steps. The state is saved in "
             f"{str(self.checkpoint)!r}; run the same command again with --resume to go on."
         )
-
-    def finish(self) -> TrainingHistory:
-        """Put the best weights in place and close the record."""
-        self.save()
-        self.history.seconds = self.seconds()
-        self._put(self.best)
-        return self.history
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from quantseq.market.health import (
     Finding,
     RawBars,
     check_bars,
-    finding,
     screen,
     typical_move,
 )
@@ -22,18 +21,12 @@ from tests.market.conftest import LAW, any_bars, findings, scaled, sound
 
 
 def test_a_finding_counts_all_and_names_the_first_few() -> None:
-    days = np.arange("2020-01-01", "2020-02-01", dtype="datetime64[D]")
-    found = finding("rule", True, days, "what")
-    assert found is not None
-    assert (found.severity, found.count, len(found.sessions)) == ("error", 31, SESSIONS_SHOWN)
-    assert found.sessions[0] == "2020-01-01"
-    assert finding("rule", False, days[:1], "what") == Finding(
-        "rule", "warning", 1, ("2020-01-01",), "what"
-    )
-
-
-def test_nothing_is_no_finding() -> None:
-    assert finding("rule", True, [], "what") is None
+    bars = sound(80)
+    volume = bars.volume.copy()
+    volume[40:71] = 0.0
+    found = {one.rule: one for one in check_bars(replace(bars, volume=volume))}["zero_volume"]
+    shown = tuple(str(day) for day in bars.sessions[40 : 40 + SESSIONS_SHOWN])
+    assert found == Finding("zero_volume", "warning", 31, shown, found.message)
 
 
 @given(st.floats(0.001, 1000.0), st.integers(0, 5))

@@ -362,7 +362,7 @@ def test_impossible_symbols_never_reach_the_network(yahoo: Yahoo, symbol: str) -
 
 
 def test_yahoo_refuses_bad_parameters() -> None:
-    with pytest.raises(ConfigError, match=r"must be 1 or more. Got 0"):
+    with pytest.raises(ConfigError, match=r"must be an int in .1, inf.. Got 0"):
         YahooSource(attempts=0)
     with pytest.raises(ConfigError, match="Got '2h'"):
         YahooSource().fetch("AAPL", interval="2h")
