@@ -6,7 +6,7 @@ of processes changes no bit. Knows no model: a `ModelSpec` is a name, a function
 numbers.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache as cached
 from importlib.metadata import version
@@ -328,10 +328,12 @@ def _one_task(
     if jobs > 1:
         get_reusable_executor().shutdown()  # idle workers would keep the memory of the fit
     found: _Found = []
+    size = max(20, _CHUNK_ROWS // len(panel))
     for number, fold, path in group:
+        days = cutoffs_of(panel, fold)
         work = (
             delayed(_one_chunk)(panel, fitted, cutoffs, naive, fold.number, draws, model.keep)
-            for cutoffs in _chunks(panel, fold)
+            for cutoffs in np.split(days, range(size, len(days), size))
         )
         with _single_threads():
             chunks = Parallel(n_jobs=jobs)(work)
@@ -341,14 +343,6 @@ def _one_task(
             part = replace(part, forecasts=kept, fitted=cast("Seq2SeqForecaster", fitted))
         found.append((number, _keep(part, path)))
     return model.name, found
-
-
-def _chunks(panel: Panel, fold: Fold) -> Iterator[Dates]:
-    """The fold's cutoffs in pieces of about `_CHUNK_ROWS` rows."""
-    cutoffs = cutoffs_of(panel, fold)
-    size = max(20, _CHUNK_ROWS // len(panel))
-    for start in range(0, len(cutoffs), size):
-        yield cutoffs[start : start + size]
 
 
 def _one_chunk(

@@ -40,10 +40,8 @@ class Fold:
 
     def describe(self) -> dict[str, Any]:
         """The fold as JSON values."""
-        numbers = {"fold": self.number, "purge": self.purge, "embargo": self.embargo}
-        blocks = ("train_start", "train_end", "validation_start", "validation_end")
-        names = (*blocks, "test_start", "test_end")
-        return numbers | {name: str(getattr(self, name)) for name in names}
+        days = {n: str(day) for n, day in vars(self).items() if isinstance(day, np.datetime64)}
+        return {"fold": self.number, "purge": self.purge, "embargo": self.embargo, **days}
 
 
 def fold_between(
@@ -90,17 +88,9 @@ def fold_between(
             f"training until {ends[0]}, validation until {ends[1]}, a purge of {purge}, an embargo of "
             f"{embargo} and a test block after it. Choose other dates or give a longer history."
         )
-    return Fold(
-        0,
-        sessions[0],
-        sessions[train_end],
-        sessions[validation],
-        sessions[validation_end],
-        sessions[test],
-        sessions[-1],
-        purge,
-        embargo,
-    )
+    days = sessions[[0, train_end, validation, validation_end, test, -1]]
+    values: tuple[Any, ...] = (0, *days, purge, embargo)
+    return Fold(*values)
 
 
 @dataclass(frozen=True)
@@ -157,13 +147,11 @@ class WalkForward:
     refit_every: int = 1
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(
-            ("test_size", "validation_size", "min_train", "refit_every"), "int [1, inf)"
-        )
-        rest = dict.fromkeys(("purge", "embargo"), "int [0, inf)")
-        check_parameters(
-            self, counts | rest | {"max_train": f"None or int [{self.min_train}, inf)"}
-        )
+        counts = ("test_size", "validation_size", "min_train", "refit_every")
+        rules = dict.fromkeys(counts, "int [1, inf)") | {
+            "max_train": f"None or int [{self.min_train}, inf)"
+        }
+        check_parameters(self, rules | dict.fromkeys(("purge", "embargo"), "int [0, inf)"))
 
     def split(self, sessions: Dates) -> list[Fold]:
         """Split a calendar, (D,) sorted sessions; NotEnoughDataError if not even one session is left to test."""
@@ -186,19 +174,10 @@ class WalkForward:
             validation = validation_end - self.validation_size
             train_end = validation - self.purge
             train = 0 if self.max_train is None else max(0, train_end - self.max_train)
-            folds.append(
-                Fold(
-                    number,
-                    sessions[train],
-                    sessions[train_end - 1],
-                    sessions[validation],
-                    sessions[validation_end - 1],
-                    sessions[test],
-                    sessions[min(test + self.test_size, len(sessions)) - 1],
-                    self.purge,
-                    self.embargo,
-                )
-            )
+            last = min(test + self.test_size, len(sessions)) - 1
+            ends = [train, train_end - 1, validation, validation_end - 1, test, last]
+            values: tuple[Any, ...] = (number, *sessions[ends], self.purge, self.embargo)
+            folds.append(Fold(*values))
         return folds
 
 

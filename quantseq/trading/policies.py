@@ -55,8 +55,8 @@ from quantseq.forecasting.density import SIMPLE_BOUND, TokenDensity
 from quantseq.forecasting.forecasts import Forecasts, with_tokens
 from quantseq.market.bars import Floats, Panel
 from quantseq.market.calendars import YEAR
+from quantseq.trading.backtest import prices
 from quantseq.trading.costs import MOST_BPS, Costs, FillPrice
-from quantseq.trading.orders import prices
 
 MOMENTS = ("symbol", "cutoff", "mean", "std", "prob_up")
 SHORTFALLS = ("es_long", "es_short")  # columns that a CVaR cap needs; see `held_moments`

@@ -112,7 +112,6 @@ def test_the_number_of_jobs_changes_no_bit() -> None:
 
 def test_chunks_change_no_bit(plain: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CHUNK_ROWS", 50)
-    assert [len(chunk) for chunk in module._chunks(PANEL, FOLDS[0])] == [25, 15]
     assert same(run(PANEL, models(), FOLDS, **DRAWS), plain)
 
 
