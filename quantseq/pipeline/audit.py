@@ -399,12 +399,12 @@ def _difference(stored: Run, again: Audited) -> float:
             return np.inf
         for column in new.columns.intersection(old.columns):
             one, two = old[column].to_numpy(), new[column].to_numpy()
-            same, gap = one == two, np.full(len(one), np.inf)
-            if np.issubdtype(two.dtype, np.floating):
-                same |= np.isnan(one) & np.isnan(two)
-                with np.errstate(invalid="ignore"):  # an infinite score stands on both sides
-                    gap = np.nan_to_num(np.abs(one - two), nan=np.inf)
-            largest = max(largest, float(gap[~same].max(initial=0.0)))
+            apart = (one != two) & ~(pd.isna(one) & pd.isna(two))
+            if apart.any():
+                if not np.issubdtype(two.dtype, np.floating):
+                    return np.inf
+                gap = np.nan_to_num(np.abs(one[apart] - two[apart]), nan=np.inf)
+                largest = max(largest, float(gap.max()))
     return largest
 
 

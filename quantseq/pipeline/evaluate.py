@@ -32,6 +32,7 @@ from quantseq.pipeline.results import (
 )
 from quantseq.pipeline.train import pass_gate
 from quantseq.progress import SILENT, Progress
+from quantseq.reporting.compare import REPORT
 from quantseq.reporting.page import SPACE, Figure, card, number, percent, plural
 from quantseq.reporting.render import export_figures, page_of, write_report
 from quantseq.reporting.render import figures as figures_of_page
@@ -69,26 +70,38 @@ class FitNetwork:
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationOutcome:
-    """What `evaluate` returns.
-
-    `result` holds manifest and result, see ``docs/json.md``; `evaluation` the long table of scores, the network's
-    forecasts and details per model. In `folder` lies the page `report`; `pictures` are its figures as SVG and PNG.
-    """
+class RunOutcome:
+    """A run, the folder in which it lies with its page, and the scores, forecasts and details that it came from."""
 
     folder: Path
-    result: Mapping[str, Any]
+    run: Run
     evaluation: Evaluation
-    report: Path
-    pictures: tuple[Path, ...]
+
+    @property
+    def report(self) -> Path:
+        """The HTML file."""
+        return self.folder / REPORT
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Manifest and result, see ``docs/json.md``."""
+        return {"manifest": self.run.manifest, **self.run.result}
 
     def to_json(self) -> dict[str, Any]:
         """The result with its documented, stable keys."""
-        return {"folder": str(self.folder), "report": str(self.report), **self.result}
+        told = {"run_id": self.run.manifest["run_id"], "folder": str(self.folder)}
+        return {**told, "report": str(self.report), **self.result}
 
     def figures(self) -> dict[str, Figure]:
         """Every figure of the page by key, with its numbers as ``.frame``; read from the folder."""
         return figures_of_page(self.folder)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationOutcome(RunOutcome):
+    """What `evaluate` returns; `pictures` are the figures of its page as SVG and PNG."""
+
+    pictures: tuple[Path, ...]
 
     def _repr_html_(self) -> str:
         """Shown by notebooks."""
@@ -199,16 +212,9 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
             f"The prices start on {sessions[0]}, after the model's training block ended on {fitted}: "
             "its baselines are fitted on that block. Leave --start out, or give earlier prices."
         )
-    return Fold(
-        0,
-        np.datetime64(tokenizer.fitted_from, "D"),
-        fitted,
-        model.validate_from,
-        model.trained_until,
-        sessions[first],
-        sessions[-1],
-        splitter.purge,
-    )
+    trained = np.datetime64(tokenizer.fitted_from, "D"), fitted
+    validated = model.validate_from, model.trained_until
+    return Fold(0, *trained, *validated, sessions[first], sessions[-1], splitter.purge)
 
 
 def evaluate(
@@ -235,6 +241,8 @@ def evaluate(
 
     Parameters
     ----------
+    panel, config, places, jobs, command, progress
+        As in `quantseq.backtest`.
     split : Split, optional
         One fold between three dates instead of the walk-forward's.
     baselines : str or sequence of str
@@ -246,8 +254,6 @@ def evaluate(
         Folder of the result, by default one under the reports, and of its figures as SVG and PNG, by default the same.
     allow_bad_data : bool
         Keep symbols with errors in their prices; they are left out and named otherwise.
-    panel, config, places, jobs, command, progress
-        As in `quantseq.backtest`.
 
     Raises
     ------
@@ -309,11 +315,10 @@ def evaluate(
     }
     folder = out or places.reports / f"evaluation-{manifest['run_id']}"
     stored = Run(manifest, stated, found.scores, forecast_frame(found))
-    result = figures_of_evaluation(stored)
-    replace(stored, result=result).save(folder)
-    page = write_report(folder)
+    stored = replace(stored, result=figures_of_evaluation(stored))
+    write_report(stored.save(folder))
     pictures = export_figures(page_of(folder), figures or folder)
-    return EvaluationOutcome(folder, {"manifest": manifest, **result}, found, page, tuple(pictures))
+    return EvaluationOutcome(folder, stored, found, tuple(pictures))
 
 
 def _notes(panel: Panel, found: Evaluation) -> list[str]:
@@ -370,18 +375,12 @@ def _score_table(result: Mapping[str, Any]) -> pd.DataFrame:
     tests = {(one["baseline"], one["score"], one["step"]): one["t"] for one in result["tests"]}
     rows = []
     for name, one in result["models"].items():
-        t = [
-            number(tests[name, *kind], 1, sign=True) if (name, *kind) in tests else ""
-            for kind in (("log_score", 1), ("crps", 1), ("crps", "cumulative"))
-        ]
-        rows.append(
-            [
-                *(number(one["log_score"], 4), t[0], number(one["crps"], factor=1e4), t[1]),
-                *(number(one["crps_cumulative"], 1, factor=1e4), t[2]),
-                *(percent(one["coverage_90"]), number(one["pit_ks"], 4)),
-                *(number(one["ic"]["value"], 4), percent(one["hit_rate"]["value"])),
-            ]
-        )
+        kinds = (name, "log_score", 1), (name, "crps", 1), (name, "crps", "cumulative")
+        t = [number(tests[kind], 1, sign=True) if kind in tests else "" for kind in kinds]
+        row = [number(one["log_score"], 4), t[0], number(one["crps"], factor=1e4), t[1]]
+        row += [number(one["crps_cumulative"], 1, factor=1e4), t[2], percent(one["coverage_90"])]
+        row += [number(one["pit_ks"], 4), number(one["ic"]["value"], 4)]
+        rows.append([*row, percent(one["hit_rate"]["value"])])
     steps = f"CRPS {len(result['models'][OURS]['by_step'])}d"
     heads = ["log score", "t", "CRPS bp", "t", steps, "t", "90 %", "PIT KS", "IC", "hits"]
     return pd.DataFrame(rows, result["models"], pd.Index(heads, name="next day"))
