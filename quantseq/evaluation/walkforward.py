@@ -45,12 +45,7 @@ class Fold:
 
 
 def fold_between(
-    sessions: Dates,
-    train_until: Any,
-    validate_until: Any,
-    *,
-    purge: int,
-    embargo: int = 0,
+    sessions: Dates, train_until: Any, validate_until: Any, *, purge: int, embargo: int = 0
 ) -> Fold:
     """One fold between given dates: everything after `validate_until` is its test block.
 
@@ -58,22 +53,9 @@ def fold_between(
 
         [ train ... purge | train_until ] [ validation ... purge | validate_until ] [ test ...... ]
 
-    The purge and the embargo shorten the earlier block; the first session after each date belongs
-    to the later one.
-
-    Parameters
-    ----------
-    sessions : (D,) datetime64[D]
-        Sorted.
-    train_until, validate_until : date
-        Last dates of the first two blocks, before they are shortened.
-    purge, embargo : int
-        See `WalkForward`.
-
-    Raises
-    ------
-    ConfigError, NotEnoughDataError
-        If the dates are out of order; if a block is empty.
+    The purge and the embargo (see `WalkForward`) shorten the earlier block; the first of the sorted `sessions`, (D,),
+    after each date belongs to the later one. ConfigError if the dates are out of order, NotEnoughDataError if a block
+    is empty.
     """
     ends = [as_date(train_until), as_date(validate_until)]
     if ends[0] >= ends[1]:

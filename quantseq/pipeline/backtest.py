@@ -44,7 +44,7 @@ from quantseq.trading.attribution import attribute, round_trips
 from quantseq.trading.backtest import break_even_bps, simulate
 from quantseq.trading.benchmarks import BenchmarkResult, run_benchmarks
 from quantseq.trading.metrics import METRICS
-from quantseq.trading.policies import GapLoss, changed, gap_loss, held_moments, other_policies
+from quantseq.trading.policies import changed, gap_loss, held_moments, other_policies
 
 BACKTEST_BASELINES = (ReferenceForecaster.name, EwmaStudent.name, HistoricalVolatility.name)
 """What a backtest's forecasts are scored against; `evaluate` has more."""
@@ -150,7 +150,7 @@ def backtest(
             for name, one in traded.benchmarks.items()
         },
         "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
-        "overnight_gap": asdict(traded.gap),
+        "overnight_gap": traded.gap,
         "notes": _notes(panel, traded, evaluation),
     }
     stored = Run(
@@ -184,7 +184,7 @@ class Traded:
     strategy: BacktestResult
     break_even: float | None
     benchmarks: Mapping[str, BenchmarkResult]
-    gap: GapLoss
+    gap: Mapping[str, float]
     policies: Mapping[str, Floats]  # net returns of the same forecasts under every other policy
 
 
@@ -241,9 +241,9 @@ def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
         (strategy.scaled_sessions, "session", "had less cash than buys wanted; buys were scaled"),
     )
     notes += [f"{plural(count, noun)} {what}." for count, noun, what in counted if count]
-    if np.isfinite(traded.gap.of_forecast):
+    if np.isfinite(lost_share := traded.gap["of_forecast"]):
         notes.append(
-            f"{traded.gap.of_forecast:.0%} of the move that was forecast for the next session lies "
+            f"{lost_share:.0%} of the move that was forecast for the next session lies "
             "before the fill and was lost to it."
         )
     if strategy.ruined is not None:

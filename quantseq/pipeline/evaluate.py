@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ import pandas as pd
 from quantseq.config import RunConfig, on_calendar
 from quantseq.errors import NotEnoughDataError
 from quantseq.evaluation.nulls import TRUTH, judge_null, make_null
-from quantseq.evaluation.run import Evaluation, ModelSpec, UseFitted, baseline, run
+from quantseq.evaluation.run import Evaluation, ModelSpec, baseline, run, use_fitted
 from quantseq.evaluation.significance import MCS_SIZE
 from quantseq.evaluation.walkforward import Fold, WalkForward, check_not_trained_on, fold_between
 from quantseq.files import Places, ensure_writable
 from quantseq.forecasting.baselines import ReferenceForecaster, choose_baselines
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
-from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecaster
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.data import as_rows, usable
@@ -48,25 +49,6 @@ class Split:
     train_until: Any
     validate_until: Any
     test_until: Any = None
-
-
-@dataclass(frozen=True)
-class FitNetwork:
-    """Fits the network on one fold's past: a `Fit`."""
-
-    config: ForecasterConfig
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        """See `Fit`."""
-        set_threads(1)
-        return Seq2SeqForecaster.fit(
-            panel,
-            train_until=fold.train_end,
-            validate_from=fold.validation_start,
-            config=self.config,
-            seed=seed,
-            jobs=jobs,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +96,15 @@ class EvaluationOutcome(RunOutcome):
 # ------------------------------------------------------------------- the run behind every command
 
 
+def fit_network(
+    config: ForecasterConfig, panel: Panel, fold: Fold, seed: int, jobs: int
+) -> Seq2SeqForecaster:
+    """As ``partial(fit_network, config)`` a `Fit` of the network on one fold's past."""
+    set_threads(1)
+    blocks: dict[str, Any] = {"train_until": fold.train_end, "validate_from": fold.validation_start}
+    return Seq2SeqForecaster.fit(panel, **blocks, config=config, seed=seed, jobs=jobs)
+
+
 def traded_models(
     config: RunConfig, baselines: Sequence[str], model: Seq2SeqForecaster | None = None
 ) -> list[ModelSpec]:
@@ -122,7 +113,7 @@ def traded_models(
     The reference of a model that was trained before stands for that baseline.
     """
     network, horizon = config.forecaster, config.forecaster.horizon
-    ours = ModelSpec(OURS, FitNetwork(network), asdict(network), parallel=True, keep=True)
+    ours = ModelSpec(OURS, partial(fit_network, network), asdict(network), parallel=True, keep=True)
     models = [ours, *(baseline(name, horizon) for name in baselines)]
     if model is None:
         return models
@@ -130,8 +121,8 @@ def traded_models(
     until = np.datetime64(model.task.tokenizer.fitted_until, "D")
     plain = ReferenceForecaster(until, reference.overnight_share, reference)
     trained = {
-        OURS: ModelSpec(OURS, UseFitted(model), key, keep=True),
-        plain.name: ModelSpec(plain.name, UseFitted(plain), key),
+        OURS: ModelSpec(OURS, partial(use_fitted, model), key, keep=True),
+        plain.name: ModelSpec(plain.name, partial(use_fitted, plain), key),
     }
     return [trained.get(one.name, one) for one in models]
 
@@ -239,21 +230,12 @@ def evaluate(
 
     Of the configuration, forecaster, walk-forward, number of paths and seed matter here.
 
-    Parameters
-    ----------
-    panel, config, places, jobs, command, progress
-        As in `quantseq.backtest`.
-    split : Split, optional
-        One fold between three dates instead of the walk-forward's.
-    baselines : str or sequence of str
-        ``all``, ``none``, or names; our own reference always takes part, and one whose training block
-        is too short is left out and named.
-    null : {"gbm", "garch", "permuted"}, optional
-        Also send such prices through the identical line, and report what it found there.
-    out, figures : Path, optional
-        Folder of the result, by default one under the reports, and of its figures as SVG and PNG, by default the same.
-    allow_bad_data : bool
-        Keep symbols with errors in their prices; they are left out and named otherwise.
+    A `split` makes one fold between three dates instead of the walk-forward's. `baselines` are ``all``, ``none``, or
+    names; our own reference always takes part, and one whose training block is too short is left out and named. Prices
+    of a `null`, one of `quantseq.evaluation.nulls.KINDS`, are also sent through the identical line, and what it found
+    there is reported. `out` is the folder of the result, by default one under the reports, and `figures` that of its
+    figures as SVG and PNG, by default the same. `allow_bad_data` keeps symbols with errors in their prices; they are
+    left out and named otherwise. The others are as in `quantseq.backtest`.
 
     Raises
     ------
@@ -284,7 +266,7 @@ def evaluate(
         if lost is not None:
             blank = [replace(models[0], keep=False)]
             if lost.truth is not None:
-                blank.append(ModelSpec(TRUTH, UseFitted(lost.truth), {"kind": lost.kind}))
+                blank.append(ModelSpec(TRUTH, partial(use_fitted, lost.truth), {"kind": lost.kind}))
             empty = run_models(
                 lost.panel, blank, folds, chosen, title=f"null run, {lost.kind}", **how
             )

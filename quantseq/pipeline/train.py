@@ -115,12 +115,7 @@ def train_price(
     bar with its losses. `resume` goes on from the states that an interrupted training of the same data, configuration
     and seed has left, to the same bits; `allow_bad_data` uses prices although the health check found errors in them.
 
-    Raises
-    ------
-    BarsError, NotEnoughDataError
-        If the health check finds errors in the prices and they are not allowed; if the panel is too short.
-    GateError, StorageError
-        If the architecture has not mastered the copy task; if `out` holds something else than a model.
+    Raises as `quantseq.backtest` does; StorageError also if `out` holds something else than a model.
     """
     out = out.resolve()
     ensure_writable(check_ours(out, STATE).parent)

@@ -40,11 +40,12 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from arch.bootstrap import SPA, StationaryBootstrap, optimal_block_length
+from arch.bootstrap import SPA, StationaryBootstrap
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from quantseq.errors import ConfigError
+from quantseq.evaluation.significance import block_length
 from quantseq.market.bars import Floats
 from quantseq.trading.metrics import METRICS, Sample, checked, make_sample
 
@@ -101,12 +102,10 @@ def bootstrap_interval(
 
 def _block_length(values: Floats) -> int:
     """Mean block length: the longest optimal one [2]_ over the columns, within [1, T/10]."""
-    columns = values.reshape(len(values), -1)
-    moving = columns[:, np.ptp(columns, axis=0) > 0]
-    if len(values) < 20 or not moving.shape[1]:
+    if len(values) < 20:
         return 1
-    best = float(np.nanmax(optimal_block_length(moving)["stationary"].to_numpy()))
-    return round(min(max(best, 1.0), len(values) / 10))
+    best = max(map(block_length, values.reshape(len(values), -1).T))
+    return round(min(best, len(values) / 10))
 
 
 def metric_intervals(
