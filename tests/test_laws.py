@@ -13,7 +13,7 @@ from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.forecasts import Forecasts
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
-from quantseq.pipeline.evaluate import FitNetwork
+from quantseq.pipeline.evaluate import fit_network
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 from quantseq.trading.policies import POLICIES, held_moments, make_policy
 from tests.prices import forecast_bytes, loud_forecaster, opinionated, recent_prices, rewrite_after
@@ -37,7 +37,7 @@ class FitLoud:
     """A network of a fold whose output layer says something loud about every input."""
 
     def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Seq2SeqForecaster:
-        return opinionated(FitNetwork(CONFIG)(panel, fold, seed, jobs))
+        return opinionated(fit_network(CONFIG, panel, fold, seed, jobs))
 
 
 MODELS = [

@@ -167,15 +167,12 @@ def _permute(panel: Panel, rng: np.random.Generator) -> Panel:
     return Panel(made)
 
 
-def _like(
-    bars: Bars, source: str, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
-) -> Bars:
-    """Other prices on the dates of `bars`, without dividends and splits."""
-    none = np.zeros(len(bars))
-    prices: dict[str, Any] = {"open": open_, "high": high, "low": low}
-    prices |= {"close": close, "adj_close": close}
-    rest: dict[str, Any] = {"volume": volume, "dividends": none, "splits": none}
-    return replace(bars, **prices, **rest, provenance={"source": source})
+def _like(bars: Bars, source: str, *values: Floats) -> Bars:
+    """Other values, open to volume, on the dates of `bars`, without dividends and splits."""
+    names, none = ("open", "high", "low", "close", "volume"), np.zeros(len(bars))
+    made: dict[str, Any] = dict(zip(names, values, strict=True))
+    made |= {"adj_close": made["close"], "dividends": none, "splits": none}
+    return replace(bars, **made, provenance={"source": source})
 
 
 def judge_null(kind: str, scores: pd.DataFrame, model: str, *, seed: int) -> dict[str, Any]:

@@ -6,9 +6,10 @@ of processes changes no bit. Knows no model: a `ModelSpec` is a name, a function
 numbers.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache as cached
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -61,32 +62,21 @@ class ModelSpec:
     optional: bool = False  # where its training block is too short for it, it is skipped and named
 
 
-@dataclass(frozen=True)
-class FitBaseline:
-    """Fits a baseline of the registry on the training block of a fold: a `Fit`."""
-
-    name: str
-    horizon: int
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        """See `Fit`."""
-        return fit_baseline(self.name, panel.until(fold.train_end), horizon=self.horizon, jobs=jobs)
+def use_fitted(model: Forecaster, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
+    """As ``partial(use_fitted, model)`` a `Fit` that fits nothing: a trained model, a simulated truth."""
+    return model
 
 
-@dataclass(frozen=True)
-class UseFitted:
-    """Hands out what is known already, a trained model or a simulated truth: a `Fit` that fits nothing."""
-
-    model: Forecaster
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        """See `Fit`."""
-        return self.model
+def _on_training(
+    name: str, horizon: int, panel: Panel, fold: Fold, seed: int, jobs: int
+) -> Forecaster:
+    return fit_baseline(name, panel.until(fold.train_end), horizon=horizon, jobs=jobs)
 
 
 def baseline(name: str, horizon: int) -> ModelSpec:
     """A baseline of the registry as a model of a run; only our own reference must be there."""
-    return ModelSpec(name, FitBaseline(name, horizon), optional=name != ReferenceForecaster.name)
+    fit = partial(_on_training, name, horizon)
+    return ModelSpec(name, fit, optional=name != ReferenceForecaster.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,21 +137,10 @@ def run(
 ) -> Evaluation:
     """Fit, forecast and score every model in every fold.
 
-    Parameters
-    ----------
-    panel : Panel
-        Prices up to the end of the last test block; a fit sees those of its training and validation blocks.
-    models : sequence of ModelSpec
-    folds : sequence of Fold
-        Folds with the same training dates share one fit.
-    horizon, num_paths, seed : int
-        See `Forecaster.predict`.
-    jobs : int
-        Processes, each of one thread.
-    cache : Path, optional
-        Folder of finished parts; they are taken from there, and put there as they are finished.
-    on_part : callable, optional
-        Called with the model's name, once per model and fold.
+    The `panel` holds prices up to the end of the last test block; a fit sees those of its training and validation
+    blocks, and folds with the same training dates share one. `horizon`, `num_paths` and `seed` are those of
+    `Forecaster.predict`, `jobs` processes of one thread each. Finished parts are taken from the folder `cache`, and put
+    there; `on_part` is called with the model's name, once per model and fold.
 
     Raises
     ------
@@ -328,10 +307,12 @@ def _one_task(
     if jobs > 1:
         get_reusable_executor().shutdown()  # idle workers would keep the memory of the fit
     found: _Found = []
+    size = max(20, _CHUNK_ROWS // len(panel))
     for number, fold, path in group:
+        days = cutoffs_of(panel, fold)
         work = (
             delayed(_one_chunk)(panel, fitted, cutoffs, naive, fold.number, draws, model.keep)
-            for cutoffs in _chunks(panel, fold)
+            for cutoffs in np.split(days, range(size, len(days), size))
         )
         with _single_threads():
             chunks = Parallel(n_jobs=jobs)(work)
@@ -341,14 +322,6 @@ def _one_task(
             part = replace(part, forecasts=kept, fitted=cast("Seq2SeqForecaster", fitted))
         found.append((number, _keep(part, path)))
     return model.name, found
-
-
-def _chunks(panel: Panel, fold: Fold) -> Iterator[Dates]:
-    """The fold's cutoffs in pieces of about `_CHUNK_ROWS` rows."""
-    cutoffs = cutoffs_of(panel, fold)
-    size = max(20, _CHUNK_ROWS // len(panel))
-    for start in range(0, len(cutoffs), size):
-        yield cutoffs[start : start + size]
 
 
 def _one_chunk(

@@ -77,26 +77,15 @@ def score(
 ) -> pd.DataFrame:
     """Score forecasts against what happened: the part of the long table that these rows fill.
 
-    Parameters
-    ----------
-    forecasts : Forecasts
-        M rows of H steps, in order of cutoff.
-    panel : Panel
-        Prices that hold the outcomes.
-    naive : mapping of symbol to float
-        See `naive_errors`; what the absolute error is scaled by [4]_.
-    fold : int
-        For the column of that name.
+    The `forecasts` are M rows of H steps, in order of cutoff, the `panel` holds the outcomes, and `naive` has the
+    `naive_errors` that the absolute error is scaled by [4]_.
 
-    Returns
-    -------
-    DataFrame
-        M · H lines: ``symbol, cutoff, step, fold``, the outcome ``realised``, the forecast's ``mean`` and
-        ``prob_up``, and, NaN where the outcome is unknown: ``log_score`` (negative log density in nats; NaN
-        without a density), ``crps`` (log-return units), ``pit`` [2]_ (randomised at atoms only, by draws keyed to
-        the row), ``pinball`` (mean over `QUANTILE_LEVELS`, without the factor 2), ``interval_score`` (Winkler,
-        central 90 %), ``scaled_error`` of the median, and, on the line of the last step, ``crps_cumulative``: that
-        of the sum of all steps, from paths, fair in their number [3]_. All scores: lower is better [1]_.
+    M · H lines: ``symbol, cutoff, step, fold``, the outcome ``realised``, the forecast's ``mean`` and ``prob_up``, and,
+    NaN where the outcome is unknown: ``log_score`` (negative log density in nats; NaN without a density), ``crps``
+    (log-return units), ``pit`` [2]_ (randomised at atoms only, by draws keyed to the row), ``pinball`` (mean over
+    `QUANTILE_LEVELS`, without the factor 2), ``interval_score`` (Winkler, central 90 %), ``scaled_error`` of the
+    median, and, on the line of the last step, ``crps_cumulative``: that of the sum of all steps, from paths, fair in
+    their number [3]_. All scores: lower is better [1]_.
     """
     realised = realised_returns(panel, forecasts)
     density, horizon = forecasts.density, forecasts.horizon

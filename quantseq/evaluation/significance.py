@@ -71,20 +71,10 @@ def diebold_mariano(first: Floats, second: Floats, dates: Dates, *, step: int = 
     Loss differences are averaged over symbols per date first, because symbols of one day are not
     independent observations.
 
-    Parameters
-    ----------
-    first, second : (M,) float64
-        Losses of the two models on the same rows; NaN where either is unknown.
-    dates : (M,) datetime64[D]
-        Cutoffs of the rows.
-    step : int
-        Steps ahead: overlapping forecasts are correlated over ``step - 1`` dates.
-
-    Returns
-    -------
-    TestResult
-        Differences that are all zero, or mere rounding, give t = 0 and p = 1, a constant one, and an infinite
-        loss, give t = ±∞ and p = 0; fewer than two dates give NaN.
+    `first` and `second` are the losses of the two models on the same rows, (M,), NaN where either is unknown, `dates`
+    the cutoffs of the rows. `step`, the steps ahead: overlapping forecasts are correlated over ``step - 1`` dates.
+    Differences that are all zero, or mere rounding, give t = 0 and p = 1, a constant one, and an infinite loss, give
+    t = ±∞ and p = 0; fewer than two dates give NaN.
     """
     series = by_date(loss_difference(first, second), dates)
     n = len(series)
@@ -250,16 +240,9 @@ def information_coefficient(
 ) -> Clustered:
     """Mean over days of the correlation across symbols between forecast and outcome [6]_.
 
-    Parameters
-    ----------
-    forecast, outcome : (M,) float64
-        Expected and realised returns; NaN where unknown. Days with fewer than `_MIN_SYMBOLS` symbols, or without any
-        spread, are left out.
-    dates : (M,) datetime64[D]
-    ranks : bool
-        Correlate ranks (Spearman) instead of values.
-    step : int
-        Steps ahead, for the lag of the error.
+    Expected and realised returns are (M,), NaN where unknown; days with fewer than `_MIN_SYMBOLS` symbols, or without
+    any spread, are left out. With `ranks` ranks are correlated (Spearman); `step`, the steps ahead, is the lag of the
+    error.
     """
     known = np.isfinite(forecast) & np.isfinite(outcome)
     days, row = np.unique(dates[known], return_inverse=True)
@@ -286,20 +269,9 @@ def profit_by_confidence(
 ) -> list[Clustered]:
     """Mean profit of following the forecast's sign, by group of rising distance of P(up) from ½.
 
-    Parameters
-    ----------
-    prob_up, outcome : (M,) float64
-        Probability of a rise, and the realised log return; NaN where unknown.
-    dates : (M,) datetime64[D]
-        Cutoffs: errors count days, because symbols of one day move together.
-    groups : int
-        Of equal size; ties are kept in the order of rows.
-
-    Returns
-    -------
-    list of Clustered
-        Simple return per forecast before costs, least sure first. Empty where fewer than ten forecasts
-        a group call a direction.
+    Simple return per forecast before costs, least sure first, from the probability of a rise and the realised log
+    return of each row, (M,), NaN where unknown; errors count days. The `groups` are of equal size, ties are kept in the
+    order of rows. Empty where fewer than ten forecasts a group call a direction.
     """
     sure = np.abs(prob_up - 0.5)
     called = np.isfinite(outcome) & (sure > _EVEN)

@@ -40,19 +40,12 @@ class Fold:
 
     def describe(self) -> dict[str, Any]:
         """The fold as JSON values."""
-        numbers = {"fold": self.number, "purge": self.purge, "embargo": self.embargo}
-        blocks = ("train_start", "train_end", "validation_start", "validation_end")
-        names = (*blocks, "test_start", "test_end")
-        return numbers | {name: str(getattr(self, name)) for name in names}
+        days = {n: str(day) for n, day in vars(self).items() if isinstance(day, np.datetime64)}
+        return {"fold": self.number, "purge": self.purge, "embargo": self.embargo, **days}
 
 
 def fold_between(
-    sessions: Dates,
-    train_until: Any,
-    validate_until: Any,
-    *,
-    purge: int,
-    embargo: int = 0,
+    sessions: Dates, train_until: Any, validate_until: Any, *, purge: int, embargo: int = 0
 ) -> Fold:
     """One fold between given dates: everything after `validate_until` is its test block.
 
@@ -60,22 +53,9 @@ def fold_between(
 
         [ train ... purge | train_until ] [ validation ... purge | validate_until ] [ test ...... ]
 
-    The purge and the embargo shorten the earlier block; the first session after each date belongs
-    to the later one.
-
-    Parameters
-    ----------
-    sessions : (D,) datetime64[D]
-        Sorted.
-    train_until, validate_until : date
-        Last dates of the first two blocks, before they are shortened.
-    purge, embargo : int
-        See `WalkForward`.
-
-    Raises
-    ------
-    ConfigError, NotEnoughDataError
-        If the dates are out of order; if a block is empty.
+    The purge and the embargo (see `WalkForward`) shorten the earlier block; the first of the sorted `sessions`, (D,),
+    after each date belongs to the later one. ConfigError if the dates are out of order, NotEnoughDataError if a block
+    is empty.
     """
     ends = [as_date(train_until), as_date(validate_until)]
     if ends[0] >= ends[1]:
@@ -90,17 +70,9 @@ def fold_between(
             f"training until {ends[0]}, validation until {ends[1]}, a purge of {purge}, an embargo of "
             f"{embargo} and a test block after it. Choose other dates or give a longer history."
         )
-    return Fold(
-        0,
-        sessions[0],
-        sessions[train_end],
-        sessions[validation],
-        sessions[validation_end],
-        sessions[test],
-        sessions[-1],
-        purge,
-        embargo,
-    )
+    days = sessions[[0, train_end, validation, validation_end, test, -1]]
+    values: tuple[Any, ...] = (0, *days, purge, embargo)
+    return Fold(*values)
 
 
 @dataclass(frozen=True)
@@ -157,13 +129,11 @@ class WalkForward:
     refit_every: int = 1
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(
-            ("test_size", "validation_size", "min_train", "refit_every"), "int [1, inf)"
-        )
-        rest = dict.fromkeys(("purge", "embargo"), "int [0, inf)")
-        check_parameters(
-            self, counts | rest | {"max_train": f"None or int [{self.min_train}, inf)"}
-        )
+        counts = ("test_size", "validation_size", "min_train", "refit_every")
+        rules = dict.fromkeys(counts, "int [1, inf)") | {
+            "max_train": f"None or int [{self.min_train}, inf)"
+        }
+        check_parameters(self, rules | dict.fromkeys(("purge", "embargo"), "int [0, inf)"))
 
     def split(self, sessions: Dates) -> list[Fold]:
         """Split a calendar, (D,) sorted sessions; NotEnoughDataError if not even one session is left to test."""
@@ -186,19 +156,10 @@ class WalkForward:
             validation = validation_end - self.validation_size
             train_end = validation - self.purge
             train = 0 if self.max_train is None else max(0, train_end - self.max_train)
-            folds.append(
-                Fold(
-                    number,
-                    sessions[train],
-                    sessions[train_end - 1],
-                    sessions[validation],
-                    sessions[validation_end - 1],
-                    sessions[test],
-                    sessions[min(test + self.test_size, len(sessions)) - 1],
-                    self.purge,
-                    self.embargo,
-                )
-            )
+            last = min(test + self.test_size, len(sessions)) - 1
+            ends = [train, train_end - 1, validation, validation_end - 1, test, last]
+            values: tuple[Any, ...] = (number, *sessions[ends], self.purge, self.embargo)
+            folds.append(Fold(*values))
         return folds
 
 

@@ -332,15 +332,9 @@ def find_prices(manifest: Mapping[str, Any], places: Places, panel: Panel | None
     return Panel(chosen)
 
 
-@dataclass(frozen=True)
-class _FitOnNoise:
+def _fit_on_noise(fit: Fit, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
     """A `Fit` on prices that are noise after the fold's window: whatever the loop failed to cut is noise now."""
-
-    fit: Fit
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        """See `Fit`."""
-        return self.fit(checks.noise_after(panel, fold.validation_end, seed=seed), fold, seed, jobs)
+    return fit(checks.noise_after(panel, fold.validation_end, seed=seed), fold, seed, jobs)
 
 
 def _make_again(
@@ -366,7 +360,7 @@ def _make_again(
         moments = held_moments(found.forecasts[OURS], config.fill, symbols=panel.symbols)
         return Audited(panel, found, config.make_policy().weights(moments), config, _FULL)
 
-    noisy = [replace(one, fit=_FitOnNoise(one.fit)) for one in models]
+    noisy = [replace(one, fit=partial(_fit_on_noise, one.fit)) for one in models]
     plain = found = forecast(noisy, f"fit {len(folds)} folds again, futures rewritten")
     if _difference(stored, found) > 0:
         plain = forecast(models, f"fit {len(folds)} folds again")
@@ -399,12 +393,12 @@ def _difference(stored: Run, again: Audited) -> float:
             return np.inf
         for column in new.columns.intersection(old.columns):
             one, two = old[column].to_numpy(), new[column].to_numpy()
-            same, gap = one == two, np.full(len(one), np.inf)
-            if np.issubdtype(two.dtype, np.floating):
-                same |= np.isnan(one) & np.isnan(two)
-                with np.errstate(invalid="ignore"):  # an infinite score stands on both sides
-                    gap = np.nan_to_num(np.abs(one - two), nan=np.inf)
-            largest = max(largest, float(gap[~same].max(initial=0.0)))
+            apart = (one != two) & ~(pd.isna(one) & pd.isna(two))
+            if apart.any():
+                if not np.issubdtype(two.dtype, np.floating):
+                    return np.inf
+                gap = np.nan_to_num(np.abs(one[apart] - two[apart]), nan=np.inf)
+                largest = max(largest, float(gap.max()))
     return largest
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,13 @@ from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.audit import SHORT, Audited, audit_run, badge, describe_audit
 from quantseq.pipeline.data import as_rows, refuse_errors
-from quantseq.pipeline.evaluate import resumable, run_models, split_calendar, traded_models
+from quantseq.pipeline.evaluate import (
+    RunOutcome,
+    resumable,
+    run_models,
+    split_calendar,
+    traded_models,
+)
 from quantseq.pipeline.manifest import new_manifest
 from quantseq.pipeline.results import (
     OURS,
@@ -29,8 +34,8 @@ from quantseq.pipeline.results import (
 )
 from quantseq.pipeline.train import pass_gate
 from quantseq.progress import SILENT, Progress
-from quantseq.reporting.page import SPACE, Figure, number, plural
-from quantseq.reporting.render import figures, write_report
+from quantseq.reporting.page import SPACE, number, plural
+from quantseq.reporting.render import write_report
 from quantseq.reporting.run import Run
 from quantseq.reporting.sections import break_even
 from quantseq.trading import ledger
@@ -39,19 +44,16 @@ from quantseq.trading.attribution import attribute, round_trips
 from quantseq.trading.backtest import break_even_bps, simulate
 from quantseq.trading.benchmarks import BenchmarkResult, run_benchmarks
 from quantseq.trading.metrics import METRICS
-from quantseq.trading.policies import GapLoss, changed, gap_loss, held_moments, other_policies
+from quantseq.trading.policies import changed, gap_loss, held_moments, other_policies
 
 BACKTEST_BASELINES = (ReferenceForecaster.name, EwmaStudent.name, HistoricalVolatility.name)
 """What a backtest's forecasts are scored against; `evaluate` has more."""
 
 
 @dataclass(frozen=True, eq=False)
-class BacktestOutcome:
-    """What `backtest` returns: the run, where it lies with its page, and what was computed on the way."""
+class BacktestOutcome(RunOutcome):
+    """What `backtest` returns: beside the run what the account held, that of the strategy and of buy-and-hold."""
 
-    folder: Path
-    run: Run
-    evaluation: Evaluation
     strategy: BacktestResult
     benchmark: BacktestResult
 
@@ -59,25 +61,6 @@ class BacktestOutcome:
     def verdict(self) -> Mapping[str, Any]:
         """What may be claimed; see ``docs/json.md``."""
         return self.run.verdict
-
-    @property
-    def report(self) -> Path:
-        """The HTML file."""
-        return self.folder / "report.html"
-
-    def to_json(self) -> dict[str, Any]:
-        """The result with its documented, stable keys."""
-        return {
-            "run_id": self.run.manifest["run_id"],
-            "folder": str(self.folder),
-            "report": str(self.report),
-            "manifest": self.run.manifest,
-            **self.run.result,
-        }
-
-    def figures(self) -> dict[str, Figure]:
-        """Every figure of the page by key, with its numbers as ``.frame``."""
-        return figures(self.run)
 
     def _repr_html_(self) -> str:
         """Shown by notebooks."""
@@ -98,20 +81,9 @@ def backtest(
 ) -> BacktestOutcome:
     """Forecast walk-forward, trade the forecasts, judge the result, and write a run folder.
 
-    Parameters
-    ----------
-    panel : Panel
-    config : RunConfig, optional
-    model : Seq2SeqForecaster, optional
-        Score this trained model after its ``trained_until`` instead of refitting per fold.
-    places : Places, optional
-    jobs : int
-        Processes; the numbers are the same for every choice.
-    allow_bad_data : bool
-        Use prices although the health check found errors in them.
-    command, title : str
-        For the manifest and the report.
-    progress : Progress
+    A trained `model` is scored after its ``trained_until`` instead of refitting per fold. The numbers are the same for
+    any number of processes, `jobs`. With `allow_bad_data` prices are used although the health check found errors in
+    them. `command` and `title` are for the manifest and the report.
 
     Raises
     ------
@@ -178,7 +150,7 @@ def backtest(
             for name, one in traded.benchmarks.items()
         },
         "attribution": attribute(traded.strategy).reset_index().to_dict("records"),
-        "overnight_gap": asdict(traded.gap),
+        "overnight_gap": traded.gap,
         "notes": _notes(panel, traded, evaluation),
     }
     stored = Run(
@@ -212,7 +184,7 @@ class Traded:
     strategy: BacktestResult
     break_even: float | None
     benchmarks: Mapping[str, BenchmarkResult]
-    gap: GapLoss
+    gap: Mapping[str, float]
     policies: Mapping[str, Floats]  # net returns of the same forecasts under every other policy
 
 
@@ -269,9 +241,9 @@ def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
         (strategy.scaled_sessions, "session", "had less cash than buys wanted; buys were scaled"),
     )
     notes += [f"{plural(count, noun)} {what}." for count, noun, what in counted if count]
-    if np.isfinite(traded.gap.of_forecast):
+    if np.isfinite(lost_share := traded.gap["of_forecast"]):
         notes.append(
-            f"{traded.gap.of_forecast:.0%} of the move that was forecast for the next session lies "
+            f"{lost_share:.0%} of the move that was forecast for the next session lies "
             "before the fill and was lost to it."
         )
     if strategy.ruined is not None:

@@ -85,14 +85,12 @@ def import_(
     }
     names = [raw.symbol for raw in read_raw(path, symbol)]
     panel = read_panel(path) if len(names) > 1 else Panel([read_table(path, *names)])
-    found = {
-        name: replace(bars, timezone=timezone, provenance={**bars.provenance, **facts})
-        for name, bars in panel.items()
-    }
-    replaced = {name: name in store for name in found}
-    for bars in found.values():
-        store.write(bars)
-    return {name: (bars, replaced[name]) for name, bars in found.items()}
+    found = {}
+    for name, bars in panel.items():
+        stored = replace(bars, timezone=timezone, provenance={**bars.provenance, **facts})
+        found[name] = stored, name in store
+        store.write(stored)
+    return found
 
 
 def resolve_panel(
@@ -131,13 +129,11 @@ def list_(*, places: Places = Places()) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for interval in INTERVALS:
         for symbol, info in Store(places.data, interval=interval).infos():
-            names = ("rows", "first", "last")
             if isinstance(info, CorruptFileError):
-                facts: dict[str, Any] = dict.fromkeys(names)
                 source = f"damaged: {' '.join(str(info).split())}"
             else:
-                facts = {name: getattr(info, name) for name in names}
                 source = str(info.provenance.get("source", ""))
+            facts = {name: getattr(info, name, None) for name in ("rows", "first", "last")}
             rows.append({"symbol": symbol, "interval": interval, **facts, "source": source})
     return sorted(rows, key=lambda row: str(row["symbol"]))
 
@@ -216,31 +212,24 @@ def check(
 
 def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:
     """What the health check has to say about each symbol that is not spotless."""
-    checked = {symbol: check_bars(bars) for symbol, bars in panel.items()}
-    return {symbol: found for symbol, found in checked.items() if found}
+    return {symbol: found for symbol, bars in panel.items() if (found := check_bars(bars))}
 
 
 def errors_only(found: Findings) -> dict[str, list[Finding]]:
     """Findings of severity ``error``, by symbol."""
-    errors = {
-        symbol: [one for one in several if one.severity == "error"]
-        for symbol, several in found.items()
-    }
-    return {symbol: several for symbol, several in errors.items() if several}
+    errors = {name: [one for one in found[name] if one.severity == "error"] for name in found}
+    return {name: several for name, several in errors.items() if several}
 
 
 def describe_errors(found: Findings) -> str:
     """The symbols with errors and what is wrong with each, in one line; "" if there are none."""
-    parts = []
-    for symbol, several in errors_only(found).items():
-        rules = [
-            f"{one.rule} on {one.sessions[0]}" + (f" and {one.count - 1} more" * (one.count > 1))
-            if one.sessions
-            else one.rule
-            for one in several
-        ]
-        parts.append(f"{symbol} ({', '.join(rules)})")
-    return _some(parts)
+
+    def words(one: Finding) -> str:
+        more = f" and {one.count - 1} more" if one.count > 1 else ""
+        return f"{one.rule} on {one.sessions[0]}{more}" if one.sessions else one.rule
+
+    errors = errors_only(found).items()
+    return _some([f"{name} ({', '.join(map(words, several))})" for name, several in errors])
 
 
 def refuse_errors(panel: Panel, *, allow_bad_data: bool = False) -> Findings:

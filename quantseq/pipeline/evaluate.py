@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ import pandas as pd
 from quantseq.config import RunConfig, on_calendar
 from quantseq.errors import NotEnoughDataError
 from quantseq.evaluation.nulls import TRUTH, judge_null, make_null
-from quantseq.evaluation.run import Evaluation, ModelSpec, UseFitted, baseline, run
+from quantseq.evaluation.run import Evaluation, ModelSpec, baseline, run, use_fitted
 from quantseq.evaluation.significance import MCS_SIZE
 from quantseq.evaluation.walkforward import Fold, WalkForward, check_not_trained_on, fold_between
 from quantseq.files import Places, ensure_writable
 from quantseq.forecasting.baselines import ReferenceForecaster, choose_baselines
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
-from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecaster
+from quantseq.forecasting.forecasts import QUANTILE_LEVELS
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.data import as_rows, usable
@@ -32,6 +33,7 @@ from quantseq.pipeline.results import (
 )
 from quantseq.pipeline.train import pass_gate
 from quantseq.progress import SILENT, Progress
+from quantseq.reporting.compare import REPORT
 from quantseq.reporting.page import SPACE, Figure, card, number, percent, plural
 from quantseq.reporting.render import export_figures, page_of, write_report
 from quantseq.reporting.render import figures as figures_of_page
@@ -49,46 +51,39 @@ class Split:
     test_until: Any = None
 
 
-@dataclass(frozen=True)
-class FitNetwork:
-    """Fits the network on one fold's past: a `Fit`."""
-
-    config: ForecasterConfig
-
-    def __call__(self, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:
-        """See `Fit`."""
-        set_threads(1)
-        return Seq2SeqForecaster.fit(
-            panel,
-            train_until=fold.train_end,
-            validate_from=fold.validation_start,
-            config=self.config,
-            seed=seed,
-            jobs=jobs,
-        )
-
-
 @dataclass(frozen=True, eq=False)
-class EvaluationOutcome:
-    """What `evaluate` returns.
-
-    `result` holds manifest and result, see ``docs/json.md``; `evaluation` the long table of scores, the network's
-    forecasts and details per model. In `folder` lies the page `report`; `pictures` are its figures as SVG and PNG.
-    """
+class RunOutcome:
+    """A run, the folder in which it lies with its page, and the scores, forecasts and details that it came from."""
 
     folder: Path
-    result: Mapping[str, Any]
+    run: Run
     evaluation: Evaluation
-    report: Path
-    pictures: tuple[Path, ...]
+
+    @property
+    def report(self) -> Path:
+        """The HTML file."""
+        return self.folder / REPORT
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Manifest and result, see ``docs/json.md``."""
+        return {"manifest": self.run.manifest, **self.run.result}
 
     def to_json(self) -> dict[str, Any]:
         """The result with its documented, stable keys."""
-        return {"folder": str(self.folder), "report": str(self.report), **self.result}
+        told = {"run_id": self.run.manifest["run_id"], "folder": str(self.folder)}
+        return {**told, "report": str(self.report), **self.result}
 
     def figures(self) -> dict[str, Figure]:
         """Every figure of the page by key, with its numbers as ``.frame``; read from the folder."""
         return figures_of_page(self.folder)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationOutcome(RunOutcome):
+    """What `evaluate` returns; `pictures` are the figures of its page as SVG and PNG."""
+
+    pictures: tuple[Path, ...]
 
     def _repr_html_(self) -> str:
         """Shown by notebooks."""
@@ -101,6 +96,15 @@ class EvaluationOutcome:
 # ------------------------------------------------------------------- the run behind every command
 
 
+def fit_network(
+    config: ForecasterConfig, panel: Panel, fold: Fold, seed: int, jobs: int
+) -> Seq2SeqForecaster:
+    """As ``partial(fit_network, config)`` a `Fit` of the network on one fold's past."""
+    set_threads(1)
+    blocks: dict[str, Any] = {"train_until": fold.train_end, "validate_from": fold.validation_start}
+    return Seq2SeqForecaster.fit(panel, **blocks, config=config, seed=seed, jobs=jobs)
+
+
 def traded_models(
     config: RunConfig, baselines: Sequence[str], model: Seq2SeqForecaster | None = None
 ) -> list[ModelSpec]:
@@ -109,7 +113,7 @@ def traded_models(
     The reference of a model that was trained before stands for that baseline.
     """
     network, horizon = config.forecaster, config.forecaster.horizon
-    ours = ModelSpec(OURS, FitNetwork(network), asdict(network), parallel=True, keep=True)
+    ours = ModelSpec(OURS, partial(fit_network, network), asdict(network), parallel=True, keep=True)
     models = [ours, *(baseline(name, horizon) for name in baselines)]
     if model is None:
         return models
@@ -117,8 +121,8 @@ def traded_models(
     until = np.datetime64(model.task.tokenizer.fitted_until, "D")
     plain = ReferenceForecaster(until, reference.overnight_share, reference)
     trained = {
-        OURS: ModelSpec(OURS, UseFitted(model), key, keep=True),
-        plain.name: ModelSpec(plain.name, UseFitted(plain), key),
+        OURS: ModelSpec(OURS, partial(use_fitted, model), key, keep=True),
+        plain.name: ModelSpec(plain.name, partial(use_fitted, plain), key),
     }
     return [trained.get(one.name, one) for one in models]
 
@@ -199,16 +203,9 @@ def model_fold(panel: Panel, model: Seq2SeqForecaster, splitter: WalkForward) ->
             f"The prices start on {sessions[0]}, after the model's training block ended on {fitted}: "
             "its baselines are fitted on that block. Leave --start out, or give earlier prices."
         )
-    return Fold(
-        0,
-        np.datetime64(tokenizer.fitted_from, "D"),
-        fitted,
-        model.validate_from,
-        model.trained_until,
-        sessions[first],
-        sessions[-1],
-        splitter.purge,
-    )
+    trained = np.datetime64(tokenizer.fitted_from, "D"), fitted
+    validated = model.validate_from, model.trained_until
+    return Fold(0, *trained, *validated, sessions[first], sessions[-1], splitter.purge)
 
 
 def evaluate(
@@ -233,21 +230,12 @@ def evaluate(
 
     Of the configuration, forecaster, walk-forward, number of paths and seed matter here.
 
-    Parameters
-    ----------
-    split : Split, optional
-        One fold between three dates instead of the walk-forward's.
-    baselines : str or sequence of str
-        ``all``, ``none``, or names; our own reference always takes part, and one whose training block
-        is too short is left out and named.
-    null : {"gbm", "garch", "permuted"}, optional
-        Also send such prices through the identical line, and report what it found there.
-    out, figures : Path, optional
-        Folder of the result, by default one under the reports, and of its figures as SVG and PNG, by default the same.
-    allow_bad_data : bool
-        Keep symbols with errors in their prices; they are left out and named otherwise.
-    panel, config, places, jobs, command, progress
-        As in `quantseq.backtest`.
+    A `split` makes one fold between three dates instead of the walk-forward's. `baselines` are ``all``, ``none``, or
+    names; our own reference always takes part, and one whose training block is too short is left out and named. Prices
+    of a `null`, one of `quantseq.evaluation.nulls.KINDS`, are also sent through the identical line, and what it found
+    there is reported. `out` is the folder of the result, by default one under the reports, and `figures` that of its
+    figures as SVG and PNG, by default the same. `allow_bad_data` keeps symbols with errors in their prices; they are
+    left out and named otherwise. The others are as in `quantseq.backtest`.
 
     Raises
     ------
@@ -278,7 +266,7 @@ def evaluate(
         if lost is not None:
             blank = [replace(models[0], keep=False)]
             if lost.truth is not None:
-                blank.append(ModelSpec(TRUTH, UseFitted(lost.truth), {"kind": lost.kind}))
+                blank.append(ModelSpec(TRUTH, partial(use_fitted, lost.truth), {"kind": lost.kind}))
             empty = run_models(
                 lost.panel, blank, folds, chosen, title=f"null run, {lost.kind}", **how
             )
@@ -309,11 +297,10 @@ def evaluate(
     }
     folder = out or places.reports / f"evaluation-{manifest['run_id']}"
     stored = Run(manifest, stated, found.scores, forecast_frame(found))
-    result = figures_of_evaluation(stored)
-    replace(stored, result=result).save(folder)
-    page = write_report(folder)
+    stored = replace(stored, result=figures_of_evaluation(stored))
+    write_report(stored.save(folder))
     pictures = export_figures(page_of(folder), figures or folder)
-    return EvaluationOutcome(folder, {"manifest": manifest, **result}, found, page, tuple(pictures))
+    return EvaluationOutcome(folder, stored, found, tuple(pictures))
 
 
 def _notes(panel: Panel, found: Evaluation) -> list[str]:
@@ -370,18 +357,12 @@ def _score_table(result: Mapping[str, Any]) -> pd.DataFrame:
     tests = {(one["baseline"], one["score"], one["step"]): one["t"] for one in result["tests"]}
     rows = []
     for name, one in result["models"].items():
-        t = [
-            number(tests[name, *kind], 1, sign=True) if (name, *kind) in tests else ""
-            for kind in (("log_score", 1), ("crps", 1), ("crps", "cumulative"))
-        ]
-        rows.append(
-            [
-                *(number(one["log_score"], 4), t[0], number(one["crps"], factor=1e4), t[1]),
-                *(number(one["crps_cumulative"], 1, factor=1e4), t[2]),
-                *(percent(one["coverage_90"]), number(one["pit_ks"], 4)),
-                *(number(one["ic"]["value"], 4), percent(one["hit_rate"]["value"])),
-            ]
-        )
+        kinds = (name, "log_score", 1), (name, "crps", 1), (name, "crps", "cumulative")
+        t = [number(tests[kind], 1, sign=True) if kind in tests else "" for kind in kinds]
+        row = [number(one["log_score"], 4), t[0], number(one["crps"], factor=1e4), t[1]]
+        row += [number(one["crps_cumulative"], 1, factor=1e4), t[2], percent(one["coverage_90"])]
+        row += [number(one["pit_ks"], 4), number(one["ic"]["value"], 4)]
+        rows.append([*row, percent(one["hit_rate"]["value"])])
     steps = f"CRPS {len(result['models'][OURS]['by_step'])}d"
     heads = ["log score", "t", "CRPS bp", "t", steps, "t", "90 %", "PIT KS", "IC", "hits"]
     return pd.DataFrame(rows, result["models"], pd.Index(heads, name="next day"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
 from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
 from quantseq.files import write_bytes
@@ -50,19 +51,13 @@ def forecast(
 ) -> ForecastTable:
     """Forecast every symbol of a panel from its newest bar.
 
-    Left out and named are symbols with errors in their prices, with too little history, or with a price
-    that stands still.
-
+    Left out and named are symbols with errors in their prices, too little history, or a price that stands still.
     `horizon` is at most the model's; `num_paths`, 2 or more, are sampled for the cumulative quantiles. With `cutoff` it
     is forecast as of this session instead; the model must not have seen anything later.
 
-    Raises
-    ------
-    LeakageError
-        If a symbol's newest bar lies before the model's last session; not if the model was trained
-        on these very bars, whose calendar then ended earlier than that of others.
-    BarsError, NoDataError, NotEnoughDataError
-        If no symbol is left.
+    LeakageError if a symbol's newest bar lies before the model's last session; not if the model was trained on these
+    very bars, whose calendar then ended earlier than that of others. BarsError, NoDataError or NotEnoughDataError if no
+    symbol is left.
     """
     if num_paths < 2:
         raise ConfigError(f"num_paths must be 2 or more. Got {num_paths}.")
@@ -98,13 +93,9 @@ def forecast(
 
 def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
     """One sentence about symbols whose prices are not those that the model was trained on."""
-    other = [
-        symbol
-        for symbol, bars in panel.items()
-        if symbol in model.data_hashes
-        and bars.until(model.trained_until).sha256 != model.data_hashes[symbol]
-    ]
-    if not other:
+    until, hashes = model.trained_until, model.data_hashes
+    known = {symbol: bars.until(until).sha256 for symbol, bars in panel.items() if symbol in hashes}
+    if not (other := [symbol for symbol, sha in known.items() if sha != hashes[symbol]]):
         return []
     return [
         f"Until {model.trained_until} these prices are not those that the model was trained on: "
@@ -126,8 +117,6 @@ def draw_fans(
     panel: Panel, found: ForecastTable, folder: Path, *, jobs: int = 1
 ) -> dict[str, Path]:
     """Write a fan chart PNG per symbol, in `jobs` processes; the paths by symbol."""
-    from joblib import Parallel, delayed
-
     parts = {str(symbol): rows for symbol, rows in found.table.groupby("symbol", sort=False)}
     work = (delayed(_draw_fan)(panel[symbol], rows, folder) for symbol, rows in parts.items())
     return dict(zip(parts, Parallel(n_jobs=min(jobs, len(parts)))(work), strict=True))

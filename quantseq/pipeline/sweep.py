@@ -347,14 +347,11 @@ def _score(
         there = {one.get("returns_file") for one in ledger.read(ledger_file).entries}
         now = datetime.now(UTC).isoformat(timespec="seconds")
         told = {"run_id": folder.name, "date": now, "command": command}
-        lines = [
-            trial_line(
-                one.net, one.config, panel, one.sessions, returns_file=f"{one.file}#net", **told
-            )
-            | {"label": label(one.config)}
-            for one in scored
-            if f"{one.file}#net" not in there
-        ]
+        lines = []
+        for one in scored:
+            if (place := f"{one.file}#net") not in there:
+                own = {"returns_file": place, "label": label(one.config)}
+                lines.append(trial_line(one.net, one.config, panel, one.sessions, **told, **own))
         if lines:
             ledger.append(ledger_file, *lines)
         done.update({one.file: one for one in scored})
@@ -408,12 +405,12 @@ def _judge(
     configuration does where that was swept, else the highest. Points that never moved come last.
     """
     symbols = list(dict.fromkeys(str(name) for one in moments.values() for name in one["symbol"]))
-    sessions, periods, seed = points[0].sessions, config.costs.year, config.seed
+    sessions, seed = points[0].sessions, config.seed
     assert all(np.array_equal(one.sessions, sessions) for one in points)
+    span: dict[str, Any] = {"start": sessions[0], "end": sessions[-1], "fill": config.fill}
     costs = {one.config.costs.one_way_bps: one.config.costs for one in points}
-    span, fill = (sessions[0], sessions[-1]), config.fill
     held = {
-        bps: buy_and_hold(panel, symbols, *span, costs=one, fill=fill).returns_net
+        bps: buy_and_hold(panel, symbols, costs=one, **span).returns_net
         for bps, one in sorted(costs.items())
     }
     scored = [(_row(one, held[one.config.costs.one_way_bps]), one) for one in points]
@@ -425,7 +422,7 @@ def _judge(
     weights = best.config.make_policy().weights(moments[best.config.forecaster.horizon])
     everything = np.column_stack([one.net for _, one in scored])
     beside = np.column_stack([held[row["cost_bps"]] for row, _ in scored])
-    terms: dict[str, Any] = {"seed": seed, "periods": periods, "cost_bps": cost}
+    terms: dict[str, Any] = {"seed": seed, "periods": config.costs.year, "cost_bps": cost}
     counted = count_trials(places, len(best.net))
     result: dict[str, Any] = {
         **judge_returns(best.net, held[cost], counted, spa_p=here["spa_p"], **terms),
@@ -439,7 +436,7 @@ def _judge(
             "points": [row for level in levels.values() for row, _ in level],
         },
         "break_even_bps": break_even_bps(
-            panel, weights, costs=best.config.costs, fill=fill, trade=changed(weights)
+            panel, weights, costs=best.config.costs, fill=config.fill, trade=changed(weights)
         ),
         "notes": [],
     }
@@ -452,7 +449,7 @@ _Scored = tuple[dict[str, Any], _Point]  # a point with its row of the table
 def _level(level: Sequence[_Scored], held: Floats, config: RunConfig) -> dict[str, Any]:
     """Points that pay the same, best first: their best, and the two tests over all of them."""
     returns, (row, best) = np.column_stack([one.net for _, one in level]), level[0]
-    found = overfitting(returns)
+    found = asdict(overfitting(returns))
     return {
         "cost_bps": row["cost_bps"],
         "points": len(level),
@@ -460,10 +457,8 @@ def _level(level: Sequence[_Scored], held: Floats, config: RunConfig) -> dict[st
         "sharpe": row["sharpe"],
         "benchmark_sharpe": METRICS["sharpe"](held, periods=config.costs.year),
         "spa_p": spa(returns, held, seed=config.seed),
-        "pbo": found.pbo,
-        "pbo_loss": found.loss,
-        "configurations": found.configurations,
-        "halves": found.halves,
+        "pbo_loss": found["loss"],
+        **{name: found[name] for name in ("pbo", "configurations", "halves")},
     }
 
 
@@ -565,12 +560,11 @@ def list_trials(places: Places = Places()) -> dict[str, Any]:
         rows.append({**row, "returns": ledger.check_returns(places.reports, entry)})
     sharpes, edited = record.trial_sharpes(), [r["line"] for r in rows if r["returns"] == "changed"]
     said = [f"{plural(record.n_trials(), 'distinct trial')} in {plural(len(rows), 'line')}."]
-    if record.torn:
-        torn = ", ".join(map(str, record.torn))
-        said.append(f"Torn, as a killed process leaves them: line {torn}.")
-    if edited:
-        lines = ", ".join(map(str, edited))
-        said.append(f"Net returns that are no longer those that were scored: line {lines}.")
+    for what, lines in (
+        ("Torn, as a killed process leaves them", record.torn),
+        ("Net returns that are no longer those that were scored", edited),
+    ):
+        said += [f"{what}: line {', '.join(map(str, lines))}."] if lines else []
     said.append("The chain is intact." if fault is None else f"The ledger is damaged: {fault}.")
     return {
         "ledger": str(places.ledger),

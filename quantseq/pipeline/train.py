@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.files import (
-    Places,
-    check_ours,
-    ensure_writable,
-    read_json,
-    remove_ours,
-    write_json,
-)
+from quantseq.files import Places, check_ours, ensure_writable, read_json, remove_ours, write_json
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.model_folder import STATE, save_forecaster
 from quantseq.forecasting.networks import ForecasterConfig
@@ -122,12 +115,7 @@ def train_price(
     bar with its losses. `resume` goes on from the states that an interrupted training of the same data, configuration
     and seed has left, to the same bits; `allow_bad_data` uses prices although the health check found errors in them.
 
-    Raises
-    ------
-    BarsError, NotEnoughDataError
-        If the health check finds errors in the prices and they are not allowed; if the panel is too short.
-    GateError, StorageError
-        If the architecture has not mastered the copy task; if `out` holds something else than a model.
+    Raises as `quantseq.backtest` does; StorageError also if `out` holds something else than a model.
     """
     out = out.resolve()
     ensure_writable(check_ours(out, STATE).parent)
@@ -273,13 +261,11 @@ def _milestone_lines(stone: copy_task.Milestone) -> list[str]:
         f"        {stone.free_running_loss:.4f} free-running, padding left out",
         f"  exact match: {stone.exact_match:.1%} free-running",
     ]
+    names = {"input": "input", "teacher_forced": "predicted, teacher-forced"}
+    names["free_running"] = "predicted, free-running"
     for number, sample in enumerate(stone.samples, 1):
         lines.append(f"  sample {number}:")
-        for name, key in (
-            ("input", "input"),
-            ("predicted, teacher-forced", "teacher_forced"),
-            ("predicted, free-running", "free_running"),
-        ):
+        for key, name in names.items():
             lines.append(f"    {name:<25} > {' '.join(map(token_text, sample[key]))}")
     return lines
 

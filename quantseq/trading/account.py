@@ -1,8 +1,9 @@
 """The account: cash and shares, walked through the sessions one by one.
 
-Owns the loop that turns orders into money, and its result. Knows nothing of decisions: the targets
-it gets already stand at the session that fills them, checked by `backtest`, which also states the
-rules; what an order costs is defined in `costs`.
+Owns `Orders`, everything that the loop needs to know, the loop that turns them into money, its result,
+and how orders are cut where size matters: whole shares, thin volume, cash that is short for a charge that is
+no plain percentage. Knows nothing of decisions: the targets it gets already stand at the session that fills
+them, put there by `backtest`, which also states the rules; what an order costs is defined in `costs`.
 """
 
 from dataclasses import dataclass
@@ -11,20 +12,37 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from quantseq.market.bars import Dates, Floats
 from quantseq.trading.costs import Costs, Liquidity, order_costs
-from quantseq.trading.orders import (
-    DUST,
-    Flags,
-    Orders,
-    afford,
-    cap_by_volume,
-    sale_waits,
-    whole_lots,
-)
 
+DUST = 1e-12  # orders below this share of equity are rounding, no trades
 _REST = 1e-9  # rests below this share of the starting equity are what a root leaves over
+_ALMOST = 1e-9  # within this share of a whole one a position is whole: rounding must sell none
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Orders:
+    """Everything the loop needs; row k belongs to session k, which fills it: D sessions, S symbols."""
+
+    symbols: tuple[str, ...]
+    sessions: Dates
+    fill_at: Floats  # price for orders, and for the book when they are sized; carried without a bar
+    close: Floats  # the mark, carried likewise
+    has_bar: Flags
+    target: Floats  # weight to reach, 0 where lapsed
+    wanted: Flags  # an order is to be filled, a subset of `has_bar`
+    late: Flags  # it waited for its bar
+    lapsed: Flags  # from the `backtest.LAPSE`-th session without a bar to the next bar: nothing may be held
+    waiting: Floats | None  # weight of the order that waits at the end of the session, else NaN
+    lot: Floats | None  # one share in adjusted shares per unit of starting equity; None: fractions
+    liquidity: Liquidity | None  # None where no charge asks for it
+    unfilled: int = 0  # decisions that no session is left to fill, for the record
+    of_start: bool = False  # size by the equity before the first session, not by that at the fill
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +140,14 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
     held, cash, last, buffers = np.zeros(width), 1.0, 1.0, np.empty((2, width))
     ignored = np.zeros(width, dtype=bool)  # liquidated, and no bar since
     rest, resting = np.zeros(width), False  # shares of orders that stay open
-    dropped = completed = capped = liquidated = scaled = 0
+    counted = (
+        "dropped_orders",
+        "completed_orders",
+        "capped_orders",
+        "liquidated",
+        "scaled_sessions",
+    )
+    count: dict[str, Any] = dict.fromkeys(counted, 0)
     ruined: np.datetime64 | None = None
     ruined_at: Literal["fill", "mark"] | None = None
     written_off = 0.0
@@ -155,7 +180,7 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
                 if orders.waiting is not None:
                     rest[~np.isnan(orders.waiting[k])] = 0.0  # replaced by one that has no bar yet
                 gone = (rest != 0) & orders.lapsed[k]
-                dropped += int(gone.sum())
+                count["dropped_orders"] += int(gone.sum())
                 rest[gone] = 0.0
                 due = (rest != 0) & orders.has_bar[k]
                 order[due] = rest[due]
@@ -165,13 +190,13 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
             real = size > DUST * worth
             if not all_allowed[k]:
                 real &= allowed[k] if due is None else allowed[k] | due
-            if liquidated:
+            if count["liquidated"]:
                 void = real & orders.late[k] & ignored
-                dropped += int(void.sum())
+                count["dropped_orders"] += int(void.sum())
                 real &= ~void
             if overdue:
                 gone = real & orders.lapsed[k] & ~ignored
-                liquidated += int(gone.sum())
+                count["liquidated"] += int(gone.sum())
                 ignored |= gone
             if not real.all():
                 order *= real
@@ -186,7 +211,9 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
                     cash = available - needed - credit
                 else:
                     share = max(available, 0.0) / needed
-                    scaled += bool(any_wanted[k] and needed - available > DUST * worth)
+                    count["scaled_sessions"] += bool(
+                        any_wanted[k] and needed - available > DUST * worth
+                    )
                     if may_wait and sale_waits(orders, k, held, base, rest, ignored):
                         rest += np.where(order > 0, (1 - share) * order, 0.0)
                     order[:] = np.where(order > 0, share * order, order)
@@ -195,11 +222,11 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
                 fee = rate * (buys + sells)
             else:
                 cut = cap_by_volume(order, size, k, orders, costs)
-                capped += int(np.count_nonzero(cut))
+                count["capped_orders"] += int(np.count_nonzero(cut))
                 rest += cut
                 fee, missing = afford(order, held, k, cash + credit, orders, costs)
                 if missing is not None:
-                    scaled += bool(any_wanted[k])
+                    count["scaled_sessions"] += bool(any_wanted[k])
                     if sale_waits(orders, k, held, base, rest, ignored):
                         rest += missing
                 notional = order * price
@@ -208,12 +235,12 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
                 if orders.lot is not None:
                     rest[np.abs(rest) < orders.lot[k] * (1 - 1e-9)] = 0.0
             if due is not None:
-                completed += int((np.abs(order[due] * price[due]) > _REST).sum())
+                count["completed_orders"] += int((np.abs(order[due] * price[due]) > _REST).sum())
             resting = may_wait and bool(rest.any())
             held = held + order
             turnover[k] = (buys + sells) / worth
             cost[k] += fee / last
-        if liquidated:
+        if count["liquidated"]:
             ignored &= ~orders.has_bar[k]
         equity[k] = cash + held @ orders.close[k]
         if equity[k] <= 0:
@@ -225,7 +252,7 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
         missed = np.abs(rest) * orders.close[-1] > DUST * last
         if orders.waiting is not None:  # NaN where no order waits
             missed |= np.abs(orders.waiting[-1] * last - held * orders.close[-1]) > DUST * last
-        dropped += int(missed.sum())
+        count["dropped_orders"] += int(missed.sum())
     else:
         equity[equity < 0] = 0.0
     late = np.abs(traded[orders.late] * orders.fill_at[orders.late]) > DUST
@@ -237,6 +264,7 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
         returns_net=net_returns,
         returns_gross=net_returns + cost,
         **book,
+        **count,
         shares=shares,
         traded=traded,
         fill_prices=orders.fill_at,
@@ -244,14 +272,91 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
         terms=costs,
         liquidity=orders.liquidity,
         delayed_orders=int(late.sum()),
-        dropped_orders=dropped,
-        completed_orders=completed,
-        capped_orders=capped,
-        liquidated=liquidated,
         carried=int(((shares != 0) & ~orders.has_bar).sum()),
-        scaled_sessions=scaled,
         unfilled_decisions=orders.unfilled,
         ruined=ruined,
         ruined_at=ruined_at,
         written_off=float(written_off),
     )
+
+
+# ------------------------------------------------------------------------ where size matters
+
+
+def whole_lots(shares: Floats, lot: Floats) -> Floats:
+    """Round towards 0 to a multiple of `lot`."""
+    count = shares / lot
+    return np.asarray(np.trunc(count + _ALMOST * np.sign(count)) * lot)
+
+
+def cap_by_volume(order: Floats, size: Floats, k: int, orders: Orders, costs: Costs) -> Floats:
+    """Cut orders, in place, to what the volume of session `k` lets through; return what is left of them.
+
+    Without volume or volatility to go by nothing is filled. The liquidation of a symbol that is no longer traded is
+    not cut: no market is left to limit it.
+    """
+    left = np.zeros_like(order)
+    if orders.liquidity is not None:
+        here = orders.liquidity.at(k)
+        cap = costs.volume_cap * here.volume if costs.volume_cap else np.inf
+        most = np.where(here.known, cap, 0)
+        over = (size > most) & ~orders.lapsed[k]
+        if over.any():
+            part = np.divide(most, size, out=np.ones_like(size), where=over) * order
+            if orders.lot is not None:
+                part[over] = whole_lots(part[over], orders.lot[k][over])
+            left[over] = (order - part)[over]
+            order[over] = part[over]
+    return left
+
+
+def afford(
+    order: Floats, held: Floats, k: int, budget: float, orders: Orders, costs: Costs
+) -> tuple[float, Floats | None]:
+    """Shrink the buys of session `k`, in place, by one factor to what sales and `budget` can pay for.
+
+    Returns the charge for all orders, and the shares that could not be paid for, None where cash sufficed.
+    """
+    price = orders.fill_at[k]
+    here = None if orders.liquidity is None else orders.liquidity.at(k)
+    buying, fee = order > 0, _fee(np.abs(order * price), costs, here)
+    sold = -(order * price)[~buying].sum() - fee[~buying].sum()
+    if (order * price + fee)[buying].sum() <= budget + sold or not buying.any():
+        return float(fee.sum()), None
+    asked, bought = order[buying].copy(), None if here is None else here.at(buying)
+    got = _payable(asked * price[buying], budget + sold, costs, bought) * asked
+    if orders.lot is not None:
+        got = np.maximum(whole_lots(held[buying] + got, orders.lot[k][buying]) - held[buying], 0.0)
+    order[buying] = got
+    missing = np.zeros_like(order)
+    missing[buying] = asked - got
+    return float(_fee(np.abs(order * price), costs, here).sum()), missing
+
+
+def sale_waits(
+    orders: Orders, k: int, held: Floats, base: float, rest: Floats, closed: Flags
+) -> bool:
+    """Whether a sale that would bring cash still waits for a bar or volume; one of `closed` symbols waits no more."""
+    if (rest < 0).any():
+        return True
+    if orders.waiting is None:
+        return False
+    with np.errstate(invalid="ignore"):  # NaN where no order waits
+        over = held * orders.fill_at[k] - orders.waiting[k] * base
+    return bool(((over > DUST * base) & ~closed).any())  # rounding is no sale
+
+
+def _payable(notional: Floats, available: float, costs: Costs, here: Liquidity | None) -> float:
+    """Largest factor on the buys that `available` pays for, their charges included."""
+
+    def short(share: float) -> float:
+        bought = share * notional
+        return float(bought.sum() + _fee(bought, costs, here).sum() - available)
+
+    if available <= 0 or short(1e-12) > 0:
+        return 0.0
+    return float(brentq(short, 1e-12, 1.0, xtol=1e-15)) * (1 - 1e-12)
+
+
+def _fee(notional: Floats, costs: Costs, here: Liquidity | None) -> Floats:
+    return np.asarray(order_costs(notional, costs, here).sum(axis=0))

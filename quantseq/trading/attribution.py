@@ -83,10 +83,10 @@ def round_trips(result: BacktestResult) -> pd.DataFrame:
     """
     before, after, at_fill, at_mark = _moves(result)
     cost, fills, closes = result.order_costs.sum(axis=0), result.fill_prices, result.closes
-    marks = before, after, fills, closes, at_fill, at_mark, cost
+    marks = np.stack([before, after, fills, closes, at_fill, at_mark, cost])
     rows = []
     for place, symbol in enumerate(result.symbols):
-        rows += [(symbol, *row) for row in _of_one(*(values[:, place] for values in marks))]
+        rows += [(symbol, *row) for row in _of_one(marks[..., place])]
     names = ["symbol", "side", "entered", "left", "sessions", "invested", "profit", "cost"]
     table = pd.DataFrame(rows, columns=names)
     days = pd.DatetimeIndex(result.sessions.astype("datetime64[s]"))
@@ -96,16 +96,9 @@ def round_trips(result: BacktestResult) -> pd.DataFrame:
     return table.sort_values(["entered", "symbol"], kind="stable", ignore_index=True)
 
 
-def _of_one(
-    before: Floats,
-    after: Floats,
-    fills: Floats,
-    closes: Floats,
-    at_fill: Floats,
-    at_mark: Floats,
-    cost: Floats,
-) -> list[tuple[str, int, int, int, float, float, float]]:
-    """Trips of one symbol: side, rows of entry and exit (−1 while open), sessions and money."""
+def _of_one(marks: Floats) -> list[tuple[str, int, int, int, float, float, float]]:
+    """Trips of one symbol, (7, D): side, rows of entry and exit (−1 while open), sessions and money."""
+    before, after, fills, closes, at_fill, at_mark, cost = marks
     was, now = (
         np.where(np.abs(shares * fills) > _NOTHING, np.sign(shares), 0.0)
         for shares in (before, after)

@@ -140,16 +140,13 @@ def fit_window(
     for label, (seen_until, test_start) in fits.items():
         first, last = np.searchsorted(sessions, [test_start, seen_until])
         room.append(first - last)
-        if first - last <= horizon:
-            ahead = f"{first - last} sessions before its test on {test_start}"
+        if room[-1] <= horizon:
+            ahead = f"{room[-1]} sessions before its test on {test_start}"
             bad.append(f"{label} has seen {seen_until}, {ahead}")
-    rule = f"more than {horizon} sessions are required"
-    reading = f"{(bad or ['Nothing was fitted'])[0]} ({rule}{_more(bad)})."
-    if fits and not bad:
-        reading = (
-            f"The {len(fits)} fits end at least {min(room)} sessions before their tests (more than "
-            f"{horizon} are required)."
-        )
+    found = f"The {len(fits)} fits end at least {min(room, default=0)} sessions before their tests"
+    if bad or not fits:
+        found = bad[0] if bad else "Nothing was fitted"
+    reading = f"{found} (more than {horizon} are required{_more(bad)})."
     return Check("fit window", bool(fits) and not bad, reading)
 
 
@@ -228,12 +225,10 @@ def placebos(
     t = _t(difference)
     loud = edge > PLACEBO_EDGE and t > PLACEBO_T
     verdict = "; the account pays for what nobody decided" if loud else ""
-    told = f"{_ratio(edge, plus='+')} (t = {_ratio(t, 1)}, {len(draws)} draws)"
-    reading = (
-        f"Sharpe of the same decisions at random times above that of their mean: {told}{verdict}."
-    )
-    ends = {"low": float(low), "high": float(high)}
-    found = {"name": "random entry", "sharpe": float(middle), "n": len(sharpes), **ends}
+    told = f"{_ratio(edge, plus='+')} (t = {_ratio(t, 1)}, {len(draws)} draws){verdict}."
+    reading = f"Sharpe of the same decisions at random times above that of their mean: {told}"
+    ends = {"sharpe": float(middle), "low": float(low), "high": float(high)}
+    found = {"name": "random entry", "n": len(sharpes), **ends}
     return found, rank, Check("placebos", not loud, reading)
 
 

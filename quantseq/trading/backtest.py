@@ -25,7 +25,7 @@ The rules
   filled in shares as soon as bar, volume and cash are there, unless a newer order replaces it; such
   fills count in ``completed_orders``. A buy that is short for any other reason, such as the costs of
   being fully invested, is done with what it got.
-- **Delisting.** In the 20th session in a row without a bar (`orders.LAPSE`) a position is closed at
+- **Delisting.** In the 20th session in a row without a bar (`LAPSE`) a position is closed at
   its last price, with costs, and counted in ``liquidated``. Until the symbol has a bar again every
   order for it is void, waiting ones too. Nobody knows at the last bar that it is the last.
 - **Ruin.** When equity at a fill or a mark is 0 or less, everything is closed and the account ends:
@@ -38,14 +38,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError
 from quantseq.market.bars import Dates, Floats, Panel, as_date
-from quantseq.trading.account import BacktestResult, run_account
-from quantseq.trading.costs import MOST_BPS, Costs, FillPrice
+from quantseq.trading.account import BacktestResult, Flags, Orders, run_account
+from quantseq.trading.costs import LIQUIDITY, MOST_BPS, Costs, FillPrice, Liquidity
 from quantseq.trading.metrics import checked
-from quantseq.trading.orders import Orders, make_orders
 
+LAPSE = 20  # sessions in a row without a bar after which a position is liquidated
 _ROUNDING = 1e-9  # what the absolute weights may sum to above `Costs.max_gross`
 
 
@@ -121,8 +123,6 @@ def break_even_bps(
     trade, or when the account does not beat cash even without trading costs; 10,000 when it still does at
     a cost of the whole notional.
     """
-    from scipy.optimize import brentq
-
     costs = costs or Costs()
     orders = _prepare(panel, weights, costs, fill, trade)
     cash = (1 + costs.cash_rate / costs.year) ** len(orders.sessions)
@@ -233,6 +233,128 @@ def _span(panel: Panel, start: Any, end: Any) -> Dates:
             f"to {sessions[-1]}. Choose a span inside."
         )
     return span
+
+
+def make_orders(
+    panel: Panel,
+    weights: pd.DataFrame,
+    span: Dates,
+    row: NDArray[np.int64],
+    mask: Flags | None,
+    *,
+    fill: FillPrice,
+    costs: Costs,
+) -> Orders:
+    """Put checked weights, one line per decision, at the `row` of `span` that fills each; none where `mask` is false.
+
+    ConfigError if `fill` is neither open nor close, NoDataError if volume matters and a symbol has none.
+    """
+    if fill not in ("open", "close"):
+        raise ConfigError(f"The 'fill' parameter must be 'open' or 'close'. Got {fill!r}.")
+    symbols = tuple(str(name) for name in weights.columns)
+    first = int(np.searchsorted(panel.sessions, span[0]))
+    part = slice(first, first + len(span))
+    opened, close = (one[part] for one in prices(panel, symbols))
+    has_bar = np.isfinite(close)
+    whole = bool(has_bar.all())
+    if not whole:
+        close = pd.DataFrame(close).ffill().fillna(1.0).to_numpy()  # 1: never held, never traded
+        opened = np.where(has_bar, opened, close)
+    shape = close.shape
+    target, waiting = np.zeros(shape), None
+    wanted, late, lapsed = (np.zeros(shape, dtype=bool) for _ in range(3))
+    target[row] = weights.to_numpy(dtype=np.float64)
+    wanted[row] = True if mask is None else mask
+    if not whole:
+        late, waiting = _wait(target, wanted, has_bar)
+        lapsed = _lapsed(has_bar)
+        target[lapsed] = 0.0
+    return Orders(
+        symbols,
+        span,
+        opened if fill == "open" else close,
+        close,
+        has_bar,
+        target,
+        wanted,
+        late,
+        lapsed,
+        waiting,
+        _lots(panel, symbols, part, costs.capital) if costs.whole_shares else None,
+        _liquidity(panel, symbols, part, costs) if costs.need_liquidity else None,
+    )
+
+
+def _wait(target: Floats, wanted: Flags, has_bar: Flags) -> tuple[Flags, Floats | None]:
+    """Move each order without a bar, in place, to its symbol's next one, unless a newer one replaces it.
+
+    Returns ``late`` and ``waiting`` of `Orders`.
+    """
+    days, late = len(has_bar), np.zeros_like(has_bar)
+    at, symbol = np.nonzero(wanted & ~has_bar)  # by session, so that below the newer of two wins
+    if not len(at):
+        return late, None
+    bars = np.where(has_bar, np.arange(days, dtype=np.int32)[:, None], np.int32(days))
+    to = np.minimum.accumulate(bars[::-1], axis=0)[::-1][at, symbol]
+    weight = target[at, symbol]
+    waiting: Floats = np.full(has_bar.shape, np.nan)
+    waiting[at, symbol] = weight
+    ends = pd.DataFrame(np.where(has_bar, np.inf, waiting))  # a bar ends the wait
+    waiting = ends.ffill().replace(np.inf, np.nan).to_numpy()
+    wanted[at, symbol] = False
+    ever = to < days
+    to, symbol, weight = to[ever], symbol[ever], weight[ever]
+    newest = ~wanted[to, symbol]  # else the bar has an order of its own
+    to, symbol, weight = to[newest], symbol[newest], weight[newest]
+    target[to, symbol] = weight
+    wanted[to, symbol] = late[to, symbol] = True
+    return late, waiting
+
+
+def _lapsed(has_bar: Flags) -> Flags:
+    """Where a symbol has had bars, but none in the last `LAPSE` sessions: (D, S)."""
+    day = np.arange(len(has_bar), dtype=np.int32)[:, None]
+    last = np.maximum.accumulate(np.where(has_bar, day, np.int32(-1)), axis=0)
+    return np.asarray((last >= 0) & (day - last >= LAPSE))
+
+
+def prices(panel: Panel, symbols: Sequence[str]) -> tuple[Floats, Floats]:
+    """Adjusted opens and closes on the panel's calendar, NaN without a bar: each (D, S)."""
+    opened, close, adjusted = _fields(panel, symbols, "open", "close", "adj_close")
+    return opened * (adjusted / close), adjusted
+
+
+def _lots(panel: Panel, symbols: Sequence[str], part: slice, capital: float) -> Floats:
+    """One share as counted on the day, as adjusted shares per unit of starting equity: (D, S)."""
+    close, adjusted = _fields(panel, symbols, "close", "adj_close")
+    lots = pd.DataFrame(1 / (capital * (adjusted / close)))
+    return lots.ffill().fillna(1.0).to_numpy()[part]
+
+
+def _liquidity(panel: Panel, symbols: Sequence[str], part: slice, costs: Costs) -> Liquidity:
+    """Volume and volatility over the `LIQUIDITY` sessions before each one; bars before `part` count."""
+    close, volume, adjusted = _fields(panel, symbols, "close", "volume", "adj_close")
+    money = pd.DataFrame(close * volume / costs.capital)
+    for name, traded in zip(symbols, (money > 0).any(), strict=True):
+        if not traded:
+            raise NoDataError(
+                f"{name} has no volume on any session, and market impact or a volume cap needs it. "
+                "Give volumes, or set impact and volume_cap to 0."
+            )
+    moves = pd.DataFrame(np.log(adjusted)).ffill().diff()
+    mean = money.rolling(LIQUIDITY, min_periods=1).mean()
+    spread = moves.rolling(LIQUIDITY, min_periods=2).std()
+    return Liquidity(*(one.ffill().shift(1).to_numpy()[part] for one in (mean, spread)))
+
+
+def _fields(panel: Panel, symbols: Sequence[str], *names: str) -> Floats:
+    """Fields of some symbols on the panel's calendar, NaN without a bar: (F, D, S)."""
+    found = np.full((len(names), len(panel.sessions), len(symbols)), np.nan)
+    for column, symbol in enumerate(symbols):
+        bars = panel[symbol]
+        rows = np.searchsorted(panel.sessions, bars.sessions)
+        found[:, rows, column] = [getattr(bars, name) for name in names]
+    return found
 
 
 # ------------------------------------------------------ for drawings; nothing that is claimed

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from quantseq.market.bars import Floats, Panel
 from quantseq.trading.account import BacktestResult
-from quantseq.trading.backtest import buy_and_hold, simulate
+from quantseq.trading.backtest import buy_and_hold, prices, simulate
 from quantseq.trading.costs import Costs, FillPrice
 from quantseq.trading.metrics import METRICS
-from quantseq.trading.orders import prices
 from quantseq.trading.policies import VolTarget, changed
 
 DRAWS = 20  # random entries that are run; the one with the median Sharpe ratio is shown

@@ -40,9 +40,12 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from arch.bootstrap import SPA, StationaryBootstrap
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from quantseq.errors import ConfigError
+from quantseq.evaluation.significance import block_length
 from quantseq.market.bars import Floats
 from quantseq.trading.metrics import METRICS, Sample, checked, make_sample
 
@@ -73,15 +76,13 @@ _STILL = 1e-12  # a variance below this share of another counts as none
 
 def bootstrap_interval(
     statistic: Callable[[Floats], Any], returns: Any, *, seed: int, resamples: int = RESAMPLES
-) -> Any:
+) -> Floats:
     """95 % percentile interval of a statistic by the stationary bootstrap [1]_.
 
     Blocks keep the dependence between neighbouring sessions; columns of the finite `returns`, (T,) or (T, C), are
     resampled together, so that pairs stay paired. `statistic` makes a number or an array of K numbers of them. The
-    ends are two floats or a (2, K) array; NaN where it is undefined on more than 5 % of the samples.
+    ends are an array, (2,) or (2, K); NaN where it is undefined on more than 5 % of the samples.
     """
-    from arch.bootstrap import StationaryBootstrap
-
     values = np.asarray(returns, dtype=np.float64)
     if values.ndim not in (1, 2) or len(values) < 2 or not np.isfinite(values).all():
         raise ConfigError(
@@ -90,25 +91,21 @@ def bootstrap_interval(
         )
     sampler = StationaryBootstrap(_block_length(values), values, seed=np.random.default_rng(seed))
     draws = np.array([statistic(np.asarray(one[0][0])) for one in sampler.bootstrap(resamples)])
-    columns = draws.reshape(len(draws), -1)
-    ends = np.full((2, columns.shape[1]), np.nan)
-    for place, column in enumerate(columns.T):
+    ends = np.full((2, *draws.shape[1:]), np.nan)
+    for place in np.ndindex(draws.shape[1:]):
+        column = draws[:, *place]
         defined = column[np.isfinite(column)]
         if len(defined) >= 0.95 * len(column):
-            ends[:, place] = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return ends if draws.ndim > 1 else (float(ends[0, 0]), float(ends[1, 0]))
+            ends[:, *place] = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return ends
 
 
 def _block_length(values: Floats) -> int:
     """Mean block length: the longest optimal one [2]_ over the columns, within [1, T/10]."""
-    from arch.bootstrap import optimal_block_length
-
-    columns = values.reshape(len(values), -1)
-    moving = columns[:, np.ptp(columns, axis=0) > 0]
-    if len(values) < 20 or not moving.shape[1]:
+    if len(values) < 20:
         return 1
-    best = float(np.nanmax(optimal_block_length(moving)["stationary"].to_numpy()))
-    return round(min(max(best, 1.0), len(values) / 10))
+    best = max(map(block_length, values.reshape(len(values), -1).T))
+    return round(min(best, len(values) / 10))
 
 
 def metric_intervals(
@@ -128,8 +125,8 @@ def metric_intervals(
         again = Sample(drawn, None, 0.0, periods)
         return np.array([METRICS[name].of(again) for name in names])
 
-    ends = bootstrap_interval(figures, values, seed=seed, resamples=resamples)
-    return {name: (float(ends[0, k]), float(ends[1, k])) for k, name in enumerate(names)}
+    ends = bootstrap_interval(figures, values, seed=seed, resamples=resamples).T.tolist()
+    return {name: (low, high) for name, (low, high) in zip(names, ends, strict=True)}
 
 
 # ------------------------------------------------------------------------------ one Sharpe ratio
@@ -147,8 +144,6 @@ def psr(returns: Any, *, benchmark_sharpe: float = 0.0) -> float:
     population skewness γ₃ and kurtosis γ₄ (3 for the normal). NaN below three sessions, or when nothing
     moves.
     """
-    from scipy.special import ndtr
-
     values = checked(returns)
     sharpe, spread = _sharpe_and_spread(values)
     if not spread > 0:
@@ -173,8 +168,6 @@ def min_track_record(returns: Any) -> int | None:
     1 + (1 − γ₃·SR + (γ₄ − 1)/4·SR²)·(Φ⁻¹(0.95) / SR)², rounded up, with the Sharpe ratio and moments of `psr`, taken
     to stay as they are. None where PSR is undefined or SR is not above 0: no record is long enough then.
     """
-    from scipy.special import ndtri
-
     sharpe, spread = _sharpe_and_spread(checked(returns))
     if not (spread > 0 and sharpe > 0):
         return None
@@ -188,8 +181,6 @@ def expected_best_sharpe(n_trials: int, spread: float) -> float:
     σ·((1 − γ)·Φ⁻¹(1 − 1/N) + γ·Φ⁻¹(1 − 1/(N·e))), γ the Euler-Mascheroni constant and σ the standard
     deviation (`spread`) of the trials' Sharpe ratios; 0 for N = 1.
     """
-    from scipy.special import ndtri
-
     if not n_trials >= 1:
         raise ConfigError(f"The 'n_trials' parameter must be 1 or more. Got {n_trials!r}.")
     if n_trials == 1:
@@ -246,8 +237,6 @@ def spa(tried: Any, benchmark: Any, *, seed: int, resamples: int = 1_000) -> flo
     trial's own; ConfigError if they do not match or are not finite. Trials that never moved, and those that never
     differ from the benchmark, say nothing and are left out.
     """
-    from arch.bootstrap import SPA
-
     own, other = (np.asarray(one, dtype=np.float64) for one in (tried, benchmark))
     other = other[:, None] if other.ndim == 1 else other
     good = own.ndim == 2 and other.ndim == 2 and len(own) == len(other)
@@ -420,7 +409,8 @@ def verdict(
         return float(ratio[0] - ratio[1]) * math.sqrt(periods)
 
     if math.isfinite(own - other) and sessions >= MIN_SESSIONS:
-        interval = bootstrap_interval(difference, pair, seed=seed, resamples=resamples)
+        low, high = bootstrap_interval(difference, pair, seed=seed, resamples=resamples)
+        interval = float(low), float(high)
     edge = interval[0] > 0 and deflated > LEVEL and audit_passed is True and ledger_fault is None
     after = f"after {'' if cost_bps is None else f'{cost_bps:g} bps '}costs"
     least = min_track_record(sample.returns)

@@ -158,10 +158,7 @@ def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
             lines += json.dumps(one, ensure_ascii=False, separators=(",", ":")) + "\n"
         try:
             with path.open("rb+") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(size - 1, 0))
-                whole = size == 0 or file.read(1) == b"\n"
-                file.seek(0, os.SEEK_END)
+                whole = file.read().endswith(b"\n") or not file.tell()
                 file.write((lines if whole else "\n" + lines).encode())
                 file.flush()
                 os.fsync(file.fileno())

@@ -105,10 +105,8 @@ class Sample:
 
     def _alpha(self) -> float:
         assert self.benchmark is not None
-        own, other = (
-            float(np.mean(self.returns)) - self.free,
-            float(np.mean(self.benchmark)) - self.free,
-        )
+        both = (self.returns, self.benchmark)
+        own, other = (float(np.mean(one)) - self.free for one in both)
         return (own - self._beta() * other) * self.periods
 
     def _information_ratio(self) -> float:

@@ -55,8 +55,8 @@ from quantseq.forecasting.density import SIMPLE_BOUND, TokenDensity
 from quantseq.forecasting.forecasts import Forecasts, with_tokens
 from quantseq.market.bars import Floats, Panel
 from quantseq.market.calendars import YEAR
+from quantseq.trading.backtest import prices
 from quantseq.trading.costs import MOST_BPS, Costs, FillPrice
-from quantseq.trading.orders import prices
 
 MOMENTS = ("symbol", "cutoff", "mean", "std", "prob_up")
 SHORTFALLS = ("es_long", "es_short")  # columns that a CVaR cap needs; see `held_moments`
@@ -97,19 +97,12 @@ class Policy(ABC):
     band: float | Literal["cost"] = 0.0  # half width as a share of the slice, or derived from costs
     gross: float = 1.0  # largest sum of absolute weights
     name_cap: float = 1.0  # largest weight
-    cvar_cap: float = (
-        0.0  # largest 95 % expected shortfall per session, as a share of equity; 0: none
-    )
+    cvar_cap: float = 0.0  # largest 95 % expected shortfall a session, a share of equity; 0: none
     cost_bps: float = 5.0  # one way; what bands and thresholds are derived from
 
     def __post_init__(self) -> None:
-        shared: dict[str, Any] = {
-            "cap": "(0, 1]",
-            "gross": "(0, 1]",
-            "name_cap": "(0, 1]",
-            "cvar_cap": "[0, 1)",
-        }
-        shared |= {"cost_bps": "[0, 10000]", "long_only": bool}
+        shared: dict[str, Any] = dict.fromkeys(("cap", "gross", "name_cap"), "(0, 1]")
+        shared |= {"cvar_cap": "[0, 1)", "cost_bps": "[0, 10000]", "long_only": bool}
         if self.band != "cost":
             shared["band"] = '[0, 1) or "cost"'
         check_parameters(self, {**shared, **self.bounds})
@@ -410,14 +403,12 @@ class Blend(Policy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = [name for name in POLICIES if name != self.name]
         if isinstance(self.parts, str) or len(tuple(self.parts)) < 2:
             raise ConfigError(
                 f"The 'parts' parameter of Blend must name two or more policies. Got {self.parts!r}."
             )
         for part in self.parts:
-            if part not in known:
-                raise ConfigError(f"Blend cannot take {part!r}{_hint(part, known)}")
+            _known(part, [name for name in POLICIES if name != self.name], "Blend cannot take")
         object.__setattr__(self, "parts", tuple(self.parts))
 
     def _position(self, view: View) -> Floats:
@@ -441,13 +432,11 @@ def make_policy(name: str, *, costs: Costs | None = None, **params: Any) -> Poli
     >>> make_policy("kelly", fraction=0.25).name
     'kelly'
     """
-    if name not in POLICIES:
-        raise ConfigError(f"There is no policy {name!r}{_hint(name, POLICIES)}")
+    _known(name, POLICIES, "There is no policy")
     policy = POLICIES[name]
     known = [one.name for one in fields(policy)]
     for param in params:
-        if param not in known:
-            raise ConfigError(f"Policy {name!r} has no parameter {param!r}{_hint(param, known)}")
+        _known(param, known, f"Policy {name!r} has no parameter")
     if costs is not None:
         params.setdefault("cost_bps", min(costs.one_way_bps, MOST_BPS))
         if "periods" in known:
@@ -469,10 +458,11 @@ def changed(weights: pd.DataFrame) -> pd.DataFrame:
     return weights.ne(weights.shift())
 
 
-def _hint(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    question = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{question} Known: {', '.join(known)}."
+def _known(word: str, known: Iterable[str], otherwise: str) -> None:
+    if word not in known:
+        near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+        question = f"; did you mean {near[0]!r}?" if near else "."
+        raise ConfigError(f"{otherwise} {word!r}{question} Known: {', '.join(known)}.")
 
 
 # ------------------------------------------------------------------------------ what is held
@@ -520,22 +510,15 @@ def held_moments(
     return table
 
 
-@dataclass(frozen=True)
-class GapLoss:
-    """How much of the first step was over before the position was filled; shares are NaN where nothing moved."""
-
-    of_forecast: (
-        float  # of the expected absolute move of step 1, by the overnight share of variance
-    )
-    move: float  # made by the weights over step 1, were they filled at the deciding close; before costs
-    before_fill: float  # the part of it before the fill
-    of_move: float  # and its share
-
-
 def gap_loss(
     panel: Panel, weights: pd.DataFrame, forecasts: Forecasts, *, fill: FillPrice = "open"
-) -> GapLoss:
-    """Account for what the forecast of step 1 loses before its position is filled."""
+) -> dict[str, float]:
+    """How much of the first step was over before the position was filled; shares are NaN where nothing moved.
+
+    ``of_forecast``: of the expected absolute move of step 1, by the overnight share of variance; ``move``: made by the
+    weights over step 1, were they filled at the deciding close, before costs; ``before_fill``: the part of it before
+    the fill; ``of_move``: its share.
+    """
     expected = np.abs(forecasts.mean[:, 0])
     late = forecasts.overnight_share if fill == "open" else np.ones(len(forecasts))
     of_forecast = _share(float(late @ expected), float(expected.sum()))
@@ -546,8 +529,9 @@ def gap_loss(
     at, held = at[later], weights.to_numpy()[later]
     whole = close[at + 1] / close[at] - 1
     before = opened[at + 1] / close[at] - 1 if fill == "open" else whole
-    move, gap = ((held * np.nan_to_num(one)).sum() for one in (whole, before))  # NaN: no bar
-    return GapLoss(of_forecast, float(move), float(gap), _share(float(gap), float(move)))
+    move, gap = (float((held * np.nan_to_num(one)).sum()) for one in (whole, before))  # NaN: no bar
+    part = _share(gap, move)
+    return {"of_forecast": of_forecast, "move": move, "before_fill": gap, "of_move": part}
 
 
 def _share(part: float, whole: float) -> float:

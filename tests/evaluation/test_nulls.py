@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy import stats
 
 from quantseq.errors import ConfigError
 from quantseq.evaluation.nulls import CORRELATION, NU, NullPanel, Truth, judge_null, make_null
-from quantseq.evaluation.run import ModelSpec, UseFitted, baseline, run
+from quantseq.evaluation.run import ModelSpec, baseline, run, use_fitted
 from quantseq.evaluation.scores import naive_errors, score
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecasting.baselines import StudentForecaster
@@ -128,8 +129,8 @@ def test_an_honest_model_shows_no_skill_and_a_leak_does(
     leaky = Leaky(truth.trained_until, truth.overnight_share, truth)
     models = [
         baseline("har-pooled-t", 2),
-        ModelSpec("leaky", UseFitted(leaky)),
-        ModelSpec("truth", UseFitted(truth)),
+        ModelSpec("leaky", partial(use_fitted, leaky)),
+        ModelSpec("truth", partial(use_fitted, truth)),
     ]
     scores = run(null.panel, models, folds, horizon=2, num_paths=5).scores
     good = judge_null(kind, scores, "har-pooled-t", seed=0)

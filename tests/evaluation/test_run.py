@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,11 @@ from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
 from quantseq.evaluation import run as module
 from quantseq.evaluation.run import (
     Evaluation,
-    FitBaseline,
     ModelSpec,
-    UseFitted,
     baseline,
     code_fingerprint,
     run,
+    use_fitted,
 )
 from quantseq.evaluation.walkforward import Fold, WalkForward, fold_between
 from quantseq.forecasting.baselines import fit_baseline
@@ -112,7 +112,6 @@ def test_the_number_of_jobs_changes_no_bit() -> None:
 
 def test_chunks_change_no_bit(plain: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CHUNK_ROWS", 50)
-    assert [len(chunk) for chunk in module._chunks(PANEL, FOLDS[0])] == [25, 15]
     assert same(run(PANEL, models(), FOLDS, **DRAWS), plain)
 
 
@@ -214,7 +213,7 @@ def test_what_is_kept_comes_back_from_the_cache_to_the_bit(tmp_path: Path) -> No
     ours, panel = loud_forecaster(), recent_prices()
     days = panel.sessions
     fold = fold_between(days[:760], days[600], ours.trained_until, purge=5)
-    spec = [ModelSpec("seq2seq", UseFitted(ours), keep=True)]
+    spec = [ModelSpec("seq2seq", partial(use_fitted, ours), keep=True)]
     plain, kept, again = (
         run(panel, spec, [fold], **DRAWS, cache=cache) for cache in (None, tmp_path, tmp_path)
     )
@@ -242,13 +241,13 @@ def test_a_model_that_has_seen_the_test_is_refused_before_it_is_asked() -> None:
             raise AssertionError("it must not be asked")
 
     with pytest.raises(LeakageError, match="seer"):
-        run(PANEL, [ModelSpec("seer", UseFitted(Seer()))], FOLDS[:1], **DRAWS)  # type: ignore[arg-type]
+        run(PANEL, [ModelSpec("seer", partial(use_fitted, Seer()))], FOLDS[:1], **DRAWS)  # type: ignore[arg-type]
 
 
 def test_a_model_trained_to_the_eve_of_the_test_block_is_scored() -> None:
     eve = PANEL.until(FOLDS[0].test_start - np.timedelta64(1, "D"))
     model = fit_baseline("hist-vol", eve, horizon=2)
-    found = run(PANEL, [ModelSpec("hist-vol", UseFitted(model))], FOLDS[:1], **DRAWS)
+    found = run(PANEL, [ModelSpec("hist-vol", partial(use_fitted, model))], FOLDS[:1], **DRAWS)
     assert found.scores["log_score"].notna().any()
 
 
@@ -268,7 +267,7 @@ def test_an_optional_model_without_enough_history_is_skipped_with_the_reason(
 
 def test_a_baseline_sees_the_training_block_and_nothing_after_it() -> None:
     past = PANEL.until(FOLDS[0].validation_end)
-    model = FitBaseline("ewma-t", 2)(past, FOLDS[0], 0, 1)
+    model = baseline("ewma-t", 2).fit(past, FOLDS[0], 0, 1)
     assert (model.name, model.trained_until) == ("ewma-t", FOLDS[0].train_end)
 
 

@@ -37,7 +37,7 @@ from quantseq.trading.benchmarks import BENCHMARKS
 from quantseq.trading.inference import expected_best_sharpe, min_track_record, psr, spa
 from quantseq.trading.ledger import check_returns, kept_heads, read
 from quantseq.trading.metrics import METRICS
-from quantseq.trading.policies import POLICIES, GapLoss
+from quantseq.trading.policies import POLICIES
 from tests.forecasting.broken import only_closes
 
 SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
@@ -474,7 +474,7 @@ def test_what_happened_once_is_told_in_the_singular(
             1,
         ),
     )
-    traded = Traded(pd.DataFrame(), one, None, {}, GapLoss(np.nan, 0.0, 0.0, np.nan), {})
+    traded = Traded(pd.DataFrame(), one, None, {}, {"of_forecast": np.nan}, {})
     notes = _notes(small_panel, traded, small_run.evaluation)
     assert [note.split()[:2] for note in notes[-7:]] == [
         ["1", noun] for noun in ("order", "order", "rest", "time", "position", "time", "session")

@@ -59,12 +59,7 @@ def outcome(small_panel: Panel, places: Places) -> EvaluationOutcome:
 
 
 def test_the_documented_keys_are_there(outcome: EvaluationOutcome) -> None:
-    found = {
-        "folder": "",
-        "report": "",
-        **outcome.result,
-        **json.loads((outcome.folder / "result.json").read_text()),
-    }
+    found = outcome.to_json() | json.loads((outcome.folder / "result.json").read_text())
     text = (ROOT / "docs/json.md").read_text(encoding="utf-8").split("## `evaluate`")[1]
     table = text.split("\n## ")[0]
     for cell in re.findall(r"^\| (`.*?`) \|", table, re.M):

@@ -21,7 +21,6 @@ from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline import sweep as module
 from quantseq.pipeline.backtest import BacktestOutcome
-from quantseq.pipeline.evaluate import FitNetwork
 from quantseq.pipeline.sweep import (
     COSTS_BPS,
     KNOBS,
@@ -193,7 +192,7 @@ def no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         pytest.fail("forecast again")
 
-    monkeypatch.setattr(FitNetwork, "__call__", refuse)
+    monkeypatch.setattr("quantseq.pipeline.evaluate.fit_network", refuse)
 
 
 def returns_of(outcome: SweepOutcome) -> dict[str, np.ndarray]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from quantseq.errors import ConfigError, NoDataError, NotEnoughDataError, SymbolNotFoundError
 from quantseq.market.bars import Panel
 from quantseq.trading.backtest import at_cost, break_even_bps, buy_and_hold, simulate
+from quantseq.trading.backtest import prices as _prices
 from quantseq.trading.costs import Costs
 from quantseq.trading.metrics import METRICS
-from quantseq.trading.orders import prices as _prices
 from quantseq.trading.policies import changed
 from tests.trading.fills import fills_of
 

@@ -428,15 +428,15 @@ def test_the_gap_by_hand(build, weights_of):
     panel = build(opens, closes)
     weights = weights_of(panel, [[0.5], [1.0], [1.0]])
     loss = gap_loss(panel, weights, forecasts())
-    assert loss.of_forecast == pytest.approx(0.25)
-    assert loss.move == pytest.approx(0.5 * 0.2 + 1.0 * (9 / 12 - 1))
-    assert loss.before_fill == pytest.approx(0.5 * 0.1 + 0.0)
-    assert loss.of_move == pytest.approx(0.05 / (0.1 - 0.25))
+    assert loss["of_forecast"] == pytest.approx(0.25)
+    assert loss["move"] == pytest.approx(0.5 * 0.2 + 1.0 * (9 / 12 - 1))
+    assert loss["before_fill"] == pytest.approx(0.5 * 0.1 + 0.0)
+    assert loss["of_move"] == pytest.approx(0.05 / (0.1 - 0.25))
     late = gap_loss(panel, weights, forecasts(), fill="close")
-    assert (late.of_forecast, late.of_move) == (1.0, 1.0)
+    assert (late["of_forecast"], late["of_move"]) == (1.0, 1.0)
     none = gap_loss(panel, weights * 0, replace(forecasts(mean=0.0)))
-    assert np.isnan(none.of_forecast)
-    assert np.isnan(none.of_move)
+    assert np.isnan(none["of_forecast"])
+    assert np.isnan(none["of_move"])
 
 
 # ------------------------------------------------------------------- caps, and bands from costs
