@@ -3,12 +3,6 @@
 Owns every baseline but the GARCH family, and the registry that knows all of them by name. Each is a good
 version of itself: causal, floored, with its distribution fitted on the training block. Knows nothing of
 folds, scores or trades.
-
-References
-----------
-.. [1] Corsi, F. (2009). A simple approximate long-memory model of realized volatility. Journal of
-   Financial Econometrics 7(2).
-.. [2] J.P. Morgan/Reuters (1996). RiskMetrics technical document, 4th edition.
 """
 
 from abc import abstractmethod
@@ -24,8 +18,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.forecasting.density import NORMAL_NU, Distribution, TokenDensity
-from quantseq.forecasting.distributions import Quantiles
+from quantseq.forecasting.density import NORMAL_NU, Distribution, Quantiles, TokenDensity
 from quantseq.forecasting.forecasts import Forecaster, keyed_generators, keyed_uniforms
 from quantseq.forecasting.garch import Garch, GjrGarch
 from quantseq.forecasting.reference import POOL, Reference, StepParameters, fit_student_t
@@ -94,12 +87,12 @@ class HistoricalVolatility(StudentForecaster):
 
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """See `StudentForecaster.parameters`."""
-        result = {}
-        for symbol, bars in panel.items():
-            variance = rolling_mean(np.nan_to_num(bars.log_returns()) ** 2, HISTORY)
-            scale = np.sqrt(np.maximum(variance, VARIANCE_FLOOR))
-            result[symbol] = _every_step(horizon, scale[:, None], NORMAL_NU)
-        return result
+        squares = {symbol: np.nan_to_num(bars.log_returns()) ** 2 for symbol, bars in panel.items()}
+        variances = {symbol: rolling_mean(one, HISTORY)[:, None] for symbol, one in squares.items()}
+        return {
+            symbol: _every_step(horizon, np.sqrt(np.maximum(one, VARIANCE_FLOOR)), NORMAL_NU)
+            for symbol, one in variances.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -134,15 +127,10 @@ class ReferenceForecaster(StudentForecaster):
 class FittedStudent(StudentForecaster):
     """A Student-t with numbers fitted per symbol.
 
-    Parameters
-    ----------
-    fits : mapping of symbol to float64
-        What `fit_symbol` found; under `POOL` the medians, for symbols without a fit of their own.
+    `fits` are what `fit_symbol` found; under `POOL` the medians, for symbols without a fit of their own.
     """
 
-    least = 0
-    """Usable sessions that a fit needs."""
-
+    least = 0  # usable sessions that a fit needs
     fits: Mapping[str, Floats]
 
     @classmethod
@@ -203,7 +191,7 @@ def _har_rows(bars: Bars) -> tuple[Floats, Floats, Floats]:
 
 
 class HarRangeStudent(FittedStudent):
-    """HAR [1]_ on log daily range-based variance per symbol and step, times a Student-t.
+    """HAR (sources in `volatility`) on log daily range-based variance per symbol and step, times a Student-t.
 
     A symbol's numbers are (7, H): coefficients of the intercept, lags 1, 5 and 22 and the lagged negative
     standardised return; degrees of freedom; scale in units of σ.
@@ -293,19 +281,10 @@ def _draw(probs: Floats, uniforms: NDArray[np.floating]) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True)
-class TokenBaseline(Baseline):
-    """Tokens as often as they were counted in the training block.
+class TokenBaseline(ReferenceForecaster):
+    """Tokens, which are bins of the reference, as often as they were counted in the training block."""
 
-    Parameters
-    ----------
-    reference : ReferenceForecaster
-        The measure that tokens are bins of.
-    table : (R, V) float64
-        Rows of probabilities, the prior in them.
-    """
-
-    reference: ReferenceForecaster
-    table: Floats
+    table: Floats  # (R, V), rows of probabilities, the prior in them
 
     @classmethod
     def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
@@ -313,7 +292,7 @@ class TokenBaseline(Baseline):
         plain = ReferenceForecaster.fit(panel, reference, horizon=horizon)
         padded = cls._count(list(plain.tokens(panel, horizon).values())) + PRIOR / BASELINE_BINS
         table = padded / padded.sum(axis=-1, keepdims=True)
-        return cls(plain.trained_until, plain.overnight_share, plain, table)
+        return cls(plain.trained_until, plain.overnight_share, reference, table)
 
     @classmethod
     @abstractmethod
@@ -330,7 +309,7 @@ class TokenBaseline(Baseline):
 
     def distribution(self, rows: Rows, horizon: int) -> TokenDensity:
         """See `Baseline.distribution`."""
-        plain = self.reference.distribution(rows, horizon)
+        plain = super().distribution(rows, horizon)
         probs = np.broadcast_to(self._probs(rows, horizon), (*plain.shape, BASELINE_BINS))
         return replace(plain, probs=probs)
 
@@ -380,9 +359,8 @@ class Markov(TokenBaseline):
 
     def _last_tokens(self, rows: Rows) -> NDArray[np.intp]:
         """Token of each row's newest return, −1 (the table's last row) where it has none."""
-        found = self.reference.tokens(rows.panel, 1)
-        shifted = {s: np.concatenate([[-1], t[:-1, 0]]) for s, t in found.items()}
-        return np.concatenate([shifted[s][rows.index[s]] for s in rows.panel])
+        found = self.tokens(rows.panel, 1)
+        return np.concatenate([np.r_[-1, t[:-1, 0]][rows.index[s]] for s, t in found.items()])
 
     def _probs(self, rows: Rows, horizon: int) -> Floats:
         tables = [self.table]
@@ -413,12 +391,8 @@ BOOTSTRAP_LEVELS = tuple(((np.arange(200) + 0.5) / 200).tolist())
 def trailing_quantiles(returns: Floats, places: np.ndarray) -> Floats:
     """Quantiles at `BOOTSTRAP_LEVELS` of the last `BOOTSTRAP_WINDOW` returns up to each place: (m, Q).
 
-    Parameters
-    ----------
-    returns : (n,) float64
-        The first is NaN: before it there is no close.
-    places : (m,) int
-        Each at least 1; sorted values are joined by straight lines (Hazen's rule).
+    Of log returns (n,), the first of them NaN, at places (m,) of at least 1; sorted values are joined by
+    straight lines (Hazen's rule).
     """
     levels, result = np.array(BOOTSTRAP_LEVELS), np.empty((len(places), len(BOOTSTRAP_LEVELS)))
     full = places >= BOOTSTRAP_WINDOW
@@ -446,10 +420,8 @@ class Bootstrap(Baseline):
 
     def distribution(self, rows: Rows, horizon: int) -> Quantiles:
         """See `Baseline.distribution`."""
-        panel = rows.panel.items()
-        values = np.concatenate(
-            [trailing_quantiles(bars.log_returns(), rows.index[symbol]) for symbol, bars in panel]
-        )
+        several = ((bars.log_returns(), rows.index[symbol]) for symbol, bars in rows.panel.items())
+        values = np.concatenate([trailing_quantiles(*one) for one in several])
         every = np.broadcast_to(values[:, None], (len(values), horizon, len(BOOTSTRAP_LEVELS)))
         return Quantiles(every, BOOTSTRAP_LEVELS)
 
@@ -457,27 +429,23 @@ class Bootstrap(Baseline):
         """See `Baseline.paths`."""
         horizon = found.shape[1]
         draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, (num_paths,))
-        result, start = np.empty((len(draws), num_paths, horizon)), 0
+        result = np.empty((len(draws), num_paths, horizon))
         for symbol, bars in rows.panel.items():
-            places = rows.index[symbol]
-            mine = draws[start : start + len(places)].astype(np.float64)
+            mine, places = rows.symbols == symbol, rows.index[symbol][:, None]
             window = np.minimum(places, BOOTSTRAP_WINDOW)
             count = window - horizon + 1  # runs that end by the cutoff
-            first = places - window + 1
-            begin = first[:, None] + np.floor(mine * count[:, None]).astype(np.intp)
-            returns = bars.log_returns()
-            result[start : start + len(places)] = returns[begin[..., None] + np.arange(horizon)]
-            start += len(places)
+            begun = np.floor(draws[mine].astype(np.float64) * count).astype(np.intp)
+            begin = places - window + 1 + begun
+            result[mine] = bars.log_returns()[begin[..., None] + np.arange(horizon)]
         return result
 
 
 BOOSTED_LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
 """Quantiles that are fitted: both ends of every interval that is scored."""
 
+_MIN_BOOSTING_ROWS = 500
 _MAX_BOOSTING_ROWS = 60_000
 """Training rows, evenly spaced over what there is."""
-
-_MIN_BOOSTING_ROWS = 500
 
 
 def _boosting_inputs(bars: Bars) -> tuple[Floats, Floats]:

@@ -74,7 +74,7 @@ class Recalibration:
         """Tilt probabilities (..., V)."""
         if not self.changes:
             return probs
-        tilt = np.exp(_tilts(probs.shape[-1]) @ np.array([self.width, self.skew]))
+        tilt = np.exp(hermite(probs.shape[-1])[:, 1:3] @ np.array([self.width, self.skew]))
         tilted = probs * tilt
         return np.asarray(tilted / tilted.sum(axis=-1, keepdims=True))
 
@@ -87,11 +87,10 @@ def choose_shrinkage(tilt: Floats, cutoffs: Dates) -> Shrinkage:
     cross-fitted gain is positive: little data can then not make the forecast worse than the reference.
     Else it is `KEEP` times the mean of the blocks' weights, which is steadier than a single optimum [2]_.
     """
-    flat = tilt[:, None] if tilt.ndim == 1 else tilt
 
     def gains(rows: NDArray[np.bool_], weight: Floats) -> Floats:
         with np.errstate(divide="ignore"):  # a token that was ruled out costs infinitely much
-            return np.asarray(np.log(1 + weight * (flat[rows].ravel() - 1)))
+            return np.asarray(np.log(1 + weight * (tilt[rows].ravel() - 1)))
 
     def best(rows: NDArray[np.bool_]) -> Floats:
         return np.asarray(KEEP * max(WEIGHTS, key=lambda weight: gains(rows, weight).mean()))
@@ -109,7 +108,7 @@ def choose_recalibration(
     `KEEP_TILT` times the mean of what the blocks asked for; nothing unless the cross-fitted gain, averaged
     by day, exceeds zero by `SURE` standard errors.
     """
-    basis, log_probs = _tilts(probs.shape[1]), np.log(np.maximum(probs, 1e-300))
+    basis, log_probs = hermite(probs.shape[1])[:, 1:3], np.log(np.maximum(probs, 1e-300))
 
     def log_tilted(rows: NDArray[np.bool_], angle: Floats) -> Floats:
         tilted = log_probs[rows] + basis @ angle
@@ -133,8 +132,8 @@ def choose_recalibration(
         return np.asarray(new - old)
 
     angle, gain = _cross_fit(cutoffs, best, gains, sure=SURE)
-    width, skew = np.broadcast_to(angle, 2)
-    return Recalibration(float(width), float(skew), gain)
+    width, skew = np.broadcast_to(angle, 2).tolist()
+    return Recalibration(width, skew, gain)
 
 
 def carry(
@@ -182,11 +181,6 @@ def hermite(bins: int) -> Floats:
     x = special.ndtri((np.arange(bins) + 0.5) / bins)
     basis = np.column_stack([x, x**2 - 1, (x**3 - 3 * x) / 6, (x**4 - 6 * x**2 + 3) / 24])
     return np.asarray(basis - basis.mean(axis=0))
-
-
-def _tilts(bins: int) -> Floats:
-    """The polynomials that a recalibration uses, (V, 2)."""
-    return hermite(bins)[:, 1:3]
 
 
 def _cross_fit(

@@ -61,9 +61,7 @@ class Seq2SeqForecaster:
     shrinkage: Shrinkage  # how much of the network validation let through
     recalibration: Recalibration  # what validation corrected after that
     validate_from: np.datetime64
-    trained_until: (
-        np.datetime64
-    )  # newest session that any fitted part has seen, validation included
+    trained_until: np.datetime64  # newest session that any fitted part has seen, in validation too
     symbols: tuple[str, ...]  # what it was trained on
     data_hashes: dict[str, str]  # SHA-256 of each one's bars
     num_windows: int  # in the training block
@@ -212,17 +210,10 @@ class Seq2SeqForecaster:
     def predict(
         self, panel: Panel, cutoffs: Dates, *, horizon: int, num_paths: int = 0, seed: int = 0
     ) -> Forecasts:
-        """Forecast every symbol at every cutoff on which it traded.
+        """See `Forecaster.predict`; ConfigError if the horizon is longer than the fitted one.
 
         A share `shrinkage.weight` of the paths comes from the networks, the rest from the
         reference, so that the paths are draws from the distributions that stand beside them.
-
-        Raises
-        ------
-        ConfigError
-            If the horizon is longer than the fitted one.
-        NotEnoughDataError
-            If nothing can be forecast.
         """
         if not 1 <= horizon <= self.config.horizon:
             raise ConfigError(
@@ -275,9 +266,10 @@ class Seq2SeqForecaster:
     def describe(self) -> dict[str, Any]:
         """What was fitted, as JSON values."""
         return {
-            "config": asdict(self.config),
-            "shrinkage": asdict(self.shrinkage),
-            "recalibration": asdict(self.recalibration),
+            **{
+                name: asdict(getattr(self, name))
+                for name in ("config", "shrinkage", "recalibration")
+            },
             "validate_from": str(self.validate_from),
             "trained_until": str(self.trained_until),
             "symbols": list(self.symbols),

@@ -132,10 +132,8 @@ class Forecasts:
         threshold = self.mean.copy()
         threshold[:, base] -= self.std[:, base] * mean / std
         prob_up = 1 - self.density.cdf(threshold)[:, base]
-        table = pd.DataFrame(
-            {"symbol": self.symbols, "cutoff": self.cutoffs.astype("datetime64[s]")}
-        )
-        return table.assign(mean=mean, std=std, prob_up=prob_up)
+        columns = {"symbol": self.symbols, "cutoff": self.cutoffs.astype("datetime64[s]")}
+        return pd.DataFrame(columns | {"mean": mean, "std": std, "prob_up": prob_up})
 
     def to_frame(self, *, levels: tuple[float, ...] = QUANTILE_LEVELS) -> pd.DataFrame:
         """One line per row and step: moments, quantiles ``q05 …``, cumulative ``cum_q05 …``."""
@@ -143,7 +141,6 @@ class Forecasts:
         likeliest = np.full(self.density.shape, np.nan)
         if isinstance(self.density, TokenDensity):
             likeliest = np.asarray(self.density.probs, np.float64).max(axis=-1)
-        names = [f"{round(100 * level):02d}" for level in levels]
         columns: dict[str, NDArray[np.generic]] = {
             "symbol": np.repeat(self.symbols, steps),
             "cutoff": np.repeat(self.cutoffs, steps).astype("datetime64[s]"),
@@ -153,11 +150,12 @@ class Forecasts:
             "prob_up": self.prob_up.ravel(),
             "token_prob_max": likeliest.ravel(),
         }
-        quantiles = self.quantile(levels)
-        columns |= {f"q{n}": quantiles[..., i].ravel() for i, n in enumerate(names)}
+        several = {"q": self.quantile(levels)}
         if self.paths is not None or self.cumulative is not None:
-            summed = self.cumulative_quantile(levels)
-            columns |= {f"cum_q{n}": summed[..., i].ravel() for i, n in enumerate(names)}
+            several["cum_q"] = self.cumulative_quantile(levels)
+        for kind, quantiles in several.items():
+            for i, level in enumerate(levels):
+                columns[f"{kind}{round(100 * level):02d}"] = quantiles[..., i].ravel()
         return pd.DataFrame(columns)
 
     def _repr_html_(self) -> str:
@@ -253,7 +251,8 @@ class Forecaster(Protocol):
     ) -> Forecasts:
         """Forecast every symbol at every cutoff on which it traded.
 
-        For each row only bars up to its cutoff are used, however rows are batched.
+        For each row only bars up to its cutoff are used, however rows are batched. NotEnoughDataError if
+        nothing can be forecast.
         """
         ...
 

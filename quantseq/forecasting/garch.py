@@ -1,6 +1,6 @@
 """The GARCH family: fitted per symbol on the training block by arch, filtered through later bars.
 
-Owns `Garch`: GARCH(1,1) with Student-t and GJR-GARCH(1,1,1) with Hansen's skewed t, a constant mean
+Owns `Garch`: GARCH(1,1) with Student-t [1]_ and GJR-GARCH(1,1,1) with Hansen's skewed t, a constant mean
 in both. The parameters stay as they were fitted; the variance recursion runs causally over every
 later session. ``arch`` fits; the recursion here equals its fixed-parameter filter (tested).
 
@@ -12,10 +12,6 @@ References
 ----------
 .. [1] Bollerslev, T. (1987). A conditionally heteroskedastic time series model for speculative
    prices and rates of return. Review of Economics and Statistics 69(3).
-.. [2] Glosten, L., Jagannathan, R. and Runkle, D. (1993). On the relation between the expected value
-   and the volatility of the nominal excess return on stocks. Journal of Finance 48(5).
-.. [3] Hansen, B. (1994). Autoregressive conditional density estimation. International Economic
-   Review 35(3).
 """
 
 from collections.abc import Mapping
@@ -29,8 +25,7 @@ from scipy import optimize
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.density import MIN_NU, Distribution
-from quantseq.forecasting.distributions import SkewT
+from quantseq.forecasting.density import MIN_NU, Distribution, SkewT
 from quantseq.forecasting.forecasts import keyed_generators
 from quantseq.forecasting.reference import MAX_NU, POOL, Reference, fit_student_t
 from quantseq.forecasting.rows import MIN_HISTORY, Baseline, Rows
@@ -41,6 +36,7 @@ from quantseq.forecasting.volatility import (
     backcast,
     fit_arch,
     gjr_variances,
+    variances_ahead,
 )
 from quantseq.market.bars import Floats, Panel
 
@@ -84,13 +80,10 @@ class GarchFit:
         floor = max(_SIGMA_FLOOR**2, VARIANCE_FLOOR / self.unit**2)
         return np.asarray(np.maximum(found, floor), np.float64)
 
-    def ahead(self, variances: Floats, horizon: int) -> Floats:
-        """Expected σ² of steps 1..H (n, H) from the next session's (n,)."""
-        result = np.empty((len(variances), horizon))
-        result[:, 0] = variances
-        for step in range(1, horizon):
-            result[:, step] = self.omega + self.persistence * result[:, step - 1]
-        return result
+    def sigma(self, residuals: Floats, horizon: int) -> Floats:
+        """σ expected of steps 1..H (n, H) in units, known at the close of its index."""
+        first = self.variances(residuals)
+        return np.sqrt(variances_ahead(first, self.omega, self.persistence, horizon))
 
 
 def _fit_skew_t(z: Floats, start: Floats) -> Floats:
@@ -130,8 +123,7 @@ def fit_garch(returns: Floats, *, skewed: bool, horizon: int) -> GarchFit | None
     if found.persistence > 1.001 or found.omega <= 0:
         return None
     residuals = found.residuals(returns)
-    sigma = np.sqrt(found.ahead(found.variances(residuals), horizon))
-    z = aligned_returns(residuals, horizon) / sigma
+    z = aligned_returns(residuals, horizon) / found.sigma(residuals, horizon)
     z = z[np.isfinite(z).all(axis=1)]
     for step in range(1, horizon):
         if skewed:
@@ -197,7 +189,7 @@ class Garch(Baseline):
             returns = bars.log_returns()
             one = self._of(symbol, returns)
             shapes = one.shapes[:horizon]
-            sigma = np.sqrt(one.ahead(one.variances(one.residuals(returns)), horizon))
+            sigma = one.sigma(one.residuals(returns), horizon)
             nu, skew, relative = shapes.T
             values = (one.mean * one.unit, sigma * one.unit * relative, nu, skew)
             parts[symbol] = np.stack([np.broadcast_to(v, sigma.shape) for v in values], axis=1)
@@ -207,20 +199,16 @@ class Garch(Baseline):
         """See `Baseline.paths`: residuals drawn from the first step's shape drive the recursion."""
         first = cast(SkewT, found)
         m, horizon = found.shape
-        size, side = np.empty((m, num_paths, horizon)), np.empty((m, num_paths, horizon))
+        size, side = np.empty((2, m, num_paths, horizon))
         for row, generator in enumerate(keyed_generators(seed, rows.symbols, rows.cutoffs)):
             size[row] = generator.standard_t(first.nu[row, 0], size.shape[1:])
             side[row] = generator.random(side.shape[1:])
         columns = [np.repeat(part[:, :1], horizon, axis=1) for part in first.arrays().values()]
-        one_step = SkewT(*columns)
-        z = one_step.from_halves(np.abs(size), side)
+        z = SkewT(*columns).from_halves(np.abs(size), side)
         own = {symbol: self._of(symbol, bars.log_returns()) for symbol, bars in rows.panel.items()}
-        names = ("unit", "mean", "omega", "alpha", "gamma", "beta")
         unit, mean, omega, alpha, gamma, beta = (
-            np.concatenate(
-                [np.full((len(rows.index[s]), 1), getattr(own[s], name)) for s in rows.panel]
-            )
-            for name in names
+            np.array([[getattr(own[str(symbol)], name)] for symbol in rows.symbols])
+            for name in ("unit", "mean", "omega", "alpha", "gamma", "beta")
         )
         variance = np.repeat((first.scale[:, :1] / unit) ** 2, num_paths, axis=1)
         for step in range(horizon):
@@ -235,7 +223,7 @@ class Garch(Baseline):
 
 
 class GjrGarch(Garch):
-    """GJR-GARCH(1,1,1) [2]_ with Hansen's skewed Student-t [3]_."""
+    """GJR-GARCH(1,1,1), see `volatility`, with Hansen's skewed Student-t, see `density.SkewT`."""
 
     name = "gjr-garch-skewt"
     skewed = True

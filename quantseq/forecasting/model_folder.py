@@ -19,14 +19,7 @@ from typing import Any
 import numpy as np
 
 from quantseq.errors import CorruptFileError, ModelFileError
-from quantseq.files import (
-    atomic_folder,
-    fingerprint,
-    read_json,
-    sha256_file,
-    to_json,
-    write_json,
-)
+from quantseq.files import atomic_folder, fingerprint, read_json, sha256_file, to_json, write_json
 from quantseq.forecasting.calibration import Recalibration, Shrinkage
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.networks import ForecasterConfig
@@ -87,17 +80,15 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
                 f"{str(folder)!r} has format {state['format']}; this quantseq reads {FORMAT}. "
                 "Train the model again."
             )
-        if state.pop("fingerprint") != fingerprint(state):
-            raise _changed(folder / STATE)
+        stamp = state.pop("fingerprint")
+        _unchanged(folder / STATE, fingerprint(state), stamp)
         tokenizer = ReturnTokenizer.load(folder / "tokenizer.json", expected=state["tokenizer"])
         task = read_json(folder / "task.json")
-        if fingerprint(task) != state["task"]:
-            raise _changed(folder / "task.json")
+        _unchanged(folder / "task.json", fingerprint(task), state["task"])
         config = ForecasterConfig(**state["config"])
         members = [load_model(folder / f"member-{i}") for i in range(config.members)]
         for number, expected in enumerate(state["members"]):
-            if _member_hash(folder, number) != expected:
-                raise _changed(folder / f"member-{number}" / MODEL_FILE)
+            _unchanged(folder / f"member-{number}", _member_hash(folder, number), expected)
         return Seq2SeqForecaster(
             config,
             PriceTask.from_json(task, tokenizer),
@@ -118,8 +109,6 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
         ) from error
 
 
-def _changed(path: Path) -> ModelFileError:
-    return ModelFileError(
-        f"{str(path)!r} was changed after the model was saved. "
-        "Restore the folder or train the model again."
-    )
+def _unchanged(path: Path, found: str, stored: str) -> None:
+    if found != stored:
+        raise CorruptFileError(f"{path.name} was changed after the model was saved")

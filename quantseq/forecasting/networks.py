@@ -59,45 +59,25 @@ MIN_EPOCH_STEPS = 40
 class ForecasterConfig:
     """Choices of a forecaster; the defaults were chosen on validation blocks only.
 
-    Parameters
-    ----------
-    horizon : int
-        Steps ahead.
-    num_bins : int
-        V, size of the return vocabulary without PAD and EOS.
-    members : int
-        Networks in the ensemble, each from a seed of its own.
-    epochs : int
-        Passes over the training windows.
-    stride : int
-        Every `stride`-th window is used per epoch, at a random phase; more of them in small panels.
-    batch_size : int
-        Windows per training step.
-    hidden_size, embedding_size : int
-        Size of the recurrent layers (per direction) and of the token embeddings.
-    dropout, learning_rate, weight_decay : float
-        Regularisation, and the highest rate of the one-cycle schedule.
-    volatility : str
-        Scale of the reference, one of `volatility.SCALES`.
-    patience : int
-        Validations (two per epoch) without improvement after which a network stops; the best weights
-        are kept. Fewer than half of the cycle would stop most networks while the rate is still high,
-        when validation loss rises before it falls.
+    A patience of fewer validations than half of the cycle would stop most networks while the rate is still
+    high, when validation loss rises before it falls.
     """
 
-    horizon: int = 5
-    num_bins: int = 24
-    members: int = 4
-    epochs: int = 3
-    stride: int = 5
-    batch_size: int = 256
-    hidden_size: int = 32
-    embedding_size: int = 16
+    horizon: int = 5  # steps ahead
+    num_bins: int = 24  # V, size of the return vocabulary without PAD and EOS
+    members: int = 4  # networks in the ensemble, each from a seed of its own
+    epochs: int = 3  # passes over the training windows
+    stride: int = (
+        5  # every so many-th window is used per epoch, at a random phase; more of small panels
+    )
+    batch_size: int = 256  # windows per training step
+    hidden_size: int = 32  # of the recurrent layers, per direction
+    embedding_size: int = 16  # of a token
     dropout: float = 0.4
-    learning_rate: float = 3e-3
+    learning_rate: float = 3e-3  # the highest of the one-cycle schedule
     weight_decay: float = 0.1
-    patience: int = 6
-    volatility: str = "har"
+    patience: int = 6  # validations (two per epoch) without improvement; the best weights are kept
+    volatility: str = "har"  # scale of the reference, one of `volatility.SCALES`
 
     def __post_init__(self) -> None:
         counts = "horizon members epochs stride batch_size patience hidden_size embedding_size"

@@ -33,6 +33,7 @@ from quantseq.forecasting.volatility import (
     Scale,
     SymbolFeatures,
     aligned_returns,
+    before,
     features,
 )
 from quantseq.market.bars import Floats, Panel
@@ -133,29 +134,18 @@ class StepParameters:
 class Reference:
     """A causal volatility times a Student-t per symbol and step.
 
-    Parameters
-    ----------
-    drift : (H,) float64
-        Location in units of σ, the same for every symbol: a mean per stock is noise.
-    starts : mapping of symbol to float
-        Log level, in units of σ, before the first session; under `POOL` the median, for symbols with
-        fewer than `MIN_OWN_ROWS` training sessions.
-    shapes : mapping of symbol to (H, 2) float64
-        Degrees of freedom, and scale in units of σ times the level; pooled likewise.
-    overnight_share : mapping of symbol to float
-        Share of the close-to-close variance that falls between close and open.
-
-    Notes
-    -----
     Each step's density depends on the cutoff alone: σ of steps 2..H is not known at the cutoff, so
-    every step has its own regression and its own t.
+    every step has its own regression and its own t. Mappings are by symbol; under `POOL` stand the medians,
+    for symbols with fewer than `MIN_OWN_ROWS` training sessions.
     """
 
     volatility: Scale
-    drift: Floats
-    starts: Mapping[str, float]
-    shapes: Mapping[str, Floats]
-    overnight_share: Mapping[str, float]
+    drift: Floats  # (H,), location in units of σ, the same for all: a mean per stock is noise
+    starts: Mapping[str, float]  # log level, in units of σ, before the first session
+    shapes: Mapping[
+        str, Floats
+    ]  # (H, 2), degrees of freedom, and scale in units of σ times the level
+    overnight_share: Mapping[str, float]  # of the close-to-close variance, between close and open
 
     @property
     def horizon(self) -> int:
@@ -188,7 +178,7 @@ class Reference:
         starts = _starts({symbol: z[:, 0] for symbol, z in centred.items()})
         standardised = {}
         for symbol, z in centred.items():
-            level = follow(_shift(z[:, 0]), starts.get(symbol, starts[POOL]))
+            level = follow(before(z[:, 0]), starts.get(symbol, starts[POOL]))
             z = np.clip(z / np.exp(level)[:, None], -CLIP, CLIP)
             standardised[symbol] = z[np.isfinite(z).all(axis=1)]
         shapes = {
@@ -210,7 +200,7 @@ class Reference:
         """
         shape = self.shapes.get(symbol, self.shapes[POOL])
         sigma = self.volatility.scale(symbol, one)
-        z = one.returns / _shift(sigma[:, 0]) - self.drift[0]
+        z = one.returns / before(sigma[:, 0]) - self.drift[0]
         level = np.exp(follow(z, self.starts.get(symbol, self.starts[POOL])))[:, None]
         nu = np.broadcast_to(shape[:, 0], sigma.shape)
         return StepParameters(sigma * self.drift, sigma * level * shape[:, 1], nu)
@@ -229,11 +219,6 @@ class Reference:
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
             dict(state["overnight_share"]),
         )
-
-
-def _shift(ahead: Floats) -> Floats:
-    """What stood beside the session before: (n,), NaN first."""
-    return np.concatenate([[np.nan], ahead[:-1]])
 
 
 def _starts(ahead: Mapping[str, Floats]) -> dict[str, float]:

@@ -71,8 +71,9 @@ def rows_at_rest(panel: Panel, cutoffs: Dates) -> dict[str, Dates]:
     found = {}
     for symbol, bars in panel.items():
         index = _old_enough(bars, cutoffs)
-        found[symbol] = bars.sessions[index[~lively(bars.log_returns())[index]]]
-    return {symbol: days for symbol, days in found.items() if len(days)}
+        if len(resting := index[~lively(bars.log_returns())[index]]):
+            found[symbol] = bars.sessions[resting]
+    return found
 
 
 def rows_to_forecast(panel: Panel, cutoffs: Dates) -> dict[str, NDArray[np.intp]]:
@@ -86,8 +87,7 @@ def rows_to_forecast(panel: Panel, cutoffs: Dates) -> dict[str, NDArray[np.intp]
         index = _old_enough(bars, cutoffs)
         rows[symbol] = index[lively(bars.log_returns())[index]]
     if not any(len(index) for index in rows.values()):
-        resting = rows_at_rest(panel, cutoffs)
-        if resting:
+        if resting := rows_at_rest(panel, cutoffs):
             raise NotEnoughDataError(
                 f"Nothing to forecast: the price of {', '.join(resting)} stands still, with "
                 f"{AT_REST}. Give prices that move."
@@ -157,8 +157,6 @@ class Baseline(ABC):
         rows = Rows.of(panel, cutoffs)
         found = self.distribution(rows, horizon)
         paths = self.paths(rows, found, num_paths, seed).astype(np.float32) if num_paths else None
-        pooled = self.overnight_share[POOL]
+        pooled, until = self.overnight_share[POOL], self.trained_until
         shares = np.array([self.overnight_share.get(str(s), pooled) for s in rows.symbols])
-        return Forecasts(
-            self.name, rows.symbols, rows.cutoffs, found, shares, self.trained_until, seed, paths
-        )
+        return Forecasts(self.name, rows.symbols, rows.cutoffs, found, shares, until, seed, paths)

@@ -39,14 +39,7 @@ Ids = NDArray[np.int64]
 class ReturnTokenizer:
     """Equal bins of the probability integral transform, as token ids; its values are levels ``u = F(r)``.
 
-    Parameters
-    ----------
-    num_bins : int
-        V, in [2, 4096], else ConfigError.
-    fitted_from, fitted_until, symbols, data_hash
-        Of the training block: ISO dates, and the SHA-256 of its bars.
-    zero_share : float
-        Share of exactly zero returns in the block: an atom that a continuous density cannot show.
+    All but their number tells of the training block; ConfigError if that is outside its rule.
 
     Examples
     --------
@@ -57,12 +50,12 @@ class ReturnTokenizer:
     array([0.125, 0.375, 0.875])
     """
 
-    num_bins: int
-    fitted_from: str = ""
+    num_bins: int  # V, in [2, MAX_BINS]
+    fitted_from: str = ""  # ISO dates
     fitted_until: str = ""
     symbols: tuple[str, ...] = ()
-    data_hash: str = ""
-    zero_share: float = 0.0
+    data_hash: str = ""  # SHA-256 of the bars
+    zero_share: float = 0.0  # exactly zero returns: an atom that a continuous density cannot show
 
     def __post_init__(self) -> None:
         check_parameters(self, {"num_bins": f"int [2, {MAX_BINS}]"})

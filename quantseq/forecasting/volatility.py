@@ -125,6 +125,19 @@ def gjr_variances(
     return np.concatenate([[start], later])
 
 
+def before(values: Floats) -> Floats:
+    """What stood beside the session before: (n,), NaN first."""
+    return np.concatenate([[np.nan], values[:-1]])
+
+
+def variances_ahead(first: Floats, omega: float, persistence: float, horizon: int) -> Floats:
+    """Variances (n, H) that a GARCH expects, from those of the next session (n,)."""
+    columns = [first]
+    for _ in range(1, horizon):
+        columns.append(omega + persistence * columns[-1])
+    return np.column_stack(columns)
+
+
 def rolling_mean(values: Floats, window: int) -> Floats:
     """Mean of the last `window` values including the current one; NaN until there are enough."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
@@ -175,8 +188,13 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
     itself included, because only those have closed when it closes; a symbol without peers stands in
     for its market. The bars are raw; BarsError if they are not daily.
     """
-    for bars in panel.values():
-        _need_daily(bars)
+    for name, bars in panel.items():
+        step = float(np.median(np.diff(bars.sessions).astype(np.int64))) if len(bars) > 1 else 1.0
+        if step > LONGEST_STEP:
+            raise BarsError(
+                f"Only daily bars are forecast: those of {name} are typically {step:g} days apart, at "
+                f"most {LONGEST_STEP} are. Fetch it with the interval 1d."
+            )
     adjusted = panel.adjusted()
     markets: dict[str, list[str]] = {}
     for name, bars in adjusted.items():
@@ -203,8 +221,7 @@ def _market_features(peers: Panel) -> dict[str, SymbolFeatures]:
     for name, bars in peers.items():
         where = np.searchsorted(peers.sessions, bars.sessions)
         returns = bars.log_returns()
-        overnight = np.full(len(bars), np.nan)
-        overnight[1:] = np.log(bars.open[1:] / bars.close[:-1])
+        overnight = np.log(bars.open / before(bars.close))
         standardised = np.clip(returns / np.exp(means[name][22] / 2), -8, 8)
         base = means[name][LONG_WINDOW]
         har = np.column_stack(
@@ -223,20 +240,11 @@ def _market_features(peers: Panel) -> dict[str, SymbolFeatures]:
     return result
 
 
-def _need_daily(bars: Bars) -> None:
-    step = float(np.median(np.diff(bars.sessions).astype(np.int64))) if len(bars) > 1 else 1.0
-    if step > LONGEST_STEP:
-        raise BarsError(
-            f"Only daily bars are forecast: those of {bars.symbol} are typically {step:g} days apart, "
-            f"at most {LONGEST_STEP} are. Fetch it with the interval 1d."
-        )
-
-
 def _mean_of_known(values: Floats, window: int) -> Floats:
     """Mean of what is known of the last `window` values; NaN where nothing is."""
-    known, before = np.isfinite(values), np.zeros(window - 1)
+    known, nothing = np.isfinite(values), np.zeros(window - 1)
     total, share = (
-        rolling_mean(np.concatenate([before, part]), window)[window - 1 :]
+        rolling_mean(np.concatenate([nothing, part]), window)[window - 1 :]
         for part in (np.where(known, values, 0.0), known.astype(float))
     )
     empty = np.full(len(values), np.nan)
@@ -394,10 +402,9 @@ class Scale:
         if symbol not in self.garch:
             return np.repeat(ewma_scale(one.returns)[:, None], self.horizon, axis=1)
         omega, alpha, gamma, beta, start = self.garch[symbol]
-        variance = np.full((len(one.returns), self.horizon), np.nan)
-        variance[1:, 0] = gjr_variances(one.returns[1:], omega, alpha, gamma, beta, start)[1:]
-        for step in range(1, self.horizon):  # the model's own expected variances
-            variance[:, step] = omega + (alpha + gamma / 2 + beta) * variance[:, step - 1]
+        first = gjr_variances(one.returns[1:], omega, alpha, gamma, beta, start)
+        first[0] = np.nan  # nothing is known at the first close
+        variance = variances_ahead(first, omega, alpha + gamma / 2 + beta, self.horizon)
         return np.asarray(np.sqrt(np.maximum(variance, VARIANCE_FLOOR)))
 
     @classmethod

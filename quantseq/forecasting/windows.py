@@ -24,12 +24,13 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.files import to_json
 from quantseq.forecasting.reference import Reference, StepParameters, score_of_scale
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, lively
-from quantseq.forecasting.tokenizer import Ids, ReturnTokenizer, StreamBins
+from quantseq.forecasting.tokenizer import ReturnTokenizer, StreamBins
 from quantseq.forecasting.volatility import (
     LONG_WINDOW,
     RISKMETRICS_DECAY,
     SymbolFeatures,
     aligned_returns,
+    before,
     ewma,
     features,
     rolling_mean,
@@ -108,39 +109,31 @@ def inputs(
             _last_quarter(one),
             *_calendar(one.sessions),
         ]
-        result[symbol] = Inputs(_streams(one, sigma, volume), np.column_stack(conditions))
+        market = np.nan_to_num(one.market_return)
+        market_z = market / before(np.sqrt(_variance(market)))
+        streams = [one.log_variance / 2 - before(sigma), volume, market_z]
+        result[symbol] = Inputs(np.column_stack(streams), np.column_stack(conditions))
     return result
 
 
 def surprise(one: SymbolFeatures, expected: StepParameters) -> Floats:
     """How much too small the scale was for each session's return: (n,), NaN where unknown."""
     z = _standardised(one, expected)
-    return score_of_scale(z * z, _before(expected.nu[:, 0]))
+    return score_of_scale(z * z, before(expected.nu[:, 0]))
 
 
 def _standardised(one: SymbolFeatures, expected: StepParameters) -> Floats:
     """Each session's return over the scale that was expected, (n,)."""
-    return (one.returns - _before(expected.loc[:, 0])) / _before(expected.scale[:, 0])
+    return (one.returns - before(expected.loc[:, 0])) / before(expected.scale[:, 0])
 
 
 def _volume(one: SymbolFeatures) -> Floats:
     """Log volume over its mean of the 20 sessions before, (n,)."""
     volume = np.full(len(one.sessions), np.nan)
-    usual = _before(rolling_mean(one.volume, 20))
+    usual = before(rolling_mean(one.volume, 20))
     traded = (one.volume > 0) & (usual > 0)
     volume[traded] = np.log(one.volume[traded] / usual[traded])
     return volume
-
-
-def _streams(one: SymbolFeatures, sigma: Floats, volume: Floats) -> Floats:
-    market = np.nan_to_num(one.market_return)
-    market_z = market / _before(np.sqrt(_variance(market)))
-    return np.column_stack([one.log_variance / 2 - _before(sigma), volume, market_z])
-
-
-def _before(values: Floats) -> Floats:
-    """What was known at the close before: (n,), NaN first."""
-    return np.concatenate([[np.nan], values[:-1]])
 
 
 def _variance(returns: Floats) -> Floats:
@@ -168,35 +161,20 @@ def _calendar(sessions: Dates) -> tuple[Floats, Floats]:
 class WindowTable:
     """A panel as flat arrays of L sessions, symbol after symbol; windows are index arithmetic.
 
-    Attributes
-    ----------
-    symbols : (L,) object; sessions : (L,) datetime64[D]
-    source : (L, 1 + len(STREAMS)) int16
-        Token ids of the context streams, the return first.
-    condition : (L, len(CONDITIONS)) int16
-    targets : (L, H) int16
-        Id of the return of session i + h under the reference known at i; PAD past the end.
-    known_on : (L,) datetime64[D]
-        When the last target is known; 9999-12-31 past the end.
-    loc, scale, nu : (L, H) float64
-        The reference at each session.
-    usable : (L,) bool
-        Whether a whole context ends here.
-    lively : (L,) bool
-        Whether the price moved, see `rows.lively`.
+    Targets are the ids of the returns of sessions i + h under the reference known at i, PAD past the end.
     """
 
     symbols: NDArray[np.object_]
     sessions: Dates
-    source: SmallIds
-    condition: SmallIds
-    targets: SmallIds
-    known_on: Dates
-    loc: Floats
+    source: SmallIds  # (L, 1 + len(STREAMS)), ids of the context streams, the return first
+    condition: SmallIds  # (L, len(CONDITIONS))
+    targets: SmallIds  # (L, H)
+    known_on: Dates  # when the last target is known; 9999-12-31 past the end
+    loc: Floats  # (L, H), the reference at each session, as scale and nu
     scale: Floats
     nu: Floats
-    usable: NDArray[np.bool_]
-    lively: NDArray[np.bool_]
+    usable: NDArray[np.bool_]  # whether a whole context ends here
+    lively: NDArray[np.bool_]  # whether the price moved, see `rows.lively`
 
     def batch(self, rows: NDArray[np.intp]) -> Batch:
         """Gather the windows that end at `rows` as a time-major batch."""
@@ -288,35 +266,31 @@ class PriceTask:
 
     def table(self, panel: Panel) -> WindowTable:
         """Encode a panel; the row of session i uses bars up to i, its targets the H after."""
-        parts: dict[str, list[NDArray[Any]]] = {}
+        parts = []
         for symbol, (one, expected, told) in _read(panel, self.reference).items():
             n = len(one.sessions)
             levels = expected.cdf(aligned_returns(one.returns, self.horizon))
-            own = np.concatenate(
-                [[np.nan], levels[:-1, 0]]
-            )  # each session's return, as expected before
             known_on = np.full(n, FAR)
             known_on[: max(n - self.horizon, 0)] = one.sessions[self.horizon :]
             targets = np.where(np.isfinite(levels), self.tokenizer.encode(levels), PAD)
-            source = [self.tokenizer.encode(own), *_encode(self.stream_bins, told.streams)]
-            columns = {
-                "symbols": np.full(n, symbol, dtype=object),
-                "sessions": one.sessions,
-                "source": np.column_stack(source).astype(np.int16),
-                "condition": np.column_stack(_encode(self.condition_bins, told.conditions)).astype(
-                    np.int16
-                ),
-                "targets": targets.astype(np.int16),
-                "known_on": known_on,
-                "loc": expected.loc,
-                "scale": expected.scale,
-                "nu": expected.nu,
-                "usable": np.arange(n) >= MIN_HISTORY,
-                "lively": lively(one.returns),
-            }
-            for name, values in columns.items():
-                parts.setdefault(name, []).append(values)
-        return WindowTable(**{name: np.concatenate(values) for name, values in parts.items()})
+            own = self.tokenizer.encode(before(levels[:, 0])).astype(
+                np.int16
+            )  # each return, as expected before
+            parts.append(
+                WindowTable(
+                    np.full(n, symbol, dtype=object),
+                    one.sessions,
+                    np.column_stack([own, *_encode(self.stream_bins, told.streams)]),
+                    np.column_stack(_encode(self.condition_bins, told.conditions)),
+                    targets.astype(np.int16),
+                    known_on,
+                    **vars(expected),
+                    usable=np.arange(n) >= MIN_HISTORY,
+                    lively=lively(one.returns),
+                )
+            )
+        columns = zip(*(vars(one).values() for one in parts), strict=True)
+        return WindowTable(*map(np.concatenate, columns))
 
     def to_json(self) -> dict[str, Any]:
         """State as JSON values; the tokenizer has a file of its own."""
@@ -349,8 +323,8 @@ def _read(
     return {symbol: (data[symbol], expected[symbol], told[symbol]) for symbol in data}
 
 
-def _encode(bins: tuple[StreamBins, ...], values: Floats) -> list[Ids]:
-    return [one.encode(column) for one, column in zip(bins, values.T, strict=True)]
+def _encode(bins: tuple[StreamBins, ...], values: Floats) -> list[SmallIds]:
+    return [one.encode(column).astype(np.int16) for one, column in zip(bins, values.T, strict=True)]
 
 
 @dataclass(frozen=True)

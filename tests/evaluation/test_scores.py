@@ -24,8 +24,7 @@ from quantseq.evaluation.scores import (
 )
 from quantseq.evaluation.significance import diebold_mariano
 from quantseq.forecasting.baselines import fit_baseline
-from quantseq.forecasting.density import Distribution, TokenDensity
-from quantseq.forecasting.distributions import Quantiles
+from quantseq.forecasting.density import Distribution, Quantiles, TokenDensity
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
 from quantseq.market.bars import Bars, Panel
 from tests.prices import simulate_bars, simulate_panel

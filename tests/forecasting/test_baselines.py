@@ -304,7 +304,7 @@ def test_the_chain_takes_powers_of_its_table_and_walks_through_it() -> None:
     plain = Markov.fit(TOKEN_PANEL, TOKEN_REFERENCE.reference, horizon=3)
     rng = np.random.default_rng(0)
     table = rng.dirichlet(np.full(BASELINE_BINS, 0.2), BASELINE_BINS + 1)
-    baseline = Markov(plain.trained_until, plain.overnight_share, TOKEN_REFERENCE, table)
+    baseline = Markov(plain.trained_until, plain.overnight_share, TOKEN_REFERENCE.reference, table)
     day = TOKEN_PANEL.sessions[[500]]
     found = baseline.predict(TOKEN_PANEL, day, horizon=3, num_paths=6000, seed=0)
     parameters = TOKEN_REFERENCE.parameters(TOKEN_PANEL, 1)["A"]

@@ -233,8 +233,8 @@ def test_losses_are_asked_for_at_levels_between_zero_and_one(level: float) -> No
 def test_the_constants_of_the_bins_are_finite_and_symmetric(nu: float, bins: int) -> None:
     table = _make_table(nu, bins)
     for name in ("mean", "second", "difference"):
-        assert np.isfinite(getattr(table, name)).all(), name
-    np.testing.assert_allclose(table.difference, table.difference[::-1], rtol=1e-9)
+        assert np.isfinite(table[name]).all(), name
+    np.testing.assert_allclose(table["difference"], table["difference"][::-1], rtol=1e-9)
 
 
 def test_the_crps_equals_that_of_many_draws() -> None:

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from quantseq.errors import ConfigError
-from quantseq.forecasting.density import Distribution, TokenDensity, concatenate
-from quantseq.forecasting.distributions import Quantiles, SkewT, t_mean_difference
+from quantseq.forecasting.density import (
+    Distribution,
+    Quantiles,
+    SkewT,
+    TokenDensity,
+    concatenate,
+    t_mean_difference,
+)
 
 law = settings(deadline=None, max_examples=25)
 nus, skews = st.floats(2.3, 60), st.floats(-0.9, 0.9)

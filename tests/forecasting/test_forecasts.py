@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from quantseq.errors import ConfigError, CorruptFileError
-from quantseq.forecasting.density import TokenDensity
-from quantseq.forecasting.distributions import Quantiles
+from quantseq.forecasting.density import Quantiles, TokenDensity
 from quantseq.forecasting.forecasts import (
     QUANTILE_LEVELS,
     Forecasts,

@@ -6,7 +6,7 @@ from arch import arch_model
 from threadpoolctl import threadpool_limits
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.distributions import SkewT
+from quantseq.forecasting.density import SkewT
 from quantseq.forecasting.garch import (
     _SIGMA_FLOOR,
     Garch,
@@ -73,7 +73,7 @@ def test_the_filter_through_later_sessions_is_that_of_arch_with_fixed_parameters
     ahead = fixed.forecast(horizon=H).variance.to_numpy()[-1]
     np.testing.assert_allclose(ours[-1], ahead[0], rtol=1e-9)
     if not skewed:  # arch takes one half for the share of bad news, here it is that of the skew
-        np.testing.assert_allclose(one.ahead(ours[-1:], H)[0], ahead, rtol=1e-9)
+        np.testing.assert_allclose(one.sigma(one.residuals(IBM), H)[-1] ** 2, ahead, rtol=1e-9)
 
 
 def test_the_first_step_is_the_density_of_arch(fitted: tuple[GarchFit, bool]) -> None:
@@ -102,7 +102,7 @@ def test_variance_forecasts_are_means_of_the_simulated_paths(fitted: tuple[Garch
     panel = REAL.select(["IBM"])
     found = rival.predict(panel, panel.sessions[-1:], horizon=H, num_paths=60_000, seed=3)
     assert found.paths is not None
-    sigma2 = one.ahead(one.variances(one.residuals(IBM))[-1:], H)[0] * one.unit**2
+    sigma2 = (one.sigma(one.residuals(IBM), H)[-1] * one.unit) ** 2
     np.testing.assert_allclose(found.paths[0].var(axis=0), sigma2, rtol=0.12)
     clustering = np.corrcoef(found.paths[0, :, :2].T ** 2)[0, 1]
     assert clustering > 0.01
