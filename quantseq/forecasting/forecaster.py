@@ -110,10 +110,8 @@ class Seq2SeqForecaster:
 
         Raises
         ------
-        ConfigError
-            If the seed is outside its rule.
-        NotEnoughDataError
-            If either block is too short for one window.
+        ConfigError, NotEnoughDataError
+            If the seed is outside its rule; if either block is too short for one window.
         """
         chosen = config or ForecasterConfig()
         if not 0 <= seed < MAX_SEED:
@@ -194,14 +192,9 @@ class Seq2SeqForecaster:
         for member, network in enumerate(self.networks):
             mine = slice(member, None, members)
             uniforms = np.ascontiguousarray(draws[:, mine].transpose(2, 0, 1))
-            found = sample(
-                network,
-                batch,
-                num_paths=uniforms.shape[2],
-                length=uniforms.shape[0],
-                uniforms=torch.from_numpy(uniforms),
-                marginals=True,
-            )
+            length, _, num_paths = uniforms.shape
+            how: Any = {"num_paths": num_paths, "length": length, "marginals": True}
+            found = sample(network, batch, uniforms=torch.from_numpy(uniforms), **how)
             bins[:, mine] = found.ids.numpy() - FIRST_ID
             assert found.marginals is not None
             probs += found.marginals.numpy()[..., FIRST_ID:].astype(np.float64) / members
@@ -252,16 +245,8 @@ class Seq2SeqForecaster:
                 bins, inside = carry(bins, inside, pooled, probs[part])
             paths[part] = density[part].at_tokens(bins, inside)
         shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
-        return Forecasts(
-            self.name,
-            symbols,
-            dates,
-            density,
-            shares,
-            self.trained_until,
-            seed,
-            paths if num_paths else None,
-        )
+        until, drawn = self.trained_until, paths if num_paths else None
+        return Forecasts(self.name, symbols, dates, density, shares, until, seed, drawn)
 
     def describe(self) -> dict[str, Any]:
         """What was fitted, as JSON values."""

@@ -84,36 +84,27 @@ class Inputs:
     conditions: Floats  # (n, len(CONDITIONS))
 
 
-def inputs(
-    data: Mapping[str, SymbolFeatures], expected: Mapping[str, StepParameters]
-) -> dict[str, Inputs]:
-    """Compute every symbol's inputs; the row of session i uses bars up to its close.
+def inputs(one: SymbolFeatures, expected: StepParameters) -> Inputs:
+    """Compute a symbol's inputs; the row of session i uses bars up to its close.
 
-    `expected` has the reference at each session, for the sessions after it. Market terms average the
-    peers that share the time zone: only those have closed as well.
+    `expected` is the reference at each session, for the sessions after it.
     """
-    result = {}
-    for symbol, one in data.items():
-        parameters = expected[symbol]
-        sigma = np.log(parameters.scale[:, 0])
-        volume = _volume(one)
-        recent = ewma(np.nan_to_num(surprise(one, parameters)), 0.5 ** (1 / SURPRISE_HALF_LIFE), 0)
-        conditions = [
-            sigma - one.long_run / 2,
-            one.log_variance / 2 - 0.5 * np.log(_variance(one.returns)),
-            _standardised(one, parameters),
-            rolling_mean(np.nan_to_num(one.returns), MONTH) / parameters.scale[:, 0],
-            volume,
-            rolling_mean(np.nan_to_num(volume), 5),
-            recent,
-            _last_quarter(one),
-            *_calendar(one.sessions),
-        ]
-        market = np.nan_to_num(one.market_return)
-        market_z = market / before(np.sqrt(_variance(market)))
-        streams = [one.log_variance / 2 - before(sigma), volume, market_z]
-        result[symbol] = Inputs(np.column_stack(streams), np.column_stack(conditions))
-    return result
+    sigma, volume = np.log(expected.scale[:, 0]), _volume(one)
+    market = np.nan_to_num(one.market_return)
+    market_z = market / before(np.sqrt(_variance(market)))
+    streams = [one.log_variance / 2 - before(sigma), volume, market_z]
+    conditions = [
+        sigma - one.long_run / 2,
+        one.log_variance / 2 - 0.5 * np.log(_variance(one.returns)),
+        _standardised(one, expected),
+        rolling_mean(np.nan_to_num(one.returns), MONTH) / expected.scale[:, 0],
+        volume,
+        rolling_mean(np.nan_to_num(volume), 5),
+        ewma(np.nan_to_num(surprise(one, expected)), 0.5 ** (1 / SURPRISE_HALF_LIFE), 0),
+        _last_quarter(one),
+        *_calendar(one.sessions),
+    ]
+    return Inputs(np.column_stack(streams), np.column_stack(conditions))
 
 
 def surprise(one: SymbolFeatures, expected: StepParameters) -> Floats:
@@ -254,13 +245,11 @@ class PriceTask:
         told = [one for _, _, one in _read(panel, reference).values()]
         streams = np.concatenate([one.streams for one in told]).T
         conditions = np.concatenate([one.conditions for one in told]).T
+        sizes = zip(streams, STREAM_SIZES.values(), strict=True)
         return cls(
             reference,
             ReturnTokenizer.fit(panel, num_bins=num_bins),
-            tuple(
-                StreamBins.fit(column, num_bins=STREAM_SIZES[name])
-                for name, column in zip(STREAMS, streams, strict=True)
-            ),
+            tuple(StreamBins.fit(column, num_bins=size) for column, size in sizes),
             tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions),
         )
 
@@ -273,14 +262,14 @@ class PriceTask:
             known_on = np.full(n, FAR)
             known_on[: max(n - self.horizon, 0)] = one.sessions[self.horizon :]
             targets = np.where(np.isfinite(levels), self.tokenizer.encode(levels), PAD)
-            own = self.tokenizer.encode(before(levels[:, 0])).astype(
-                np.int16
-            )  # each return, as expected before
+            own = self.tokenizer.encode(before(levels[:, 0]))  # each return, as expected before
             parts.append(
                 WindowTable(
                     np.full(n, symbol, dtype=object),
                     one.sessions,
-                    np.column_stack([own, *_encode(self.stream_bins, told.streams)]),
+                    np.column_stack(
+                        [own.astype(np.int16), *_encode(self.stream_bins, told.streams)]
+                    ),
                     np.column_stack(_encode(self.condition_bins, told.conditions)),
                     targets.astype(np.int16),
                     known_on,
@@ -294,10 +283,9 @@ class PriceTask:
 
     def to_json(self) -> dict[str, Any]:
         """State as JSON values; the tokenizer has a file of its own."""
-        streams, conditions = (
-            [asdict(one) for one in bins] for bins in (self.stream_bins, self.condition_bins)
-        )
-        state = {"reference": asdict(self.reference), "streams": streams, "conditions": conditions}
+        state: dict[str, Any] = {"reference": asdict(self.reference)}
+        for name, bins in (("streams", self.stream_bins), ("conditions", self.condition_bins)):
+            state[name] = [asdict(one) for one in bins]
         return dict(json.loads(to_json(state)))
 
     @classmethod
@@ -317,10 +305,11 @@ def _read(
     panel: Panel, reference: Reference
 ) -> dict[str, tuple[SymbolFeatures, StepParameters, Inputs]]:
     """By symbol: its features, what the reference expected, and what the network is told."""
-    data = features(panel)
-    expected = {symbol: reference.parameters(symbol, one) for symbol, one in data.items()}
-    told = inputs(data, expected)
-    return {symbol: (data[symbol], expected[symbol], told[symbol]) for symbol in data}
+    found = {}
+    for symbol, one in features(panel).items():
+        expected = reference.parameters(symbol, one)
+        found[symbol] = one, expected, inputs(one, expected)
+    return found
 
 
 def _encode(bins: tuple[StreamBins, ...], values: Floats) -> list[SmallIds]:

@@ -497,10 +497,10 @@ class Fan:
         cutoff.set_horizontalalignment("right" if steps[-1] < 0.3 * len(past) else "center")
 
 
-def forecast_png(fan: Fan, *, title: str = "", size: Size = (900, 460)) -> bytes:
+def forecast_png(fan: Fan) -> bytes:
     """Picture of one forecast: the history, the fan of quantile prices, and where the fan ends."""
     cutoff, last, middle = str(fan.dates[-1])[:10], len(fan.prices), len(fan.levels) // 2
-    shown = title or f"{fan.symbol}: forecast for the {last} sessions after {cutoff}"
+    shown = f"{fan.symbol}: forecast for the {last} sessions after {cutoff}"
     held = ", ".join(percent_text(fan.levels[-1 - i] - fan.levels[i]) for i in range(middle))
     across = f"tinted: {held} of outcomes expected inside · blue line: median · grey line: "
 
@@ -514,10 +514,10 @@ def forecast_png(fan: Fan, *, title: str = "", size: Size = (900, 460)) -> bytes
             _note(axes, text, (last, price), (10, 0), color=theme.accent, **_BESIDE)
         axes.set_xlabel(f"{across}adjusted close")
 
-    return png(draw, size)
+    return png(draw, (900, 460))
 
 
-def price_chart_png(history: Bars, *, size: Size = (900, 480)) -> bytes:
+def price_chart_png(history: Bars) -> bytes:
     """Picture of a price history: adjusted close above, volume below."""
     days, limit = history.sessions.astype("datetime64[D]"), 1_200
 
@@ -535,7 +535,7 @@ def price_chart_png(history: Bars, *, size: Size = (900, 480)) -> bytes:
         title = f"{history.symbol}: {days[0]} to {days[-1]}, adjusted closes"
         upper.set_title(title, loc="left", color=theme.ink)
 
-    return png(draw, size)
+    return png(draw, (900, 480))
 
 
 def loss_curve(

@@ -187,13 +187,8 @@ class Listed:
 
     folder: Path
     run: Run | None
+    created: str  # when the run was made; the name of the folder where that is not known
     fault: str = ""
-
-    @property
-    def created(self) -> str:
-        """When the run was made; the name of the folder where it does not say."""
-        made = self.run.manifest.get("created") if self.run else None
-        return str(made or self.folder.name)
 
 
 def listed(reports: Path) -> list[Listed]:
@@ -204,14 +199,15 @@ def listed(reports: Path) -> list[Listed]:
             "--reports-dir, or run `quantseq backtest` first."
         )
     found = []
-    for manifest in sorted(reports.glob(f"[!.]*/{MANIFEST}")):
-        folder = manifest.parent
+    for folder in sorted(one.parent for one in reports.glob(f"[!.]*/{MANIFEST}")):
         if (folder / "points.csv").exists():  # a sweep
             continue
         try:
-            found.append(Listed(folder, Run.load(folder, tables=("equity",))))
+            run = Run.load(folder, tables=("equity",))
+            made = str(run.manifest.get("created") or folder.name)
+            found.append(Listed(folder, run, made))
         except QuantseqError as error:
-            found.append(Listed(folder, None, " ".join(str(error).split())))
+            found.append(Listed(folder, None, folder.name, " ".join(str(error).split())))
     return sorted(found, key=lambda one: (one.run is not None, one.created), reverse=True)
 
 
@@ -236,8 +232,7 @@ def index_page(found: Sequence[Listed]) -> page.Page:
     """All runs with verdict, key figures and how money grew; the same runs give the same page."""
     whole = [(one.folder, one.run) for one in found if one.run is not None]
     edges = sum(run.verdict.get("edge") is True for _, run in whole)
-    rows = [_index_row(folder, run) for folder, run in whole]
-    shown = sheet("index", rows) if rows else None
+    shown = sheet("index", [_index_row(*one) for one in whole]) if whole else None
     parts = [section("index.runs", shown, runs=len(whole), edges=edges)]
     if broken := [f"{one.folder.name}: {one.fault}" for one in found if one.run is None]:
         parts.append(section("index.broken", page.Items("notes", broken)))

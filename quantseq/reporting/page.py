@@ -241,13 +241,7 @@ class Figure:
         return charts.png(*self._alone())
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``KEY.svg`` and ``KEY.png``.
-
-        Raises
-        ------
-        StorageError
-            If the folder is not writable.
-        """
+        """Write ``KEY.svg`` and ``KEY.png``; StorageError if the folder is not writable."""
         paths = [make_folder(folder) / f"{self.key}.{suffix}" for suffix in ("svg", "png")]
         write_text(paths[0], self.svg())
         write_bytes(paths[1], self.png())
@@ -541,9 +535,7 @@ def over_time(
     show, lines, keys = partial(percent, digits=digits) if share else number, [], list[Key]()
     for name, (role, *flags) in zip(frame, map(str.split, looks), strict=False):
         values = (frame[name] * (100 if share else 1)).round(digits)
-        line: dict[str, Any] = (
-            {"of": f"{derived} {name}"} if derived else {"values": _plain(values)}
-        )
+        line: Any = {"of": f"{derived} {name}"} if derived else {"values": _plain(values)}
         line |= {"dash": "dashed" in flags, "fill": "filled" in flags}
         lines.append({"name": str(name), "role": role, **line})
         keys += [] if panels else [Key(role, "dash" if line["dash"] else "line", str(name))]
@@ -568,13 +560,9 @@ def _plain(values: Any) -> tuple[float | None, ...]:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("quantseq.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    rules: Any = {"trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
+    loader = PackageLoader("quantseq.reporting")
+    environment = Environment(loader=loader, autoescape=True, **rules)
     kind = {"kind": lambda block: type(block).__name__.lower()}
     environment.filters.update(_SPELLINGS, dated=_dated, **kind)
     return environment
@@ -595,10 +583,6 @@ def fill(page: Page) -> str:
     found = {"days": days, "charts": shown}
     data = json.dumps(found, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     # Style sheet, script and data are ours and hold no markup; the template escapes everything else.
-    inline = {
-        "style": template_text("report.css"),
-        "script": template_text("report.js"),
-        "data": data,
-    }
-    template = _environment().get_template("report.html.j2")
-    return template.render(page=page, **{name: Markup(text) for name, text in inline.items()})  # noqa: S704
+    own = (Markup(text) for text in (template_text("report.css"), template_text("report.js"), data))  # noqa: S704
+    inline = dict(zip(("style", "script", "data"), own, strict=True))
+    return _environment().get_template("report.html.j2").render(page=page, **inline)

@@ -19,10 +19,7 @@ from quantseq.reporting.toy_page import SAMPLES, toy_page
 def page_of(what: Run | Path | str) -> Page:
     """The page of a run, or of the folder of a backtest, an evaluation or a toy task, in its parts.
 
-    Raises
-    ------
-    RunError
-        If the folder is none of the three, incomplete or damaged.
+    RunError if the folder is none of the three, incomplete or damaged.
     """
     if not isinstance(what, Run) and (Path(what) / SAMPLES).is_file():
         return toy_page(Path(what))
@@ -53,12 +50,7 @@ def figures(what: Run | Path | str) -> dict[str, Figure]:
     """Every figure of a run, or of a folder with a page, by its key and in the order of the page.
 
     Each has its numbers as ``.frame``, pictures as ``.svg()`` and ``.png()``, and ``.save(folder)`` writes
-    both.
-
-    Raises
-    ------
-    RunError
-        If the folder has no page, is incomplete or damaged.
+    both. RunError as `page_of`.
 
     Examples
     --------

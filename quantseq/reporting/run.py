@@ -66,35 +66,22 @@ def _empty(name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run, complete enough to be reported on.
+    """One run, complete enough to be reported on; RunError if a part is missing or of the wrong kind.
 
-    Parameters
-    ----------
-    manifest : Mapping
-        What was run. Needs ``run_id``, ``title``, ``symbols``, ``test_start``, ``test_end``; ``kind``
-        is ``backtest`` if it does not say ``evaluation``.
-    result : Mapping
-        What was measured. Every part may be absent; the page then says so.
-    scores, forecasts, weights, equity, trades : DataFrame
-        See `TABLES`. Returns in equity are simple, quantiles ``qNN``, ``cum_qNN`` of forecasts log returns.
-        A backtest has at least one session; sessions increase.
-    hashes : Mapping of str to str
-        SHA-256 of the files it was read from; empty for a run that was not.
-
-    Raises
-    ------
-    RunError
-        If a part is missing or of the wrong kind.
+    The manifest needs ``run_id``, ``title``, ``symbols``, ``test_start``, ``test_end``; ``kind`` is ``backtest``
+    if it does not say ``evaluation``. Every part of the result may be absent; the page then says so. Of the
+    `TABLES`, returns in equity are simple, quantiles ``qNN``, ``cum_qNN`` of forecasts log returns; a backtest
+    has at least one session, and sessions increase.
     """
 
-    manifest: Mapping[str, Any]
-    result: Mapping[str, Any]
+    manifest: Mapping[str, Any]  # what was run
+    result: Mapping[str, Any]  # what was measured
     scores: pd.DataFrame
     forecasts: pd.DataFrame
     weights: pd.DataFrame = field(default_factory=lambda: _empty("weights"))
     equity: pd.DataFrame = field(default_factory=lambda: _empty("equity"))
     trades: pd.DataFrame = field(default_factory=lambda: _empty("trades"))
-    hashes: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the files it was read from
 
     def __post_init__(self) -> None:
         for file, content in ((MANIFEST, self.manifest), (RESULT, self.result)):
@@ -131,10 +118,7 @@ class Run:
     def load(cls, folder: Path, *, tables: Collection[str] = tuple(TABLES)) -> Self:
         """Read a run folder, of `TABLES` only `tables`: the others are left empty.
 
-        Raises
-        ------
-        RunError
-            If the folder or one of its files is missing, damaged or incomplete; the message names which.
+        RunError if the folder or one of its files is missing, damaged or incomplete; the message names which.
         """
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
@@ -145,8 +129,7 @@ class Run:
         try:
             manifest = read_json(folder / MANIFEST)
             names = run_files(manifest.get("kind", "backtest") if manifest else "")
-            missing = [name for name in names if not (folder / name).is_file()]
-            if missing:
+            if missing := [name for name in names if not (folder / name).is_file()]:
                 raise _fault(f"{str(folder)!r} lacks {', '.join(missing)}.")
             asked = {name for name in tables if f"{name}.parquet" in names}
             found = {
@@ -162,12 +145,8 @@ class Run:
     def save(self, folder: Path) -> Path:
         """Write the folder in one move: an older run of that name is replaced, or kept whole.
 
-        What else lies in that folder stays there, except the page, which is rendered anew.
-
-        Raises
-        ------
-        StorageError
-            If the folder holds something else, the place is not writable or the disk is full.
+        What else lies in that folder stays there, except the page, which is rendered anew. StorageError if the
+        folder holds something else, the place is not writable or the disk is full.
         """
         with atomic_folder(Path(folder), _MARKS, _OURS) as temporary:
             write_json(temporary / MANIFEST, {"schema": RUN_SCHEMA, **self.manifest})

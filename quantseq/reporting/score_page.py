@@ -12,7 +12,7 @@ import pandas as pd
 
 from quantseq.evaluation.scores import in_words, negligible
 from quantseq.evaluation.significance import MCS_SIZE, SHOWN
-from quantseq.reporting import charts, page, sections
+from quantseq.reporting import page, sections
 from quantseq.reporting.page import (
     DASH,
     FULL_WIDTH,
@@ -56,7 +56,7 @@ def evaluation_page(run: Run) -> page.Page:
         _scores(models, main),
         _calibration(run, own, [main, reference, *_DRAWN]),
         _over_time(models, main, reference),
-        section("evaluation.gallery", _gallery(result.get("gallery") or [])),
+        section("evaluation.gallery", sections.gallery(result.get("gallery") or [])),
         section("evaluation.folds", _folds(result, main)),
         section("evaluation.null", _null(result, own, reference)),
         section("evaluation.definitions", page.terms("evaluation")),
@@ -71,19 +71,12 @@ def _header(
     run: Run, own: Mapping[str, Any], main: str, reference: str, tests: Sequence[Mapping[str, Any]]
 ) -> page.Header:
     (low, high), result = ends(own.get("skill_interval")), run.result
-    answer, better, compared = "Scored", False, reference not in ("", main)
-    if low is not None and high is not None and compared:
-        better, worse = low > 0, high < 0
-        answer = (
-            "Worse than its reference" if worse else "Not shown to be better than its reference"
-        )
-        answer = "Better than its reference" if better else answer
+    compared = reference not in ("", main)
+    judged = compared and low is not None and high is not None
     days, span = int(own.get("n_days") or 0), plural(int(own.get("n") or 0), "forecast")
     span += f" on {plural(days, 'day')}" if days else ""
-    badges = [
-        Cell(plural(len(run.part("folds")), "fold")),
-        *sections.gate_badges(result.get("gate")),
-    ]
+    folds = plural(len(run.part("folds")), "fold")
+    badges = [Cell(folds), *sections.gate_badges(result.get("gate"))]
     if null := result.get("null"):
         clean = null.get("ok") is True
         said = "found nothing" if clean else "saw what is not there"
@@ -92,10 +85,11 @@ def _header(
     sure = [t for one in found if (t := known(one.get("t"))) is not None and not negligible(one)]
     won, lost = (sum(sign * t >= SHOWN for t in sure) for sign in (-1, 1))
     words: Any = {"won": won, "lost": lost, "all": len(found)}
-    words |= {"main": main, "reference": reference, "low": low, "high": high}
+    words |= {"main": main, "reference": reference, "low": low, "high": high, "judged": judged}
     words["gain"] = own.get("skill_nats") if compared else None
-    sentence = page.stands("evaluation", "sentence", **words)
-    return sections.header(run, "evaluate", span, badges, better, answer, sentence)
+    told = [page.stands("evaluation", name, **words) for name in ("answer", "sentence")]
+    better = low is not None and judged and low > 0
+    return sections.header(run, "evaluate", span, badges, better, *told)
 
 
 def _next_day(tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -111,11 +105,6 @@ def _next_day(tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
 def _sign_skill(own: Mapping[str, Any]) -> Mapping[str, Any]:
     """What hits prove: Pesaran-Timmermann, beyond the commoner sign; null prices have none to beat."""
     return own.get("pesaran_timmermann" if "pesaran_timmermann" in own else "hit_rate") or {}
-
-
-def _called(measure: str, value: Any) -> str:
-    """A measure of direction with its unit."""
-    return percent(value) if measure == "hit_rate" else number(value, 4, sign=True)
 
 
 def _cards(models: Mapping[str, Any], main: str, reference: str) -> Section:
@@ -167,7 +156,8 @@ def _scores(models: Mapping[str, Any], main: str) -> Section:
     for key, label in _DIRECTION.items():
         found = own.get(key) or {}
         t, needed = (None if key == "hit_rate" else found.get(k) for k in ("t", "n_needed"))
-        calls.append([label, _called(key, found.get("value")), t, found.get("n_days"), needed])
+        show = percent if key == "hit_rate" else spelling("+number 4")
+        calls.append([label, show(found.get("value")), t, found.get("n_days"), needed])
     direction = sheet("direction", calls, main=main, least=SHOWN)
     return section("evaluation.scores", sections.score_sheet(models, main), further, direction)
 
@@ -211,19 +201,6 @@ def _over_time(models: Mapping[str, Any], main: str, reference: str) -> Section:
         alone = page.Sheet(made.title, made.reading, made.table)
         blocks.append(made if len(frame) > 1 else alone)
     return section("evaluation.steps", *blocks)
-
-
-def _gallery(picked: Sequence[Mapping[str, Any]]) -> page.Row | str:
-    """The forecasts that were picked when they were made."""
-    fans = []
-    for one in picked:
-        labels = [f"+{step}" for step in range(1, len(one["prices"]) + 1)]
-        parts = (np.array(one[key], dtype=np.float64) for key in ("levels", "prices", "realised"))
-        dates = np.array(one["dates"], dtype="datetime64[D]")
-        closes = np.array(one["closes"], dtype=np.float64)
-        fan = charts.Fan(str(one["symbol"]), dates, closes, labels, *parts)
-        fans.append(sections.fan_figure(str(one["pick"]), fan, float(one["crps"])))
-    return sections.gallery(fans, int(picked[0]["of"]) if picked else 0)
 
 
 def _folds(result: Mapping[str, Any], main: str) -> page.Sheet | str:

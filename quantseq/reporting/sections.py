@@ -348,17 +348,13 @@ def _costs(run: Run) -> Section:
         show = gain if name == "volatility" else partial(metric_text, name)
         texts = [metric_text(name, value) for value in (before, after)]
         rows.append([metric_label(name), *texts, show(after - before)])
-    first = [sheet("costs", rows, **_cost_words(run)), _netting(gross, net)]
+    turnover, level = run.daily("turnover"), known(run.result.get("break_even_bps"))
+    words: Any = {"yearly": _yearly(run, "turnover"), "taken": _yearly(run, "cost")}
+    words |= {"told": break_even(run.result, turnover), "most": level is None or level >= MOST_BPS}
+    words["charged"] = run.manifest.get("cost_bps")
+    first = [sheet("costs", rows, **words), _netting(gross, net)]
     second = [_cost_sweep(run, net), _decay(run)]
     return section("backtest.costs", first, second, *_benchmarks(run), *_attribution(run))
-
-
-def _cost_words(run: Run) -> dict[str, Any]:
-    turnover, level = run.daily("turnover"), known(run.result.get("break_even_bps"))
-    yearly, taken = (_yearly(run, name) for name in ("turnover", "cost"))
-    words = {"charged": run.manifest.get("cost_bps"), "told": break_even(run.result, turnover)}
-    words |= {"yearly": yearly, "taken": taken}
-    return {**words, "most": level is None or level >= MOST_BPS}
 
 
 def _yearly(run: Run, name: str) -> float | None:
@@ -456,18 +452,12 @@ def _forecast(run: Run) -> Section:
     skill = known(found.get("skill_nats"))
     kept = [known(fold.get("kept_weight")) for fold in run.part("folds")]
     shares = [share for share in kept if share is not None]
-    return section(
-        "backtest.forecast",
-        score_sheet(models, run.model),
-        test_sheet(found.get("tests") or []),
-        [coverage_figure(models.get(run.model)), pit_figure(pits)],
-        [reliability_figure({run.model: pits}, page.HALF), _confidence(first)],
-        gallery(*_fans(run)),
-        skill=skill,
-        negligible=skill is not None and abs(skill) < _NOTHING,
-        kept=float(np.mean(shares)) if shares else None,
-        folds=len(shares),
-    )
+    words: Any = {"skill": skill, "negligible": skill is not None and abs(skill) < _NOTHING}
+    words |= {"kept": float(np.mean(shares)) if shares else None, "folds": len(shares)}
+    held = [coverage_figure(models.get(run.model)), pit_figure(pits)]
+    sure = [reliability_figure({run.model: pits}, page.HALF), _confidence(first)]
+    told = (score_sheet(models, run.model), test_sheet(found.get("tests") or []))
+    return section("backtest.forecast", *told, held, sure, gallery(_fans(run)), **words)
 
 
 def score_sheet(models: Mapping[str, Any], main: str) -> Sheet | str:
@@ -576,10 +566,10 @@ def _confidence(first: pd.DataFrame) -> Figure | str:
     frame = frame[["value", "t", "p", "n_days"]].set_axis(["mean profit", "t", "p", "days"], axis=1)
     earned = frame["mean profit"]
     error = (earned / frame["t"]).abs().replace(np.inf, np.nan).fillna(0.0)
-    words: Any = {"told": abs(known(frame["t"].iloc[-1]) or 0.0) >= 2}
-    words |= {"most": earned.iloc[-1], "least": earned.iloc[0]}
-    how = {"errors": 2e4 * _floats(error)}
-    return figure("confidence", frame, of=1e4 * earned, how=how, **words)
+    words: Any = {"most": earned.iloc[-1], "least": earned.iloc[0]}
+    words |= {"told": abs(known(frame["t"].iloc[-1]) or 0.0) >= 2}
+    words["how"] = {"errors": 2e4 * _floats(error)}
+    return figure("confidence", frame, of=1e4 * earned, **words)
 
 
 def picks(amount: int) -> dict[str, int]:
@@ -593,22 +583,24 @@ def picks(amount: int) -> dict[str, int]:
     return {"best": 0, "median": amount // 2, "worst": amount - 1} if amount >= 3 else {}
 
 
-def gallery(fans: Sequence[Figure], of: int) -> page.Row | str:
-    """Forecasts picked by rule, side by side; `of` is how many there were to pick from."""
-    if not fans:
+def gallery(picked: Sequence[Mapping[str, Any]]) -> page.Row | str:
+    """Forecasts picked by rule, side by side, as an evaluation stores them."""
+    if not picked:
         return "No forecast has cumulative quantiles, CRPS and outcome, so none is drawn."
     legend = [Key("neutral", "line", "adjusted close"), Key("ink", "line", "what happened")]
     legend.insert(1, Key("accent", "box", "forecast bands and median"))
-    reading = f"Lowest, middle and highest mean CRPS over the steps, of {count(of)} forecasts."
-    return page.Row("trio", fans, "Three forecasts, picked by rule", reading, legend)
+    reading = f"Lowest, middle and highest mean CRPS over the steps, of {count(picked[0]['of'])} forecasts."
+    return page.Row(
+        "trio", [*map(_fan, picked)], "Three forecasts, picked by rule", reading, legend
+    )
 
 
-def _fans(run: Run) -> tuple[list[Figure], int]:
+def _fans(run: Run) -> list[dict[str, Any]]:
     """The forecasts with the lowest, the middle and the highest CRPS, averaged over their steps."""
     keys, scores = ["symbol", "cutoff"], run.scores.loc[run.scores["model"] == run.model]
     names = sorted(str(name) for name in run.forecasts if re.fullmatch(r"cum_q\d{2,}", str(name)))
     if len(names) < 3 or not {"crps", "realised"} <= set(scores):
-        return [], 0
+        return []
     scores = scores[[*keys, "step", "crps", "realised"]]
     rows = run.forecasts[[*keys, "step", *names]].merge(scores, on=[*keys, "step"])
     whole, groups = rows.notna().all(axis=1), [rows["symbol"].astype(str), rows["cutoff"]]
@@ -617,31 +609,33 @@ def _fans(run: Run) -> tuple[list[Figure], int]:
     closes = {symbol: one.dropna() for symbol, one in stored.items() if one is not None}
     past = {symbol: set(one.index[LEAST_HISTORY - 1 :]) for symbol, one in closes.items()}
     shown = [cutoff in past.get(symbol, ()) for symbol, cutoff in mean.index]
-    ranked, fans = mean[shown].sort_values(kind="stable"), []
+    ranked, picked = mean[shown].sort_values(kind="stable"), []
     levels = np.array([int(name[5:]) / 10 ** len(name[5:]) for name in names])
     for name, place in picks(len(ranked)).items():
         symbol, cutoff = ranked.index[place]
         part = rows.loc[(rows["symbol"] == symbol) & (rows["cutoff"] == cutoff)].sort_values("step")
         history = closes[symbol].loc[:cutoff].iloc[-HISTORY:]
-        labels, last = [f"+{step}" for step in part["step"]], history.iloc[-1]
-        moved = last * np.exp(_floats(part[names]))
-        came = last * np.exp(np.cumsum(_floats(part["realised"])))
-        dates, prices = _dates(history.index), _floats(history)
-        fan = charts.Fan(symbol, dates, prices, labels, levels, moved, came)
-        fans.append(fan_figure(name, fan, float(ranked.iloc[place])))
-    return fans, len(ranked)
+        start, came = history.iloc[-1], np.cumsum(_floats(part["realised"]))
+        one = {"pick": name, "of": len(ranked), "symbol": symbol, "crps": ranked.iloc[place]}
+        one |= {"dates": history.index, "closes": history, "levels": levels}
+        one |= {"prices": start * np.exp(_floats(part[names])), "realised": start * np.exp(came)}
+        picked.append(one)
+    return picked
 
 
-def fan_figure(name: str, fan: charts.Fan, crps: float) -> Figure:
-    """One forecast of a gallery: `name` says why it was picked, `crps` is the mean over its steps."""
-    assert fan.realised is not None, "only forecasts with outcomes are ranked"
-    columns = pd.Index([percent(level, 0) for level in fan.levels])
-    frame = pd.DataFrame(fan.prices, pd.Index(fan.labels, name="step"), columns)
+def _fan(one: Mapping[str, Any]) -> Figure:
+    """One forecast of a gallery, with why it was picked, and its mean CRPS over the steps."""
+    dates, name = _dates(one["dates"]), str(one["pick"])
+    closes, levels, *parts = (_floats(one[k]) for k in ("closes", "levels", "prices", "realised"))
+    labels = [f"+{step}" for step in range(1, len(parts[0]) + 1)]
+    fan = charts.Fan(str(one["symbol"]), dates, closes, labels, levels, *parts)
+    columns = pd.Index([percent(level, 0) for level in levels])
+    frame = pd.DataFrame(fan.prices, pd.Index(labels, name="step"), columns)
     frame["realised"] = fan.realised
     inside = int(frame["realised"].between(frame.iloc[:, 0], frame.iloc[:, -2]).sum())
-    words: Any = {"pick": name, "symbol": fan.symbol, "cutoff": fan.dates[-1], "crps": crps}
-    words |= {"inside": inside, "steps": len(frame), "band": fan.levels[-1] - fan.levels[0]}
-    changes = {"shown": frame.iloc[:, [0, len(fan.levels) // 2, -2, -1]]}
+    words: Any = {"pick": name, "symbol": fan.symbol, "cutoff": dates[-1], "crps": one["crps"]}
+    words |= {"inside": inside, "steps": len(frame), "band": levels[-1] - levels[0]}
+    changes = {"shown": frame.iloc[:, [0, len(levels) // 2, -2, -1]]}
     return figure(f"fan.{name}", frame, draw=fan.draw, changes=changes, **words)
 
 

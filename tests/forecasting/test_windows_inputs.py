@@ -27,8 +27,8 @@ DATA = features(PANEL)
 
 
 def told_of(panel: Panel, reference: Reference = REFERENCE) -> dict[str, Inputs]:
-    data = features(panel)
-    return inputs(data, {s: reference.parameters(s, one) for s, one in data.items()})
+    data = features(panel).items()
+    return {symbol: inputs(one, reference.parameters(symbol, one)) for symbol, one in data}
 
 
 def surprises(symbol: str = "A", panel: Panel = PANEL) -> np.ndarray:
