@@ -216,6 +216,9 @@ class Bars:
         """
         if "date" in frame.columns:
             frame = frame.set_index("date")
+        if not frame.columns.is_unique:
+            twice = frame.columns[frame.columns.duplicated()][0]
+            raise BarsError(f"{symbol}: two columns are called {twice!r}. Keep one of them.")
         missing = [name for name in (*OHLC, "volume") if name not in frame]
         if missing:
             raise BarsError(

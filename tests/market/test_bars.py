@@ -106,6 +106,12 @@ def test_frame_round_trip(bars: Bars) -> None:
     assert_same_bars(back, bars)
 
 
+def test_two_columns_of_one_name_are_refused() -> None:
+    frame = build_bars(n=3).to_frame()[["open", "high", "low", "close", "close", "volume"]]
+    with pytest.raises(BarsError, match="two columns are called 'close'"):
+        Bars.from_frame("A", frame)
+
+
 def test_sha256_depends_on_every_field() -> None:
     bars = build_bars()
     seen = {bars.sha256, build_bars("MSFT").sha256, build_bars(start="2020-01-02").sha256}
