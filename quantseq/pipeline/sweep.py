@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 
-from quantseq.config import PolicyConfig, RunConfig, least_purge, on_calendar
+from quantseq.config import PolicyConfig, RunConfig, least_purge
 from quantseq.errors import ConfigError
 from quantseq.evaluation.run import DECIDING_ROOMS, code_fingerprint
 from quantseq.files import (
@@ -35,11 +35,16 @@ from quantseq.files import (
 )
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.pipeline.backtest import with_model
+from quantseq.pipeline.backtest import settled
 from quantseq.pipeline.data import as_rows, refuse_errors
 from quantseq.pipeline.evaluate import resumable, run_models, split_calendar, traded_models
-from quantseq.pipeline.manifest import new_manifest
-from quantseq.pipeline.results import OURS, count_trials, judge_returns, trial_line
+from quantseq.pipeline.results import (
+    OURS,
+    count_trials,
+    judge_returns,
+    new_manifest,
+    trial_line,
+)
 from quantseq.pipeline.train import pass_gate
 from quantseq.progress import SILENT, Bar, Progress
 from quantseq.reporting.page import SPACE, number, percent, plural
@@ -271,9 +276,7 @@ def sweep(
     `model`, used after its ``trained_until``, its horizon is the only one. The others, and what is raised, are as in
     `backtest`; ConfigError also where the grid or a point of it breaks a rule.
     """
-    chosen = on_calendar(config, panel.sessions)
-    if model is not None:
-        chosen = with_model(chosen, model, progress)
+    chosen = settled(config, panel, model, progress)
     points = grid.points(chosen, progress)
     ensure_writable(places.reports)
     checked = refuse_errors(panel, allow_bad_data=allow_bad_data)

@@ -125,7 +125,7 @@ def run_benchmarks(
     panel: Panel,
     weights: pd.DataFrame,
     *,
-    costs: Costs | None = None,
+    costs: Costs = Costs(),
     fill: FillPrice = "open",
     seed: int = 0,
     trade: pd.DataFrame | None = None,
@@ -138,7 +138,7 @@ def run_benchmarks(
     and `draws` those of the random entries. By name, over the sessions that `simulate` gives the strategy.
     """
     run: dict[str, Any] = {"costs": costs, "fill": fill}
-    market = _look(panel, weights, (costs or Costs()).year)
+    market = _look(panel, weights, costs.year)
     found: dict[str, BenchmarkResult] = {}
     for name, decide in _DECIDE.items():
         decided = pd.DataFrame(decide(market), market.index, weights.columns)
