@@ -175,15 +175,14 @@ def _look(panel: Panel, weights: pd.DataFrame, year: int) -> _Market:
 
 def _median(entries: list[BacktestResult], periods: int) -> BenchmarkResult:
     """The entry with the median Sharpe ratio, and the range of all."""
-    sharpes = np.array([METRICS["sharpe"](one.returns_net, periods=periods) for one in entries])
-    order = np.argsort(sharpes, kind="stable")[: np.isfinite(sharpes).sum()]  # NaN come last
-    shown, spread = entries[0], None
-    if len(order):
-        shown = entries[order[(len(order) - 1) // 2]]
-        low, high = np.quantile(sharpes[order], [0.05, 0.95])
-        spread = float(low), float(high)
     nets = tuple(one.returns_net for one in entries)
-    return BenchmarkResult(BENCHMARKS["random_entry"], shown, nets, spread)
+    sharpes = np.array([METRICS["sharpe"](net, periods=periods) for net in nets])
+    order = np.argsort(sharpes, kind="stable")[: np.isfinite(sharpes).sum()]  # NaN come last
+    if not len(order):
+        return BenchmarkResult(BENCHMARKS["random_entry"], entries[0], nets)
+    low, high = np.quantile(sharpes[order], [0.05, 0.95]).tolist()
+    shown = entries[order[(len(order) - 1) // 2]]
+    return BenchmarkResult(BENCHMARKS["random_entry"], shown, nets, (low, high))
 
 
 def random_entries(
