@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from quantseq.pipeline import data as data
     from quantseq.pipeline.audit import audit as audit
     from quantseq.pipeline.backtest import backtest as backtest
+    from quantseq.pipeline.backtest import demo as demo
     from quantseq.pipeline.compare import compare as compare
     from quantseq.pipeline.compare import report as report
     from quantseq.pipeline.data import fetch as fetch
     from quantseq.pipeline.data import sample_panel as sample_panel
-    from quantseq.pipeline.demo import demo as demo
     from quantseq.pipeline.evaluate import evaluate as evaluate
     from quantseq.pipeline.forecast import forecast as forecast
     from quantseq.pipeline.sweep import sweep as sweep
@@ -66,10 +66,9 @@ _HOMES = {
     "market.readers": "read_panel",
     "market.store": "Store",
     "pipeline.audit": "audit",
-    "pipeline.backtest": "backtest",
+    "pipeline.backtest": "backtest demo",
     "pipeline.compare": "compare report",
     "pipeline.data": "fetch sample_panel",
-    "pipeline.demo": "demo",
     "pipeline.evaluate": "evaluate",
     "pipeline.forecast": "forecast",
     "pipeline.sweep": "sweep",

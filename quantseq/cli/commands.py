@@ -26,7 +26,7 @@ _MOST_LINES = 20
 
 def demo_command(line: opt.Line) -> None:
     """Run the whole line on the bundled real prices, offline, and write a report."""
-    from quantseq.pipeline.demo import demo
+    from quantseq.pipeline.backtest import demo
 
     _tell_backtest(demo(seed=line.seed or 0, **line.run), line)
 

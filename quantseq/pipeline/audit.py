@@ -35,8 +35,7 @@ from quantseq.market.bars import Bars, Dates, Floats, Panel
 from quantseq.market.sources import SampleSource
 from quantseq.market.store import Store
 from quantseq.pipeline.evaluate import run_models, split_calendar, traded_models
-from quantseq.pipeline.manifest import versions
-from quantseq.pipeline.results import OURS, long_weights
+from quantseq.pipeline.results import OURS, long_weights, versions
 from quantseq.progress import SILENT, Progress
 from quantseq.reporting.page import number
 from quantseq.reporting.render import write_report
@@ -319,11 +318,9 @@ def find_prices(manifest: Mapping[str, Any], places: Places, panel: Panel | None
         own = [bars for bars in found.values() if bars.sha256 == facts.get("sha256")]
         chosen += own[:1]
         if not own:
-            other = [
-                f"those in {where} ({len(bars)} bars) are not those of the run"
-                for where, bars in found.items()
-            ]
-            wrong.append(f"{symbol}: {'; '.join(other) or 'no bars were found'}")
+            other = (f"those in {where} ({len(found[where])} bars)" for where in found)
+            said = "; ".join(f"{one} are not those of the run" for one in other)
+            wrong.append(f"{symbol}: {said or 'no bars were found'}")
     if wrong or not chosen:
         raise RunError(
             f"The run cannot be made again, its data differ. {'. '.join(wrong) or 'It names none'}. "

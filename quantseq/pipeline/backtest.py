@@ -9,12 +9,13 @@ import pandas as pd
 
 from quantseq.config import RunConfig, least_purge, on_calendar
 from quantseq.evaluation.run import Evaluation
+from quantseq.evaluation.walkforward import WalkForward
 from quantseq.files import Places, ensure_writable
 from quantseq.forecasting.baselines import EwmaStudent, HistoricalVolatility, ReferenceForecaster
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Floats, Panel
 from quantseq.pipeline.audit import SHORT, Audited, audit_run, badge, describe_audit
-from quantseq.pipeline.data import as_rows, refuse_errors
+from quantseq.pipeline.data import as_rows, refuse_errors, sample_panel
 from quantseq.pipeline.evaluate import (
     RunOutcome,
     resumable,
@@ -22,13 +23,13 @@ from quantseq.pipeline.evaluate import (
     split_calendar,
     traded_models,
 )
-from quantseq.pipeline.manifest import new_manifest
 from quantseq.pipeline.results import (
     OURS,
     count_trials,
     figures_of_run,
     forecast_frame,
     long_weights,
+    new_manifest,
     notes_on_symbols,
     trial_line,
 )
@@ -93,9 +94,7 @@ def backtest(
         If the architecture has not mastered the copy task; if `model` has seen the test block; if the reports folder
         is not writable.
     """
-    chosen = on_calendar(config, panel.sessions)
-    if model is not None:
-        chosen = with_model(chosen, model, progress)
+    chosen = settled(config, panel, model, progress)
     ensure_writable(places.reports)
     found = refuse_errors(panel, allow_bad_data=allow_bad_data)
     folds = split_calendar(panel, chosen, model=model)
@@ -169,11 +168,42 @@ def backtest(
     return BacktestOutcome(folder, stored, evaluation, traded.strategy, held)
 
 
-def with_model(config: RunConfig, model: Seq2SeqForecaster, progress: Progress) -> RunConfig:
-    """The configuration with the forecaster of a trained model, and a purge that covers its horizon."""
-    purge = least_purge(config.walk_forward.purge, model.config.horizon, progress)
-    walk = replace(config.walk_forward, purge=purge)
-    return replace(config, forecaster=model.config, walk_forward=walk)
+def demo(
+    *,
+    places: Places = Places(),
+    seed: int = 0,
+    jobs: int = 2,
+    command: str = "quantseq demo",
+    progress: Progress = SILENT,
+) -> BacktestOutcome:
+    """The whole line on the bundled real prices, offline and small enough to watch: a `backtest`."""
+    panel = sample_panel()
+    five_years = WalkForward(min_train=1260)  # before the first validation block
+    progress.say(
+        f"Bundled real prices: {', '.join(panel)}, daily, {panel.sessions[0]} to "
+        f"{panel.sessions[-1]} (public domain)."
+    )
+    return backtest(
+        panel,
+        config=RunConfig(seed=seed, walk_forward=five_years),
+        places=places,
+        jobs=jobs,
+        command=command,
+        title="Demo: seq2seq forecasts on four bundled stocks",
+        progress=progress,
+    )
+
+
+def settled(
+    config: RunConfig, panel: Panel, model: Seq2SeqForecaster | None, progress: Progress
+) -> RunConfig:
+    """The configuration with the year of these dates, and the horizon of a trained model that a purge must cover."""
+    chosen = on_calendar(config, panel.sessions)
+    if model is None:
+        return chosen
+    purge = least_purge(chosen.walk_forward.purge, model.config.horizon, progress)
+    walk = replace(chosen.walk_forward, purge=purge)
+    return replace(chosen, forecaster=model.config, walk_forward=walk)
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,7 @@ def _settings(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
         | {"model": run.model, "symbols": ", ".join(run.symbols)}
         for name, run in runs.items()
     }
-    return {name: one for name, one in _by_name(told).items() if len(set(one.values())) > 1}
+    return _differing(told)
 
 
 def _data(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
@@ -180,10 +180,11 @@ def _data(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
         name: {s: (one or {}).get("sha256") for s, one in (run.manifest.get("data") or {}).items()}
         for name, run in runs.items()
     }
-    return {name: one for name, one in _by_name(told).items() if len({*one.values()} - {""}) > 1}
+    return _differing(told, {""})
 
 
-def _by_name(told: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Texts by run and name as texts by name and run, "" where a run has none."""
+def _differing(told: Mapping[str, Mapping[str, Any]], besides: Any = ()) -> dict[str, Any]:
+    """Texts by name and run, "" where a run has none, of names with two or more besides those."""
     names = dict.fromkeys(name for one in told.values() for name in one)
-    return {name: {r: str(one.get(name) or "") for r, one in told.items()} for name in names}
+    rows = {name: {run: str(told[run].get(name) or "") for run in told} for name in names}
+    return {name: row for name, row in rows.items() if len({*row.values()}.difference(besides)) > 1}

@@ -23,12 +23,12 @@ from quantseq.forecasting.forecasts import QUANTILE_LEVELS
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
 from quantseq.pipeline.data import as_rows, usable
-from quantseq.pipeline.manifest import new_manifest
 from quantseq.pipeline.results import (
     OURS,
     REFERENCE,
     figures_of_evaluation,
     forecast_frame,
+    new_manifest,
     notes_on_symbols,
 )
 from quantseq.pipeline.train import pass_gate

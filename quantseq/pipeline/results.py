@@ -1,23 +1,22 @@
-"""What a run came to: figures from its tables, the verdict, its line in the ledger, notes on its symbols."""
+"""What a run says of itself and what it came to: manifest, figures from its tables, verdict, line in the ledger, notes."""
 
+import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+import quantseq
 from quantseq.config import RunConfig
+from quantseq.evaluation import scores as scoring
 from quantseq.evaluation.run import Evaluation
-from quantseq.evaluation.scores import (
-    CUMULATIVE,
-    at_step,
-    compare_models,
-    models_of,
-    summarise_models,
-    summary,
-    verdicts,
-)
 from quantseq.evaluation.walkforward import cutoffs_of
 from quantseq.files import Places, fingerprint
 from quantseq.forecasting.rows import AT_REST, rows_at_rest
@@ -32,6 +31,77 @@ REFERENCE = "har-pooled-t"
 
 # rules that the test of superior predictive ability leaves out: its benchmark, and a placebo
 NOT_TRIED = ("buy_and_hold", "random_entry")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of the packages and of the processor's instructions that decide numbers."""
+    from torch.backends.cpu import get_cpu_capability
+
+    return {
+        "python": platform.python_version(),
+        "processor": f"{platform.machine()} {get_cpu_capability()}",
+        "quantseq": quantseq.__version__,
+        **{name: version(name) for name in ("torch", "numpy", "pandas", "scipy", "arch")},
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that this package runs from, None outside of one."""
+    where, quiet = Path(__file__).parent, subprocess.DEVNULL
+    ask = ["git", "rev-parse", "HEAD"]
+    try:
+        return subprocess.check_output(ask, cwd=where, text=True, timeout=10, stderr=quiet).strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def new_manifest(
+    panel: Panel,
+    config: RunConfig,
+    sessions: Dates,
+    *,
+    command: str,
+    title: str,
+    reports: Path,
+    **extra: Any,
+) -> dict[str, Any]:
+    """The manifest of a run that ends now, with further entries `extra`.
+
+    `sessions`, (D,) datetime64[D], are those of the result; the run id is one that is free in `reports`.
+    """
+    settings, now = config.to_mapping(), datetime.now(UTC)
+    data = {
+        symbol: {
+            "sha256": bars.sha256,
+            "rows": len(bars),
+            "first": str(bars.sessions[0]),
+            "last": str(bars.sessions[-1]),
+            "source": str(bars.provenance.get("source", "memory")),
+        }
+        for symbol, bars in panel.items()
+    }
+    tag = fingerprint({"config": settings, "data": data, "command": command, "extra": extra})[:6]
+    return {
+        "run_id": _free(reports, f"{now:%Y%m%d-%H%M%S}-{tag}"),
+        "created": now.isoformat(timespec="seconds"),
+        "command": command,
+        "title": title,
+        "sample_data": any(one["source"] == "sample" for one in data.values()),
+        "config": settings,
+        "data": data,
+        "symbols": list(panel.symbols),
+        "test_start": str(sessions[0]),
+        "test_end": str(sessions[-1]),
+        "versions": versions(),
+        "git_commit": git_commit(),
+        **extra,
+    }
+
+
+def _free(reports: Path, name: str) -> str:
+    """The name itself, or with a number after it where a run of the same second has taken it."""
+    names = (f"{name}-{number}" if number > 1 else name for number in count(1))
+    return next(one for one in names if not (reports / one).exists())
 
 
 def trial_line(
@@ -168,12 +238,12 @@ def _trades(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 def figures_of_evaluation(run: Run) -> dict[str, Any]:
     """The content of ``result.json`` of an evaluation: from its scores, beside what was stated."""
-    tests = compare_models(run.scores, OURS)
+    tests = scoring.compare_models(run.scores, OURS)
     return {
         **run.result,
-        "models": summarise_models(run.scores, REFERENCE, run.seed),
+        "models": scoring.summarise_models(run.scores, REFERENCE, run.seed),
         "tests": tests,
-        "verdict": verdicts(tests, own_reference=REFERENCE),
+        "verdict": scoring.verdicts(tests, own_reference=REFERENCE),
     }
 
 
@@ -181,14 +251,19 @@ def _forecast_quality(scores: pd.DataFrame) -> dict[str, Any]:
     """Scores of every model, tests of ours against each baseline, and the skill over the reference."""
     steps = range(1, int(scores["step"].max()) + 1)
     by_step = {
-        name: [summary(at_step(scores, name, step)) for step in steps] for name in models_of(scores)
+        name: [scoring.summary(scoring.at_step(scores, name, step)) for step in steps]
+        for name in scoring.models_of(scores)
     }
-    plain, ours = (at_step(scores, name)["log_score"].to_numpy() for name in (REFERENCE, OURS))
+    plain, ours = (
+        scoring.at_step(scores, name)["log_score"].to_numpy() for name in (REFERENCE, OURS)
+    )
     return {
         "models": {name: one[0] for name, one in by_step.items()},
         "by_step": by_step,
         "skill_nats": float(np.nanmean(plain - ours)),
-        "tests": [one for one in compare_models(scores, OURS) if one["step"] != CUMULATIVE],
+        "tests": [
+            one for one in scoring.compare_models(scores, OURS) if one["step"] != scoring.CUMULATIVE
+        ],
     }
 
 

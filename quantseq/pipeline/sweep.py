@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 
-from quantseq.config import PolicyConfig, RunConfig, least_purge, on_calendar
+from quantseq.config import PolicyConfig, RunConfig, least_purge
 from quantseq.errors import ConfigError
 from quantseq.evaluation.run import DECIDING_ROOMS, code_fingerprint
 from quantseq.files import (
@@ -35,11 +35,16 @@ from quantseq.files import (
 )
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Dates, Floats, Panel
-from quantseq.pipeline.backtest import with_model
+from quantseq.pipeline.backtest import settled
 from quantseq.pipeline.data import as_rows, refuse_errors
 from quantseq.pipeline.evaluate import resumable, run_models, split_calendar, traded_models
-from quantseq.pipeline.manifest import new_manifest
-from quantseq.pipeline.results import OURS, count_trials, judge_returns, trial_line
+from quantseq.pipeline.results import (
+    OURS,
+    count_trials,
+    judge_returns,
+    new_manifest,
+    trial_line,
+)
 from quantseq.pipeline.train import pass_gate
 from quantseq.progress import SILENT, Bar, Progress
 from quantseq.reporting.page import SPACE, number, percent, plural
@@ -196,10 +201,9 @@ def label(point: RunConfig) -> str:
 
 
 def _policy_label(point: RunConfig) -> str:
-    told = {
-        n: f"{v:.4g}" if isinstance(v, float) else v for n, v in point.policy.parameters.items()
-    }
-    return " ".join([point.policy.name, *(f"{name}={value}" for name, value in told.items())])
+    values = point.policy.parameters.items()
+    told = (f"{n}={v:.4g}" if isinstance(v, float) else f"{n}={v}" for n, v in values)
+    return " ".join([point.policy.name, *told])
 
 
 def to_toml(values: Mapping[str, Any], section: str = "") -> str:
@@ -271,9 +275,7 @@ def sweep(
     `model`, used after its ``trained_until``, its horizon is the only one. The others, and what is raised, are as in
     `backtest`; ConfigError also where the grid or a point of it breaks a rule.
     """
-    chosen = on_calendar(config, panel.sessions)
-    if model is not None:
-        chosen = with_model(chosen, model, progress)
+    chosen = settled(config, panel, model, progress)
     points = grid.points(chosen, progress)
     ensure_writable(places.reports)
     checked = refuse_errors(panel, allow_bad_data=allow_bad_data)
@@ -292,10 +294,7 @@ def sweep(
     how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
     moments = {}
     with resumable(f"Forecasts and scored points are kept in {folder}"):
-        gates = [
-            pass_gate(one.forecaster, places, seed=one.seed, progress=progress)
-            for one in horizons.values()
-        ]
+        gate = pass_gate(chosen.forecaster, places, seed=chosen.seed, progress=progress)
         for horizon, one in horizons.items():
             models, title = traded_models(one, (), model), f"forecast, horizon {horizon}"
             found = run_models(panel, models, folds, one, title=title, **how)
@@ -310,11 +309,11 @@ def sweep(
         title=f"Sweep of {len(points)} points on {len(panel)} symbols",
         reports=places.reports,
         kind="sweep",
-        gate=gates[0].fingerprint,
+        gate=gate.fingerprint,
         model=identity["model"],
     )
     result, best = _judge(panel, moments, scored, chosen, places)
-    result |= {"gate": asdict(gates[0]), "data_findings": as_rows(checked)}
+    result |= {"gate": asdict(gate), "data_findings": as_rows(checked)}
     table = pd.DataFrame(result["sweep"]["points"])
     table["parameters"] = table["parameters"].map(json.dumps)
     write_text(folder / "points.csv", table.to_csv(index=False))
@@ -484,23 +483,19 @@ def _row(point: _Point, held: Floats) -> dict[str, Any]:
 
 def _sentence(best: RunConfig, here: Mapping[str, Any], count: int) -> str:
     """What the choice is worth, in words."""
-    chosen = (
-        f"Best of {here['points']} points at {here['cost_bps']:g} bps ({count} in all): {_policy_label(best)}, "
-        f"horizon {best.forecaster.horizon}, Sharpe {number(here['sharpe'])}."
-    )
-    if math.isfinite(here["pbo"]):
-        verb = "is a coin toss or worse" if here["pbo"] >= 0.5 else "is better than a coin toss"
-        chosen += (
+    chosen = f"Best of {here['points']} points at {here['cost_bps']:g} bps ({count} in all)"
+    horizon, pbo, p = best.forecaster.horizon, here["pbo"], here["spa_p"]
+    said = f"{chosen}: {_policy_label(best)}, horizon {horizon}, Sharpe {number(here['sharpe'])}."
+    if math.isfinite(pbo):
+        verb = "is a coin toss or worse" if pbo >= 0.5 else "is better than a coin toss"
+        said += (
             f" Choosing by the past {verb}: what was best on one half of the sessions was no better than "
-            f"the median on the other in {here['pbo']:.0%} of {here['halves']:,} halves (PBO)."
+            f"the median on the other in {pbo:.0%} of {here['halves']:,} halves (PBO)."
         )
-    if math.isfinite(here["spa_p"]):
-        found = "beats" if here["spa_p"] < 0.05 else "does not beat"
-        chosen += (
-            f" The best of them {found} buy-and-hold by more than so many tries explain "
-            f"(SPA p = {here['spa_p']:.3f})."
-        )
-    return chosen
+    if math.isfinite(p):
+        found = f"{'beats' if p < 0.05 else 'does not beat'} buy-and-hold"
+        said += f" The best of them {found} by more than so many tries explain (SPA p = {p:.3f})."
+    return said
 
 
 def describe_sweep(result: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[str]]:

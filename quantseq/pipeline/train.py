@@ -16,7 +16,7 @@ from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.forecasting.rows import MIN_HISTORY
 from quantseq.market.bars import Panel
 from quantseq.pipeline.data import as_rows, refuse_errors
-from quantseq.pipeline.manifest import versions
+from quantseq.pipeline.results import versions
 from quantseq.progress import SILENT, Bar, Progress
 from quantseq.reporting.page import Figure, card
 from quantseq.reporting.render import export_figures, page_of, write_report

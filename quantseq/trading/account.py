@@ -140,14 +140,7 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
     held, cash, last, buffers = np.zeros(width), 1.0, 1.0, np.empty((2, width))
     ignored = np.zeros(width, dtype=bool)  # liquidated, and no bar since
     rest, resting = np.zeros(width), False  # shares of orders that stay open
-    counted = (
-        "dropped_orders",
-        "completed_orders",
-        "capped_orders",
-        "liquidated",
-        "scaled_sessions",
-    )
-    count: dict[str, Any] = dict.fromkeys(counted, 0)
+    dropped = completed = capped = liquidated = scaled = 0
     ruined: np.datetime64 | None = None
     ruined_at: Literal["fill", "mark"] | None = None
     written_off = 0.0
@@ -180,7 +173,7 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
                 if orders.waiting is not None:
                     rest[~np.isnan(orders.waiting[k])] = 0.0  # replaced by one that has no bar yet
                 gone = (rest != 0) & orders.lapsed[k]
-                count["dropped_orders"] += int(gone.sum())
+                dropped += int(gone.sum())
                 rest[gone] = 0.0
                 due = (rest != 0) & orders.has_bar[k]
                 order[due] = rest[due]
@@ -190,13 +183,13 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
             real = size > DUST * worth
             if not all_allowed[k]:
                 real &= allowed[k] if due is None else allowed[k] | due
-            if count["liquidated"]:
+            if liquidated:
                 void = real & orders.late[k] & ignored
-                count["dropped_orders"] += int(void.sum())
+                dropped += int(void.sum())
                 real &= ~void
             if overdue:
                 gone = real & orders.lapsed[k] & ~ignored
-                count["liquidated"] += int(gone.sum())
+                liquidated += int(gone.sum())
                 ignored |= gone
             if not real.all():
                 order *= real
@@ -211,9 +204,7 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
                     cash = available - needed - credit
                 else:
                     share = max(available, 0.0) / needed
-                    count["scaled_sessions"] += bool(
-                        any_wanted[k] and needed - available > DUST * worth
-                    )
+                    scaled += bool(any_wanted[k] and needed - available > DUST * worth)
                     if may_wait and sale_waits(orders, k, held, base, rest, ignored):
                         rest += np.where(order > 0, (1 - share) * order, 0.0)
                     order[:] = np.where(order > 0, share * order, order)
@@ -222,11 +213,11 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
                 fee = rate * (buys + sells)
             else:
                 cut = cap_by_volume(order, size, k, orders, costs)
-                count["capped_orders"] += int(np.count_nonzero(cut))
+                capped += int(np.count_nonzero(cut))
                 rest += cut
                 fee, missing = afford(order, held, k, cash + credit, orders, costs)
                 if missing is not None:
-                    count["scaled_sessions"] += bool(any_wanted[k])
+                    scaled += bool(any_wanted[k])
                     if sale_waits(orders, k, held, base, rest, ignored):
                         rest += missing
                 notional = order * price
@@ -235,12 +226,12 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
                 if orders.lot is not None:
                     rest[np.abs(rest) < orders.lot[k] * (1 - 1e-9)] = 0.0
             if due is not None:
-                count["completed_orders"] += int((np.abs(order[due] * price[due]) > _REST).sum())
+                completed += int((np.abs(order[due] * price[due]) > _REST).sum())
             resting = may_wait and bool(rest.any())
             held = held + order
             turnover[k] = (buys + sells) / worth
             cost[k] += fee / last
-        if count["liquidated"]:
+        if liquidated:
             ignored &= ~orders.has_bar[k]
         equity[k] = cash + held @ orders.close[k]
         if equity[k] <= 0:
@@ -252,7 +243,7 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
         missed = np.abs(rest) * orders.close[-1] > DUST * last
         if orders.waiting is not None:  # NaN where no order waits
             missed |= np.abs(orders.waiting[-1] * last - held * orders.close[-1]) > DUST * last
-        count["dropped_orders"] += int(missed.sum())
+        dropped += int(missed.sum())
     else:
         equity[equity < 0] = 0.0
     late = np.abs(traded[orders.late] * orders.fill_at[orders.late]) > DUST
@@ -264,7 +255,6 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
         returns_net=net_returns,
         returns_gross=net_returns + cost,
         **book,
-        **count,
         shares=shares,
         traded=traded,
         fill_prices=orders.fill_at,
@@ -272,7 +262,12 @@ def run_account(orders: Orders, costs: Costs) -> BacktestResult:
         terms=costs,
         liquidity=orders.liquidity,
         delayed_orders=int(late.sum()),
+        dropped_orders=dropped,
+        completed_orders=completed,
+        capped_orders=capped,
+        liquidated=liquidated,
         carried=int(((shares != 0) & ~orders.has_bar).sum()),
+        scaled_sessions=scaled,
         unfilled_decisions=orders.unfilled,
         ruined=ruined,
         ruined_at=ruined_at,

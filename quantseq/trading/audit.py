@@ -109,16 +109,12 @@ def _compare(expected: Trace, found: Trace, cut: np.datetime64) -> tuple[int, st
     """Rows compared, and the first stage that differs in words, "" if none does."""
     compared, last = 0, pd.Timestamp(str(cut))
     for stage in expected:
-        ours, other = (
-            frame[frame.index.get_level_values(0) <= last]
-            for frame in (expected[stage], found[stage])
-        )
+        frames = expected[stage], found[stage]
+        ours, other = (one[one.index.get_level_values(0) <= last] for one in frames)
         compared += len(ours)
         both = ours.index.intersection(other.index)
-        one, two = (
-            np.ascontiguousarray(frame.loc[both].to_numpy(dtype=np.float64)).view(np.int64)
-            for frame in (ours, other)
-        )
+        values = (one.loc[both].to_numpy(dtype=np.float64) for one in (ours, other))
+        one, two = (np.ascontiguousarray(bits).view(np.int64) for bits in values)
         moved = both[(one != two).any(axis=1)] if one.shape == two.shape else both
         moved = moved.append(ours.index.symmetric_difference(other.index))
         if len(moved):
@@ -156,12 +152,12 @@ def refit(states: Mapping[str, tuple[str, str]]) -> Check:
     `states` has by label the fingerprint of what was fitted, and of the same fit on `noise_after`.
     """
     moved = [label for label, (state, again) in states.items() if state != again]
-    reading = (
-        f"{len(states)} fits, made again on prices that are noise after their window, are the same."
+    told = (
+        f"{len(states)} fits, made again on prices that are noise after their window, are the same"
     )
     if moved:
-        reading = f"{moved[0]} changes with prices after its window{_more(moved)}."
-    return Check("refit", not moved and bool(states), reading)
+        told = f"{moved[0]} changes with prices after its window{_more(moved)}"
+    return Check("refit", not moved and bool(states), f"{told}.")
 
 
 def _more(bad: Sequence[str]) -> str:

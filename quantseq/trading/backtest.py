@@ -55,7 +55,7 @@ def simulate(
     panel: Panel,
     weights: pd.DataFrame,
     *,
-    costs: Costs | None = None,
+    costs: Costs = Costs(),
     fill: FillPrice = "open",
     start: Any = None,
     end: Any = None,
@@ -78,7 +78,6 @@ def simulate(
         If a decision date is no session of the panel, or volume matters and a symbol has none; if no session is left
         to fill or to mark; if the panel lacks a symbol.
     """
-    costs = costs or Costs()
     return run_account(_prepare(panel, weights, costs, fill, trade, start, end), costs)
 
 
@@ -88,7 +87,7 @@ def buy_and_hold(
     start: Any = None,
     end: Any = None,
     *,
-    costs: Costs | None = None,
+    costs: Costs = Costs(),
     fill: FillPrice = "open",
 ) -> BacktestResult:
     """Equal money in every symbol at the first session's fill, then held: what everything is compared with.
@@ -102,7 +101,6 @@ def buy_and_hold(
     sessions = _span(panel, start, end)
     first = pd.DatetimeIndex(sessions[:1].astype("datetime64[s]"))
     weights = pd.DataFrame(1 / max(len(names), 1), index=first, columns=names)
-    costs = costs or Costs()
     _check(weights, costs.max_gross)
     orders = make_orders(panel, weights, sessions, np.array([0]), None, fill=fill, costs=costs)
     return run_account(replace(orders, of_start=True), costs)
@@ -112,7 +110,7 @@ def break_even_bps(
     panel: Panel,
     weights: pd.DataFrame,
     *,
-    costs: Costs | None = None,
+    costs: Costs = Costs(),
     fill: FillPrice = "open",
     trade: pd.DataFrame | None = None,
 ) -> float | None:
@@ -123,7 +121,6 @@ def break_even_bps(
     trade, or when the account does not beat cash even without trading costs; 10,000 when it still does at
     a cost of the whole notional.
     """
-    costs = costs or Costs()
     orders = _prepare(panel, weights, costs, fill, trade)
     cash = (1 + costs.cash_rate / costs.year) ** len(orders.sessions)
 
@@ -267,7 +264,9 @@ def make_orders(
     wanted[row] = True if mask is None else mask
     if not whole:
         late, waiting = _wait(target, wanted, has_bar)
-        lapsed = _lapsed(has_bar)
+        day = np.arange(len(span), dtype=np.int32)[:, None]
+        last = np.maximum.accumulate(np.where(has_bar, day, np.int32(-1)), axis=0)
+        lapsed = (last >= 0) & (day - last >= LAPSE)
         target[lapsed] = 0.0
     return Orders(
         symbols,
@@ -309,13 +308,6 @@ def _wait(target: Floats, wanted: Flags, has_bar: Flags) -> tuple[Flags, Floats 
     target[to, symbol] = weight
     wanted[to, symbol] = late[to, symbol] = True
     return late, waiting
-
-
-def _lapsed(has_bar: Flags) -> Flags:
-    """Where a symbol has had bars, but none in the last `LAPSE` sessions: (D, S)."""
-    day = np.arange(len(has_bar), dtype=np.int32)[:, None]
-    last = np.maximum.accumulate(np.where(has_bar, day, np.int32(-1)), axis=0)
-    return np.asarray((last >= 0) & (day - last >= LAPSE))
 
 
 def prices(panel: Panel, symbols: Sequence[str]) -> tuple[Floats, Floats]:

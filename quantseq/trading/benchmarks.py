@@ -125,7 +125,7 @@ def run_benchmarks(
     panel: Panel,
     weights: pd.DataFrame,
     *,
-    costs: Costs | None = None,
+    costs: Costs = Costs(),
     fill: FillPrice = "open",
     seed: int = 0,
     trade: pd.DataFrame | None = None,
@@ -138,7 +138,7 @@ def run_benchmarks(
     and `draws` those of the random entries. By name, over the sessions that `simulate` gives the strategy.
     """
     run: dict[str, Any] = {"costs": costs, "fill": fill}
-    market = _look(panel, weights, (costs or Costs()).year)
+    market = _look(panel, weights, costs.year)
     found: dict[str, BenchmarkResult] = {}
     for name, decide in _DECIDE.items():
         decided = pd.DataFrame(decide(market), market.index, weights.columns)
@@ -175,15 +175,14 @@ def _look(panel: Panel, weights: pd.DataFrame, year: int) -> _Market:
 
 def _median(entries: list[BacktestResult], periods: int) -> BenchmarkResult:
     """The entry with the median Sharpe ratio, and the range of all."""
-    sharpes = np.array([METRICS["sharpe"](one.returns_net, periods=periods) for one in entries])
-    order = np.argsort(sharpes, kind="stable")[: np.isfinite(sharpes).sum()]  # NaN come last
-    shown, spread = entries[0], None
-    if len(order):
-        shown = entries[order[(len(order) - 1) // 2]]
-        low, high = np.quantile(sharpes[order], [0.05, 0.95])
-        spread = float(low), float(high)
     nets = tuple(one.returns_net for one in entries)
-    return BenchmarkResult(BENCHMARKS["random_entry"], shown, nets, spread)
+    sharpes = np.array([METRICS["sharpe"](net, periods=periods) for net in nets])
+    order = np.argsort(sharpes, kind="stable")[: np.isfinite(sharpes).sum()]  # NaN come last
+    if not len(order):
+        return BenchmarkResult(BENCHMARKS["random_entry"], entries[0], nets)
+    low, high = np.quantile(sharpes[order], [0.05, 0.95]).tolist()
+    shown = entries[order[(len(order) - 1) // 2]]
+    return BenchmarkResult(BENCHMARKS["random_entry"], shown, nets, (low, high))
 
 
 def random_entries(

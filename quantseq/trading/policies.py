@@ -165,8 +165,8 @@ def read_view(moments: pd.DataFrame) -> tuple[View, NDArray[np.datetime64], list
     if missing or moments.empty:
         what = f"lack the columns {missing}" if missing else "hold no rows"
         raise ConfigError(f"The moments {what}. They need {', '.join(MOMENTS)}.")
-    shortfalls = all(name in moments.columns for name in SHORTFALLS)
-    names = ["mean", "std", "prob_up", *(SHORTFALLS if shortfalls else ())]
+    shortfalls = set(SHORTFALLS) <= set(moments.columns)
+    names = [*MOMENTS[2:], *(SHORTFALLS if shortfalls else ())]
     values = moments[names].to_numpy(dtype=np.float64)
     days = pd.DatetimeIndex(moments["cutoff"])
     bad = ~np.isfinite(values).all(axis=1) | (values[:, 1] <= 0) | days.isna()

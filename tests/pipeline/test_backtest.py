@@ -25,10 +25,10 @@ from quantseq.pipeline.backtest import (
     _notes,
     backtest,
     describe_backtest,
-    with_model,
+    settled,
 )
 from quantseq.pipeline.evaluate import model_fold
-from quantseq.pipeline.manifest import _free
+from quantseq.pipeline.results import _free
 from quantseq.progress import Progress
 from quantseq.reporting.render import write_report
 from quantseq.reporting.run import TABLES
@@ -238,13 +238,13 @@ def test_the_run_of_a_trained_model_tells_of_that_model(
 
 
 def test_the_purge_covers_the_horizon_of_a_trained_model(
-    model: Seq2SeqForecaster, capsys: pytest.CaptureFixture[str]
+    model: Seq2SeqForecaster, small_panel: Panel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = RunConfig(forecaster=ForecasterConfig(horizon=1), walk_forward=WalkForward(purge=1))
-    chosen = with_model(short, model, Progress(quiet=False))
+    chosen = settled(short, small_panel, model, Progress(quiet=False))
     assert (chosen.forecaster, chosen.walk_forward.purge) == (model.config, 3)
     assert "purge is raised from 1 to 3 sessions" in capsys.readouterr().err
-    assert with_model(chosen, model, Progress(quiet=False)) == chosen
+    assert settled(chosen, small_panel, model, Progress(quiet=False)) == chosen
     assert not capsys.readouterr().err
 
 

@@ -15,8 +15,7 @@ from quantseq.files import Places, write_json
 from quantseq.forecasting.model_folder import load_forecaster
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
-from quantseq.pipeline.backtest import backtest
-from quantseq.pipeline.demo import demo
+from quantseq.pipeline.backtest import backtest, demo
 from quantseq.pipeline.evaluate import evaluate
 from quantseq.pipeline.train import (
     TrainingOutcome,
