@@ -33,6 +33,8 @@ class PolicyConfig:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ConfigError(f"policy.name must be a text. Got {self.name!r}.")
         if not isinstance(self.parameters, Mapping):
             raise ConfigError(f"policy.parameters must be a table. Got {self.parameters!r}.")
 
@@ -120,6 +122,8 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--set wants section.name=value, such as costs.borrow_bps=80. Got {text!r}."
             )
+        if name in found:
+            raise ConfigError(f"--set {name} is given twice. Give it once.")
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -168,6 +172,8 @@ def resolve_config(
             if not isinstance(place, dict):
                 raise ConfigError(f"{section!r} in {name!r} is no section. Write {section}=value.")
         place[last] = value
+    for section, kind in _SECTIONS.items():
+        _known(asked.get(section, {}), kind, f"[{section}]")
     horizon = asked.get("forecaster", {}).get("horizon")
     if horizon is not None:
         walk = asked.setdefault("walk_forward", {})

@@ -81,6 +81,9 @@ def test_bad_files_are_named_errors(tmp_path: Path, text: str, message: str) -> 
         (["=3"], "section.name=value"),
         (["policy.fractoin=0.1"], "fraction"),
         (["costs.cost_bps=many"], "must be a number"),
+        (["forecaster=1"], "must be a table"),
+        (["policy.name.x=1"], "policy.name"),
+        (["seed=1", "seed=2"], "given twice"),
     ],
 )
 def test_settings_that_cannot_be_are_named_with_the_nearest(texts: list[str], message: str) -> None:
@@ -140,6 +143,9 @@ def test_every_term_and_policy_comes_from_the_file_and_survives_json(tmp_path: P
         '[costs]\ncost_bps = "x"',
         "[policy]\nparameters = 3",
         '[policy]\nname = "kely"',
+        "[policy.name]\nx = 1",
+        "[costs]\nperiods = 252.5",
+        '[walk_forward]\ntest_start = "foo"',
         "[policy.parameters]\nfractoin = 0.5",
     ],
 )

@@ -162,7 +162,7 @@ def train_command(
     resume: Annotated[bool, Option("--resume", help="Go on where it was interrupted.")] = False,
     figures: opt.Figures = None,
     allow_bad_data: opt.AllowBadData = False,
-    seed: opt.Seed = 0,
+    seed: opt.Seed = None,
     jobs: opt.Jobs = 2,
 ) -> None:
     """Train the model: on prices after the copy gate, or on a toy task that validates the machine.
@@ -180,8 +180,13 @@ def train_command(
         from quantseq.pipeline.data import resolve_panel
 
         _only_for("copy, reverse or sort", **toys)
-        asked = opt.asked_settings(set_, forecaster__horizon=horizon)
-        how["config"] = resolve_config(config, asked, progress=to.progress).forecaster
+        asked = opt.asked_settings(set_, seed=seed, forecaster__horizon=horizon)
+        if other := [
+            name for name in asked if name != "seed" and not name.startswith("forecaster.")
+        ]:
+            raise errors.ConfigError(f"{other[0]} decides nothing in a training. Leave it out.")
+        chosen = resolve_config(config, asked, progress=to.progress)
+        how |= {"config": chosen.forecaster, "seed": chosen.seed}
         how |= {"jobs": jobs, "allow_bad_data": allow_bad_data}
         wanted, span = (opt.symbol_list(more, symbols), {"start": start, "end": end})
         prices = resolve_panel(wanted, panel=panel, places=to.places, **span)
@@ -438,9 +443,8 @@ def audit_command(
 ) -> None:
     """Make a run again on its own prices and look for look-ahead; leaves with 6 where a check fails.
 
-    Every fold is fitted again on prices that are noise after its window, forecasts are repeated on prices that are
-    cut and rewritten, decisions are carried out late, and the line is sent over prices without anything to find.
-    The result goes into the run's manifest, result and report.
+    Every fold is fitted again on prices that are noise after its window, forecasts and decisions are repeated on
+    prices that are cut, decisions are carried out late and dealt by chance. The result goes into the run's manifest, result and report.
     """
     from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline.audit import audit, badge, describe_audit, describe_checks

@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError, check_parameters
+from quantseq.errors import (
+    BarsError,
+    ConfigError,
+    LeakageError,
+    NotEnoughDataError,
+    check_parameters,
+)
 from quantseq.forecasting.forecasts import Forecaster
 from quantseq.market.bars import Dates, Panel, as_date
 
@@ -134,6 +140,12 @@ class WalkForward:
             "max_train": f"None or int [{self.min_train}, inf)"
         }
         check_parameters(self, rules | dict.fromkeys(("purge", "embargo"), "int [0, inf)"))
+
+        if self.test_start is not None:
+            try:
+                as_date(self.test_start)
+            except BarsError as error:
+                raise ConfigError(f"The 'test_start' parameter of WalkForward: {error}") from error
 
     def split(self, sessions: Dates) -> list[Fold]:
         """Split a calendar, (D,) sorted sessions; NotEnoughDataError if not even one session is left to test."""

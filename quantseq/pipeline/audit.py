@@ -340,7 +340,10 @@ def _make_again(
     """The run as it comes out here, and per fit its fingerprint and that of the fit on rewritten futures."""
     config, told = RunConfig.from_mapping(stored.manifest["config"]), stored.manifest.get("model")
     if told is None:
-        model = None
+        if model is not None:
+            raise ConfigError(
+                "The run fitted its own models and scored none that was given. Leave --model out."
+            )
     elif model is None or any(
         model.describe()[n] != told[n] for n in ("tokenizer", "trained_until")
     ):

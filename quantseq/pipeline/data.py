@@ -167,9 +167,12 @@ def rm(
     """
     asked = INTERVALS if interval is None else (interval,)
     stores = [Store(places.data, interval=one) for one in asked]
+    holders = {one: [store for store in stores if one in store] for one in symbols}
+    for symbol, holding in holders.items():  # before anything is removed
+        if not holding:
+            stores[0].info(symbol)  # which says that nothing is stored under this name
     removed = {}
-    for symbol in symbols:
-        holding = [store for store in stores if symbol in store] or stores[:1]
+    for symbol, holding in holders.items():
         for store in holding:
             store.remove(symbol)
         kept = tuple(path for store in stores for path in store.backups(symbol))

@@ -293,7 +293,7 @@ def sweep(
     horizons = {one.forecaster.horizon: one for one in points}
     how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
     moments = {}
-    with resumable(f"Forecasts and scored points are kept in {folder}"):
+    with resumable(f"Forecasts are kept in {places.cache}, scored points in {folder}"):
         gate = pass_gate(chosen.forecaster, places, seed=chosen.seed, progress=progress)
         for horizon, one in horizons.items():
             models, title = traded_models(one, (), model), f"forecast, horizon {horizon}"
@@ -471,7 +471,6 @@ def _row(point: _Point, held: Floats) -> dict[str, Any]:
         "label": _policy_label(config),
         "cost_bps": config.costs.one_way_bps,
         "horizon": config.forecaster.horizon,
-        "engine": "account",
         **figures,
         "sharpe_difference": figures["sharpe"] - METRICS["sharpe"](held, periods=year),
         "psr": psr(net),

@@ -192,6 +192,8 @@ def _check_page_alone(found: Verification, page: str) -> None:
     head = html.unescape(re.sub(r"<[^>]+>", "", page[: page.find("<main>")]))
     if expected["sentence"] in head.replace("\u00a0", " "):
         printed.append(("sentence", expected["sentence"]))
+    if not expected.get("difference.low", "").startswith("+") and "An edge over" in head:
+        found.compare("verdict", "An edge over", "No edge over")
     for name, text in [*printed, *((name, None) for name in set(expected) - dict(printed).keys())]:
         found.compare(name, text, expected[name])
     found.checked["figures"] = len(expected)

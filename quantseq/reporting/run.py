@@ -36,6 +36,7 @@ from quantseq.files import (
     write_json,
     write_text,
 )
+from quantseq.market.calendars import YEAR
 from quantseq.reporting.page import card, number
 
 RUN_SCHEMA = 2  # version of the folder's layout
@@ -168,7 +169,9 @@ class Run:
 
         A full audit may fail after a backtest whose short one passed.
         """
-        found: Mapping[str, Any] = self.result.get("verdict") or {}
+        found = self.result.get("verdict")
+        if not isinstance(found, Mapping):  # an evaluation's are sentences about each baseline
+            return {}
         passed = (self.result.get("audit") or {}).get("passed")
         if found.get("edge") is not True or passed is True:
             return found
@@ -191,9 +194,9 @@ class Run:
 
     @property
     def periods(self) -> int:
-        """Sessions per year, as configured; 252 where the run does not say."""
+        """Sessions per year, as configured; those of one exchange where the run does not say."""
         costs = (self.manifest.get("config") or {}).get("costs") or {}
-        return int(costs.get("periods") or 252)
+        return int(costs.get("periods") or YEAR)
 
     @property
     def seed(self) -> int:

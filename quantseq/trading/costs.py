@@ -53,7 +53,7 @@ _BOUNDS = {
     "capital": "(0, inf), in money",
     "whole_shares": bool,
     "max_gross": "[1, 10] times equity",
-    "periods": "[0, 366] sessions per year, 0 for the calendar's own",
+    "periods": "int [0, 366] sessions per year, 0 for the calendar's own",
 }
 
 

@@ -351,7 +351,7 @@ class VolTarget(Policy):
     name: ClassVar[str] = "vol_target"
     formula: ClassVar[str] = "min(cap, target / (s·√periods)), with the sign of μ if not long-only"
     source: ClassVar[str] = "Moreira & Muir (2017); Harvey et al. (2018)"
-    bounds: ClassVar[Mapping[str, str]] = {"target": "(0, 2]", "periods": "[1, 366]"}
+    bounds: ClassVar[Mapping[str, str]] = {"target": "(0, 2]", "periods": "int [1, 366]"}
 
     target: float = 0.15
     periods: int = YEAR
@@ -391,14 +391,17 @@ class Blend(Policy):
     """Several policies at once: the mean of their positions, then one band and one set of caps.
 
     ``parts`` names two or more others, taken with their own defaults and this one's ``cap``,
-    ``long_only`` and ``cost_bps``. Equal weights, for estimated ones are hard to beat them with.
+    ``long_only``, ``cost_bps`` and ``periods``, sessions a year. Equal weights, for estimated ones are hard to beat them with.
     """
 
     name: ClassVar[str] = "blend"
     formula: ClassVar[str] = "mean of the positions of its parts"
     source: ClassVar[str] = "Bates & Granger (1969); DeMiguel, Garlappi & Uppal (2009)"
 
+    bounds: ClassVar[Mapping[str, str]] = {"periods": "int [1, 366]"}
+
     parts: tuple[str, ...] = ("kelly", "vol_target")
+    periods: int = YEAR
     band: float | Literal["cost"] = "cost"
 
     def __post_init__(self) -> None:
@@ -413,8 +416,10 @@ class Blend(Policy):
 
     def _position(self, view: View) -> Floats:
         shared: dict[str, Any] = {n: getattr(self, n) for n in ("cap", "long_only", "cost_bps")}
+        year: dict[str, dict[str, Any]] = {VolTarget.name: {"periods": self.periods}}
         least = 0.0 if self.long_only else -self.cap
-        positions = [POLICIES[part](**shared)._position(view) for part in self.parts]
+        parts = [POLICIES[part](**shared, **year.get(part, {})) for part in self.parts]
+        positions = [part._position(view) for part in parts]
         return np.asarray(np.mean([np.clip(one, least, self.cap) for one in positions], axis=0))
 
 

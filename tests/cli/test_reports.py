@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from quantseq.cli import app
 from quantseq.pipeline.backtest import BacktestOutcome
+from tests.report_folders import evaluation
 
 
 @pytest.fixture
@@ -44,6 +45,10 @@ def test_a_run_is_verified_and_a_changed_digit_leaves_with_71(reports: Path) -> 
     content = json.loads(out.read_text())
     assert not content["passed"]
     assert {one["name"] for one in content["differences"]} == {"strategy.sharpe"}
+    path.write_text(text.replace("No edge over", "An edge over"), encoding="utf-8")
+    flipped = quantseq("verify", path)
+    assert flipped.exit_code == 71
+    assert "verdict: printed" in flipped.output
 
 
 def test_the_newest_run_is_the_default_and_rendered_to_the_same_bytes(reports: Path) -> None:
@@ -75,6 +80,12 @@ def test_runs_are_compared(reports: Path) -> None:
     content = json.loads(out.read_text())
     assert content["runs"] == ["one", "two"]
     assert content["against_first"]["two"]["sharpe_difference"] == 0
+    folders = [evaluation().save(reports / name) for name in ("evaluation", "evaluation-2")]
+    both = quantseq("compare", *folders, "--reports-dir", reports)
+    assert both.exit_code == 0, both.output
+    assert "neither a session nor" in quantseq("compare", reports / "one", folders[0]).stderr
+    assert quantseq("report", "--index", "--reports-dir", reports).exit_code == 0
+    assert "evaluation" in (reports / "index.html").read_text(encoding="utf-8")
     lone = quantseq("compare", reports / "one")
     assert lone.exit_code == 2
     assert "two or more different run folders" in lone.stderr

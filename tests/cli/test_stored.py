@@ -64,6 +64,8 @@ def test_list_and_rm_know_every_interval_and_rm_keeps_backups(data: Path, tmp_pa
     assert "IBM" not in hours
     assert "IBM" not in Store(data)
     assert_one_line(quantseq("data", "rm", "IBM", "--data-dir", data), "IBM")
+    assert_one_line(quantseq("data", "rm", "MSFT", "NOPE", "--data-dir", data), "NOPE")
+    assert "MSFT" in Store(data)  # all or nothing
 
 
 def test_check_leaves_with_three_when_there_are_errors(data: Path, tmp_path: Path) -> None:

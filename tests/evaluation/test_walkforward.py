@@ -98,9 +98,9 @@ def test_a_test_start_between_sessions_takes_the_next_one() -> None:
 
 @pytest.mark.parametrize("start", ["2001-13-40", "soon", 7, "2099-01-01", "1990-01-01"])
 def test_a_test_start_that_cannot_be_is_a_named_error(start: Any) -> None:
-    splitter = WalkForward(test_size=5, validation_size=3, purge=1, min_train=5, test_start=start)
+    sizes: Any = {"test_size": 5, "validation_size": 3, "purge": 1, "min_train": 5}
     with pytest.raises(QuantseqError):
-        splitter.split(days(40))
+        WalkForward(**sizes, test_start=start).split(days(40))
 
 
 @pytest.mark.parametrize(

@@ -263,6 +263,16 @@ def test_a_blend_is_the_mean_of_its_parts():
     np.testing.assert_allclose(blend.weights(table), (parts[0] + parts[1]) / 2)
 
 
+def test_the_year_of_a_blend_is_that_of_its_parts():
+    table, both = moments(6), ("sign", "vol_target")
+    costs = Costs(periods=365)
+    blend = make_policy("blend", costs=costs, parts=both, band=0.0, long_only=False)
+    own = [make_policy(name, costs=costs, long_only=False) for name in both]
+    assert (blend.periods, own[1].periods) == (365, 365)
+    parts = [one.weights(table) for one in own]
+    np.testing.assert_allclose(blend.weights(table), (parts[0] + parts[1]) / 2)
+
+
 def test_band_moves_to_its_nearer_edge_and_zero_closes():
     target = [0.5, 0.55, 0.35, 0.62, 0.0, 0.05]
     table = pd.DataFrame(
