@@ -1,14 +1,38 @@
 """Bars that say what is happening, how fast, and for how long still; or silence.
 
-Owns how progress looks. Knows nothing of what is being done.
+Owns how progress looks, and that Ctrl-C ends the work. Knows nothing of what is being done.
 """
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 _LOG_SECONDS = 10.0  # a log gets a line this often, and none for work that is done sooner
+_interrupts: list[int] = []  # Ctrl-C since the command began
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the block, even where a library swallows it: then the next step of a bar raises it again."""
+
+    def note(number: int, frame: Any) -> None:
+        _interrupts.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        if before is not signal.SIG_IGN:  # as for work in the background
+            signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread: Ctrl-C does not come here
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _interrupts.clear()
 
 
 class Bar:
@@ -18,7 +42,9 @@ class Bar:
         self._shown = shown
 
     def step(self, count: int = 1, **figures: float | str) -> None:
-        """Move on by `count`, showing the latest figures."""
+        """Move on by `count`, showing the latest figures; KeyboardInterrupt if one was lost before."""
+        if _interrupts:
+            raise KeyboardInterrupt
         if self._shown is not None:
             if figures:
                 self._shown.set_postfix(figures, refresh=False)

@@ -129,6 +129,7 @@ def test_weights_do_not_see_the_future(
     assert len(plain) == 91
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_of_forecasts(
     evaluation: Evaluation, recent: Panel
 ) -> None:

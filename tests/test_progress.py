@@ -1,11 +1,14 @@
 """Bars and lines: what goes where, and what quiet means."""
 
+import contextlib
 import io
+import os
+import signal
 import sys
 
 import pytest
 
-from quantseq.progress import Progress
+from quantseq.progress import Progress, interruptible
 
 
 def test_news_go_to_standard_error_and_results_to_standard_output(
@@ -57,3 +60,15 @@ def test_what_was_done_before_counts_as_position_and_not_as_speed(
     last = screen.getvalue().rsplit("\r", 1)[-1]
     assert "9/10" in last
     assert "?" in last, "nothing was done in this session, so there is no rate"
+
+
+def test_a_ctrl_c_that_a_library_swallowed_ends_the_work_at_the_next_step() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible(), Progress().bar("work", 2) as bar:
+        bar.step()
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            bar.step()
+    assert signal.getsignal(signal.SIGINT) is before
+    bar.step()

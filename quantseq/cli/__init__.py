@@ -18,6 +18,7 @@ from quantseq.cli import commands
 from quantseq.cli.options import flat
 from quantseq.errors import QuantseqError
 from quantseq.files import ensure_writable
+from quantseq.progress import interruptible
 
 app = typer.Typer(
     name="quantseq",
@@ -38,7 +39,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             for name in ("json", "figures"):
                 if options.get(name) is not None:
                     ensure_writable(options[name].absolute().parent)
-            command(**options)
+            with interruptible():
+                command(**options)
         except QuantseqError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error

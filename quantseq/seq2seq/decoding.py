@@ -229,21 +229,21 @@ class _Truncation:
     top_p: float | None
 
     def choose(
-        self, log_probs: Float[Tensor, "R V"], uniforms: Float[Tensor, " R"]
-    ) -> Int[Tensor, " R"]:
-        """Pick an id per row."""
+        self, log_probs: Float[Tensor, "R V"], uniforms: Float[Tensor, "R N"]
+    ) -> Int[Tensor, "R N"]:
+        """Pick N ids per row."""
         if self.temperature == 0.0:
-            return log_probs.argmax(dim=1)
+            return log_probs.argmax(dim=1, keepdim=True).expand(uniforms.shape)
         masses = log_probs.exp()
         if self.temperature != 1.0:
             masses = torch.softmax(log_probs / self.temperature, dim=1)
         if self.top_k is not None or self.top_p is not None:
             masses = self.truncate(masses)
         cumulative = masses.cumsum(dim=1)
-        total = cumulative[:, -1]
+        total = cumulative[:, -1:]
         # below the total even if u rounds to 1: the first id that exceeds it then has mass
         threshold = torch.minimum(uniforms * total, torch.nextafter(total, total.new_zeros(())))
-        return torch.searchsorted(cumulative, threshold.unsqueeze(1), right=True).squeeze(1)
+        return torch.searchsorted(cumulative, threshold, right=True)
 
     def truncate(self, masses: Float[Tensor, "R V"]) -> Float[Tensor, "R V"]:
         """Zero what `top_k` and then `top_p` leave out; among equals the lower id stays."""
@@ -341,23 +341,26 @@ def _draw(
 
     logits, state = chunk.logits, chunk.state
     finished = torch.zeros(windows * rows, dtype=torch.bool, device=logits.device)
-    ids = finished.to(torch.int64)
-    lengths = torch.full_like(ids, rules.steps)
-    for step in range(rules.steps):
+    lengths = torch.full_like(finished, rules.steps, dtype=torch.int64)
+    drawn: list[tuple[Tensor, Tensor]] = []
+    for step, uniforms in enumerate(draws.flatten(1)):
         if step:
-            logits, state = model.decode_step(ids, state, chunk.memory)
-        log_probs = rules.log_probs(logits, step)
-        if step == 0:  # the first step is the same for all rows of a source
-            log_probs, state = log_probs.repeat_interleave(rows, dim=0), state.repeat(rows)
-        if out.marginals is not None:
+            logits, state = model.decode_step(drawn[-1][0], state, chunk.memory)
+        else:
+            state = state.repeat(rows)
+        log_probs = rules.log_probs(
+            logits, step
+        )  # the first step is the same for all rows of a source
+        if out.marginals is not None and not step:
+            out.marginals[chunk.sources, 0] = log_probs.exp()[:kept]
+        elif out.marginals is not None:
             masses = log_probs.exp().masked_fill(finished.unsqueeze(1), 0.0)
             masses[:, PAD] += finished
-            first = wanted(masses)[:, 0]
-            out.marginals[chunk.sources, step] = wanted(masses).mean(dim=1) if step else first
-        ids = truncation.choose(log_probs, draws[step].flatten()).masked_fill(finished, PAD)
-        chosen = log_probs.gather(1, ids.unsqueeze(1)).squeeze(1).masked_fill(finished, 0.0)
-        out.ids[chunk.sources, :, step] = wanted(ids)
-        out.log_probs[chunk.sources, :, step] = wanted(chosen)
+            out.marginals[chunk.sources, step] = wanted(masses).mean(dim=1)
+        ids = truncation.choose(log_probs, uniforms.view(len(log_probs), -1))
+        chosen = log_probs.gather(1, ids).flatten().masked_fill(finished, 0.0)
+        ids = ids.flatten().masked_fill(finished, PAD)
+        drawn.append((ids, chosen))
         if rules.min_length == rules.steps:
             continue  # nothing can end
         lengths = lengths.masked_fill((ids == EOS) & ~finished, step)
@@ -366,6 +369,8 @@ def _draw(
             if out.marginals is not None:
                 out.marginals[chunk.sources, step + 1 :, PAD] = 1.0
             break
+    for place, parts in zip((out.ids, out.log_probs), zip(*drawn, strict=True), strict=True):
+        place[chunk.sources, :, : len(parts)] = wanted(torch.stack(parts, dim=-1))
     out.lengths[chunk.sources] = wanted(lengths)
 
 

@@ -117,6 +117,7 @@ class Leaky(StudentForecaster):
         return found
 
 
+@pytest.mark.slow
 @simulated
 def test_an_honest_model_shows_no_skill_and_a_leak_does(
     made: Mapping[str, NullPanel], kind: str

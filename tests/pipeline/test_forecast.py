@@ -11,6 +11,8 @@ from quantseq.pipeline.forecast import describe_forecast, forecast
 from tests.forecasting.broken import glitch, only_closes
 from tests.prices import fit_small, recent_prices, small_config
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_symbol_whose_calendar_ended_earlier_is_forecast_from_what_was_trained_on() -> None:
     recent = recent_prices()

@@ -19,6 +19,8 @@ from quantseq.errors import RunError
 from quantseq.reporting.render import export_figures, figures, page_of, render, write_report
 from quantseq.reporting.run import Run
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert('x')</script>"
 GOLDEN = Path(__file__).parent / "goldens" / "page.txt"
 LINES = frozenset({"h1", "h2", "h3", "p", "li", "tr", "dt", "dd", "summary", "figure"})

@@ -321,7 +321,11 @@ def test_draws_are_the_inverse_cdf(
     logits = [0.3, -1.0, 2.0, 0.1, 1.9]
     kept = slow_truncation(logits, temperature, top_k, top_p)
     log_probs = torch.log_softmax(torch.tensor([logits] * len(draws)), dim=1)
-    chosen = _Truncation(temperature, top_k, top_p).choose(log_probs, torch.tensor(draws))
+    chosen = (
+        _Truncation(temperature, top_k, top_p)
+        .choose(log_probs, torch.tensor(draws).unsqueeze(1))
+        .squeeze(1)
+    )
     cumulative = 0.0
     bounds = {}
     for i in sorted(kept):
