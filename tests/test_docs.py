@@ -54,6 +54,7 @@ def test_the_documented_keys_of_a_backtest_are_there(small_run: BacktestOutcome)
                 value = value[int(name)] if name.isdigit() else value[name]
 
 
+@pytest.mark.slow
 def test_the_documented_keys_of_the_toys_are_all_there_are(tmp_path: Path) -> None:
     text = (ROOT / "docs/json.md").read_text(encoding="utf-8")
     text = text.split("## `train --task copy`")[1].split("\n## ")[0]

@@ -18,6 +18,8 @@ from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 from quantseq.trading.policies import POLICIES, held_moments, make_policy
 from tests.prices import forecast_bytes, loud_forecaster, opinionated, recent_prices, rewrite_after
 
+pytestmark = pytest.mark.slow
+
 HORIZON = 2
 SPLITTER = WalkForward(test_size=60, validation_size=120, purge=5, min_train=400, max_train=450)
 CONFIG = ForecasterConfig(
@@ -129,7 +131,6 @@ def test_weights_do_not_see_the_future(
     assert len(plain) == 91
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_of_forecasts(
     evaluation: Evaluation, recent: Panel
 ) -> None:

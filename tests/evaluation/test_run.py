@@ -209,6 +209,7 @@ def test_folds_between_refits_share_one_fit(tmp_path: Path) -> None:
     assert fits == ["bootstrap 0", "bootstrap 2"]
 
 
+@pytest.mark.slow
 def test_what_is_kept_comes_back_from_the_cache_to_the_bit(tmp_path: Path) -> None:
     ours, panel = loud_forecaster(), recent_prices()
     days = panel.sessions

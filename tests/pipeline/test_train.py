@@ -33,6 +33,8 @@ from quantseq.seq2seq.tokens import EOS
 from quantseq.seq2seq.training import StepReport
 from tests.report_folders import toy_folder
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ForecasterConfig(members=2, epochs=2, horizon=2)
 
 
@@ -83,7 +85,6 @@ class Interrupts(Progress):
         yield SimpleNamespace(step=step)
 
 
-@pytest.mark.slow
 def test_an_interrupted_training_goes_on_to_the_same_bits(
     small_panel: Panel, gates: Path, tmp_path: Path
 ) -> None:
@@ -163,7 +164,6 @@ def test_a_toy_is_trained_told_and_drawn(trained: tuple[Any, Path, list[str]]) -
         assert words in text
 
 
-@pytest.mark.slow
 def test_pictures_are_the_same_every_time_and_do_not_outlive_their_model(
     trained: tuple[Any, Path, list[str]], tmp_path: Path
 ) -> None:
@@ -195,7 +195,6 @@ def test_a_milestone_reads_like_the_tutorial() -> None:
     ]
 
 
-@pytest.mark.slow
 def test_an_interrupted_toy_goes_on_without_repeating_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,6 +159,7 @@ def test_free_running_feeds_on_itself() -> None:
     assert torch.equal(forced[0], ids[0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_writes_a_model_folder(preset: str, tmp_path: Path) -> None:
@@ -217,6 +218,7 @@ def test_the_attention_map_covers_source_and_target(tmp_path: Path) -> None:
     assert [len(row) for row in heat["weights"]] == [8] * 9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_stopped_training_resumes_with_its_milestones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -238,6 +240,7 @@ def test_a_stopped_training_resumes_with_its_milestones(
         assert torch.equal(mine, other)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_milestone_is_told_once_over_all_sessions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -138,6 +138,7 @@ def test_resuming_gives_the_same_bits(name: str, step: int, tmp_path: Path) -> N
     assert history.best_step != history.validation_steps[-1] or name != "past_its_best"
 
 
+@pytest.mark.slow
 def test_resuming_after_a_crash_goes_back_to_the_last_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(StopError):
         train(checkpoint=tmp_path, on_step=stop_at(8))
@@ -192,6 +193,7 @@ def test_resuming_on_other_data_is_refused(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_new_fit_replaces_an_old_state_at_once(tmp_path: Path) -> None:
     train(seed=1, checkpoint=tmp_path)
     with pytest.raises(StopError):
@@ -344,6 +346,7 @@ def test_a_plateau_lowers_the_rate() -> None:
     assert len(set(rates)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -206,6 +206,7 @@ def test_the_loop_equals_the_slow_reference(
     compare(panel, weights, costs, fill, random_mask(weights, seed))
 
 
+@pytest.mark.slow
 @quick
 @given(
     seed=st.integers(0, 10**6),
