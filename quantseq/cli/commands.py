@@ -181,11 +181,8 @@ def train_command(
 
         _only_for("copy, reverse or sort", **toys)
         asked = opt.asked_settings(set_, seed=seed, forecaster__horizon=horizon)
-        if other := [
-            name for name in asked if name != "seed" and not name.startswith("forecaster.")
-        ]:
-            raise errors.ConfigError(f"{other[0]} decides nothing in a training. Leave it out.")
         chosen = resolve_config(config, asked, progress=to.progress)
+        _only_settings(asked, "forecaster", "seed")
         how |= {"config": chosen.forecaster, "seed": chosen.seed}
         how |= {"jobs": jobs, "allow_bad_data": allow_bad_data}
         wanted, span = (opt.symbol_list(more, symbols), {"start": start, "end": end})
@@ -201,6 +198,15 @@ def train_command(
     to.say(f"{'Model' if task == 'price' else 'Model and charts'}: {metrics.folder}")
     if metrics.report is not None:
         to.say(f"Report: {metrics.report}")
+
+
+def _only_settings(asked: Mapping[str, Any], *sections: str) -> None:
+    """Refuse settings that decide nothing in this command, rather than ignore them."""
+    for name in asked:
+        if name.partition(".")[0] not in sections:
+            raise errors.ConfigError(
+                f"{name} decides nothing here, where only {', '.join(sections)} do. Leave it out."
+            )
 
 
 def _only_for(task: str, **given: object) -> None:
@@ -272,7 +278,7 @@ def backtest_command(
     A backtest that was interrupted goes on where it stopped: finished folds are kept in DATA_DIR/cache.
     """
     from quantseq.pipeline.backtest import backtest
-    from quantseq.pipeline.compare import report
+    from quantseq.reporting.render import export_figures, page_of
 
     costs = {"costs__cost_bps": cost_bps, "policy__name": policy}
     asked = walk.settings(forecaster__horizon=horizon, **costs)
@@ -281,7 +287,7 @@ def backtest_command(
     chosen = walk.configured(asked)
     outcome = backtest(walk.prices(), config=chosen, model=fitted, **walk.run)
     if figures is not None:
-        report(outcome.folder, figures=figures)
+        export_figures(page_of(outcome.folder), figures)
     _tell_backtest(outcome, walk)
 
 
@@ -360,6 +366,7 @@ def evaluate_command(
                 "Give one or the other."
             )
     chosen, split = walk.configured(asked), Split(*between) if any(between) else None
+    _only_settings(asked, "forecaster", "walk_forward", "num_paths", "seed")
     how: Any = {"split": split, "baselines": baselines, "null": null, "out": out}
     outcome = evaluate(walk.prices(), config=chosen, figures=figures, **how, **walk.run)
     told = outcome.result["verdict"] if walk.quiet else describe_evaluation(outcome.result)

@@ -118,7 +118,9 @@ _Found = list[tuple[int, _Part | Path]]  # the parts of a group
 def code_fingerprint(rooms: tuple[str, ...] = DECIDING_ROOMS) -> str:
     """Hash of the code of some rooms, and of the packages, that decide numbers."""
     root = Path(quantseq.__file__).parent
-    files = sorted(path for room in rooms for path in (root / room).rglob("*.py"))
+    kinds = {".py", ".toml"}  # which exchange a symbol keeps stands in a table
+    every = (path for room in rooms for path in (root / room).rglob("*"))
+    files = sorted(path for path in every if path.suffix in kinds)
     code = {str(path.relative_to(root)): sha256_file(path) for path in files}
     return fingerprint({"code": code, "packages": {name: version(name) for name in _PACKAGES}})
 

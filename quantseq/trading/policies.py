@@ -415,11 +415,11 @@ class Blend(Policy):
         object.__setattr__(self, "parts", tuple(self.parts))
 
     def _position(self, view: View) -> Floats:
-        shared: dict[str, Any] = {n: getattr(self, n) for n in ("cap", "long_only", "cost_bps")}
-        year: dict[str, dict[str, Any]] = {VolTarget.name: {"periods": self.periods}}
-        least = 0.0 if self.long_only else -self.cap
-        parts = [POLICIES[part](**shared, **year.get(part, {})) for part in self.parts]
-        positions = [part._position(view) for part in parts]
+        least, positions = 0.0 if self.long_only else -self.cap, []
+        for policy in map(POLICIES.__getitem__, self.parts):
+            shared = {"cap", "long_only", "cost_bps", "periods"} & {n.name for n in fields(policy)}
+            part = policy(**{name: getattr(self, name) for name in shared})
+            positions.append(part._position(view))
         return np.asarray(np.mean([np.clip(one, least, self.cap) for one in positions], axis=0))
 
 

@@ -180,6 +180,7 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
         (["train", "--task", "price", "--preset", "seed"], ["--task copy"]),
         (["train", "--task", "price", "--figures", "f"], ["--task copy"]),
         (["train", "--task", "price", "--set", "costs.cost_bps=1"], ["decides nothing"]),
+        (["evaluate", "AAPL", "--set", "policy.name=sign"], ["decides nothing"]),
         (["fetch", "IBM", "--source", "sample", "--json", "/proc/x/y.json"], ["/proc/x"]),
     ],
 )

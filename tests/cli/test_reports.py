@@ -48,7 +48,7 @@ def test_a_run_is_verified_and_a_changed_digit_leaves_with_71(reports: Path) -> 
     path.write_text(text.replace("No edge over", "An edge over"), encoding="utf-8")
     flipped = quantseq("verify", path)
     assert flipped.exit_code == 71
-    assert "verdict: printed" in flipped.output
+    assert "claim: printed" in flipped.output
 
 
 def test_the_newest_run_is_the_default_and_rendered_to_the_same_bytes(reports: Path) -> None:

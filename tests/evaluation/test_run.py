@@ -286,6 +286,13 @@ def test_the_code_has_a_fingerprint() -> None:
     assert code_fingerprint(("market",)) != code_fingerprint(("evaluation",))
 
 
+def test_tables_that_decide_numbers_are_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[str] = set()
+    monkeypatch.setattr(module, "sha256_file", lambda path: seen.add(path.name) or "")
+    code_fingerprint.__wrapped__()
+    assert {"run.py", "exchanges.toml"} <= seen
+
+
 @pytest.mark.slow
 def test_a_process_that_fits_baselines_does_not_load_torch() -> None:
     code = "import sys, quantseq.evaluation.run; print('torch' in sys.modules)"
