@@ -8,11 +8,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-from quantseq.errors import ConfigError, check_parameters
+from quantseq.errors import ConfigError, check_parameters, did_you_mean
 from quantseq.evaluation.walkforward import WalkForward
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Dates
@@ -101,9 +100,7 @@ def _known(values: Any, kind: Any, where: str) -> Mapping[str, Any]:
     names = [one.name for one in fields(kind)]
     for name in values:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
-            raise ConfigError(f"Unknown name {name!r} in {where}. {hint}")
+            raise ConfigError(f"Unknown name {name!r} in {where}. {did_you_mean(name, names)}")
     return values
 
 

@@ -34,7 +34,7 @@ them. This module knows nothing else of the project.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -153,6 +153,12 @@ class BatchError(QuantseqError):
     """Parts of a batch failed, and not all for the same reason."""
 
     exit_code = 8
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, or all of them."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
 
 
 def check_parameters(owner: object, rules: Mapping[str, Any], *, of: str = "") -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from quantseq.market.bars import Bars, Panel
-from quantseq.market.sources import SampleSource
+from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource
 
 if TYPE_CHECKING:
     from quantseq.forecasting.forecaster import Seq2SeqForecaster
@@ -79,7 +79,7 @@ def rewrite_after(panel: Panel, cutoff: Any, *, seed: int = 1) -> Panel:
 def recent_prices() -> Panel:
     """The newest 900 sessions of the bundled real prices."""
     source = SampleSource()
-    whole = Panel(source.fetch(symbol) for symbol in source.symbols)
+    whole = Panel(source.fetch(symbol) for symbol in SAMPLE_SYMBOLS)
     return whole.between(whole.sessions[-900])
 
 

@@ -72,3 +72,13 @@ def test_a_ctrl_c_that_a_library_swallowed_ends_the_work_at_the_next_step() -> N
             bar.step()
     assert signal.getsignal(signal.SIGINT) is before
     bar.step()
+
+
+def test_work_in_the_background_ignores_ctrl_c() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible(), Progress().bar("work", 1) as bar:
+            os.kill(os.getpid(), signal.SIGINT)
+            bar.step()
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -397,6 +397,10 @@ def sweep_command(
     from quantseq.pipeline.sweep import Grid, describe_sweep, sweep
 
     asked = walk.settings()
+    if horizons is not None and "forecaster.horizon" in asked:
+        raise errors.ConfigError(
+            "forecaster.horizon is given twice, by --horizons and by --set. Give it once."
+        )
     if model is not None and horizons is not None:
         raise errors.ConfigError(
             "--horizons was settled when the model was trained. Leave it out, or leave --model out to "

@@ -26,7 +26,7 @@ from quantseq.evaluation.scores import naive_errors, score
 from quantseq.evaluation.walkforward import Fold, check_not_trained_on, cutoffs_of
 from quantseq.files import atomic_path, fingerprint, read_json, sha256_file, write_json
 from quantseq.forecasting.baselines import ReferenceForecaster, fit_baseline
-from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecaster, Forecasts
+from quantseq.forecasting.forecasts import Forecaster, Forecasts
 from quantseq.market.bars import Dates, Panel
 
 if TYPE_CHECKING:  # a process that fits baselines never loads torch
@@ -340,4 +340,4 @@ def _one_chunk(
         found = fitted.predict(panel, cutoffs, **draws)
         ordered = found[np.argsort(found.cutoffs, kind="stable")]  # symbols as in the panel
         table = score(ordered, panel, naive, fold=fold)
-        return table, ordered.without_paths(QUANTILE_LEVELS) if keep else None
+        return table, ordered.without_paths() if keep else None

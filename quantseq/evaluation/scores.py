@@ -17,7 +17,7 @@ References
    Journal of Forecasting 22(4).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -290,16 +290,22 @@ def compare_models(scores: pd.DataFrame, model: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["n_days"] > 0]
 
 
+def next_day(tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """One test per other model on the next day: by log score where it has one, else by CRPS."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for test in tests:
+        name, by_density = str(test.get("baseline")), test.get("score") == "log_score"
+        if test.get("step") == 1 and (by_density or name not in found):
+            found[name] = test
+    return found
+
+
 def verdicts(tests: list[dict[str, Any]], *, own_reference: str) -> list[str]:
-    """One sentence per other model on the next day: by log score where it has one, else by CRPS."""
-    sentences = []
-    for other in dict.fromkeys(row["baseline"] for row in tests):
-        rows = {row["score"]: row for row in tests if row["baseline"] == other and row["step"] == 1}
-        if rows:
-            row = rows.get("log_score") or rows["crps"]
-            name = f"its own reference ({other})" if other == own_reference else other
-            sentences.append(f"better than {name}: {in_words(row)}")
-    return sentences
+    """One sentence per other model, on `next_day`."""
+    return [
+        f"better than {f'its own reference ({other})' if other == own_reference else other}: {in_words(test)}"
+        for other, test in next_day(tests).items()
+    ]
 
 
 def negligible(test: Mapping[str, Any]) -> bool:

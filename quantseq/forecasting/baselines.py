@@ -8,7 +8,6 @@ folds, scores or trades.
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any, Self, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from quantseq.errors import ConfigError, NotEnoughDataError
+from quantseq.errors import ConfigError, NotEnoughDataError, did_you_mean
 from quantseq.forecasting.density import NORMAL_NU, Distribution, Quantiles, TokenDensity
 from quantseq.forecasting.forecasts import Forecaster, keyed_generators, keyed_uniforms
 from quantseq.forecasting.garch import Garch, GjrGarch
@@ -491,11 +490,11 @@ class Boosting(Baseline):
         """
         rows, targets = [], []
         for bars in panel.adjusted().values():
-            features, scale = _boosting_inputs(bars)
+            own, scale = _boosting_inputs(bars)
             z = aligned_returns(bars.log_returns(), horizon) / scale[:, None]
-            usable = np.flatnonzero(np.isfinite(features).all(axis=1) & np.isfinite(z).all(axis=1))
+            usable = np.flatnonzero(np.isfinite(own).all(axis=1) & np.isfinite(z).all(axis=1))
             step = np.arange(len(usable)) % horizon
-            rows.append(np.column_stack([features[usable], step + 1]))
+            rows.append(np.column_stack([own[usable], step + 1]))
             targets.append(np.clip(z[usable, step], -_CLIP, _CLIP))
         x, y = np.concatenate(rows), np.concatenate(targets)
         if len(x) < _MIN_BOOSTING_ROWS:
@@ -571,8 +570,7 @@ def choose_baselines(names: str | Sequence[str]) -> tuple[str, ...]:
         )
     for name in asked:
         if name not in (*BASELINES, "all", "none"):
-            near = get_close_matches(name, BASELINES, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(BASELINES)}."
+            hint = did_you_mean(name, BASELINES)
             raise ConfigError(f"Unknown baseline {name!r}. {hint} 'all' and 'none' are names too.")
         if name in ("all", "none") and len(asked) > 1:
             raise ConfigError(

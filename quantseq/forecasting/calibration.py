@@ -136,7 +136,7 @@ def choose_recalibration(
     return Recalibration(width, skew, gain)
 
 
-def carry(
+def move_draws(
     bins: NDArray[np.integer],
     inside: NDArray[np.floating],
     before: NDArray[np.floating],

@@ -21,9 +21,9 @@ from quantseq.errors import ConfigError, NotEnoughDataError
 from quantseq.forecasting.calibration import (
     Recalibration,
     Shrinkage,
-    carry,
     choose_recalibration,
     choose_shrinkage,
+    move_draws,
 )
 from quantseq.forecasting.density import TokenDensity
 from quantseq.forecasting.forecasts import Forecasts, keyed_uniforms
@@ -242,7 +242,7 @@ class Seq2SeqForecaster:
                 pooled = self.pool(found)
                 probs[part] = self.recalibration.apply(pooled)
             if self.recalibration.changes:
-                bins, inside = carry(bins, inside, pooled, probs[part])
+                bins, inside = move_draws(bins, inside, pooled, probs[part])
             paths[part] = density[part].at_tokens(bins, inside)
         shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
         until, drawn = self.trained_until, paths if num_paths else None

@@ -107,9 +107,9 @@ class Forecasts:
         result[:, 0] = self.quantile(levels)[:, 0]
         return result
 
-    def without_paths(self, levels: tuple[float, ...] = QUANTILE_LEVELS) -> "Forecasts":
+    def without_paths(self) -> "Forecasts":
         """The same forecasts with the quantiles of their paths' sums instead of the paths."""
-        moved = None if self.paths is None else self.cumulative_quantile(levels)
+        moved = None if self.paths is None else self.cumulative_quantile(QUANTILE_LEVELS)
         return replace(self, paths=None, cumulative=moved)
 
     def fill_moments(self, fill: str = "open") -> pd.DataFrame:
@@ -135,7 +135,7 @@ class Forecasts:
         columns = {"symbol": self.symbols, "cutoff": self.cutoffs.astype("datetime64[s]")}
         return pd.DataFrame(columns | {"mean": mean, "std": std, "prob_up": prob_up})
 
-    def to_frame(self, *, levels: tuple[float, ...] = QUANTILE_LEVELS) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """One line per row and step: moments, quantiles ``q05 …``, cumulative ``cum_q05 …``."""
         rows, steps = len(self), self.horizon
         likeliest = np.full(self.density.shape, np.nan)
@@ -150,11 +150,11 @@ class Forecasts:
             "prob_up": self.prob_up.ravel(),
             "token_prob_max": likeliest.ravel(),
         }
-        several = {"q": self.quantile(levels)}
+        several = {"q": self.quantile(QUANTILE_LEVELS)}
         if self.paths is not None or self.cumulative is not None:
-            several["cum_q"] = self.cumulative_quantile(levels)
+            several["cum_q"] = self.cumulative_quantile(QUANTILE_LEVELS)
         for kind, quantiles in several.items():
-            for i, level in enumerate(levels):
+            for i, level in enumerate(QUANTILE_LEVELS):
                 columns[f"{kind}{round(100 * level):02d}"] = quantiles[..., i].ravel()
         return pd.DataFrame(columns)
 

@@ -29,7 +29,7 @@ from quantseq.seq2seq.checkpoint import MODEL_FILE, load_model, save_model
 
 FORMAT = 3
 STATE = "forecaster.json"
-_OURS = ("tokenizer.json", "task.json", "metrics.json", "member-*")
+_OURS = ("tokenizer.json", "task.json", "metrics.json", "member-[0-9]", "member-[0-9][0-9]")
 
 
 def save_forecaster(

@@ -41,7 +41,7 @@ from quantseq.forecasting.windows import (
 )
 from quantseq.market.bars import Floats
 from quantseq.seq2seq.checkpoint import TrainingHistory
-from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
+from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig, evaluating
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
 from quantseq.seq2seq.training import StepReport, TrainConfig, fit, set_threads
 
@@ -207,17 +207,14 @@ def base_rates(targets: NDArray[np.integer], bins: int) -> Floats:
     return np.asarray(counts / counts.mean(), dtype=np.float64)
 
 
-@torch.no_grad()
 def average_answer(network: Seq2Seq, table: WindowTable, rows: NDArray[np.intp]) -> Floats:
     """Mean probability of each bin over (at most `AVERAGE_OVER`) windows, over uniform: (V,)."""
-    was_training = network.training
-    network.eval()
     chosen = rows[:: -(-len(rows) // AVERAGE_OVER)]
     total = np.zeros(network.config.vocab_size - FIRST_ID)
-    for start in range(0, len(chosen), ANSWERED):
-        answers = network(table.batch(chosen[start : start + ANSWERED]))[..., FIRST_ID:]
-        total += torch.softmax(answers, dim=-1).double().sum(dim=(0, 1)).numpy()
-    network.train(was_training)
+    with evaluating(network):
+        for start in range(0, len(chosen), ANSWERED):
+            answers = network(table.batch(chosen[start : start + ANSWERED]))[..., FIRST_ID:]
+            total += torch.softmax(answers, dim=-1).double().sum(dim=(0, 1)).numpy()
     return np.asarray(total / total.mean())
 
 

@@ -34,14 +34,14 @@ LONGEST_RUN = 20
 RECOVERY = LONG_WINDOW // 2
 """Sessions after a rest, at most, that a price must move again before it is forecast."""
 
-AT_REST = (
+STALE_RULE = (
     f"more than {LONGEST_RUN} closes in a row or {STALE:.0%} of {CONTEXT} unchanged, or hardly begun to "
     "move again"
 )
 """The rule in words."""
 
 
-def lively(returns: Floats) -> NDArray[np.bool_]:
+def is_moving(returns: Floats) -> NDArray[np.bool_]:
     """Whether the price moves, as seen at each session: (n,).
 
     A price stands still after more than `LONGEST_RUN` unchanged closes in a row, or more than `STALE` of
@@ -66,12 +66,12 @@ def _old_enough(bars: Bars, cutoffs: Dates) -> NDArray[np.intp]:
     return index[index >= MIN_HISTORY]
 
 
-def rows_at_rest(panel: Panel, cutoffs: Dates) -> dict[str, Dates]:
-    """Cutoffs that are not forecast, by no model, because the price stands still; see `lively`."""
+def stale_rows(panel: Panel, cutoffs: Dates) -> dict[str, Dates]:
+    """Cutoffs that are not forecast, by no model, because the price stands still; see `is_moving`."""
     found = {}
     for symbol, bars in panel.items():
         index = _old_enough(bars, cutoffs)
-        if len(resting := index[~lively(bars.log_returns())[index]]):
+        if len(resting := index[~is_moving(bars.log_returns())[index]]):
             found[symbol] = bars.sessions[resting]
     return found
 
@@ -79,18 +79,18 @@ def rows_at_rest(panel: Panel, cutoffs: Dates) -> dict[str, Dates]:
 def rows_to_forecast(panel: Panel, cutoffs: Dates) -> dict[str, NDArray[np.intp]]:
     """Indices into each symbol's sessions that are cutoffs which every model forecasts.
 
-    Those with at least `MIN_HISTORY` sessions before, and a price that moves (`lively`): both are
+    Those with at least `MIN_HISTORY` sessions before, and a price that moves (`is_moving`): both are
     known at the cutoff. NotEnoughDataError if nothing is left to forecast.
     """
     rows = {}
     for symbol, bars in panel.items():
         index = _old_enough(bars, cutoffs)
-        rows[symbol] = index[lively(bars.log_returns())[index]]
+        rows[symbol] = index[is_moving(bars.log_returns())[index]]
     if not any(len(index) for index in rows.values()):
-        if resting := rows_at_rest(panel, cutoffs):
+        if resting := stale_rows(panel, cutoffs):
             raise NotEnoughDataError(
                 f"Nothing to forecast: the price of {', '.join(resting)} stands still, with "
-                f"{AT_REST}. Give prices that move."
+                f"{STALE_RULE}. Give prices that move."
             )
         longest = max(len(bars) for bars in panel.values())
         raise NotEnoughDataError(

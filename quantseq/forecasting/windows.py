@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from quantseq.errors import NotEnoughDataError
 from quantseq.files import to_json
 from quantseq.forecasting.reference import Reference, StepParameters, score_of_scale
-from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, lively
+from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, is_moving
 from quantseq.forecasting.tokenizer import ReturnTokenizer, StreamBins
 from quantseq.forecasting.volatility import (
     LONG_WINDOW,
@@ -35,7 +35,7 @@ from quantseq.forecasting.volatility import (
     features,
     rolling_mean,
 )
-from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.market.bars import Dates, Floats, Panel, monday
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
 
 STREAMS = ("range", "volume", "market")
@@ -143,7 +143,7 @@ def _last_quarter(one: SymbolFeatures) -> Floats:
 
 def _calendar(sessions: Dates) -> tuple[Floats, Floats]:
     """Weekday of the cutoff, 0 for Monday, and whether its month ends."""
-    weekday = (sessions.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    weekday = (sessions - monday(sessions)).astype(np.int64)
     day = (sessions - sessions.astype("datetime64[M]")).astype(np.int64) + 1
     return weekday.astype(np.float64), (day >= MONTH_END).astype(np.float64)
 
@@ -165,7 +165,7 @@ class WindowTable:
     scale: Floats
     nu: Floats
     usable: NDArray[np.bool_]  # whether a whole context ends here
-    lively: NDArray[np.bool_]  # whether the price moved, see `rows.lively`
+    is_moving: NDArray[np.bool_]  # whether the price moved, see `rows.is_moving`
 
     def batch(self, rows: NDArray[np.intp]) -> Batch:
         """Gather the windows that end at `rows` as a time-major batch."""
@@ -185,10 +185,10 @@ class WindowTable:
         )
 
     def rows_between(self, start: Any, end: Any) -> NDArray[np.intp]:
-        """Usable, lively rows whose cutoff is at or after `start` and whose targets are known by `end`."""
+        """Usable rows of prices that move, with a cutoff from `start` on and targets known by `end`."""
         first, last = np.datetime64(start, "D"), np.datetime64(end, "D")
         inside = (self.sessions >= first) & (self.known_on <= last)
-        return np.flatnonzero(inside & self.usable & self.lively)
+        return np.flatnonzero(inside & self.usable & self.is_moving)
 
     def halves(
         self, sessions: Dates, start: Any, *, purge: int
@@ -275,7 +275,7 @@ class PriceTask:
                     known_on,
                     **vars(expected),
                     usable=np.arange(n) >= MIN_HISTORY,
-                    lively=lively(one.returns),
+                    is_moving=is_moving(one.returns),
                 )
             )
         columns = zip(*(vars(one).values() for one in parts), strict=True)

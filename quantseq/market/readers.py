@@ -201,7 +201,8 @@ def read_raw(
     table = _Table.read(Path(path), symbol)
     wanted = [symbol or table.name]
     if symbol is None and "symbol" in table.frame:
-        wanted = list(table.frame["symbol"].unique())
+        names = table.frame["symbol"]
+        wanted = list(names[~names.str.upper().duplicated()])
     found = []
     faults: list[tuple[str, str]] = []
 

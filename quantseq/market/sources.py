@@ -116,7 +116,6 @@ class SampleSource:
     """
 
     name = "sample"
-    symbols = SAMPLE_SYMBOLS
 
     def fetch(
         self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"

@@ -211,7 +211,7 @@ class Store:
 
         `change` gets the stored bars (None if there are none, or if the file is damaged) and returns those
         to keep. What it raises goes through, and the stored file stays as it was. A damaged file is kept
-        beside the new one as ``*.damaged``.
+        beside the new one, under a dated name that ends in ``.damaged``.
         """
         with lock(self.folder / ".lock"):
             path, old = self.path(symbol), None
@@ -220,7 +220,7 @@ class Store:
             new = change(old)
             if new is not old:
                 if old is None and path.is_file():
-                    path.replace(path.with_name(f"{path.name}.damaged"))
+                    self.back_up(symbol, "damaged")
                 self._replace(new)
         return new
 
@@ -256,11 +256,11 @@ class Store:
             )
         return Panel(self.read(symbol) for symbol in names)
 
-    def back_up(self, symbol: str) -> Path:
+    def back_up(self, symbol: str, kind: str = "backup") -> Path:
         """Keep a copy of a stored file beside it, under a dated name; for callers inside `update`."""
         path = self._existing(symbol)
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        kept = path.with_name(f"{path.name}.{moment}.backup")
+        kept = path.with_name(f"{path.name}.{moment}.{kind}")
         write_bytes(kept, path.read_bytes())
         return kept
 

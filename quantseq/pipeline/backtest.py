@@ -42,7 +42,7 @@ from quantseq.reporting.sections import break_even
 from quantseq.trading import ledger
 from quantseq.trading.account import BacktestResult
 from quantseq.trading.attribution import attribute, round_trips
-from quantseq.trading.backtest import break_even_bps, simulate
+from quantseq.trading.backtest import LAPSE, break_even_bps, simulate
 from quantseq.trading.benchmarks import BenchmarkResult, run_benchmarks
 from quantseq.trading.metrics import METRICS
 from quantseq.trading.policies import changed, gap_loss, held_moments, other_policies
@@ -260,7 +260,7 @@ def _notes(panel: Panel, traded: Traded, evaluation: Evaluation) -> list[str]:
     strategy = traded.strategy
     lost = "neither forecast nor traded, nor held by the benchmark"
     notes = notes_on_symbols(panel, evaluation, lost)
-    want, lapse = "for want of a bar, cash or volume", "20 sessions without a bar"
+    want, lapse = "for want of a bar, cash or volume", f"{LAPSE} sessions without a bar"
     counted = (
         (strategy.delayed_orders, "order", "met no bar and waited for the symbol's next one"),
         (strategy.dropped_orders, "order", f"found no fill, or none in full, {want}"),

@@ -45,10 +45,10 @@ def report(
     if index:
         return write_index(reports)
     chosen = newest(reports) if folder is None else Path(folder)
-    page = write_report(chosen)
+    page = page_of(chosen)
     if figures is not None:
-        export_figures(page_of(chosen), figures)
-    return page
+        export_figures(page, figures)
+    return write_report(chosen, page)
 
 
 def compare(folders: Sequence[Path | str], *, out: Path | None = None) -> Comparison:

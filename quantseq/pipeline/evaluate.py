@@ -33,11 +33,10 @@ from quantseq.pipeline.results import (
 )
 from quantseq.pipeline.train import pass_gate
 from quantseq.progress import SILENT, Progress
-from quantseq.reporting.compare import REPORT
 from quantseq.reporting.page import SPACE, Figure, card, number, percent, plural
 from quantseq.reporting.render import export_figures, page_of, write_report
 from quantseq.reporting.render import figures as figures_of_page
-from quantseq.reporting.run import Run, check_place
+from quantseq.reporting.run import REPORT, Run, check_place
 from quantseq.reporting.sections import HISTORY, LEAST_HISTORY, picks
 from quantseq.seq2seq.training import set_threads
 
@@ -298,8 +297,9 @@ def evaluate(
     folder = out or places.reports / f"evaluation-{manifest['run_id']}"
     stored = Run(manifest, stated, found.scores, forecast_frame(found))
     stored = replace(stored, result=figures_of_evaluation(stored))
-    write_report(stored.save(folder))
-    pictures = export_figures(page_of(folder), figures or folder)
+    page = page_of(stored.save(folder))
+    write_report(folder, page)
+    pictures = export_figures(page, figures or folder)
     return EvaluationOutcome(folder, stored, found, tuple(pictures))
 
 

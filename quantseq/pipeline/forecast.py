@@ -13,11 +13,12 @@ from quantseq.files import write_bytes
 from quantseq.forecasting.density import RISK_LEVELS
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
-from quantseq.forecasting.rows import AT_REST, MIN_HISTORY
+from quantseq.forecasting.rows import MIN_HISTORY, STALE_RULE
 from quantseq.market.bars import Bars, Panel
 from quantseq.market.store import file_name
 from quantseq.pipeline.data import Findings, usable
 from quantseq.pipeline.evaluate import tilt_in_words
+from quantseq.reporting.charts import Fan, forecast_png
 
 HISTORY_SHOWN = 60  # sessions of history in a fan chart
 _QUANTILES = [f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS]
@@ -109,7 +110,7 @@ def _why_not(bars: Bars) -> str:
     if len(bars) <= MIN_HISTORY:
         why = f"a forecast needs {MIN_HISTORY + 1} sessions, and it has {len(bars)}"
     else:
-        why = f"its price stands still, with {AT_REST}"
+        why = f"its price stands still, with {STALE_RULE}"
     return f"{bars.symbol} was left out: {why}."
 
 
@@ -123,8 +124,6 @@ def draw_fans(
 
 
 def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
-    from quantseq.reporting.charts import Fan, forecast_png
-
     cutoff = rows["cutoff"].iloc[0]
     known = bars.until(cutoff)
     scale = known.close[-1] / known.adj_close[-1]  # adjusted history on today's price scale

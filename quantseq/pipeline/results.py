@@ -19,7 +19,7 @@ from quantseq.evaluation import scores as scoring
 from quantseq.evaluation.run import Evaluation
 from quantseq.evaluation.walkforward import cutoffs_of
 from quantseq.files import Places, fingerprint
-from quantseq.forecasting.rows import AT_REST, rows_at_rest
+from quantseq.forecasting.rows import STALE_RULE, stale_rows
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.reporting.page import plural
 from quantseq.reporting.run import Run
@@ -284,14 +284,14 @@ def notes_on_symbols(panel: Panel, evaluation: Evaluation, lost: str) -> list[st
     """A sentence about each symbol that was `lost`, and about prices that stood still: no model forecast those."""
     forecast = set(evaluation.forecasts[OURS].symbols)
     days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in evaluation.folds]))
-    resting = rows_at_rest(panel, days)
+    resting = stale_rows(panel, days)
     short = [
         f"{symbol}: too few sessions ({len(bars):,}), or none in the tests; it was {lost}."
         for symbol, bars in panel.items()
         if symbol not in forecast and symbol not in resting
     ]
     return short + [
-        f"{symbol}: its price stood still, with {AT_REST}, at {plural(len(rows), 'cutoff')} "
+        f"{symbol}: its price stood still, with {STALE_RULE}, at {plural(len(rows), 'cutoff')} "
         f"from {rows[0]} to {rows[-1]}; no model forecast it then."
         for symbol, rows in resting.items()
     ]

@@ -125,7 +125,8 @@ class Grid:
         """
         names = tuple(POLICIES) if policies == "all" else _values(policies)
         knobs: dict[str, dict[str, Any]] = {}
-        for text in vary:
+        threshold = [] if thresholds is None else [f"probability.threshold={thresholds}"]
+        for text in (*vary, *threshold):
             look = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text)
             if look is None:
                 raise ConfigError(
@@ -133,9 +134,9 @@ class Grid:
                     f"Got {text!r}."
                 )
             policy, parameter, values = look.groups()
-            knobs.setdefault(policy, {})[parameter] = _values(values)
-        if thresholds is not None:
-            knobs.setdefault("probability", {})["threshold"] = _values(thresholds)
+            if parameter in knobs.setdefault(policy, {}):
+                raise ConfigError(f"{policy}.{parameter} is varied twice. Give its values once.")
+            knobs[policy][parameter] = _values(values)
         try:
             costs = tuple(float(one) for one in _values(costs_bps))
             steps = tuple(int(one) for one in horizons.split(",") if one)

@@ -29,7 +29,7 @@ from quantseq.seq2seq.training import StepReport, set_threads
 VALIDATION_SHARE = 0.15
 """Share of the calendar, at its end, that `train_price` holds out for validation."""
 
-_IDENTITY = "identity.json"  # beside training states: whose they are
+_IDENTITY = "quantseq-training.json"  # beside training states: whose they are
 
 
 class TrainingOutcome(dict[str, Any]):
@@ -227,8 +227,9 @@ def train_toy(
     write_json(out / SAMPLES, _samples(result))
     for suffix in ("svg", "png"):  # of an older model
         (out / f"attention.{suffix}").unlink(missing_ok=True)
-    export_figures(page_of(out), out if figures is None else figures)
-    return TrainingOutcome(result.metrics, out, write_report(out))
+    page = page_of(out)
+    export_figures(page, out if figures is None else figures)
+    return TrainingOutcome(result.metrics, out, write_report(out, page))
 
 
 def _samples(result: copy_task.CopyResult) -> dict[str, Any]:

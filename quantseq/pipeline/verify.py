@@ -20,12 +20,11 @@ from urllib.parse import unquote
 import pandas as pd
 
 from quantseq.errors import QuantseqError, RunError
-from quantseq.files import sha256_file, to_json
+from quantseq.files import Places, sha256_file, to_json
 from quantseq.pipeline.results import figures_of_evaluation, figures_of_run
-from quantseq.reporting.compare import REPORT
 from quantseq.reporting.page import known, number, percent, spread
 from quantseq.reporting.render import render
-from quantseq.reporting.run import SUMS, Run, read_sums
+from quantseq.reporting.run import REPORT, SUMS, Run, read_sums
 from quantseq.reporting.sections import metric_text
 from quantseq.reporting.toy_page import SAMPLES
 from quantseq.trading import ledger
@@ -133,7 +132,7 @@ def _check_run(found: Verification, folder: Path) -> bool:
     found.checked["figures"] = len(figures)
     found.differences += [one for one in figures if not _agree(one.printed, one.recomputed)]
     if run.kind == "backtest":
-        _check_ledger(found, folder.absolute().parent / "ledger.jsonl", run)
+        _check_ledger(found, Places(reports=folder.absolute().parent).ledger, run)
     return True
 
 

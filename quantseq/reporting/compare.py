@@ -35,11 +35,11 @@ from quantseq.reporting.page import (
     signed,
     spread,
 )
-from quantseq.reporting.run import MANIFEST, Run
+from quantseq.reporting.run import MANIFEST, REPORT, Run
 from quantseq.reporting.sections import SCORE_NAMES, ends, metric_label, metric_text
 from quantseq.trading.metrics import wealth
 
-INDEX, REPORT = "index.html", "report.html"
+INDEX = "index.html"
 _NAMES = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")
 _HASH = 12  # digits of a hash that tell two apart; all of them stand in the JSON
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from quantseq.errors import RunError
 from quantseq.files import write_text
-from quantseq.reporting.compare import REPORT
 from quantseq.reporting.page import Figure, Page, fill
-from quantseq.reporting.run import Run
+from quantseq.reporting.run import REPORT, Run
 from quantseq.reporting.score_page import evaluation_page
 from quantseq.reporting.sections import backtest_page
 from quantseq.reporting.toy_page import SAMPLES, toy_page
@@ -39,10 +38,10 @@ def render(what: Run | Path | str) -> str:
     return fill(page_of(what))
 
 
-def write_report(folder: Path) -> Path:
-    """Render the page of a folder into its ``report.html``; errors as of `page_of` and `files.write_text`."""
+def write_report(folder: Path, page: Page | None = None) -> Path:
+    """Render the page of a folder, if made already `page`, into its ``report.html``; errors as of `page_of`."""
     path = Path(folder) / REPORT
-    write_text(path, render(folder))
+    write_text(path, fill(page or page_of(folder)))
     return path
 
 

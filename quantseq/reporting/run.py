@@ -41,6 +41,7 @@ from quantseq.reporting.page import card, number
 
 RUN_SCHEMA = 2  # version of the folder's layout
 MANIFEST, RESULT, SUMS = "manifest.json", "result.json", "SHA256SUMS"
+REPORT = "report.html"  # made from the others, so no sum seals it
 # The Parquet files and the columns without which each of them means nothing.
 TABLES: Mapping[str, Mapping[str, str]] = {
     "scores": {"model": "text", "symbol": "text", "cutoff": "date", "step": "number"},
@@ -51,7 +52,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 }
 _NEEDED = {"backtest": tuple(TABLES), "evaluation": ("scores", "forecasts")}
 _MARKS = (MANIFEST, SUMS)
-_OURS = (RESULT, "report.html", *(f"{name}.parquet" for name in TABLES))
+_OURS = (RESULT, REPORT, *(f"{name}.parquet" for name in TABLES))
 _TEXTS = ("run_id", "title", "test_start", "test_end")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantseq.evaluation.scores import in_words, negligible
+from quantseq.evaluation.scores import in_words, negligible, next_day
 from quantseq.evaluation.significance import MCS_SIZE, SHOWN
 from quantseq.reporting import page, sections
 from quantseq.reporting.page import (
@@ -81,7 +81,7 @@ def _header(
         clean = null.get("ok") is True
         said = "found nothing" if clean else "saw what is not there"
         badges.append(Cell(f"null run {said}", "good" if clean else "warn"))
-    found = list(_next_day(tests).values())
+    found = list(next_day(tests).values())
     sure = [t for one in found if (t := known(one.get("t"))) is not None and not negligible(one)]
     won, lost = (sum(sign * t >= SHOWN for t in sure) for sign in (-1, 1))
     words: Any = {"won": won, "lost": lost, "all": len(found)}
@@ -90,16 +90,6 @@ def _header(
     told = [page.stands("evaluation", name, **words) for name in ("answer", "sentence")]
     better = low is not None and judged and low > 0
     return sections.header(run, "evaluate", span, badges, better, *told)
-
-
-def _next_day(tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """One test per baseline on the next day: by log score where it has one, else by CRPS."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for test in tests:
-        name, by_density = str(test.get("baseline")), test.get("score") == "log_score"
-        if test.get("step") == 1 and (by_density or name not in found):
-            found[name] = test
-    return found
 
 
 def _sign_skill(own: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -121,7 +111,7 @@ def _verdict(own: Mapping[str, Any], reference: str, tests: Sequence[Mapping[str
     if not tests:
         return section("evaluation.verdict")
     rows = []
-    for name, test in _next_day(tests).items():
+    for name, test in next_day(tests).items():
         label = f"{name} (reference)" if name == reference else name
         score = SCORE_NAMES.get(str(test.get("score")))
         rows.append([label, in_words(test), score, *(test.get(key) for key in TEST_KEYS)])

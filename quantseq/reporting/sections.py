@@ -52,7 +52,7 @@ from quantseq.trading import metrics
 from quantseq.trading.attribution import ACCOUNT
 from quantseq.trading.backtest import at_cost
 from quantseq.trading.costs import MOST_BPS
-from quantseq.trading.inference import HEADLINES, psr, trial_spread
+from quantseq.trading.inference import HEADLINES, LEVEL, psr, trial_spread
 from quantseq.trading.metrics import METRICS, wealth
 
 SCORE_NAMES = {"log_score": "log score", "crps": "CRPS"}
@@ -62,7 +62,6 @@ LEAST_HISTORY, HISTORY = 15, 40
 _BOTH = ("strategy", "buy-and-hold")
 _BENCHMARK = Key("ink", "line", "buy-and-hold")
 _ENDS = 5  # best and worst trades in the table
-_NEEDED = 0.95  # deflated Sharpe ratio that an edge must exceed
 _SLICES = 20  # of the PIT's histogram
 _STRIPS = 8  # symbols whose positions are drawn; the table has all
 _WINDOW = 126  # sessions of the rolling figures: half a year
@@ -272,7 +271,7 @@ def _luck_facts(run: Run, verdict: Mapping[str, Any]) -> page.Items:
     chance = trial_spread([], sessions) if sessions > 1 else np.nan
     by_chance = scatter is not None and np.isclose(scatter, chance, rtol=1e-9, atol=0)
     words: Any = {"psr": None if net is None else psr(net), "sessions": sessions, **verdict}
-    words |= {"scatter": scatter, "by_chance": by_chance, "needed": _NEEDED}
+    words |= {"scatter": scatter, "by_chance": by_chance, "needed": LEVEL}
     words["seeds"] = _pairs(run.manifest.get("seeds"))
     (label, text), *others = page.terms("luck", "", **words).items
     return page.Items("facts", [(label, Cell(str(text), figure="psr")), *others])
@@ -284,7 +283,7 @@ def _deflated(verdict: Mapping[str, Any]) -> Figure | str:
     points = points.set_axis(["DSR"], axis=1).rename_axis("trials")
     if len(points) < 2:
         return not_drawn("deflated")
-    trials, passing = known(verdict.get("n_trials")), points.index[points["DSR"] > _NEEDED]
+    trials, passing = known(verdict.get("n_trials")), points.index[points["DSR"] > LEVEL]
     mark = None if trials is None else charts.Mark(trials, f"N = {trials:.0f}")
     words: Any = {"trials": trials, "dsr": verdict.get("dsr"), "passing": passing.max()}
     return figure("deflated", points, how={"mark": mark}, **words)

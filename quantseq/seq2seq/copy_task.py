@@ -46,7 +46,6 @@ from quantseq.files import (
     fingerprint,
     make_folder,
     read_json,
-    remove_ours,
     sha256_file,
     write_json,
 )
@@ -335,7 +334,7 @@ def train_preset(
     if resume and (out / "state" / STATE_FILE).exists():
         log.load()
     else:
-        remove_ours(out / "state", STATE_FILE)
+        (out / "state" / STATE_FILE).unlink(missing_ok=True)
     log.reach(0)
 
     def told(report: StepReport) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -290,6 +291,7 @@ class _Fit:
         """Learning rate of the next step."""
         return float(self.optimiser.param_groups[0]["lr"])
 
+    @cached_property
     def identity(self) -> str:
         """Fingerprint of what decides the outcome: architecture, training, seed, first data."""
         data = [batch.fingerprint() for batch in (self.source.batch(0), *self.validation)]
@@ -394,7 +396,7 @@ class _Fit:
         # what moves in a schedule are finite numbers; the rest comes from the configuration
         moving = {n: v for n, v in rates.items() if isinstance(v, int | float) and math.isfinite(v)}
         record = {
-            "identity": self.identity(),
+            "identity": self.identity,
             "done": self.done,
             "rate": self.rate,
             "rates": moving,
@@ -410,7 +412,7 @@ class _Fit:
         if state is None:
             return
         tensors, record = state
-        if record.get("identity") != self.identity():
+        if record.get("identity") != self.identity:
             raise ModelFileError(
                 f"The training state in {str(folder)!r} belongs to another architecture, training "
                 "configuration, seed or data. Resume with the same ones, or train without resuming."
@@ -460,8 +462,10 @@ def _interrupts() -> Iterator[list[bool]]:
             raise KeyboardInterrupt
         noted.append(True)
 
+    before = signal.getsignal(signal.SIGINT)
     try:
-        before = signal.signal(signal.SIGINT, note)
+        if before is not signal.SIG_IGN:  # as for work in the background
+            signal.signal(signal.SIGINT, note)
     except ValueError:  # not the main thread: Ctrl-C does not come here
         yield noted
         return

@@ -384,14 +384,13 @@ def verdict(
     audit_passed: bool | None = None,
     ledger_fault: str | None = None,
     cost_bps: float | None = None,
-    against: str = "buy-and-hold",
     resamples: int = RESAMPLES,
 ) -> Verdict:
     """Judge net returns against a benchmark's, by the rule in the module docstring.
 
     `net` and `benchmark`, (T,), cover the same sessions. `n_trials` and `trial_sd` are what the ledger counts and the
     `trial_spread` of it (that of no known trial by default), `audit_passed` what the look-ahead audit found,
-    `ledger_fault` what `Ledger.verify` says; `cost_bps` and `against`, the benchmark's name, are for the sentence.
+    `ledger_fault` what `Ledger.verify` says; `cost_bps` is for the sentence.
     """
     sample = make_sample(net, benchmark, 0.0, periods)
     assert sample.benchmark is not None
@@ -417,18 +416,18 @@ def verdict(
     draft = Verdict(
         edge, "", own, other, own - other, interval, deflated, n_trials, spread, least, audit_passed
     )
-    return replace(draft, sentence=_sentence(draft, against, after, sessions, ledger_fault))
+    return replace(draft, sentence=_sentence(draft, after, sessions, ledger_fault))
 
 
-def _sentence(v: Verdict, against: str, after: str, sessions: int, fault: str | None) -> str:
+def _sentence(v: Verdict, after: str, sessions: int, fault: str | None) -> str:
     if not sessions:
         return "No verdict: there is not a single session to judge."
     if math.isnan(v.sharpe):
         flat = "the strategy's returns never moved, so no position was held"
-        return f"No verdict: {flat} and there is nothing to compare with {against}."
+        return f"No verdict: {flat} and there is nothing to compare with buy-and-hold."
     if math.isnan(v.benchmark_sharpe):
-        return f"No verdict: the returns of {against} never moved, so there is no rival to beat."
-    (low, high), tail = v.interval, f"{against} {after}"
+        return "No verdict: the returns of buy-and-hold never moved, so there is no rival to beat."
+    (low, high), tail = v.interval, f"buy-and-hold {after}"
     one, two, apart = (_signed(x) for x in (v.sharpe, v.benchmark_sharpe, v.sharpe_difference))
     numbers = f"Sharpe {one.lstrip('+')} against {two.lstrip('+')}, difference {apart}"
     failed = " The look-ahead audit failed." if v.audit_passed is False else ""
@@ -442,19 +441,21 @@ def _sentence(v: Verdict, against: str, after: str, sessions: int, fault: str | 
     if high < 0:
         return f"Worse than {tail}: {numbers}.{failed}"
     if low <= 0:
-        return f"No edge over {against} was found {after}: {numbers}.{failed}"
+        return f"No edge over buy-and-hold was found {after}: {numbers}.{failed}"
     trials = "1 trial" if v.n_trials == 1 else f"{v.n_trials} trials"
     deflated = f"the deflated Sharpe is {_percent(v.dsr)} after {trials}"
     if v.edge:
         passed = f"{deflated}; the look-ahead audit passed."
-        return f"An edge over {against} was found {after}: {numbers}; {passed}"
+        return f"An edge over buy-and-hold was found {after}: {numbers}; {passed}"
     why = [] if v.dsr > LEVEL else [f"{deflated} and more than 95 % is needed"]
     if v.audit_passed is not True:
         ran = v.audit_passed is False
         why.append("the look-ahead audit failed" if ran else "no look-ahead audit was run")
     if fault is not None:
         why.append(f"the ledger that counts the trials is damaged ({fault})")
-    return f"No edge over {against} was established {after}: {numbers}, but {', and '.join(why)}."
+    return (
+        f"No edge over buy-and-hold was established {after}: {numbers}, but {', and '.join(why)}."
+    )
 
 
 def _signed(value: float) -> str:

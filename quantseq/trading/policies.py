@@ -391,7 +391,8 @@ class Blend(Policy):
     """Several policies at once: the mean of their positions, then one band and one set of caps.
 
     ``parts`` names two or more others, taken with their own defaults and this one's ``cap``,
-    ``long_only``, ``cost_bps`` and ``periods``, sessions a year. Equal weights, for estimated ones are hard to beat them with.
+    ``long_only``, ``cost_bps`` and ``periods``, sessions a year. Weights are equal, for estimated ones
+    rarely beat them.
     """
 
     name: ClassVar[str] = "blend"

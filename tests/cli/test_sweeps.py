@@ -133,6 +133,8 @@ def test_ctrl_c_keeps_what_was_scored(home: tuple[str, ...], tmp_path: Path) -> 
         (("IBM", "--policies", "sign", "--thresholds", "0.6"), ["'probability' is varied"]),
         (("IBM", "--vary", "kelly=3"), ["--vary must look like", "kelly=3"]),
         (("IBM", "--vary", "kelly.fracton=0.5"), ["fracton", "fraction"]),
+        (("IBM", *("--vary", "kelly.fraction=0.1") * 2), ["kelly.fraction is varied twice"]),
+        (("IBM", "--horizons", "1", "--set", "forecaster.horizon=2"), ["given twice"]),
         (("IBM", "--costs-bps", "0,-5"), ["'cost_bps'", "-5"]),
         (("IBM", "--costs-bps", "cheap"), ["--costs-bps", "cheap"]),
         (("IBM", "--horizons", "0"), ["horizon", "0"]),

@@ -11,9 +11,9 @@ from quantseq.forecasting.calibration import (
     KEEP_TILT,
     Recalibration,
     Shrinkage,
-    carry,
     choose_recalibration,
     choose_shrinkage,
+    move_draws,
 )
 
 DAYS = np.repeat(np.arange(300).astype("datetime64[D]"), 4)
@@ -149,7 +149,7 @@ def test_carried_draws_stand_at_their_old_level(bins: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     before, after = rng.dirichlet(np.ones(bins), size=(2, 4, 3))
     ids, inside = rng.integers(0, bins, (4, 50, 3)), rng.random((4, 50, 3))
-    new, place = carry(ids, inside, before, after)
+    new, place = move_draws(ids, inside, before, after)
     assert (place >= 0).all()
     assert (place < 1).all()
     for row in range(4):
@@ -171,5 +171,5 @@ def test_carrying_to_the_same_place_changes_nothing() -> None:
     rng = np.random.default_rng(0)
     probs = rng.dirichlet(np.ones(8), size=(2, 3))
     ids, inside = rng.integers(0, 8, (2, 100, 3)), rng.random((2, 100, 3))
-    new, place = carry(ids, inside, probs, probs)
+    new, place = move_draws(ids, inside, probs, probs)
     np.testing.assert_allclose(new + place, ids + inside, atol=1e-9)

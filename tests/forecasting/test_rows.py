@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.baselines import fit_baseline
-from quantseq.forecasting.rows import MIN_HISTORY, lively, rows_at_rest, rows_to_forecast
+from quantseq.forecasting.rows import MIN_HISTORY, is_moving, rows_to_forecast, stale_rows
 from quantseq.market.bars import Bars, Panel
 from tests.forecasting.broken import only_closes
 from tests.prices import simulate_bars, simulate_panel
@@ -54,10 +54,10 @@ def test_a_price_that_stands_still_is_not_forecast_until_it_has_moved_again() ->
     left = sorted(set(range(MIN_HISTORY, 400)) - set(rows["B"].tolist()))
     # it rests from the 21st unchanged close until 5 of 48 have changed, and 60 sessions more
     assert left == list(range(200 + 20, 304 + 60))
-    found = rows_at_rest(panel, panel.sessions)
+    found = stale_rows(panel, panel.sessions)
     assert list(found) == ["B"]
     assert found["B"].tolist() == panel["B"].sessions[left].tolist()
-    assert rows_at_rest(panel, panel.sessions[:MIN_HISTORY]) == {}
+    assert stale_rows(panel, panel.sessions[:MIN_HISTORY]) == {}
 
 
 @given(st.integers(MIN_HISTORY + 1, 380), st.integers(1, 200), st.integers(60, 399))
@@ -65,16 +65,18 @@ def test_a_price_that_stands_still_is_not_forecast_until_it_has_moved_again() ->
 def test_whether_it_stands_still_is_known_at_the_cutoff(start: int, length: int, n: int) -> None:
     bars = resting("B", start, min(start + length, 400))
     cut = bars.until(bars.sessions[n])
-    np.testing.assert_array_equal(lively(cut.log_returns()), lively(bars.log_returns())[: n + 1])
+    np.testing.assert_array_equal(
+        is_moving(cut.log_returns()), is_moving(bars.log_returns())[: n + 1]
+    )
 
 
 def test_thin_trading_is_no_rest_and_a_short_rest_is_soon_forgotten() -> None:
     bars = simulate_bars("T", 400)
     thin = only_closes(bars, bars.close[np.arange(400) // 5 * 5])
-    assert lively(thin.log_returns()).all()
-    twenty = lively(resting("B", 200, 220).log_returns())
+    assert is_moving(thin.log_returns()).all()
+    twenty = is_moving(resting("B", 200, 220).log_returns())
     assert twenty.all()
-    longer = lively(resting("B", 200, 230).log_returns())
+    longer = is_moving(resting("B", 200, 230).log_returns())
     assert np.flatnonzero(~longer).tolist() == list(range(220, 230 + 30))
 
 

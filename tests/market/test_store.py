@@ -321,7 +321,7 @@ def test_update_sees_what_is_stored_and_keeps_damage_aside(tmp_path: Path) -> No
     assert len(store.update("AAPL", extend)) == 1
     assert seen[2] is None
     assert store.symbols() == ("AAPL",)
-    assert (store.folder / "AAPL.parquet.damaged").read_bytes() == b"rubbish"
+    assert [path.read_bytes() for path in store.backups("AAPL")] == [b"rubbish"]
 
 
 def test_update_that_fails_or_changes_nothing_touches_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from quantseq.errors import (
 )
 from quantseq.market.bars import FIELDS, Bars
 from quantseq.market.calendars import Clock
-from quantseq.market.sources import SampleSource, Source
+from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, Source
 from quantseq.market.store import Store
 from quantseq.market.update import (
     GIVE_UP_AFTER,
@@ -733,8 +733,8 @@ def test_yahoo_is_asked_for_the_overlap_alone_if_nothing_changed(
 
 def test_the_sample_can_be_stored(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    outcomes = fetch(SampleSource.symbols, SampleSource(), store)
+    outcomes = fetch(SAMPLE_SYMBOLS, SampleSource(), store)
     assert [o.status for o in outcomes] == ["new"] * 4
-    assert store.panel().symbols == SampleSource.symbols
+    assert store.panel().symbols == SAMPLE_SYMBOLS
     again = fetch(["AAPL"], SampleSource(), store, start="2012-01-01")
     assert again[0].status == "unchanged"

@@ -46,7 +46,7 @@ SMALL_FORECASTER = ForecasterConfig(members=1, epochs=1, horizon=3)
 @pytest.fixture
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """For runs whose page nobody reads: drawing it takes most of their time."""
-    monkeypatch.setattr("quantseq.pipeline.backtest.write_report", lambda _: None)
+    monkeypatch.setattr("quantseq.pipeline.backtest.write_report", lambda *_: None)
 
 
 def test_the_run_folder_is_complete(small_run: BacktestOutcome) -> None:

@@ -41,7 +41,7 @@ def places(gates: Path, tmp_path_factory: pytest.TempPathFactory) -> Places:
 @pytest.fixture
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """For evaluations whose page nobody reads: drawing it takes most of their time."""
-    monkeypatch.setattr(module, "write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(module, "write_report", lambda folder, _: folder / "report.html")
     monkeypatch.setattr(module, "export_figures", lambda *_: [])
 
 

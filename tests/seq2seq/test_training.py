@@ -301,6 +301,14 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         train(checkpoint=tmp_path, on_step=told)
 
 
+def test_a_training_in_the_background_ignores_ctrl_c() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        train(on_step=lambda _: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_without_a_folder_ctrl_c_says_so() -> None:
     with pytest.raises(KeyboardInterrupt, match="no checkpoint folder"):
         train(on_step=stop_at(2, KeyboardInterrupt))

@@ -32,7 +32,7 @@ all(".theme input").forEach((input) => {
 // Tables: sort by any column, copy as CSV.
 const plain = (cell) => cell.textContent.replace(/\u2212/g, "-").replace(/\s+/g, " ").trim();
 const sortKey = (cell) => {
-  const text = cell.dataset.sort ?? plain(cell);
+  const text = plain(cell);
   return /^[+-]?[\d.,]+(\s.*)?$/.test(text) ? parseFloat(text.replace(/,/g, "")) : text === "\u2014" ? "" : text;
 };
 const compare = (a, b) => typeof a !== typeof b ? (typeof a === "number" ? -1 : 1) : a < b ? -1 : +(a > b);
@@ -70,7 +70,7 @@ for (const table of all("table")) {
 }
 
 // The index: show the runs whose text has every word.
-for (const table of all(".broad #runs table")) {
+for (const table of all("table.index")) {
   const box = add(table.parentNode, "p", {}, "", "before"), label = add(box, "label", {}, "Filter ");
   const field = add(label, "input", { type: "search", placeholder: "symbol, policy, verdict" });
   const told = add(box, "output"), rows = [...table.tBodies[0].rows];
