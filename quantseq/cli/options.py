@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quantseq.config import RunConfig
     from quantseq.files import Places
     from quantseq.market.bars import Panel
+    from quantseq.market.readers import Reading
     from quantseq.progress import Progress
 
 DateOption = partial(Option, parser=date.fromisoformat, metavar="YYYY-MM-DD")
@@ -57,7 +58,16 @@ Model = Annotated[
     Path | None, Option(help="Score this trained model after its training data instead.")
 ]
 Open = Annotated[bool, Option("--open", help="Show the page in the browser.")]
-Timezone = Annotated[str, Option(help="Exchange time zone of the file, such as America/New_York.")]
+Gaps = Annotated[
+    bool, Option("--allow-gaps", help="Leave out rows without use, however many they are.")
+]
+Closes = Annotated[
+    bool,
+    Option(
+        "--keep-closes",
+        help="Keep rows with a good close; it stands for an open, high or low that is zero or missing.",
+    ),
+]
 
 # What a TOML file can say too; None leaves it to that, or to the default in brackets.
 ConfigFile = Annotated[
@@ -137,6 +147,50 @@ class Data(Told):
 
 
 @dataclass(frozen=True)
+class FileShape:
+    """What a file of prices does not say by itself."""
+
+    format: Annotated[
+        str | None, Option(help="A well-known export, such as investing.com, binance or nasdaq.")
+    ] = None
+    columns: Annotated[
+        list[str] | None,
+        Option(help="Columns as the file calls or counts them: date=When,close=7; repeatable."),
+    ] = None
+    date_order: Annotated[str | None, Option(help="What 01/02/2024 means: dmy, mdy, ymd.")] = None
+    decimal: Annotated[str | None, Option(help="The decimal mark: . or ,")] = None
+    encoding: Annotated[str | None, Option(help="Such as cp932, gb18030 or utf-16.")] = None
+    timezone: Annotated[str, Option(help="Of the exchange, such as America/New_York.")] = ""
+    interval: Annotated[
+        str | None, Option(help="Length of a bar; default: what the dates say.")
+    ] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was said at all."""
+        columns = {}
+        for pair in [one for text in self.columns or () for one in text.split(",")]:
+            name, equals, own = pair.partition("=")
+            if not (equals and name.strip() and own.strip()):
+                raise ConfigError(
+                    f"--columns takes NAME=COLUMN, such as close=Price. Got {pair!r}."
+                )
+            columns[name.strip()] = own.strip()
+        said = {"columns": columns, **{name: getattr(self, name) for name in _SHAPE}}
+        return {name: value for name, value in said.items() if value}
+
+    @property
+    def reading(self) -> "Reading":
+        """The same, with what is known of the format."""
+        from quantseq.market.readers import Reading
+
+        return Reading.of(self.format, **self.given)
+
+
+_SHAPE = ("date_order", "decimal", "encoding", "timezone", "interval")
+
+
+@dataclass(frozen=True)
 class Reports(Told):
     """The same of a command about finished runs."""
 
@@ -196,7 +250,8 @@ class Walk(Line):
         from quantseq.pipeline.data import resolve_panel
 
         wanted, span = symbol_list(self.symbols), {"start": self.start, "end": self.end}
-        return resolve_panel(wanted, panel=self.panel, places=self.places, **span)
+        how: Any = {**span, "allow_bad_data": self.allow_bad_data}
+        return resolve_panel(wanted, panel=self.panel, places=self.places, **how)
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,8 +12,10 @@ import tomllib
 import warnings
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from importlib.resources import files
 from typing import Any, Self
+from zoneinfo import available_timezones
 
 import numpy as np
 
@@ -102,6 +104,14 @@ def calendar_name(
         return _FUTURES
     zone = None if exchange and timezone in _MIXED else ZONES.get(timezone)
     return SUFFIXES.get(name.rpartition(".")[2], zone) if "." in name else zone
+
+
+def check_timezone(name: str) -> str:
+    """The name of a time zone, or "" for none; a ConfigError with near names if there is no such zone."""
+    if name and name not in (known := available_timezones()):
+        near = get_close_matches(name, known, n=3) or ["Europe/Berlin"]
+        raise ConfigError(f"There is no time zone {name!r}. Write it as in {' or '.join(near)}.")
+    return name
 
 
 def calendar_of(bars: Bars) -> str | None:

@@ -225,9 +225,12 @@ def test_a_failed_fetch_leaves_what_is_stored(stored: Path) -> None:
 
 
 BAD_PANELS = {
-    "nan": (lambda f: f.assign(close=f["close"].where(f.index != 5)), "close"),
-    "negative": (lambda f: f.assign(close=f["close"].where(f.index != 5, -1.0)), "close"),
-    "duplicate": (lambda f: pd.concat([f, f.iloc[[7]]]).sort_values("date"), "twice"),
+    "nan": (lambda f: f.assign(close=f["close"].where(f.index % 15 != 5)), "close"),
+    "negative": (lambda f: f.assign(close=f["close"].where(f.index % 15 != 5, -1.0)), "close"),
+    "duplicate": (
+        lambda f: pd.concat([f, f.iloc[[7]].assign(low=1.0)]).sort_values("date"),
+        "more than once",
+    ),
     "unsorted": (lambda f: f.iloc[[3, 1, 2, 0, *range(4, len(f))]], "order"),
     "no column": (lambda f: f.drop(columns="open"), "open"),
 }

@@ -3,68 +3,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from quantseq.errors import BarsError, CorruptFileError
 from quantseq.market.bars import Bars
+from quantseq.market.health import clean
 from quantseq.market.readers import (
-    parse_dates,
-    parse_numbers,
+    Reading,
     read_panel,
     read_raw,
     read_table,
-    with_decimal_points,
 )
-from tests.market.conftest import LAW, assert_same_bars, build_bars
-
-
-def never(where: object, reason: str) -> None:
-    raise AssertionError(f"{where}: {reason}")
-
-
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=9))
-@LAW
-def test_numbers_come_back_in_every_notation(values: list[float]) -> None:
-    exact = np.round(values, 4)
-    for form in ("{:.4f}", "{:,.4f}", " {:.4f} "):
-        column = pd.Series([form.format(value) for value in exact])
-        np.testing.assert_array_equal(parse_numbers(column, never), exact)
-    swapped = [f"{value:,.4f}".translate(str.maketrans(",.", ".,")) for value in exact]
-    cells = with_decimal_points(pd.DataFrame({"a": swapped}), never)
-    np.testing.assert_array_equal(parse_numbers(cells["a"], never), exact)
-
-
-def test_refusals_are_collected_and_count_as_missing() -> None:
-    seen: list[tuple[object, str]] = []
-    column = pd.Series(["1", "x", "", "null", "2,50"], index=[7, 8, 9, 10, 11], name="close")
-    found = parse_numbers(column, lambda where, reason: seen.append((where, reason)))
-    assert np.isnan(found).tolist() == [False, True, True, True, True]
-    assert [where for where, _ in seen] == [8, 11]
-    assert seen[0][1] == "close is 'x', which is not a number"
-
-
-def test_dates_are_refused_row_by_row() -> None:
-    seen: list[object] = []
-    column = pd.Series(["2024-01-02", "11:34", "11:34", ""], index=[2, 3, 4, 5])
-    found = parse_dates(column, lambda where, reason: seen.append(where))
-    assert seen == [3, 4, 5]
-    assert np.isnat(found).tolist() == [False, True, True, True]
-
-
-@pytest.mark.parametrize("cells", [["1,234"], ["12,5", "1.5"], ["1,234,567", "3,25"]])
-def test_commas_that_may_mean_either_are_refused(cells: list[str]) -> None:
-    seen: list[object] = []
-    frame = pd.DataFrame({"a": cells})
-    with_decimal_points(frame, lambda where, reason: seen.append(where))
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize("cells", [["1,234", "1.5"], ["1,234,567", "1,234"], ["1.5", "x, y"]])
-def test_thousands_are_left_alone(cells: list[str]) -> None:
-    frame = pd.DataFrame({"a": cells})
-    assert with_decimal_points(frame, never).equals(frame)
-
+from tests.market.conftest import assert_same_bars, build_bars
 
 PLAIN = """date,open,high,low,close,volume
 2024-01-02,10,12,9,11,1000
@@ -144,7 +93,7 @@ def test_adjusted_close_dividends_and_splits(tmp_path: Path) -> None:
 def test_provenance_names_file_and_dropped_rows(tmp_path: Path) -> None:
     bars = read_table(write(tmp_path, PLAIN + "2024-01-05,,,,,\n"), "X")
     assert bars.provenance["file"] == "x.csv"
-    assert bars.provenance["dropped_rows"] == 1
+    assert bars.provenance["left_out"] == {"rows without any price": ["2024-01-05 (line 5)"]}
     assert len(bars.provenance["file_sha256"]) == 64
 
 
@@ -164,10 +113,7 @@ def test_actions_of_a_row_without_prices_count_on_the_next_with_some(
     bars = read_table(write(tmp_path, text), "X")
     assert bars.dividends.tolist() == [0, 1.75, 0]
     assert bars.splits.tolist() == [0, 6, 0]
-    assert bars.provenance["dropped_rows"] == 2
-    last = head + rows[0] + rows[1]
-    with pytest.raises(BarsError, match="line 3: a dividend or split without prices"):
-        read_table(write(tmp_path, last), "X")
+    assert len(bars.provenance["left_out"]["rows without any price"]) == 2
 
 
 def test_the_ticker_of_the_header_names_the_file(tmp_path: Path) -> None:
@@ -199,29 +145,81 @@ def test_decimal_commas_where_the_file_leaves_no_doubt(
 
 
 @pytest.mark.parametrize(
+    ("text", "why", "reason"),
+    [
+        (PLAIN.replace("2024-01-03", "11:34"), "cells that cannot", "'11:34' is not a date"),
+        (PLAIN.replace("2024-01-03", "2024-02-30"), "cells that", "'2024-02-30' is not a date"),
+        (
+            PLAIN.replace("13,10,12", "13,10,abc"),
+            "cells that",
+            "close is 'abc', which is not a num",
+        ),
+        (PLAIN.replace("13,10,12", "13,10,"), "rows that lack", "close is nan; it must be a price"),
+        (
+            PLAIN.replace("13,10,12", "13,-10,12"),
+            "prices that are zero",
+            "low is -10.0; it must be",
+        ),
+        (PLAIN.replace("13,10,12", "0,10,12"), "prices that are zero", "high is 0.0; it must be"),
+        (
+            PLAIN.replace("2024-01-04", "2024-01-03").replace(
+                "12,14,11,13,3000", "11,13,10,12,2000"
+            ),
+            "rows that only repeat",
+            "",
+        ),
+    ],
+)
+def test_an_unusable_row_is_left_out_named_and_counted(
+    tmp_path: Path, text: str, why: str, reason: str
+) -> None:
+    bars = read_table(write(tmp_path, text), "X")
+    assert len(bars) == 2
+    ((told, rows),) = bars.provenance["left_out"].items()
+    assert told.startswith(why)
+    assert len(rows) == 1
+    assert rows[0].endswith("(line 3)" if reason else "(line 4)")
+    many = text + "".join(
+        text.split("\n", 1)[1].replace("2024-01", f"2024-0{month}") for month in (2, 3, 4)
+    )
+    path = write(tmp_path, many, "many.csv")
+    if reason:
+        with pytest.raises(BarsError, match=f"line 3.*{reason}.*4 of 12 rows cannot.*--allow-gaps"):
+            read_table(path, "X")
+        assert len(clean(read_raw(path, "X")[0], allow_gaps=True)) == 8
+
+
+def test_closes_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    text = PLAIN.replace(",10,12,9", ",0,12,9").replace(",11,13,10,12,", ",,,,12,")
+    (raw,) = read_raw(write(tmp_path, text), "X")
+    bars = clean(raw, keep_closes=True)
+    assert bars.open.tolist() == [11, 12, 12]
+    assert bars.high.tolist() == [12, 12, 14]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        (PLAIN.replace("2024-01-03", "11:34"), r"x\.csv, line 3: the date '11:34' is not a date"),
-        (PLAIN.replace("2024-01-03", "2024-02-30"), "line 3: the date '2024-02-30' is not a date"),
-        (PLAIN.replace("2024-01-03", "2024-01-02"), "line 3: session 2024-01-02 appears twice"),
-        (PLAIN.replace("2024-01-03", "2025-01-02"), "line 4: session 2024-01-04 is out of order"),
-        (PLAIN.replace("13,10,12", "13,10,abc"), "line 3: close is 'abc', which is not a number"),
         (
-            PLAIN.replace("13,10,12", "13,10,"),
-            "line 3: close is nan on 2024-01-03. It must be a finite",
+            PLAIN.replace("2024-01-03", "2024-01-02"),
+            "2024-01-02 .line 3.: sessions that appear more than once",
         ),
-        (PLAIN.replace("13,10,12", "13,-10,12"), "line 3: low is -10.0"),
-        (PLAIN.replace("13,10,12", "0,10,12"), "line 3: high is 0.0"),
-        (PLAIN.replace("2000", "-1"), "line 3: volume is -1.0"),
-        (PLAIN.replace("2000", '"20,00"'), "line 3: volume is '20,00', which is not a number"),
-        (PLAIN.replace(",", ";").replace("1000", "1,000"), "line 2: a comma in a number"),
+        (PLAIN.replace("2024-01-03", "2025-01-02"), "2024-01-04 .line 4.: rows out of order"),
+        (
+            PLAIN.replace("2000", '"20,00"').replace("1000", "1.5"),
+            "line 3: volume is '20,00', whose",
+        ),
+        (
+            PLAIN.replace(",", ";").replace("1000", "1,000"),
+            "line 2: volume is '1,000', whose comma",
+        ),
         (
             PLAIN.replace(",", ";").replace("12;9", "12,5;9").replace("13;10", "13.5;10"),
-            "line 3: a comma in a number",
+            "line 2: high is '12,5', whose comma may part",
         ),
-        (PLAIN.replace("volume", "volumes"), "columns volume are missing; found date, open"),
+        (PLAIN.replace("low", "lowest"), "columns low are missing; found date, open"),
         (PLAIN.replace("high", "Close"), "two columns for 'close'"),
-        (PLAIN[: PLAIN.index("\n") + 1], "has a header but no rows"),
+        (PLAIN[: PLAIN.index("\n") + 1], "there is a header but no rows"),
         ("symbol,date,open,high,low,close,volume\nA,2024-01-02,1,1,1,1,1\n", "holds A, but no 'X'"),
         (
             "Price,Close,Close\nTicker,A,B\nDate,,\n2024-01-02,1,1\n",
@@ -238,8 +236,7 @@ def test_refuses_with_line_and_reason(tmp_path: Path, text: str, message: str) -
     ("name", "content", "message"),
     [
         ("x.csv", b"", "as a CSV table"),
-        ("x.csv", b"\xff\xfe\x00\x01", "as a CSV table"),
-        ("x.csv", b"date,open\n1,2\n1,2,3,4\n", r"in line 3"),
+        ("x.csv", b"\x1f\x8b\x00\x01", "as a CSV table"),
         ("x.parquet", b"PAR1 no", "as a Parquet table"),
     ],
 )
@@ -252,12 +249,12 @@ def test_refuses_what_is_no_table(tmp_path: Path, name: str, content: bytes, mes
 
 def test_read_raw_counts_every_fault_instead_of_stopping_at_the_first(tmp_path: Path) -> None:
     text = PLAIN.replace("2024-01-03", "11:34").replace("12,9", "abc,-9") + "2024-01-05,,,,,\n"
-    (raw,) = read_raw(write(tmp_path, text), timezone="Etc/Test")
-    assert (raw.symbol, raw.timezone) == ("x", "Etc/Test")
+    (raw,) = read_raw(write(tmp_path, text), how=Reading(timezone="Europe/Berlin"))
+    assert (raw.symbol, raw.timezone) == ("x", "Europe/Berlin")
     assert raw.places == ("line 2", "line 3", "line 4", "line 5")
     assert raw.unreadable == (
-        ("line 3", "the date '11:34' is not a date"),
         ("line 2", "high is 'abc', which is not a number"),
+        ("line 3", "the date '11:34' is not a date"),
     )
     assert np.isnat(raw.sessions).tolist() == [False, True, False, False]
     assert raw.columns["low"][:3].tolist() == [-9, 10, 11]
@@ -335,11 +332,14 @@ def test_read_panel(tmp_path: Path, suffix: str, change) -> None:
     [
         (lambda f: f.drop(columns="symbol"), "has no symbol column"),
         (lambda f: f.assign(symbol=[None, *f["symbol"][1:]]), "row 1: the symbol is missing"),
-        (lambda f: f.assign(close=np.r_[f["close"][:-1], np.nan]), "row 10: close is nan"),
-        (lambda f: f.assign(open=-1.0), "row 1: open is -1.0"),
-        (lambda f: pd.concat([f, f.iloc[-1:]]), "row 11: session 2020-01-07 appears twice"),
-        (lambda f: pd.concat([f.iloc[4:6], f.iloc[:4], f.iloc[6:]]), "is out of order"),
-        (lambda f: f.assign(date=[None, *f["date"][1:]]), "row 1: NaT is not a date"),
+        (lambda f: f.assign(close=f["close"].where(f["symbol"] != "NA")), "row 2.*: close is nan"),
+        (lambda f: f.assign(open=-1.0), "row 1.*: open is -1.0"),
+        (
+            lambda f: pd.concat([f, f.iloc[-1:].assign(open=1.0)]),
+            "2020-01-07 .row 11.: sessions that appear",
+        ),
+        (lambda f: pd.concat([f.iloc[4:6], f.iloc[:4], f.iloc[6:]]), "rows out of order"),
+        (lambda f: f.assign(date=[*[None] * 8, *f["date"][8:]]), "the date is missing"),
         (lambda f: f.iloc[:0], "no rows"),
     ],
 )
@@ -353,5 +353,5 @@ def test_read_panel_refuses(tmp_path: Path, change, message: str) -> None:
 def test_read_panel_names_every_symbol_with_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "panel.csv"
     panel_frame().assign(close=np.nan).to_csv(path, index=False)
-    with pytest.raises(BarsError, match=r"B in panel\.csv, line 2: close is nan .* also in NA;"):
+    with pytest.raises(BarsError, match=r"B in panel\.csv, .* close is nan.* also in NA\."):
         read_panel(path)

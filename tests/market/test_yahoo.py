@@ -100,11 +100,20 @@ def test_rows_without_any_price_are_left_out(yahoo: Yahoo) -> None:
     assert bars.sessions.astype(str).tolist() == [DAYS[0], DAYS[2]]
 
 
-def test_a_row_that_lacks_some_prices_is_an_error(yahoo: Yahoo) -> None:
+def test_a_row_that_lacks_some_prices_is_left_out_and_counted(yahoo: Yahoo) -> None:
     yahoo.answer = lambda symbol, query: good(chart(DAYS, low=[99.0, None, 101.0]))
-    with pytest.raises(BarsError, match="HALF: low is nan on 2024-01-03"):
-        source_for(yahoo).fetch("HALF", end="2024-01-04")
-    assert yahoo.prices_asked() == 1
+    bars = source_for(yahoo).fetch("HALF", end="2024-01-04")
+    assert bars.sessions.astype(str).tolist() == [DAYS[0], DAYS[2]]
+    assert bars.provenance["left_out"] == {"rows that lack a number": [DAYS[1]]}
+
+
+def test_many_rows_without_use_are_asked_about(yahoo: Yahoo) -> None:
+    yahoo.answer = lambda symbol, query: good(chart(DAYS, open=[0.0, 0.0, 101.0]))
+    with pytest.raises(BarsError, match=r"2 of 3 rows cannot be used.*--start 2024-01-04"):
+        source_for(yahoo).fetch("OLD", end="2024-01-04")
+    assert len(source_for(yahoo, allow_gaps=True).fetch("OLD", end="2024-01-04")) == 1
+    kept = source_for(yahoo, keep_closes=True).fetch("OLD", end="2024-01-04")
+    assert kept.provenance["closes_only"] == DAYS[:2]
 
 
 @pytest.mark.parametrize(
