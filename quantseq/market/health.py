@@ -561,7 +561,7 @@ def clean(raw: RawBars, *, allow_gaps: bool = False, keep_closes: bool = False) 
             worthless |= bad
         if rows := judged.good[worthless[judged.good]].tolist():
             facts["closes_only"] = raw.labels(rows)
-    _carry_actions(columns, judged)
+    _carry_actions(raw, columns, judged)
     kept: dict[str, Any] = {name: values[judged.good] for name, values in columns.items()}
     where: Any = {"timezone": raw.timezone, "interval": raw.interval, "provenance": facts}
     return Bars(raw.symbol, raw.sessions[judged.good], **kept, **where)
@@ -605,24 +605,27 @@ def _reason(raw: RawBars, judged: _Judged, at: int) -> str:
     return _LEFT_OUT[rule]
 
 
-def _carry_actions(columns: dict[str, Any], judged: _Judged) -> None:
+def _carry_actions(raw: RawBars, columns: dict[str, Any], judged: _Judged) -> None:
     """Dividends (added) and splits (multiplied) of rows that are left out on the next row that is kept, in place.
 
     Whoever held the share over such a day gets both, and the next price is the first that shows it. After the last
     price there is nothing to carry them to.
     """
-    kept, waiting = set(judged.good.tolist()), {"dividends": 0.0, "splits": 0.0}
-    eventful = columns["dividends"] + columns["splits"] > 0
-    for at in judged.order.tolist():
-        if not (at in kept or eventful[at]) or judged.rules["repeated"][at]:
-            continue
-        for name, before in waiting.items():
-            value = max(float(np.nan_to_num(columns[name][at])), 0.0)
-            both = name == "splits" and value and before
-            waiting[name] = value * before if both else value + before
-        if at in kept:
-            for name in waiting:
-                columns[name][at], waiting[name] = waiting[name], 0.0
+    events = {
+        name: np.maximum(np.nan_to_num(columns[name]), 0.0) for name in ("dividends", "splits")
+    }
+    lost = np.sum(list(events.values()), axis=0) > 0
+    lost[judged.good] = False
+    lost &= ~judged.rules["repeated"]
+    after = np.searchsorted(raw.sessions[judged.good], raw.sessions[judged.order])
+    for at, later in zip(judged.order[lost[judged.order]], after[lost[judged.order]], strict=True):
+        if later < len(judged.good):
+            target = judged.good[later]
+            for name, column in columns.items():
+                if name == "splits" and column[target] and events[name][at]:
+                    column[target] *= events[name][at]
+                elif name in events:
+                    column[target] += events[name][at]
 
 
 def screen(raw: RawBars) -> tuple[Finding, ...]:

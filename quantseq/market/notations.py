@@ -28,7 +28,9 @@ WORDS: dict[str, dict[str, Any]] = tomllib.loads(
 )
 """What people call columns and months, and what well-known exports do not say."""
 
-MISSING = frozenset(("", "nan", "null", "none", "n/a", "na", "#n/a", "-", "--", "—", "–", "nat"))
+MISSING = frozenset(
+    ("", "nan", "null", "none", "n/a", "na", "#n/a", ".", "-", "--", "—", "–", "nat")
+)
 _SIGNS = r"[€$£¥₹₩₽\s\u00a0\u2009\u202f'’]"
 _SCALES = {"k": 1e3, "m": 1e6, "mio": 1e6, "b": 1e9, "mrd": 1e9, "t": 1e12}
 _SCALE = re.compile(r"^(.*\d[.,]?)\s*(k|m|b|t|mio\.?|mrd\.?)$", re.IGNORECASE)
@@ -132,7 +134,7 @@ def _month(word: str) -> int | None:
 
 
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)?\s*([AaPp]\.?[Mm]\.?)?)?"
-_ZONE = r"\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
+_ZONE = r"\s*(Z|UTC|GMT|(?:GMT|UTC)?[+-]\d{2}:?\d{2})?"
 _ISO = re.compile(r"(\d{4})([-/. ]?)(\d{1,2})\2(\d{1,2})\.?" + _TIME + _ZONE)
 _NUMERIC = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4}|\d{2})\.?" + _TIME + _ZONE)
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})[ T]?(\d{2})(\d{2})(\d{2})?")
@@ -149,7 +151,7 @@ def plain_letters(text: str) -> str:
 def parse_dates(cells: pd.Series, order: str | None = None) -> tuple[Moments, Faults]:
     """A column of texts as moments.
 
-    ISO dates, compact ones, numbers between dots, slashes or blanks, names of months in seven languages, epochs in
+    ISO dates, compact ones, numbers between dots, slashes or blanks, names of months in eight languages, epochs in
     s, ms, µs and ns, and Excel's serial days; each with or without a time of day. An offset other than 0 says
     what the exchange's clock shows, so that the time as written counts.
 
@@ -157,7 +159,8 @@ def parse_dates(cells: pd.Series, order: str | None = None) -> tuple[Moments, Fa
     dates exist; else in the one without a weekend, if the others have some.
     """
     codes, distinct = pd.factorize(cells.str.strip())
-    texts = [re.sub(r"年|月", "-", text).replace("日", "") for text in map(str, distinct)]
+    plain = [re.sub(r"年|月", "-", text).replace("日", "") for text in map(str, distinct)]
+    texts = [re.sub(r"(?<=\d[-/.])\s+(?=\d)", "", text) for text in plain]
     values = np.full(len(texts), "NaT", dtype="datetime64[s]")
     zones = np.full(len(texts), np.nan)
     why: dict[int, str] = {}
@@ -194,10 +197,10 @@ def _offset(zone: str | None) -> float:
     """Minutes ahead of UTC, NaN for none."""
     if zone is None:
         return np.nan
-    digits = zone.replace(":", "").lstrip("+-")
-    if not digits.isdigit():
+    digits = zone.replace(":", "").lstrip("UTCGMZ+-")
+    if not digits:
         return 0.0
-    return (int(digits[:2]) * 60 + int(digits[2:])) * (-1.0 if zone.startswith("-") else 1.0)
+    return (int(digits[:2]) * 60 + int(digits[2:])) * (-1.0 if "-" in zone else 1.0)
 
 
 def _epoch(text: str) -> tuple[np.datetime64, float] | None:

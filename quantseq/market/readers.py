@@ -75,7 +75,7 @@ _ALIASES = {
 _NUMBERS = (*FIELDS, "tick_volume")
 _PREAMBLE = 60  # lines among which the first row of the table is looked for
 _SEPARATORS = (";", "\t", "|", ",")
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?|\d{6}")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?|\d{6}|0")
 
 
 @dataclass(frozen=True)
@@ -250,6 +250,9 @@ def _csv(path: Path, how: Reading) -> _Sheet:
     lines = text.splitlines()
     first = re.fullmatch(r"\W*sep=(.)\W*", lines[0].strip()) if lines else None
     separator = first[1] if first else _separator(lines)
+    if not separator:  # only blanks part the columns
+        lines = [re.sub(r"\s+", "\t", line.strip()) for line in lines]
+        text, separator = "\n".join(lines), "\t"
     width = max((len(row) for row in csv.reader(lines, delimiter=separator)), default=0)
     cells = pd.read_csv(
         io.StringIO(text),
@@ -310,8 +313,8 @@ def _text(path: Path, encoding: str | None) -> tuple[str, str]:
 
 
 def _separator(lines: list[str]) -> str:
-    """What parts most of the first lines into the same number of columns, four or more where possible."""
-    best = (",", 0)
+    """What parts most of the first lines into the same number of columns, four or more where possible; "" for nothing."""
+    best = ("", 0)
     for mark in _SEPARATORS:
         counts = [
             len(row) for row in csv.reader([line for line in lines[:200] if line], delimiter=mark)
@@ -335,12 +338,18 @@ def _locate(cells: pd.DataFrame, how: Reading) -> _Sheet:
             for key in keys
             if key in own or key in _ALIASES
         }
-        if at + 1 < len(rows) and str(rows[at + 1][0]).lower() == "ticker":
-            # the header of yfinance: names, tickers, the name of the index
+        levels = {str(row[0]).lower(): row for row in rows[at : at + 2]}
+        symbols = levels.pop("ticker", levels.pop("symbols", None))
+        if (
+            symbols is not None
+            and len(levels) == 1
+            and levels.keys() <= {"price", "attributes", ""}
+        ):
+            # the header of yfinance: names and tickers, in either order, then the name of the index
             skip = at + (3 if at + 2 < len(rows) and _key(rows[at + 2][0]) in _ALIASES else 2)
-            header = ["date", *map(str, rows[at][1:])]
-            return _Sheet(header, cells.iloc[skip:], tickers=["", *map(str, rows[at + 1][1:])])
-        dated = known & {"date", "time"} or _is_unnamed(keys[0])
+            header = ["date", *map(str, levels.popitem()[1][1:])]
+            return _Sheet(header, cells.iloc[skip:], tickers=["", *map(str, symbols[1:])])
+        dated = known & {"date", "time", "own"} or _is_unnamed(keys[0])
         if (
             dated
             and known
@@ -498,7 +507,7 @@ def _of_symbol(frame: pd.DataFrame, sheet: _Sheet, symbol: str | None) -> pd.Dat
         return frame
     names = frame["symbol"].fillna("").astype(str).str.strip()
     keys = names.str.upper()
-    spelt = _distinct(names)
+    spelt = _distinct(names.unique())
     if symbol is None:
         if (keys == "").any():
             row = names.index[int(np.argmax(keys == ""))]
@@ -679,13 +688,17 @@ def _moments(frame: pd.DataFrame, how: Reading) -> tuple[Moments, Faults]:
             lambda one: "" if pd.isna(one) else f"{one:.10g}" if one % 1 else str(int(one))
         ).astype(object)
     if "time" in frame:
-        clock = _as_text(frame["time"]).map(
-            lambda one: f"{int(one):06d}" if isinstance(one, (int, float)) else one
-        )
-        texts = (
-            texts + " " + clock.map(lambda one: re.sub(r"^(\d\d)(\d\d)(\d\d)$", r"\1:\2:\3", one))
-        ).str.strip()
+        texts = (texts + " " + _as_text(frame["time"]).map(_clock)).str.strip()
     return parse_dates(texts, how.date_order)
+
+
+def _clock(time: object) -> str:
+    """A time of day with colons; 930 and 93000 are half past nine."""
+    text = str(int(time)) if isinstance(time, (int, float)) else str(time)
+    if not re.fullmatch(r"\d{1,6}", text):
+        return text
+    digits = text.zfill(4) + "00" if len(text) in (3, 4) else text.zfill(6)
+    return ":".join((digits[:2], digits[2:4], digits[4:]))
 
 
 _KEPT = {3600: "1h", 300: "5m"}

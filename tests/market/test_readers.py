@@ -1,13 +1,17 @@
+import gzip
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from quantseq.errors import BarsError, CorruptFileError
+from quantseq.errors import BarsError, ConfigError, CorruptFileError, SymbolNotFoundError
 from quantseq.market.bars import Bars
 from quantseq.market.health import clean
 from quantseq.market.readers import (
+    FORMATS,
     Reading,
     read_panel,
     read_raw,
@@ -355,3 +359,256 @@ def test_read_panel_names_every_symbol_with_a_fault(tmp_path: Path) -> None:
     panel_frame().assign(close=np.nan).to_csv(path, index=False)
     with pytest.raises(BarsError, match=r"B in panel\.csv, .* close is nan.* also in NA\."):
         read_panel(path)
+
+
+ROWS = (
+    ("2024-01-02", 10.1, 10.6, 9.9, 10.4, 1200300),
+    ("2024-01-03", 10.4, 10.9, 10.2, 10.8, 980500),
+    ("2024-01-04", 10.8, 11.0, 10.5, 10.6, 1105000),
+    ("2024-01-16", 10.6, 10.7, 10.1, 10.2, 1431200),
+)
+"""What every shape below holds, written as one kind of export writes it."""
+
+
+def lines(form: str, *, comma: bool = False, newest_first: bool = False) -> str:
+    """A line for each of `ROWS`: date, epoch, prices with a decimal comma if asked for, volume."""
+    written = []
+    for day, *prices, volume in ROWS:
+        opened, high, low, close = (
+            f"{one:.2f}".replace(".", ",") if comma else str(one) for one in prices
+        )
+        date = pd.Timestamp(day)
+        at = {"d": day, "D": date, "s": int(date.timestamp()), "v": volume}
+        written.append(form.format(**at, o=opened, h=high, l=low, c=close) + "\n")
+    return "".join(written[::-1] if newest_first else written)
+
+
+SHAPES = {
+    "Alpha Vantage": "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient\n"
+    + lines("{d},{o},{h},{l},{c},{c},{v},0.0000,1.0", newest_first=True),
+    "Ariva": "Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke;Volumen\n"
+    + lines("{d};{o};{h};{l};{c};{v};99999", comma=True, newest_first=True),
+    "Bloomberg": "Security,AAPL US Equity\nStart Date,1/2/2024\nCurrency,USD\n\n"
+    "Date,PX_OPEN,PX_HIGH,PX_LOW,PX_LAST,PX_VOLUME\n"
+    + lines("{D.month}/{D.day}/{D.year},{o},{h},{l},{c},{v}"),
+    "Boursorama": "date\touv\thaut\tbas\tclot\tvol\tdevise\t\n"
+    + lines("{D:%d/%m/%Y} 00:00\t{o}\t{h}\t{l}\t{c}\t{v}\tEUR\t"),
+    "BSE India": "Date,Open Price,High Price,Low Price,Close Price,WAP,No.of Shares,Total Turnover (Rs.)\n"
+    + lines("{D:%d-%B-%Y},{o},{h},{l},{c},10.1,{v},99", newest_first=True),
+    "Binance, no header": lines("{s}000000,{o},{h},{l},{c},{v},{s}999999,9,5,1,1,0"),
+    "Charles Schwab": "Time,Open,High,Low,Close,Volume\n"
+    + lines("{D:%m/%d/%y} 12:00 AM,{o},{h},{l},{c},{v}"),
+    "Coinbase": "time,low,high,open,close,volume\n"
+    + lines("{s},{l},{h},{o},{c},{v}", newest_first=True),
+    "comdirect": '"Kurse X"\n\n"Datum";"Eröffnung";"Hoch";"Tief";"Schluss";"Volumen"\n'
+    + lines('"{D:%d.%m.%Y}";"{o}";"{h}";"{l}";"{c}";"{v}"', comma=True),
+    "Dukascopy": "Local time,Open,High,Low,Close,Volume\n"
+    + lines("{D:%d.%m.%Y} 00:00:00.000 GMT+0100,{o},{h},{l},{c},{v}"),
+    "Euronext": '"Historical Data"\n"From 2024-01-02"\nDate;Open;High;Low;Last;Close;"Number of Shares";vwap\n'
+    + lines("{D:%d/%m/%Y};{o};{h};{l};{c};{c};{v};1", newest_first=True),
+    "Eastmoney": "日期,股票代码,开盘,收盘,最高,最低,成交量,成交额\n"
+    + lines("{d},600000,{o},{c},{h},{l},{v},9"),
+    "Finam": "<TICKER>;<PER>;<DATE>;<TIME>;<OPEN>;<HIGH>;<LOW>;<CLOSE>;<VOL>\n"
+    + lines("SBER;D;{D:%Y%m%d};0;{o};{h};{l};{c};{v}"),
+    "Interactive Brokers": "Date,Open,High,Low,Close,Volume\n"
+    + lines("{D:%Y%m%d}  00:00:00,{o},{h},{l},{c},{v}"),
+    "investing.com, Brazil": '"Data","Último","Abertura","Máxima","Mínima","Vol.","Var%"\n'
+    + lines('"{D:%d.%m.%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "investing.com, China": '"日期","收盘","开盘","高","低","交易量","涨跌幅"\n'
+    + lines('"{d}","{c}","{o}","{h}","{l}","{v}","1%"', newest_first=True),
+    "investing.com, France": '"Date","Dernier","Ouv."," Plus Haut","Plus Bas","Vol.","Variation %"\n'
+    + lines('"{D:%d/%m/%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "investing.com, Japan": '"日付け","終値","始値","高値","安値","出来高","変化率 %"\n'
+    + lines('"{D:%Y年%m月%d日}","{c}","{o}","{h}","{l}","{v}","1%"', newest_first=True),
+    "investing.com, Korea": '"날짜","종가","시가","고가","저가","거래량","변동 %"\n'
+    + lines('"{D:%Y- %m- %d}","{c}","{o}","{h}","{l}","{v}","1%"', newest_first=True),
+    "investing.com, Russia": '"Дата","Цена","Откр.","Макс.","Мин.","Объём","Изм. %"\n'
+    + lines('"{D:%d.%m.%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "investing.com, Spain": '"Fecha","Último","Apertura","Máximo","Mínimo","Vol.","% var."\n'
+    + lines('"{D:%d.%m.%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "investing.com, Turkey": '"Tarih","Şimdi","Açılış","Yüksek","Düşük","Hac.","Fark %"\n'
+    + lines('"{D:%d.%m.%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "Kraken, no header": lines("{s},{o},{h},{l},{c},{v},55"),
+    "KRX": "일자,종가,대비,시가,고가,저가,거래량\n"
+    + lines("{D:%Y/%m/%d},{c},1,{o},{h},{l},{v}", newest_first=True),
+    "MetaTrader 4, no header": lines("{D:%Y.%m.%d},00:00,{o},{h},{l},{c},{v}"),
+    "MetaTrader 5": "<DATE>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\n"
+    + lines("{D:%Y.%m.%d}\t{o}\t{h}\t{l}\t{c}\t{v}\t0\t1"),
+    "Nasdaq": "Date,Close/Last,Volume,Open,High,Low\n"
+    + lines("{D:%m/%d/%Y},${c},{v},${o},${h},${l}", newest_first=True),
+    "Nasdaq Nordic": "sep=;\nDate;Bid;Opening price;High price;Low price;Closing price;Average price;Total volume;\n"
+    + lines("{d};1;{o};{h};{l};{c};1;{v};", comma=True, newest_first=True),
+    "NSE India": '"Date ","series ","OPEN ","HIGH ","LOW ","PREV. CLOSE ","ltp ","close ","VOLUME ","VALUE "\n'
+    + lines(
+        '"{D:%d-%b-%Y}","EQ","{o}","{h}","{l}","1","{c}","{c}","{v}","1,12,550.00"',
+        newest_first=True,
+    ),
+    "pandas, index written": ",date,open,high,low,close,volume\n"
+    + lines("7,{d},{o},{h},{l},{c},{v}"),
+    "Polygon": "ticker,volume,open,close,high,low,window_start,transactions\n"
+    + lines("AAPL,{v},{o},{c},{h},{l},{s}000000000,77"),
+    "Quandl": "Date,Open,High,Low,Close,Volume,Ex-Dividend,Split Ratio,Adj. Open,Adj. Close\n"
+    + lines("{d},{o},{h},{l},{c},{v},0.0,1.0,{o},{c}"),
+    "Refinitiv": "Instrument,Date,TRDPRC_1,OPEN_PRC,HIGH_1,LOW_1,ACVOL_UNS\n"
+    + lines("AAPL.O,{d},{c},{o},{h},{l},{v}"),
+    "Stooq": "Data,Otwarcie,Najwyzszy,Najnizszy,Zamkniecie,Wolumen\n"
+    + lines("{d},{o},{h},{l},{c},{v}"),
+    "Stooq, all symbols": "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
+    + lines("AAPL.US,D,{D:%Y%m%d},000000,{o},{h},{l},{c},{v},0"),
+    "Swiss": "Datum;Eröffnung;Hoch;Tief;Schluss;Volumen\n"
+    + lines("{D:%d.%m.%Y};{o};{h};{l};{c};{v}").replace("1200300", "1'200'300"),
+    "totals below": "Date,Open,High,Low,Close,Volume\n"
+    + lines("{d},{o},{h},{l},{c},{v}")
+    + ",,,,,\nTotal,,,,,4717000\n",
+    "TradingView": "time,open,high,low,close,Volume,Volume MA\n"
+    + lines("{s},{o},{h},{l},{c},{v},1"),
+    "Tushare": "ts_code,trade_date,open,high,low,close,pre_close,vol,amount\n"
+    + lines("000001.SZ,{D:%Y%m%d},{o},{h},{l},{c},1,{v},9", newest_first=True),
+    "Wall Street Journal": "Date, Open, High, Low, Close, Volume\n"
+    + lines("{D:%m/%d/%y}, {o}, {h}, {l}, {c}, {v}", newest_first=True),
+    "blanks between columns": "Date Open High Low Close Volume\n"
+    + lines("{d} {o} {h} {l} {c} {v}"),
+    "Yahoo, copied from the page": "Date\tOpen\tHigh\tLow\tClose\tAdj Close\tVolume\n"
+    + lines("{D:%b %d, %Y}\t{o}\t{h}\t{l}\t{c}\t{c}\t{v:,}", newest_first=True),
+    "yfinance, by ticker": "Ticker,AAA,AAA,AAA,AAA,AAA\nPrice,Open,High,Low,Close,Volume\nDate,,,,,\n"
+    + lines("{d},{o},{h},{l},{c},{v}"),
+    "yfinance, several tickers": "Price,Close,Close,High,High,Low,Low,Open,Open,Volume,Volume\n"
+    "Ticker,AAA,B,AAA,B,AAA,B,AAA,B,AAA,B\nDate,,,,,,,,,,\n"
+    + lines("{d},{c},1,{h},1,{l},1,{o},1,{v},1"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_exports_are_read_as_they_are(tmp_path: Path, shape: str) -> None:
+    bars = clean(read_raw(write(tmp_path, SHAPES[shape]))[0])
+    found = zip(
+        bars.sessions.astype(str),
+        bars.open,
+        bars.high,
+        bars.low,
+        bars.close,
+        bars.volume,
+        strict=True,
+    )
+    assert tuple(found) == ROWS
+
+
+@pytest.mark.parametrize(
+    "shape", ["Boursorama", "comdirect", "investing.com, Japan", "Nasdaq Nordic"]
+)
+@pytest.mark.parametrize("packed", ["utf-16", "utf-16-le", "cp1252", "gz", "zip"])
+def test_packing_and_encoding_change_nothing(tmp_path: Path, shape: str, packed: str) -> None:
+    text, path = SHAPES[shape], tmp_path / f"X.csv{'.gz' if packed == 'gz' else ''}"
+    if packed == "zip":
+        path = tmp_path / "X.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("inside.csv", text)
+    elif packed == "gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    elif packed == "cp1252" and not text.isascii() and "日" in text:
+        path.write_bytes(text.encode("cp932"))
+        with pytest.raises(BarsError, match="--encoding"):
+            read_raw(path)
+        found = read_raw(path, how=Reading(encoding="cp932"))
+        assert len(clean(found[0])) == len(ROWS)
+        return
+    else:
+        path.write_bytes(text.encode(packed))
+    (raw,) = read_raw(path)
+    assert (raw.symbol, len(clean(raw))) == ("X", len(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "how", "session"),
+    [
+        ("date,close\n05/01/2024,1\n08/01/2024,2\n", "--date-order", {"date_order": "dmy"}, "2024-01-05"),
+        ("date,close\n05/01/2024,1\n08/01/2024,2\n", "--date-order", {"date_order": "mdy"}, "2024-05-01"),
+        ('date,close\n2024-01-05,"144,890"\n2024-01-08,"1,1"\n2024-01-09,"1.5"\n', "--decimal", {"decimal": ","}, "2024-01-05"),
+        ("When,Px\n2024-01-05,1\n2024-01-08,2\n", "--columns", {"columns": {"date": "When", "close": "2"}}, "2024-01-05"),
+        ("date,close\n2024-01-04T23:00Z,1\n2024-01-07T23:00Z,2\n", "--timezone", {"timezone": "Europe/Berlin"}, "2024-01-05"),
+        ("date,close\n2024-01-04T15:00Z,1\n2024-01-07T15:00Z,2\n", "--timezone", {"timezone": "Asia/Tokyo"}, "2024-01-05"),
+        ("date,close\n2024-01-05 10:00,1\n2024-01-05 11:00,2\n", "--timezone", {"timezone": "UTC"}, "2024-01-05T10:00:00"),
+        ("date,close\n2024-01-05 10:00,1\n2024-01-05 11:00,2\n", "--timezone", {"timezone": "America/New_York"}, "2024-01-05T15:00:00"),
+    ],
+)  # fmt: skip
+def test_what_a_file_leaves_open_is_asked_for_by_the_option(
+    tmp_path: Path, text: str, option: str, how: dict[str, Any], session: str
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(BarsError, match=option):
+        read_raw(path)
+    assert str(read_raw(path, how=Reading(**how))[0].sessions[0]) == session
+
+
+def test_a_format_says_what_its_makers_do_not_write(tmp_path: Path) -> None:
+    path = write(tmp_path, 'Date,Price,Open,High,Low\n01/02/2024,"1,234","1,234","1,234","1,234"\n')
+    (raw,) = read_raw(path, how=Reading.of("investing.com"))
+    assert (str(raw.sessions[0]), raw.columns["close"][0]) == ("2024-01-02", 1234.0)
+    with pytest.raises(BarsError, match="may have the day"):  # what is given wins over the format
+        read_raw(path, how=Reading(decimal="."))
+    assert Reading.of("investing.com", date_order="dmy").date_order == "dmy"
+    for name in FORMATS:
+        Reading.of(name)
+    with pytest.raises(ConfigError, match=r"no format 'investing'.*investing\.com"):
+        Reading.of("investing")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"timezone": "Europe/Berln"}, "Europe/Berlin"),
+        ({"decimal": ";"}, "decimal must be one of"),
+        ({"columns": {"closed": "x"}}, "close"),
+        ({"interval": "2d"}, "interval must be"),
+    ],
+)
+def test_what_cannot_be_an_option_is_refused(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Reading(**how)
+
+
+def test_a_table_of_closes_is_one_symbol_per_column(tmp_path: Path) -> None:
+    path = write(tmp_path, "Date,AAA,BBB\n2024-01-02,1,\n2024-01-03,2,5\n2024-01-04,3,6\n")
+    panel = read_panel(path)
+    assert {name: bars.close.tolist() for name, bars in panel.items()} == {
+        "AAA": [1, 2, 3],
+        "BBB": [5, 6],
+    }
+    assert read_panel(path, ["BBB"]).symbols == ("BBB",)
+    with pytest.raises(SymbolNotFoundError, match="holds AAA, BBB"):
+        read_panel(path, ["CCC"])
+    statement = "Datum;Text;Betrag\n02.01.2024;Lohn;1.000,00\n03.01.2024;Miete;-500,00\n"
+    with pytest.raises(BarsError, match="columns close are missing"):
+        read_raw(write(tmp_path, statement))
+
+
+@pytest.mark.parametrize(
+    ("step", "periods", "interval"),
+    [("5min", 30, "5m"), ("1h", 30, "1h"), ("1D", 9, "1d"), ("7D", 9, "1wk")],
+)
+def test_the_dates_say_how_long_a_bar_is(
+    tmp_path: Path, step: str, periods: int, interval: str
+) -> None:
+    moments = pd.date_range("2024-01-05 00:00", freq=step, periods=periods, tz="America/New_York")
+    path = tmp_path / "x.csv"
+    pd.DataFrame({"date": moments, "close": 1.0}).to_csv(path, index=False)
+    (raw,) = read_raw(path)
+    assert raw.interval == interval
+    assert str(raw.sessions[0]).startswith("2024-01-01" if interval == "1wk" else "2024-01-05")
+    if interval in ("5m", "1h"):  # New York's midnight, in UTC
+        assert str(raw.sessions[0]) == "2024-01-05T05:00:00"
+    minutes = pd.date_range("2024-01-05", freq="1min", periods=30)
+    pd.DataFrame({"date": minutes, "close": 1.0}).to_csv(path, index=False)
+    with pytest.raises(BarsError, match="bars of 1 minutes"):
+        read_raw(path)
+
+
+def test_every_column_that_is_not_used_is_named(tmp_path: Path) -> None:
+    (raw,) = read_raw(
+        write(tmp_path, PLAIN.replace("volume", "volume,Sector").replace("000\n", "000,x\n"))
+    )
+    assert raw.provenance["notes"] == ["columns not used: Sector"]
+    (raw,) = read_raw(
+        write(tmp_path, "date,o,h,l,c,divCash,splitFactor\n2024-01-02,1,1,1,1,0.5,2\n")
+    )
+    assert (raw.columns["dividends"][0], raw.columns["splits"][0]) == (0.5, 2.0)
