@@ -13,8 +13,10 @@ Everything behind the store works on days (`require_daily`).
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from difflib import get_close_matches
+from functools import cache, cached_property
 from typing import Any, Self
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -36,6 +38,24 @@ def check_interval(interval: str) -> str:
     if interval not in INTERVALS:
         raise ConfigError(f"The interval must be one of {', '.join(INTERVALS)}. Got {interval!r}.")
     return interval
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """Every time zone by its name, and by its city alone, in small letters."""
+    every = sorted(available_timezones())
+    cities = {zone.rpartition("/")[2].lower(): zone for zone in every}
+    return cities | {zone.lower(): zone for zone in every}
+
+
+def check_timezone(timezone: str) -> str:
+    """Give `timezone` back, "" if unknown; a ConfigError with near names if there is none of that name."""
+    if timezone and _zones().get(timezone.lower()) != timezone:
+        words = timezone[:60].lower().replace(" ", "_")
+        near = dict.fromkeys(_zones()[one] for one in get_close_matches(words, _zones()))
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Write it like America/New_York."
+        raise ConfigError(f"There is no time zone {timezone[:60]!r}. {hint}")
+    return timezone
 
 
 def is_intraday(interval: str) -> bool:
@@ -245,6 +265,7 @@ class Bars:
                     f"{symbol}: column {name!r} holds something that is no number: {error}. "
                     "Every price and volume must be a number."
                 ) from error
+        check_timezone(timezone)
         if is_intraday(interval) and index.tz is not None:
             index = index.tz_convert("UTC")
         sessions = index.tz_localize(None).to_numpy().astype(INSTANT_DTYPE)

@@ -31,7 +31,7 @@ from quantseq.market.bars import (
     require_daily,
     undated_rows,
 )
-from quantseq.market.calendars import calendar_of, expected_sessions
+from quantseq.market.calendars import KNOWN_CHANGES, Changes, calendar_of, expected_sessions
 
 SESSIONS_SHOWN = 5
 """How many sessions a finding names."""
@@ -316,10 +316,10 @@ _NOT_DAILY = 0.5
 """Where more than this share of the sessions is missing, the bars are not daily bars of the exchange."""
 
 
-def check_bars(bars: Bars) -> tuple[Finding, ...]:
+def check_bars(bars: Bars, changes: Changes = KNOWN_CHANGES) -> tuple[Finding, ...]:
     """Look for what is implausible in daily bars, raw or adjusted: findings, errors first.
 
-    The rules on returns use the adjusted close; sessions are compared with the exchange's calendar.
+    The rules on returns use the adjusted close; sessions are compared with the exchange's calendar and its `changes`.
     """
     require_daily(bars.symbol, bars.interval)
     if not len(bars):
@@ -354,17 +354,18 @@ def check_bars(bars: Bars) -> tuple[Finding, ...]:
             # indices and currencies have no volume at all
             "zero_volume": (silent & ~silent.all(), False, "sessions without any volume"),
         }
-        found = _findings(rules, bars.sessions) + _sessions(bars)
+        found = _findings(rules, bars.sessions) + _sessions(bars, changes)
         return tuple(sorted(found, key=lambda one: one.severity))
 
 
-def _sessions(bars: Bars) -> list[Finding]:
+def _sessions(bars: Bars, changes: Changes) -> list[Finding]:
     """Sessions that are missing or too many, or why they could not be compared."""
     try:
         if (name := calendar_of(bars)) is None:
-            zone = bars.timezone or "unknown"
-            raise ConfigError(f"no exchange calendar for the time zone {zone}")
-        expected, days = expected_sessions(name, bars.sessions)
+            raise ConfigError(
+                f"no exchange calendar for the time zone {bars.timezone or 'unknown'}"
+            )
+        expected, days = expected_sessions(name, bars.sessions, changes)
     except ConfigError as error:
         return [Finding("calendar", "warning", 0, (), f"sessions not compared: {error}")]
     every = np.union1d(expected, days)
@@ -391,7 +392,7 @@ class RawBars:
     timezone: str = ""  # of the exchange, "" if unknown
 
 
-def screen(raw: RawBars) -> tuple[Finding, ...]:
+def screen(raw: RawBars, changes: Changes = KNOWN_CHANGES) -> tuple[Finding, ...]:
     """Every finding about raw bars, errors first: what `Bars` would refuse, then what `check_bars` says.
 
     Rows that `Bars` would refuse are left out of the second half, and unsorted rows are sorted for it.
@@ -438,4 +439,4 @@ def screen(raw: RawBars) -> tuple[Finding, ...]:
         clean = column[rows]
         columns[name] = np.where(np.isfinite(clean) & (clean >= 0), clean, 0.0)
     bars = Bars(raw.symbol, raw.sessions[rows], **columns, timezone=raw.timezone)
-    return tuple(sorted([*found, *check_bars(bars)], key=lambda one: one.severity))
+    return tuple(sorted([*found, *check_bars(bars, changes)], key=lambda one: one.severity))

@@ -15,7 +15,8 @@ import numpy as np
 
 from quantseq.errors import BarsError, ConfigError, CorruptFileError, NoDataError
 from quantseq.files import Places, write_bytes
-from quantseq.market.bars import INTERVALS, Bars, Panel
+from quantseq.market.bars import INTERVALS, Bars, Panel, check_timezone
+from quantseq.market.calendars import session_changes
 from quantseq.market.health import Finding, check_bars, screen
 from quantseq.market.readers import read_panel, read_raw, read_table
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
@@ -76,6 +77,7 @@ def import_(
     `timezone` and `currency` are those of the listing, "" if unknown. Returns by symbol what was stored, and whether
     it took the place of other bars; DataError if the file cannot be read or breaks a rule, and nothing is stored.
     """
+    check_timezone(timezone)
     store = Store(places.data)
     facts = {
         "interval": store.interval,
@@ -195,11 +197,13 @@ def check(
     `timezone`, every fault is counted, those included that an import would refuse. NoDataError or SymbolNotFoundError
     if nothing, or a named symbol, is not stored; another DataError if the file is no table of prices at all.
     """
+    changes = session_changes(places.data)
     if file is not None:
-        screened = {raw.symbol: screen(raw) for raw in read_raw(file, symbol, timezone=timezone)}
+        raws = read_raw(file, symbol, timezone=check_timezone(timezone))
+        screened = {raw.symbol: screen(raw, changes) for raw in raws}
         return {name: found for name, found in screened.items() if found}
     if panel is not None:
-        return findings(panel)
+        return findings(panel, places)
     store = Store(places.data)
     wanted = list(symbols) or list(store.symbols())
     if not wanted:
@@ -207,15 +211,17 @@ def check(
     found: dict[str, tuple[Finding, ...]] = {}
     for name in wanted:
         try:
-            found[name] = check_bars(store.read(name))
+            found[name] = check_bars(store.read(name), changes)
         except CorruptFileError as error:
             found[name] = (Finding("file", "error", 1, (), str(error)),)
     return {name: one for name, one in found.items() if one}
 
 
-def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:
+def findings(panel: Panel, places: Places = Places()) -> dict[str, tuple[Finding, ...]]:
     """What the health check has to say about each symbol that is not spotless."""
-    return {symbol: found for symbol, bars in panel.items() if (found := check_bars(bars))}
+    changes = session_changes(places.data)
+    every = {symbol: check_bars(bars, changes) for symbol, bars in panel.items()}
+    return {symbol: found for symbol, found in every.items() if found}
 
 
 def errors_only(found: Findings) -> dict[str, list[Finding]]:
@@ -235,12 +241,14 @@ def describe_errors(found: Findings) -> str:
     return _some([f"{name} ({', '.join(map(words, several))})" for name, several in errors])
 
 
-def refuse_errors(panel: Panel, *, allow_bad_data: bool = False) -> Findings:
+def refuse_errors(
+    panel: Panel, *, places: Places = Places(), allow_bad_data: bool = False
+) -> Findings:
     """What the health check found in the prices; a BarsError that names the symbols if these are errors.
 
     With `allow_bad_data` errors pass; they stay in the report.
     """
-    found = findings(panel)
+    found = findings(panel, places)
     errors = errors_only(found)
     if errors and not allow_bad_data:
         raise BarsError(
@@ -257,6 +265,19 @@ def as_rows(found: Findings) -> list[dict[str, Any]]:
         for symbol, several in found.items()
         for one in several
     ]
+
+
+def alike(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of findings, where those about no bar at all stand once for all symbols of which they say the same."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for at, row in enumerate(rows):
+        groups.setdefault(at if row["count"] else (row["rule"], row["message"]), []).append(row)
+    told = []
+    for several in groups.values():
+        more = f" and {len(several) - 3} more" if len(several) > 3 else ""
+        names = ", ".join(str(row["symbol"]) for row in several[:3])
+        told.append({**several[0], "symbol": f"{names}{more}"})
+    return told
 
 
 def summarise(bars: Bars) -> list[tuple[str, str]]:
@@ -286,7 +307,11 @@ def summarise(bars: Bars) -> list[tuple[str, str]]:
 
 
 def usable(
-    panel: Panel, *, until: Any = None, allow_bad_data: bool = False
+    panel: Panel,
+    *,
+    places: Places = Places(),
+    until: Any = None,
+    allow_bad_data: bool = False,
 ) -> tuple[Panel, Findings, list[str]]:
     """The symbols that may be forecast and compared on, what was found in all, and a sentence about each left out.
 
@@ -302,7 +327,7 @@ def usable(
             f"No price is known by {until}: {_some(late)}. Fetch earlier prices, or choose a later date."
         )
     known = panel if until is None else panel.until(until)
-    found = findings(known)
+    found = findings(known, places)
     left_out = {
         name: f"its prices start on {first}, after {until}"
         for name, first in starts.items()

@@ -103,7 +103,8 @@ def any_bars(draw: st.DrawFn, interval: str = "1d") -> Bars:
         moments = st.lists(st.integers(-(10**10), 7 * 10**9), min_size=n, max_size=n, unique=True)
         sessions = np.sort(np.array(draw(moments))).astype("datetime64[s]")
     provenance = draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2))
-    symbol, timezone = draw(st.text(max_size=30)), draw(st.text(max_size=5))
+    symbol = draw(st.text(max_size=30))
+    timezone = draw(st.sampled_from(["", "UTC", "Asia/Tokyo", "America/New_York"]))
     facts = {"timezone": timezone, "provenance": provenance, "interval": interval}
     return Bars(symbol, sessions, **fields, **facts)
 

@@ -17,6 +17,7 @@ from quantseq.market.bars import (
     Panel,
     as_date,
     check_interval,
+    check_timezone,
     date_range,
     exchange_dates,
     find_fault,
@@ -34,6 +35,25 @@ def test_known_intervals() -> None:
     assert check_interval("1wk") == "1wk"
     with pytest.raises(ConfigError, match=r"one of 1d, 1wk, 1h, 5m\. Got '1mo'"):
         check_interval("1mo")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("America/New_Yrok", "America/New_York"),
+        ("tokyo", "Asia/Tokyo"),
+        ("New York", "America/New_York"),
+    ],
+)
+def test_a_misspelt_time_zone_is_refused_with_near_names(said: str, meant: str) -> None:
+    assert check_timezone(meant) == meant
+    assert check_timezone("") == ""
+    with pytest.raises(ConfigError, match=f"no time zone '{said}'. Did you mean .*{meant}"):
+        check_timezone(said)
+    with pytest.raises(ConfigError, match=meant):
+        Bars.from_frame("A", build_bars("A").to_frame(), timezone=said)
+    with pytest.raises(ConfigError, match="Write it like"):
+        check_timezone("\x1b" * 5000)
 
 
 @given(st.dates(date(1700, 1, 1), date(2199, 1, 1)))
