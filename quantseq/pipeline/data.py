@@ -15,7 +15,7 @@ import numpy as np
 
 from quantseq.errors import BarsError, ConfigError, CorruptFileError, NoDataError
 from quantseq.files import Places, write_bytes
-from quantseq.market.bars import INTERVALS, Bars, Panel, check_timezone
+from quantseq.market.bars import INTERVALS, Bars, Panel, check_symbol, check_timezone
 from quantseq.market.calendars import session_changes
 from quantseq.market.health import Finding, check_bars, screen
 from quantseq.market.readers import read_panel, read_raw, read_table
@@ -108,7 +108,7 @@ def resolve_panel(
     `start` and `end` are both inclusive. NoDataError if nothing is stored or the range is empty, SymbolNotFoundError
     if a symbol is unknown.
     """
-    wanted = list(dict.fromkeys(symbols))
+    wanted = list(dict.fromkeys(map(check_symbol, symbols)))
     found = Store(places.data).panel(wanted or None) if panel is None else read_panel(panel)
     return Panel(found[symbol].between(start, end) for symbol in wanted or found)
 
