@@ -237,6 +237,7 @@ def forecast_command(
     from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline.data import as_rows, need_symbols, resolve_panel
     from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
+    from quantseq.reporting.charts import font_note
 
     wanted, places, seed = opt.symbol_list(symbols), line.places, line.seed or 0
     need_symbols(wanted, panel)
@@ -259,6 +260,7 @@ def forecast_command(
         }
     )
     line.say(*describe_forecast(found, fitted), *(f"Chart: {path}" for path in charts.values()))
+    line.say(*filter(None, [font_note("".join(charts))]))
 
 
 def backtest_command(

@@ -153,11 +153,12 @@ def show(
     The chart goes to `out`, by default SYMBOL-LASTDATE.png in the working directory.
     """
     bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
-    from quantseq.reporting.charts import price_chart_png
+    from quantseq.reporting.charts import font_note, price_chart_png
 
     path = out or Path(f"{file_name(symbol).replace('/', '')}-{bars.sessions[-1]}.png")
     write_bytes(path, price_chart_png(bars))
-    return dict(summarise(bars)), path
+    note = font_note(bars.symbol)
+    return dict(summarise(bars)) | ({"fonts": note} if note else {}), path
 
 
 def rm(
