@@ -245,13 +245,14 @@ def forecast_command(
     from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline.data import as_rows, need_symbols, resolve_panel
     from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
+    from quantseq.reporting.charts import font_note
 
     wanted, places, seed = opt.symbol_list(symbols), line.places, line.seed or 0
     need_symbols(wanted, panel)
     prices = resolve_panel(wanted, panel=panel, places=places, allow_bad_data=allow_bad_data)
     fitted = load_forecaster(model or places.models / "price")
     how: Any = {"horizon": horizon, "cutoff": cutoff, "num_paths": paths, "seed": seed}
-    found = forecast(prices, fitted, allow_bad_data=allow_bad_data, **how)
+    found = forecast(prices, fitted, places=line.places, allow_bad_data=allow_bad_data, **how)
     charts = draw_fans(prices, found, places.reports, jobs=line.jobs)
     table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
     if csv is not None:
@@ -267,6 +268,7 @@ def forecast_command(
         }
     )
     line.say(*describe_forecast(found, fitted), *(f"Chart: {path}" for path in charts.values()))
+    line.say(*filter(None, [font_note("".join(charts))]))
 
 
 def backtest_command(
@@ -650,7 +652,14 @@ def check_command(
     symbol: Annotated[str | None, Option(help="For --file: the name of the series.")] = None,
 ) -> None:
     """Look for what cannot be, or is rare: leaves with code 3 if there are errors, 0 otherwise."""
-    from quantseq.pipeline.data import as_rows, check, describe_errors, errors_only, resolve_panel
+    from quantseq.pipeline.data import (
+        alike,
+        as_rows,
+        check,
+        describe_errors,
+        errors_only,
+        resolve_panel,
+    )
 
     wanted, places = opt.symbol_list(symbols), to.places
     if file is None and (symbol is not None or shape.given or shape.format):
@@ -666,7 +675,7 @@ def check_command(
     for row in rows:
         row["first"] = row["sessions"][0] if row["sessions"] else ""
     to.save({"findings": rows})
-    to.table(rows, ("symbol", "severity", "rule", "count", "first", "message"))
+    to.table(alike(rows), ("symbol", "severity", "rule", "count", "first", "message"))
     if not rows:
         to.say("Nothing implausible was found.")
     if errors_only(found):

@@ -293,4 +293,5 @@ def asked_settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
 def symbol_list(*given: list[str] | None) -> list[str]:
     """Symbols in the order typed, each once; ``A,B`` counts as two."""
     words = [word for part in given for word in part or []]
-    return list(dict.fromkeys(name for word in words for name in word.split(",") if name))
+    names = (name.strip() for word in words for name in word.split(","))
+    return list(dict.fromkeys(filter(None, names)))

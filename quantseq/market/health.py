@@ -34,7 +34,7 @@ from quantseq.market.bars import (
     require_daily,
     undated_rows,
 )
-from quantseq.market.calendars import calendar_of, expected_sessions
+from quantseq.market.calendars import KNOWN_CHANGES, Changes, calendar_of, expected_sessions
 
 SESSIONS_SHOWN = 5
 """How many sessions a finding names."""
@@ -319,10 +319,10 @@ _NOT_DAILY = 0.5
 """Where more than this share of the sessions is missing, the bars are not daily bars of the exchange."""
 
 
-def check_bars(bars: Bars) -> tuple[Finding, ...]:
+def check_bars(bars: Bars, changes: Changes = KNOWN_CHANGES) -> tuple[Finding, ...]:
     """Look for what is implausible in daily bars, raw or adjusted: findings, errors first.
 
-    The rules on returns use the adjusted close; sessions are compared with the exchange's calendar.
+    The rules on returns use the adjusted close; sessions are compared with the exchange's calendar and its `changes`.
     """
     require_daily(bars.symbol, bars.interval)
     if not len(bars):
@@ -357,17 +357,18 @@ def check_bars(bars: Bars) -> tuple[Finding, ...]:
             # indices and currencies have no volume at all
             "zero_volume": (silent & ~silent.all(), False, "sessions without any volume"),
         }
-        found = _findings(rules, bars.sessions) + _sessions(bars) + _left_out(bars)
+        found = _findings(rules, bars.sessions) + _sessions(bars, changes) + _left_out(bars)
         return tuple(sorted(found, key=lambda one: one.severity))
 
 
-def _sessions(bars: Bars) -> list[Finding]:
+def _sessions(bars: Bars, changes: Changes) -> list[Finding]:
     """Sessions that are missing or too many, or why they could not be compared."""
     try:
         if (name := calendar_of(bars)) is None:
-            zone = bars.timezone or "unknown"
-            raise ConfigError(f"no exchange calendar for the time zone {zone}")
-        expected, days = expected_sessions(name, bars.sessions)
+            raise ConfigError(
+                f"no exchange calendar for the time zone {bars.timezone or 'unknown'}"
+            )
+        expected, days = expected_sessions(name, bars.sessions, changes)
     except ConfigError as error:
         return [Finding("calendar", "warning", 0, (), f"sessions not compared: {error}")]
     every = np.union1d(expected, days)
@@ -628,7 +629,7 @@ def _carry_actions(raw: RawBars, columns: dict[str, Any], judged: _Judged) -> No
                     column[target] += events[name][at]
 
 
-def screen(raw: RawBars) -> tuple[Finding, ...]:
+def screen(raw: RawBars, changes: Changes = KNOWN_CHANGES) -> tuple[Finding, ...]:
     """Every finding about raw bars, errors first: what `clean` leaves out or refuses, then what `check_bars` says.
 
     There is an error of the first half if and only if `clean` refuses the bars. The findings of the first half name
@@ -651,5 +652,5 @@ def screen(raw: RawBars) -> tuple[Finding, ...]:
         columns: dict[str, Any] = {name: np.zeros(len(judged.good)) for name in FIELDS}
         columns |= {name: values[judged.good] for name, values in raw.given.items()}
         bars = Bars(raw.symbol, raw.sessions[judged.good], **columns, timezone=raw.timezone)
-        found += check_bars(bars)
+        found += check_bars(bars, changes)
     return tuple(sorted(found, key=lambda one: one.severity))

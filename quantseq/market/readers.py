@@ -36,10 +36,11 @@ from quantseq.market.bars import (
     OHLC,
     Bars,
     Panel,
+    check_symbol,
+    check_timezone,
     is_intraday,
     monday,
 )
-from quantseq.market.calendars import check_timezone
 from quantseq.market.health import RawBars, clean
 from quantseq.market.notations import (
     DECIMALS,
@@ -506,6 +507,7 @@ def _of_symbol(frame: pd.DataFrame, sheet: _Sheet, symbol: str | None) -> pd.Dat
     if "symbol" not in frame:
         return frame
     names = frame["symbol"].fillna("").astype(str).str.strip()
+    names = names.map({one: check_symbol(one) if one else "" for one in names.unique()})
     keys = names.str.upper()
     spelt = _distinct(names.unique())
     if symbol is None:

@@ -20,6 +20,7 @@ import numpy as np
 from quantseq.errors import (
     BadResponseError,
     BarsError,
+    ConfigError,
     CorruptFileError,
     NoDataError,
     QuantseqError,
@@ -33,6 +34,7 @@ from quantseq.market.bars import (
     PRICES,
     Bars,
     as_date,
+    check_timezone,
     date_range,
     exchange_dates,
     is_intraday,
@@ -366,9 +368,15 @@ class _Visit:
             bars = self.source.fetch(self.symbol, start=ask.start, end=ask.end, interval=interval)
             if not isinstance(bars, Bars) or bars.interval != interval:
                 raise TypeError(f"the answer is no Bars of interval {interval!r}")
+            check_timezone(bars.timezone)
             bars = bars.between(ask.start, ask.end)
         except QuantseqError:
             raise
+        except ImportError as error:
+            raise ConfigError(
+                f"{self.symbol}: the source {name!r} cannot be used here: a package that it needs is missing or "
+                f"broken ({error}). Repair it with: pip install --force-reinstall {error.name or name}"
+            ) from error
         except OSError as error:
             raise SourceUnavailableError(
                 f"{self.symbol}: the source {name!r} cannot be reached "

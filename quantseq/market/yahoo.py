@@ -22,11 +22,13 @@ import pandas as pd
 
 from quantseq.errors import (
     BadResponseError,
+    ConfigError,
     NoDataError,
     QuantseqError,
     RateLimitedError,
     SourceError,
     SourceUnavailableError,
+    StorageError,
     SymbolNotFoundError,
     check_parameters,
 )
@@ -138,9 +140,9 @@ class YahooSource:
         self._known.add(symbol)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # yfinance itself trips over pandas 3 ...
+            yfinance, cache_clear = _yfinance()
+            warnings.simplefilter("ignore")  # ... and asks for warnings when it is imported
             try:
-                yfinance, cache_clear = _yfinance()
-                warnings.simplefilter("ignore")  # ... and asks for warnings when it is imported
                 cache_clear()
                 ticker = yfinance.Ticker(symbol, session=self.session)
                 asked = {"start": start, "end": stop, "interval": interval}
@@ -179,10 +181,17 @@ class YahooSource:
 @functools.cache
 def _yfinance() -> tuple[Any, Callable[[], None]]:
     """Import yfinance once, make it speak up, and give it a cache folder that nobody else sees."""
-    import yfinance  # noqa: TID251
-    from yfinance.data import YfData  # noqa: TID251
-
-    folder = tempfile.mkdtemp(prefix="quantseq-yahoo-")
+    try:
+        import yfinance  # noqa: TID251
+        from yfinance.data import YfData  # noqa: TID251
+    except Exception as error:
+        raise _broken(error) from error
+    try:
+        folder = tempfile.mkdtemp(prefix="quantseq-yahoo-")
+    except OSError as error:
+        raise StorageError(
+            f"yfinance needs a temporary folder and gets none: {error}. Free some room, or set TMPDIR."
+        ) from error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     yfinance.set_tz_cache_location(folder)
     yfinance.config.debug.hide_exceptions = False
@@ -190,8 +199,17 @@ def _yfinance() -> tuple[Any, Callable[[], None]]:
     return yfinance, YfData.cache_get.cache_clear
 
 
+def _broken(error: Exception) -> ConfigError:
+    return ConfigError(
+        f"yfinance cannot be used ({type(error).__name__}: {' '.join(str(error).split())[:200]}). Not Yahoo "
+        "but the installation here is broken. Repair it with: pip install --force-reinstall yfinance"
+    )
+
+
 def _explain(symbol: str, error: Exception) -> QuantseqError:
     """Find the error of our own tree that says what yfinance and its transports mean."""
+    if isinstance(error, ImportError):  # yfinance imports some packages only when it needs them
+        return _broken(error)
     kind, text = type(error).__name__, " ".join(str(error).split())[:200]
     status = getattr(getattr(error, "response", None), "status_code", 0)  # 0: there was no answer
     reason = getattr(error, "yahoo_reason", None)

@@ -22,7 +22,8 @@ from quantseq.errors import (
     SymbolNotFoundError,
 )
 from quantseq.files import Places, write_bytes
-from quantseq.market.bars import INTERVALS, Bars, Panel
+from quantseq.market.bars import INTERVALS, Bars, Panel, check_symbol
+from quantseq.market.calendars import session_changes
 from quantseq.market.health import Finding, check_bars, screen
 from quantseq.market.readers import Reading, clean_all, read_panel, read_raw
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
@@ -193,7 +194,7 @@ def resolve_panel(
     `quantseq.market.health.clean`; however many they are with `allow_bad_data`. NoDataError if nothing is stored or
     the range is empty, SymbolNotFoundError if a symbol is unknown.
     """
-    wanted = list(dict.fromkeys(symbols))
+    wanted = list(dict.fromkeys(map(check_symbol, symbols)))
     if panel is None:
         found = Store(places.data).panel(wanted or None)
     else:
@@ -241,11 +242,12 @@ def show(
     The chart goes to `out`, by default SYMBOL-LASTDATE.png in the working directory.
     """
     bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
-    from quantseq.reporting.charts import price_chart_png
+    from quantseq.reporting.charts import font_note, price_chart_png
 
     path = out or Path(f"{file_name(symbol).replace('/', '')}-{bars.sessions[-1]}.png")
     write_bytes(path, price_chart_png(bars))
-    return dict(summarise(bars)), path
+    note = font_note(bars.symbol)
+    return dict(summarise(bars)) | ({"fonts": note} if note else {}), path
 
 
 def rm(
@@ -285,11 +287,13 @@ def check(
     those included that an import would refuse. NoDataError or SymbolNotFoundError
     if nothing, or a named symbol, is not stored; another DataError if the file is no table of prices at all.
     """
+    changes = session_changes(places.data)
     if file is not None:
-        screened = {raw.symbol: screen(raw) for raw in read_raw(file, symbol, how=how)}
+        raws = read_raw(file, symbol, how=how)
+        screened = {raw.symbol: screen(raw, changes) for raw in raws}
         return {name: found for name, found in screened.items() if found}
     if panel is not None:
-        return findings(panel)
+        return findings(panel, places)
     store = Store(places.data)
     wanted = list(symbols) or list(store.symbols())
     if not wanted:
@@ -297,15 +301,17 @@ def check(
     found: dict[str, tuple[Finding, ...]] = {}
     for name in wanted:
         try:
-            found[name] = check_bars(store.read(name))
+            found[name] = check_bars(store.read(name), changes)
         except CorruptFileError as error:
             found[name] = (Finding("file", "error", 1, (), str(error)),)
     return {name: one for name, one in found.items() if one}
 
 
-def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:
+def findings(panel: Panel, places: Places = Places()) -> dict[str, tuple[Finding, ...]]:
     """What the health check has to say about each symbol that is not spotless."""
-    return {symbol: found for symbol, bars in panel.items() if (found := check_bars(bars))}
+    changes = session_changes(places.data)
+    every = {symbol: check_bars(bars, changes) for symbol, bars in panel.items()}
+    return {symbol: found for symbol, found in every.items() if found}
 
 
 def errors_only(found: Findings) -> dict[str, list[Finding]]:
@@ -325,12 +331,14 @@ def describe_errors(found: Findings) -> str:
     return _some([f"{name} ({', '.join(map(words, several))})" for name, several in errors])
 
 
-def refuse_errors(panel: Panel, *, allow_bad_data: bool = False) -> Findings:
+def refuse_errors(
+    panel: Panel, *, places: Places = Places(), allow_bad_data: bool = False
+) -> Findings:
     """What the health check found in the prices; a BarsError that names the symbols if these are errors.
 
     With `allow_bad_data` errors pass; they stay in the report.
     """
-    found = findings(panel)
+    found = findings(panel, places)
     errors = errors_only(found)
     if errors and not allow_bad_data:
         raise BarsError(
@@ -347,6 +355,19 @@ def as_rows(found: Findings) -> list[dict[str, Any]]:
         for symbol, several in found.items()
         for one in several
     ]
+
+
+def alike(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of findings, where those about no bar at all stand once for all symbols of which they say the same."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for at, row in enumerate(rows):
+        groups.setdefault(at if row["count"] else (row["rule"], row["message"]), []).append(row)
+    told = []
+    for several in groups.values():
+        more = f" and {len(several) - 3} more" if len(several) > 3 else ""
+        names = ", ".join(str(row["symbol"]) for row in several[:3])
+        told.append({**several[0], "symbol": f"{names}{more}"})
+    return told
 
 
 def summarise(bars: Bars) -> list[tuple[str, str]]:
@@ -376,7 +397,11 @@ def summarise(bars: Bars) -> list[tuple[str, str]]:
 
 
 def usable(
-    panel: Panel, *, until: Any = None, allow_bad_data: bool = False
+    panel: Panel,
+    *,
+    places: Places = Places(),
+    until: Any = None,
+    allow_bad_data: bool = False,
 ) -> tuple[Panel, Findings, list[str]]:
     """The symbols that may be forecast and compared on, what was found in all, and a sentence about each left out.
 
@@ -392,7 +417,7 @@ def usable(
             f"No price is known by {until}: {_some(late)}. Fetch earlier prices, or choose a later date."
         )
     known = panel if until is None else panel.until(until)
-    found = findings(known)
+    found = findings(known, places)
     left_out = {
         name: f"its prices start on {first}, after {until}"
         for name, first in starts.items()

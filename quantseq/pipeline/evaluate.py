@@ -250,7 +250,9 @@ def evaluate(
     ensure_writable(places.reports if out is None else check_place(Path(out)))
     ensure_writable(figures or out or places.reports)
     last = None if split is None else split.test_until
-    panel, checked, left_out = usable(panel, until=last, allow_bad_data=allow_bad_data)
+    panel, checked, left_out = usable(
+        panel, places=places, until=last, allow_bad_data=allow_bad_data
+    )
     folds = split_calendar(panel, chosen, split=split)
     terms = {"horizon": chosen.forecaster.horizon, "seed": chosen.seed}
     lost = None if null is None else make_null(null, panel, **terms)

@@ -9,7 +9,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
-from quantseq.files import write_bytes
+from quantseq.files import Places, write_bytes
 from quantseq.forecasting.density import RISK_LEVELS
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
@@ -48,6 +48,7 @@ def forecast(
     cutoff: Any = None,
     num_paths: int = 1000,
     seed: int = 0,
+    places: Places = Places(),
     allow_bad_data: bool = False,
 ) -> ForecastTable:
     """Forecast every symbol of a panel from its newest bar.
@@ -62,7 +63,7 @@ def forecast(
     """
     if num_paths < 2:
         raise ConfigError(f"num_paths must be 2 or more. Got {num_paths}.")
-    panel, found, notes = usable(panel, until=cutoff, allow_bad_data=allow_bad_data)
+    panel, found, notes = usable(panel, places=places, until=cutoff, allow_bad_data=allow_bad_data)
     for symbol, one in panel.items():
         ends_early = cutoff is None and one.sha256 == model.data_hashes.get(symbol)
         if model.trained_until > one.sessions[-1] and not ends_early:

@@ -279,7 +279,7 @@ def sweep(
     chosen = settled(config, panel, model, progress)
     points = grid.points(chosen, progress)
     ensure_writable(places.reports)
-    checked = refuse_errors(panel, allow_bad_data=allow_bad_data)
+    checked = refuse_errors(panel, places=places, allow_bad_data=allow_bad_data)
     identity = {
         "code": code_fingerprint((*DECIDING_ROOMS, "trading")),
         "data": panel.sha256,

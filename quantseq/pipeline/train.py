@@ -127,7 +127,7 @@ def train_price(
             f"{len(sessions)} sessions are too few to train on: {held_out} are held out for "
             f"validation, and a context takes {MIN_HISTORY}. Give a longer history."
         )
-    found = refuse_errors(panel, allow_bad_data=allow_bad_data)
+    found = refuse_errors(panel, places=places, allow_bad_data=allow_bad_data)
     gate = pass_gate(config, places, seed=seed, progress=progress)
     state = out.with_name(f"{out.name}.state")
     identity = {"panel": panel.sha256, "config": asdict(config), "seed": seed}

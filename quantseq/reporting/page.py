@@ -564,13 +564,17 @@ def _environment() -> Environment:
     loader = PackageLoader("quantseq.reporting")
     environment = Environment(loader=loader, autoescape=True, **rules)
     kind = {"kind": lambda block: type(block).__name__.lower()}
-    environment.filters.update(_SPELLINGS, dated=_dated, **kind)
+    environment.filters.update(_SPELLINGS, dated=_dated, isolated=_isolated, **kind)
     return environment
+
+
+def _isolated(text: Any) -> Any:
+    return text if hasattr(text, "__html__") else charts.isolated(str(text))
 
 
 def _dated(text: Any) -> Markup:
     """Escaped prose in which no line breaks inside an ISO date or before a percent sign."""
-    whole = str(escape(str(text).replace(" %", f"{SPACE}%")))
+    whole = str(escape(charts.isolated(str(text).replace(" %", f"{SPACE}%"))))
     marked = re.sub(r"\b\d{4}-\d{2}-\d{2}\b", r"<time>\g<0></time>", whole)
     return Markup(marked)  # noqa: S704  (escaped first; only digits and hyphens are wrapped)
 

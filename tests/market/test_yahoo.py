@@ -3,9 +3,14 @@
 import json
 import re
 import socket
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from quantseq.errors import (
     BadResponseError,
@@ -17,7 +22,7 @@ from quantseq.errors import (
     SourceUnavailableError,
     SymbolNotFoundError,
 )
-from quantseq.market.yahoo import YahooSource
+from quantseq.market.yahoo import YahooSource, _explain, _yfinance
 from tests.market.conftest import (
     LoopbackSession,
     Reply,
@@ -378,3 +383,34 @@ def test_yahoo_refuses_bad_parameters() -> None:
     for rate in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match=r"'rate' parameter"):
             YahooSource(rate=rate)
+
+
+def test_a_broken_installation_is_not_blamed_on_yahoo(
+    yahoo: Yahoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_for(yahoo)
+    _yfinance.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "yfinance", None)  # as if it were not installed
+        with pytest.raises(ConfigError, match="pip install --force-reinstall yfinance"):
+            source.fetch("AAPL")
+    _yfinance.cache_clear()
+    assert yahoo.prices_asked() == 0
+
+
+def test_a_package_that_yfinance_lacks_later_is_not_blamed_on_yahoo() -> None:
+    found = _explain("AAPL", ModuleNotFoundError("No module named 'lxml'"))
+    assert isinstance(found, ConfigError)
+    assert "lxml" in str(found)
+
+
+def test_the_floors_are_the_versions_that_are_tested() -> None:
+    """No replay covers an older yfinance, and exchange_calendars had no Stuttgart before."""
+    root = Path(__file__).parents[2]
+    needs = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    pins = dict(
+        line.split("==") for line in (root / "constraints.txt").read_text().split("\n")[1:-1]
+    )
+    for name in ("yfinance", "exchange_calendars"):
+        floor = next(one for one in needs if one.startswith(name)).partition(">=")[2]
+        assert Version(floor) == Version(pins[name]) <= Version(metadata.version(name))

@@ -12,11 +12,14 @@ from quantseq.errors import BarsError, ConfigError, NoDataError
 from quantseq.files import Places
 from quantseq.market.bars import PRICES, Bars, Panel
 from quantseq.market.readers import Reading
+from quantseq.market.sources import SampleSource
 from quantseq.market.store import Store
 from quantseq.pipeline.backtest import backtest
 from quantseq.pipeline.data import (
     _NAMED,
     ImportOutcome,
+    alike,
+    as_rows,
     check,
     describe_errors,
     errors_only,
@@ -28,6 +31,7 @@ from quantseq.pipeline.data import (
     usable,
 )
 from quantseq.pipeline.train import train_price
+from tests.prices import simulate_bars
 
 
 def spoiled(bars: Bars, symbol: str | None = None) -> Bars:
@@ -197,3 +201,32 @@ def test_what_may_not_be_compared_on_is_left_out_and_named(small_panel: Panel) -
         usable(Panel([glitch]))
     with pytest.raises(NoDataError, match=f"LATE starts on {start}. Fetch earlier"):
         usable(Panel([late]), until=bars.sessions[150])
+
+
+def test_symbols_of_unknown_exchange_are_one_line() -> None:
+    panel = Panel(simulate_bars(f"S{at}", 50, timezone="") for at in range(500))
+    rows = as_rows(findings(panel))
+    told = [row for row in alike(rows) if row["rule"] == "calendar"]
+    assert len([row for row in rows if row["rule"] == "calendar"]) == 500
+    assert [row["symbol"] for row in told] == ["S0, S1, S2 and 497 more"]
+    assert len(alike(rows)) == len(rows) - 499
+
+
+def test_the_file_of_sessions_counts_in_every_check(tmp_path: Path) -> None:
+    bars = SampleSource().fetch("IBM")
+    Store(tmp_path).write(bars)
+    (tmp_path / "sessions.toml").write_text('[XNYS]\ncancelled = ["2012-06-01"]\n')
+    places = Places(tmp_path)
+    for found in (check(places=places), findings(Panel([bars]), places)):
+        extra = [one for one in found["IBM"] if one.rule == "extra_session"]
+        assert extra[0].sessions == ("2012-06-01",)
+    (tmp_path / "sessions.toml").write_text("[XNYZ]")
+    with pytest.raises(ConfigError, match="XNYZ"):
+        refuse_errors(Panel([bars]), places=places)
+
+
+def test_a_misspelt_time_zone_is_refused_before_the_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Europe/Berlin"):
+        import_(tmp_path / "a.csv", how=Reading(timezone="Europe/Berlni"))
+    with pytest.raises(ConfigError, match="Europe/Berlin"):
+        check(file=tmp_path / "a.csv", timezone="Europe/Berlni")
