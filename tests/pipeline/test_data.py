@@ -229,4 +229,4 @@ def test_a_misspelt_time_zone_is_refused_before_the_file_is_read(tmp_path: Path)
     with pytest.raises(ConfigError, match="Europe/Berlin"):
         import_(tmp_path / "a.csv", how=Reading(timezone="Europe/Berlni"))
     with pytest.raises(ConfigError, match="Europe/Berlin"):
-        check(file=tmp_path / "a.csv", timezone="Europe/Berlni")
+        check(file=tmp_path / "a.csv", how=Reading(timezone="Europe/Berlni"))
