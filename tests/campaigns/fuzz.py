@@ -11,6 +11,7 @@ not refused on purpose: exit code 1, an exception, a raw control character, or a
 
 import argparse
 import contextlib
+import copy
 import decimal
 import io
 import json
@@ -315,7 +316,7 @@ def spoilt(random_: random.Random, tree: Any) -> Any:
                 if random_.random() < 0.2:
                     del here[key]
                 else:
-                    here[key] = random_.choice(VALUES)
+                    here[key] = copy.deepcopy(random_.choice(VALUES))
                 break
             here = here[key]
     return tree
