@@ -4,7 +4,6 @@ Owns the resolved configuration, how it comes from a file and from settings. Kno
 choices of every room, and runs nothing.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 from quantseq.errors import ConfigError, check_parameters, did_you_mean
 from quantseq.evaluation.walkforward import WalkForward
+from quantseq.files import parse_toml
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Dates
 from quantseq.market.calendars import sessions_per_year
@@ -122,8 +122,8 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
         if name in found:
             raise ConfigError(f"--set {name} is given twice. Give it once.")
         try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            parsed = parse_toml(f"value = {value}")["value"]
+        except ValueError:
             parsed = value
         found[name] = str(parsed) if isinstance(parsed, date) else parsed
     return found
@@ -150,8 +150,8 @@ def resolve_config(
     asked: dict[str, Any] = {}
     if path is not None:
         try:
-            asked = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            asked = parse_toml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"Cannot read {str(path)!r} as TOML: {error}.") from error
     for section, kind in _SECTIONS.items():
         _known(asked.get(section, {}), kind, f"[{section}]")

@@ -29,8 +29,9 @@ A class without a code of its own has its parent's. A batch whose failures are a
 with that class's code, any other with that of `BatchError`.
 
 A message says *what*, the *value*, the *rule* and the *remedy*, in one line. The command line prints
-it after ``error:`` and leaves with the class's ``exit_code``. `check_parameters` words the commonest of
-them. This module knows nothing else of the project.
+it after ``error:`` and leaves with the class's ``exit_code``; 1 is left for what was not foreseen.
+`check_parameters` words the commonest of them, `visible` and `one_line` say how words of others are shown.
+This module knows nothing else of the project.
 """
 
 import re
@@ -153,6 +154,33 @@ class BatchError(QuantseqError):
     """Parts of a batch failed, and not all for the same reason."""
 
     exit_code = 8
+
+
+_HARMLESS = frozenset(
+    "\n\t\u00a0\u2009\u202f\u200c\u200d"
+)  # joiners belong to Persian and to emoji
+_MOST_CHARACTERS = 1_000
+
+
+def visible(text: str) -> str:
+    r"""The text with its control characters spelled out: what people name can neither colour, clear nor turn a line.
+
+    Examples
+    --------
+    >>> print(visible("A\x1b[31mB\u202eC−1"))
+    A\x1b[31mB\u202eC−1
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _HARMLESS else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text visible, in one line, and without its middle where it is long: what is meant stands at its ends."""
+    line = visible(" ".join(text.split()))
+    if len(line) <= _MOST_CHARACTERS:
+        return line
+    return f"{line[: _MOST_CHARACTERS // 2]} ... {line[-_MOST_CHARACTERS // 2 :]}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -11,14 +11,18 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantseq.errors import ConfigError, CorruptFileError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -119,15 +123,78 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, to_json(value))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a CorruptFileError if it is missing, unreadable or not JSON."""
+def parse_json(text: str | bytes) -> Any:
+    """JSON that may come from anybody; a ValueError unless every number is finite and nothing is nested absurdly."""
+
+    def finite(digits: str) -> Any:
+        value = int(digits) if digits.lstrip("-").isdigit() else float(digits)
+        if not math.isfinite(value):  # an OverflowError for an int that no float can be
+            raise ValueError(f"it holds the number {digits:.20}")
+        return value
+
+    how: Any = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), finite)
+    return _parse(lambda: json.loads(text, **how))
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """TOML that may come from anybody; a ValueError as of `parse_json`."""
+    found: dict[str, Any] = _parse(lambda: tomllib.loads(text))
+    return found
+
+
+_DEEPEST = 64
+
+
+def _parse(parse: Callable[[], Any]) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = parse()
+        level: list[Any] = [[found]]
+        for _ in range(_DEEPEST):
+            lists = (one.values() if isinstance(one, dict) else one for one in level)
+            level = [item for one in lists for item in one if isinstance(item, (dict, list))]
+            if not level:
+                return found
+    except (RecursionError, OverflowError, MemoryError) as error:
+        raise ValueError(
+            f"it is nested too deeply, or holds a number that is none: {error}"
+        ) from error
+    raise ValueError(f"it is nested more than {_DEEPEST} deep")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file as `parse_json` does; a CorruptFileError if it is missing, unreadable or not JSON."""
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CorruptFileError(
             f"Cannot read {str(path)!r} as JSON: {error}. It must be a file that quantseq wrote; "
             "delete it and run the command that makes it again."
         ) from error
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
+    """Read a Parquet file that may come from anybody; a CorruptFileError if it is none, or absurdly large.
+
+    A few bytes can stand for any number of equal cells, so these are counted before memory is asked for.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            rows, width = file.metadata.num_rows, file.metadata.num_columns
+            if rows * (width if columns is None else len(columns)) > _MOST_CELLS:
+                raise ValueError(f"it has {rows:,} rows of {width:,} columns")
+        return pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, pa.ArrowException) as error:
+        raise CorruptFileError(
+            f"Cannot read {str(path)!r} as Parquet: {error}. It must be a file that quantseq wrote; "
+            "delete it and run the command that makes it again."
+        ) from error
+
+
+_MOST_CELLS = 500_000_000
 
 
 def check_ours(path: Path, *marks: str) -> Path:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from quantseq.errors import visible
+
 _LOG_SECONDS = 10.0  # a log gets a line this often, and none for work that is done sooner
 _interrupts: list[int] = []  # Ctrl-C since the command began
 
@@ -30,6 +32,10 @@ def interruptible() -> Iterator[None]:
         return
     try:
         yield
+    except Exception:
+        if _interrupts:  # an import that was cut in two, for one
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
         _interrupts.clear()
@@ -47,7 +53,8 @@ class Bar:
             raise KeyboardInterrupt
         if self._shown is not None:
             if figures:
-                self._shown.set_postfix(figures, refresh=False)
+                shown = {n: visible(v) if isinstance(v, str) else v for n, v in figures.items()}
+                self._shown.set_postfix(shown, refresh=False)
             self._shown.update(count)
 
 
@@ -69,7 +76,7 @@ class Progress:
         with tqdm(
             total=total,
             initial=done,
-            desc=title,
+            desc=visible(title),
             unit=unit,
             file=sys.stderr,
             dynamic_ncols=True,
@@ -92,6 +99,7 @@ class Progress:
         """Write above an open bar, which moves down."""
         if self._quiet:
             return
+        line = visible(line)
         if sys.stderr.isatty():
             from tqdm import tqdm
 

@@ -55,3 +55,17 @@ def test_every_error_is_documented_and_carries_its_message(kind: type[QuantseqEr
 
 def test_a_wrong_parameter_is_a_value_error_too() -> None:
     assert issubclass(errors.ConfigError, ValueError)
+
+
+def test_control_characters_are_spelled_out_and_words_are_left() -> None:
+    assert errors.visible("\x1b[31mA\u202eB\x00\ud800") == r"\x1b[31mA\u202eB\x00\ud800"
+    for words in ("−1.5 × σ → Ä 日付 שלום 🙂", "a\u00a0b\u202fc", "می\u200cخواهم", "two\nlines"):
+        assert errors.visible(words) == words
+
+
+def test_a_line_is_one_and_bounded_and_keeps_its_ends() -> None:
+    assert errors.one_line("what \n  value\tremedy") == "what value remedy"
+    line = errors.one_line(f"Cannot read '{'x' * 10_000}'. Give another.")
+    assert len(line) < 1_010
+    assert line.startswith("Cannot read 'xx")
+    assert line.endswith("x'. Give another.")

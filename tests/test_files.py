@@ -9,12 +9,14 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantseq import files
 from quantseq.errors import ConfigError, CorruptFileError, StorageError
+from quantseq.files import parse_json, parse_toml, read_json, read_parquet
 
 JSON = st.recursive(
     st.none()
@@ -220,3 +222,56 @@ def test_fingerprint_ignores_the_order_of_keys_and_refuses_objects() -> None:
     assert files.fingerprint({"a": 1, "b": 2}) == files.fingerprint({"b": 2, "a": 1})
     with pytest.raises(ConfigError, match="Only JSON values"):
         files.fingerprint({"a": object()})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        "[" * 65 + "]" * 65,
+        "NaN",
+        "[-Infinity]",
+        "1e999",
+        "9" * 400,
+        "9" * 5_000,
+        "",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_json_of_strangers_is_refused_where_it_is_absurd(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        parse_json(text)
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(CorruptFileError):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 100_000, "a = " + "[" * 70 + "]" * 70, "a = \x00", "a"]
+)
+def test_toml_of_strangers_is_refused_where_it_is_absurd(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_toml(text)
+
+
+def test_parquet_of_strangers_is_refused_where_it_is_none_or_absurd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.parquet"
+    path.mkdir()
+    with pytest.raises(CorruptFileError):
+        read_parquet(path)
+    with pytest.raises(CorruptFileError):
+        read_parquet(tmp_path / "none.parquet")
+    path = tmp_path / "b.parquet"
+    path.write_bytes(b"PAR1 not really")
+    with pytest.raises(CorruptFileError):
+        read_parquet(path)
+    pd.DataFrame({"a": np.zeros(1_000), "b": 1}).to_parquet(path)
+    assert list(read_parquet(path, ["a"])) == ["a"]
+    with pytest.raises(CorruptFileError):
+        read_parquet(path, ["c"])
+    monkeypatch.setattr("quantseq.files._MOST_CELLS", 1_500)
+    with pytest.raises(CorruptFileError, match="1,000 rows of 2 columns"):
+        read_parquet(path)

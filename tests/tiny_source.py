@@ -49,12 +49,27 @@ def broken():
     raise RuntimeError("no licence key")
 
 
+def leaving():
+    raise SystemExit("no licence")
+
+
+class Escaped(BaseException):
+    pass
+
+
+class Escaping(TinySource):
+    def fetch(self, symbol, *, start=None, end=None, interval="1d"):
+        raise Escaped("out of here")
+
+
 class Nothing:
     name = "nothing"
 '''
 ENTRY_POINTS = """[quantseq.sources]
 tiny = tiny_source_package:TinySource
 broken = tiny_source_package:broken
+escaping = tiny_source_package:Escaping
+leaving = tiny_source_package:leaving
 nothing = tiny_source_package:Nothing
 gone = tiny_source_package:Missing
 yahoo = tiny_source_package:TinySource

@@ -1,8 +1,8 @@
 """The door: parse, call the pipeline, print.
 
-Heavy packages are imported inside the commands, so that ``--help`` answers at once. What goes wrong
-on purpose is one line on standard error and the exit code of its class (see `quantseq.errors`);
-Ctrl-C leaves with 130.
+Heavy packages are imported inside the commands, so that ``--help`` answers at once. Whatever goes wrong is one
+line on standard error: on purpose with the exit code of its class (see `quantseq.errors`), else with 1 and where
+it happened. Ctrl-C leaves with 130.
 """
 
 import sys
@@ -10,18 +10,73 @@ import tomllib
 from collections.abc import Callable
 from functools import wraps
 from importlib.resources import files
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from quantseq.cli import commands
 from quantseq.cli.options import flat
-from quantseq.errors import QuantseqError
+from quantseq.errors import QuantseqError, StorageError, one_line
 from quantseq.files import ensure_writable
 from quantseq.progress import interruptible
 
+
+class _Door(TyperGroup):
+    """The group of all commands: none of them ends in a traceback."""
+
+    def main(self, *args: Any, **how: Any) -> Any:
+        """Run the command line and leave with its exit code."""
+        leaves = how.pop("standalone_mode", True)
+        try:
+            code = super().main(*args, **how | {"standalone_mode": False})
+        except BaseException as error:
+            said, code = _told(error)
+            print(said, file=sys.stderr)
+        if leaves:
+            sys.exit(code)
+        return code
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """What is printed of an error, and the exit code."""
+    if isinstance(error, QuantseqError):
+        return f"error: {one_line(str(error))}", error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        note = str(error) or "Nothing was overwritten."
+        return f"interrupted: {one_line(note)}", 130
+    if isinstance(error, typer.Abort):
+        return "interrupted: Nothing was overwritten.", 130
+    if hasattr(error, "format_message"):  # of typer: the words of the command were wrong
+        said = f"Error: {one_line(error.format_message())}"
+        context = getattr(error, "ctx", None)
+        usage = f"{context.get_usage()}\n\n" if context is not None else ""
+        return usage + said, error.exit_code  # type: ignore[attr-defined]
+    if isinstance(error, OSError) and error.filename is not None:
+        where = one_line(str(error.filename))
+        said = f"error: Cannot use {where!r}: {error.strerror}. Give another path, or make it accessible."
+        return one_line(said), StorageError.exit_code
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return "error: There is not enough memory for this. Ask for less, or free some.", 1
+    if isinstance(error, ImportError):
+        return (
+            f"error: The installation is broken: {one_line(str(error))}. Install quantseq again.",
+            1,
+        )
+    place = extract_tb(error.__traceback__)[-1]
+    kind, where = type(error).__name__, f"{Path(place.filename).name}, line {place.lineno}"
+    fault = f"{kind} in {where}: {one_line(str(error))}"
+    return (
+        f"error: This was not foreseen, and is a fault of quantseq ({fault}). Please report it.",
+        1,
+    )
+
+
 app = typer.Typer(
     name="quantseq",
+    cls=_Door,
     help="Sequence-to-sequence forecast distributions for prices, honestly backtested.",
     no_args_is_help=True,
     add_completion=False,
@@ -31,23 +86,20 @@ app = typer.Typer(
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors of the house, and Ctrl-C, into one line and an exit code."""
+    """Look first whether what is asked for can be written, and let Ctrl-C end the rest."""
 
     @wraps(command)
     def run(**options: Any) -> None:
         try:
-            for name in ("json", "figures"):
-                if options.get(name) is not None:
-                    ensure_writable(options[name].absolute().parent)
             with interruptible():
+                for name in ("json", "figures"):
+                    if options.get(name) is not None:
+                        ensure_writable(options[name].absolute().parent)
                 command(**options)
-        except QuantseqError as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as stop:
-            note = str(stop) or "Nothing was overwritten."
-            print(f"interrupted: {' '.join(note.split())}", file=sys.stderr)
-            raise typer.Exit(130) from stop
+        except KeyboardInterrupt as stop:  # which typer would tell nobody of
+            said, code = _told(stop)
+            print(said, file=sys.stderr)
+            raise typer.Exit(code) from stop
 
     return run
 
@@ -66,8 +118,3 @@ for _group, _commands in tomllib.loads(_EXAMPLES).items():
     for _name, _examples in _commands.items():
         _add(data if _group == "data" else app, _name, _examples)
 app.add_typer(data, name="data")
-
-
-def main() -> None:
-    """Run the command line."""
-    app()

@@ -318,10 +318,9 @@ def _trained(model: Path | None, asked: Mapping[str, Any]) -> "Seq2SeqForecaster
 def _tell_backtest(outcome: "BacktestOutcome", to: opt.Told) -> None:
     from quantseq.pipeline.backtest import describe_backtest
 
-    to.say(*describe_backtest(outcome))
-    typer.echo(outcome.verdict["sentence"])
-    typer.echo(f"Report: {outcome.report}")
     to.save(outcome.to_json())
+    to.say(*describe_backtest(outcome))
+    to.tell(outcome.verdict["sentence"], f"Report: {outcome.report}")
 
 
 def evaluate_command(
@@ -380,9 +379,8 @@ def evaluate_command(
     how: Any = {"split": split, "baselines": baselines, "null": null, "out": out}
     outcome = evaluate(walk.prices(), config=chosen, figures=figures, **how, **walk.run)
     told = outcome.result["verdict"] if walk.quiet else describe_evaluation(outcome.result)
-    for text in (*told, f"Result: {outcome.folder}", f"Report: {outcome.report}"):
-        typer.echo(text)
     walk.save(outcome.to_json())
+    walk.tell(*told, f"Result: {outcome.folder}", f"Report: {outcome.report}")
 
 
 def sweep_command(
@@ -429,13 +427,12 @@ def sweep_command(
     chosen = walk.configured(asked)
     grid.points(chosen)  # what is wrong with the grid is said before any price is read
     outcome = sweep(walk.prices(), grid=grid, config=chosen, model=fitted, **walk.run)
+    walk.save(outcome.to_json())
     table, lines = describe_sweep(outcome.result)
     walk.table(table)
     walk.say(*lines)
-    typer.echo(outcome.result["sweep"]["sentence"])
-    typer.echo(outcome.result["verdict"]["sentence"])
-    typer.echo(f"Result: {outcome.folder} (its best alone: quantseq backtest … --config best.toml)")
-    walk.save(outcome.to_json())
+    walk.tell(outcome.result["sweep"]["sentence"], outcome.result["verdict"]["sentence"])
+    walk.tell(f"Result: {outcome.folder} (its best alone: quantseq backtest … --config best.toml)")
 
 
 def trials_command(to: opt.Reports) -> None:
@@ -446,11 +443,11 @@ def trials_command(to: opt.Reports) -> None:
     from quantseq.pipeline.sweep import describe_trials, list_trials
 
     found = list_trials(to.places)
-    to.table(describe_trials(found))
     to.save(found)
+    to.table(describe_trials(found))
     if not found["intact"]:
         raise errors.RunError(found["sentence"])
-    typer.echo(found["sentence"])
+    to.tell(found["sentence"])
 
 
 def audit_command(
@@ -482,7 +479,7 @@ def audit_command(
             f"The audit of {str(run)!r} {badge(outcome.audit)}. "
             "Its readings say what moved; nothing that the run claims should be believed before."
         )
-    typer.echo(describe_audit(outcome.audit))
+    to.tell(describe_audit(outcome.audit))
 
 
 def report_command(
@@ -533,7 +530,7 @@ def verify_command(
             f"is {found.differences[0]}. Render the page again with `quantseq report RUN`, or run the "
             "backtest again if its files were changed."
         )
-    typer.echo("Verified: everything printed is what the data give.")
+    to.tell("Verified: everything printed is what the data give.")
 
 
 def compare_command(
@@ -549,7 +546,7 @@ def compare_command(
     found = compare(runs, out=page)
     to.save(found.to_json())
     to.say(*found.sentences())
-    typer.echo(f"Comparison: {page}")
+    to.tell(f"Comparison: {page}")
     if open_:
         typer.launch(str(page.absolute()))
 

@@ -14,10 +14,9 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from typer import Argument, Option
 
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, visible
 
 if TYPE_CHECKING:
     from quantseq.config import RunConfig
@@ -107,10 +106,15 @@ class Told:
 
         return Places(getattr(self, "data_dir", DATA), getattr(self, "reports_dir", REPORTS))
 
+    def tell(self, *lines: str) -> None:
+        """Print lines."""
+        for line in lines:
+            print(visible(line))
+
     def say(self, *lines: str) -> None:
         """Print lines, unless it should be quiet."""
-        for line in () if self.quiet else lines:
-            typer.echo(line)
+        if not self.quiet:
+            self.tell(*lines)
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
         """Print rows as aligned columns, unless it should be quiet; where nobody watches, as wide as they are."""
@@ -125,7 +129,8 @@ class Told:
         for name in names:
             table.add_column(name, overflow="fold")
         for row in rows:
-            table.add_row(*(Text("" if row[name] is None else str(row[name])) for name in names))
+            cells = ("" if row[name] is None else str(row[name]) for name in names)
+            table.add_row(*(Text(visible(cell)) for cell in cells))
         console = Console(highlight=False)
         if not console.is_terminal:
             console = Console(highlight=False, width=1_000)

@@ -24,7 +24,14 @@ import quantseq
 from quantseq.errors import ConfigError, CorruptFileError, NotEnoughDataError
 from quantseq.evaluation.scores import naive_errors, score
 from quantseq.evaluation.walkforward import Fold, check_not_trained_on, cutoffs_of
-from quantseq.files import atomic_path, fingerprint, read_json, sha256_file, write_json
+from quantseq.files import (
+    atomic_path,
+    fingerprint,
+    read_json,
+    read_parquet,
+    sha256_file,
+    write_json,
+)
 from quantseq.forecasting.baselines import ReferenceForecaster, fit_baseline
 from quantseq.forecasting.forecasts import Forecaster, Forecasts
 from quantseq.market.bars import Dates, Panel
@@ -241,7 +248,7 @@ def _taken(part: _Part | Path) -> _Part:
     """A part, from its files where it was kept."""
     if isinstance(part, _Part):
         return part
-    told, scores = read_json(_place(part, ".json")), pd.read_parquet(_place(part, ".scores"))
+    told, scores = read_json(_place(part, ".json")), read_parquet(_place(part, ".scores"))
     scores["cutoff"] = scores["cutoff"].astype("datetime64[s]")  # Parquet has no seconds
     forecasts, model = _place(part, ".forecasts"), _place(part, ".model")
     if not forecasts.exists():

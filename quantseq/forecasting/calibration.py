@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 from statsmodels.stats.sandwich_covariance import S_hac_simple
 
+from quantseq.errors import check_parameters
 from quantseq.market.bars import Dates, Floats
 
 WEIGHTS = np.linspace(0, 1, 21)
@@ -39,6 +40,8 @@ what one half-year wants beyond it is that half-year's."""
 SURE = 2.0
 """Standard errors (HAC) by which a tilt's gain must exceed zero."""
 
+_ANY = "None or [-inf, inf]"  # minus infinity is kept as null
+
 
 @dataclass(frozen=True)
 class Shrinkage:
@@ -50,6 +53,9 @@ class Shrinkage:
 
     weight: float
     gain: float
+
+    def __post_init__(self) -> None:
+        check_parameters(self, {"weight": "[0, 1]", "gain": _ANY})
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,9 @@ class Recalibration:
     width: float
     skew: float
     gain: float
+
+    def __post_init__(self) -> None:
+        check_parameters(self, {"width": "[-10, 10]", "skew": "[-10, 10]", "gain": _ANY})
 
     @property
     def changes(self) -> bool:

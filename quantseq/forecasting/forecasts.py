@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from quantseq.errors import ConfigError, CorruptFileError
-from quantseq.files import atomic_path
+from quantseq.files import atomic_path, parse_json
 from quantseq.forecasting.density import RISK_LEVELS, Distribution, TokenDensity, concatenate
 from quantseq.market.bars import Dates, Floats, Panel
 
@@ -211,7 +211,7 @@ class Forecasts:
         """Read back what `save` wrote; CorruptFileError if the file cannot be read."""
         try:
             table = pq.read_table(path)
-            head = json.loads(table.schema.metadata[b"quantseq"])
+            head = parse_json(table.schema.metadata[b"quantseq"])
             arrays = {
                 name: table[name].combine_chunks().flatten().to_numpy().reshape(-1, *shape)
                 for name, shape in head["shapes"].items()

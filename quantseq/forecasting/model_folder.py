@@ -23,8 +23,10 @@ from quantseq.files import atomic_folder, fingerprint, read_json, sha256_file, t
 from quantseq.forecasting.calibration import Recalibration, Shrinkage
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.networks import ForecasterConfig
+from quantseq.forecasting.reference import POOL
 from quantseq.forecasting.tokenizer import ReturnTokenizer
-from quantseq.forecasting.windows import PriceTask
+from quantseq.forecasting.volatility import WINDOWS
+from quantseq.forecasting.windows import CONDITIONS, STREAMS, PriceTask
 from quantseq.seq2seq.checkpoint import MODEL_FILE, load_model, save_model
 
 FORMAT = 3
@@ -86,27 +88,64 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
         task = read_json(folder / "task.json")
         _unchanged(folder / "task.json", fingerprint(task), state["task"])
         config = ForecasterConfig(**state["config"])
-        members = [load_model(folder / f"member-{i}") for i in range(config.members)]
+        if len(state["members"]) != config.members:
+            raise ValueError(f"it has {len(state['members'])} members of {config.members}")
+        fitted = PriceTask.from_json(task, tokenizer)
+        _check_fitted(fitted, config)
         for number, expected in enumerate(state["members"]):
             _unchanged(folder / f"member-{number}", _member_hash(folder, number), expected)
+        members = [load_model(folder / f"member-{i}") for i in range(config.members)]
+        if any(model.config != config.architecture(fitted) for model, _, _ in members):
+            raise ValueError("a member has another architecture than the forecaster")
         return Seq2SeqForecaster(
             config,
-            PriceTask.from_json(task, tokenizer),
+            fitted,
             tuple(model for model, _, _ in members),
             Shrinkage(**state["shrinkage"]),
             Recalibration(**state["recalibration"]),
             np.datetime64(state["validate_from"], "D"),
             np.datetime64(state["trained_until"], "D"),
-            tuple(state["symbols"]),
+            tuple(map(str, state["symbols"])),
             dict(state["data_hashes"]),
             int(state["num_windows"]),
             tuple(history for _, _, history in members if history is not None),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, CorruptFileError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, CorruptFileError) as error:
         raise ModelFileError(
             f"The model in {str(folder)!r} is damaged: {error}. "
             "Restore the folder or train the model again."
         ) from error
+
+
+def _check_fitted(task: PriceTask, config: ForecasterConfig) -> None:
+    """Refuse what no fit gives; a ValueError says what. A folder may come from anybody, its hashes too."""
+    reference, steps = task.reference, config.horizon
+    scale, shapes = reference.volatility, reference.shapes.values()
+    parts = reference.starts, reference.shapes, reference.overnight_share
+    edges = [one.edges for one in (*task.stream_bins, *task.condition_bins)]
+    levels = np.array([*reference.starts.values(), *map(sum, scale.garch.values())], dtype=float)
+    good = {
+        "the bins": task.tokenizer.num_bins == config.num_bins
+        and (len(task.stream_bins), len(task.condition_bins)) == (len(STREAMS), len(CONDITIONS))
+        and all((np.diff(np.array(one, dtype=float)) > 0).all() for one in edges),
+        "the horizon": reference.horizon == steps and reference.drift.shape == (steps,),
+        "the pooled parameters": all(POOL in one for one in parts),
+        "the shapes": all(one.shape == (steps, 2) and (one > 0).all() for one in shapes),
+        "the levels": bool(np.isfinite(levels).all()),
+        "the overnight shares": all(0 <= one <= 1 for one in reference.overnight_share.values()),
+        "the volatility": scale.kind == config.volatility
+        and ("" in scale.models) == scale.kind.startswith("har")
+        and all(len(one) == 5 for one in scale.garch.values())
+        and all(
+            np.isfinite(one.coefficients).all()
+            and one.coefficients.shape == (len(WINDOWS) + 5, steps)
+            and (one.rescale > 0).all()
+            and one.rescale.shape == (steps,)
+            for one in scale.models.values()
+        ),
+    }
+    if wrong := [name for name, holds in good.items() if not holds]:
+        raise ValueError(f"{wrong[0]} of the reference cannot have been fitted")
 
 
 def _unchanged(path: Path, found: str, stored: str) -> None:

@@ -41,7 +41,7 @@ from quantseq.forecasting.windows import (
 )
 from quantseq.market.bars import Floats
 from quantseq.seq2seq.checkpoint import TrainingHistory
-from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig, evaluating
+from quantseq.seq2seq.model import MOST_FEATURES, Seq2Seq, Seq2SeqConfig, evaluating
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
 from quantseq.seq2seq.training import StepReport, TrainConfig, fit, set_threads
 
@@ -80,9 +80,13 @@ class ForecasterConfig:
     volatility: str = "har"  # scale of the reference, one of `volatility.SCALES`
 
     def __post_init__(self) -> None:
-        counts = "horizon members epochs stride batch_size patience hidden_size embedding_size"
+        counts = "epochs stride patience"
         rules: dict[str, Any] = dict.fromkeys(counts.split(), "int [1, inf)")
+        rules |= dict.fromkeys(("hidden_size", "embedding_size"), f"int [1, {MOST_FEATURES}]")
         rules |= {
+            "horizon": "int [1, 1000]",
+            "members": "int [1, 100]",
+            "batch_size": "int [1, 100000]",
             "num_bins": f"int [2, {MAX_BINS}]",
             "dropout": "[0, 1)",
             "learning_rate": "(0, inf)",

@@ -191,16 +191,19 @@ def make_source(
 
 def _plugin(point: metadata.EntryPoint) -> Source:
     package = point.dist.name if point.dist is not None else point.value
+    wanted = {"start", "end", "interval"}
     try:
         source: Source = point.load()()
-    except Exception as error:
+        fetch = getattr(source, "fetch", None)
+        fits = callable(fetch) and wanted <= set(inspect.signature(fetch).parameters)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # code of others may even exit
         raise ConfigError(
             f"The source {point.name!r} of the package {package!r} cannot be made "
             f"({type(error).__name__}: {error}). Repair or uninstall that package."
         ) from error
-    wanted = {"start", "end", "interval"}
-    fetch = getattr(source, "fetch", None)
-    if not callable(fetch) or not wanted <= set(inspect.signature(fetch).parameters):
+    if not fits:
         raise ConfigError(
             f"The source {point.name!r} of the package {package!r} is none: it needs "
             "fetch(symbol, *, start, end, interval)."

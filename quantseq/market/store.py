@@ -32,7 +32,7 @@ from quantseq.errors import (
     NoDataError,
     SymbolNotFoundError,
 )
-from quantseq.files import atomic_path, lock, sha256_bytes, write_bytes
+from quantseq.files import atomic_path, lock, parse_json, sha256_bytes, write_bytes
 from quantseq.market.bars import FIELDS, Bars, Panel, check_interval, check_symbol, is_intraday
 
 _SCHEMA = 1
@@ -95,7 +95,7 @@ def _read_header(metadata: Mapping[bytes, bytes] | None, symbol: str) -> dict[st
     text = metadata[_HEADER]
     if sha256_bytes(text) != metadata[_SEAL].decode():
         raise ValueError("its header does not match its SHA-256")
-    header: dict[str, Any] = json.loads(text)
+    header: dict[str, Any] = parse_json(text)
     if header["schema"] > _SCHEMA:
         raise ValueError(f"schema {header['schema']} was written by a newer quantseq")
     if header["symbol"] != check_symbol(symbol):

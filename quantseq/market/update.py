@@ -382,7 +382,9 @@ class _Visit:
                 f"{self.symbol}: the source {name!r} cannot be reached "
                 f"({type(error).__name__}: {error}). Try again later."
             ) from error
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # code of others may even exit
             raise BadResponseError(
                 f"{self.symbol}: the source {name!r} failed ({type(error).__name__}: {error}). "
                 "Tell its makers, or use another source."

@@ -19,7 +19,7 @@ from quantseq.evaluation.significance import diebold_mariano
 from quantseq.files import Places
 from quantseq.reporting.compare import Comparison, newest, write_comparison, write_index
 from quantseq.reporting.render import export_figures, page_of, write_report
-from quantseq.reporting.run import Run
+from quantseq.reporting.run import Run, readable
 from quantseq.reporting.sections import SCORE_NAMES, settings
 from quantseq.trading.inference import verdict
 from quantseq.trading.metrics import summarise_returns
@@ -64,31 +64,32 @@ def compare(folders: Sequence[Path | str], *, out: Path | None = None) -> Compar
             "after the other."
         )
     runs = {_label(folder, distinct): Run.load(folder) for folder in distinct}
-    (growth, sessions), rows = _growth(runs), _common_rows(runs)
-    if growth.empty and not len(next(iter(rows.values()))):
-        spans = "; ".join(
-            f"{name}: {run.manifest['test_start']} to {run.manifest['test_end']}"
-            for name, run in runs.items()
+    with readable(*runs):
+        (growth, sessions), rows = _growth(runs), _common_rows(runs)
+        if growth.empty and not len(next(iter(rows.values()))):
+            spans = "; ".join(
+                f"{name}: {run.manifest['test_start']} to {run.manifest['test_end']}"
+                for name, run in runs.items()
+            )
+            raise RunError(
+                f"The runs have neither a session nor a forecast in common ({spans}). Compare runs over "
+                "the same span."
+            )
+        years = {name: run.periods for name, run in runs.items()}
+        found = Comparison(
+            runs=runs,
+            growth=growth,
+            sessions=sessions,
+            metrics={n: summarise_returns(growth[n], periods=years[n]) for n in map(str, growth)},
+            against=_against(runs, growth),
+            scores={name: summary(frame.loc[frame["step"] == 1]) for name, frame in rows.items()},
+            rows={name: (len(rows[name]), len(_own_scores(run))) for name, run in runs.items()},
+            tests=_tests(rows),
+            settings=_settings(runs),
+            data=_data(runs),
         )
-        raise RunError(
-            f"The runs have neither a session nor a forecast in common ({spans}). Compare runs over "
-            "the same span."
-        )
-    years = {name: run.periods for name, run in runs.items()}
-    found = Comparison(
-        runs=runs,
-        growth=growth,
-        sessions=sessions,
-        metrics={n: summarise_returns(growth[n], periods=years[n]) for n in map(str, growth)},
-        against=_against(runs, growth),
-        scores={name: summary(frame.loc[frame["step"] == 1]) for name, frame in rows.items()},
-        rows={name: (len(rows[name]), len(_own_scores(run))) for name, run in runs.items()},
-        tests=_tests(rows),
-        settings=_settings(runs),
-        data=_data(runs),
-    )
-    if out is not None:
-        write_comparison(found, out)
+        if out is not None:
+            write_comparison(found, out)
     return found
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 
 from quantseq.config import PolicyConfig, RunConfig, least_purge
-from quantseq.errors import ConfigError
+from quantseq.errors import ConfigError, CorruptFileError
 from quantseq.evaluation.run import DECIDING_ROOMS, code_fingerprint
 from quantseq.files import (
     Places,
@@ -30,6 +30,7 @@ from quantseq.files import (
     ensure_writable,
     fingerprint,
     read_json,
+    read_parquet,
     write_json,
     write_text,
 )
@@ -359,8 +360,8 @@ def _score(
 
     kept = []
     for file, point in files.items():
-        with suppress(OSError, ValueError):  # not there, or damaged: it is scored again
-            kept.append(_Point(point, pd.read_parquet(folder.parent / file), file))
+        with suppress(CorruptFileError):  # not there, or damaged: it is scored again
+            kept.append(_Point(point, read_parquet(folder.parent / file), file))
     enter(kept)  # a kill may have come between
     missing = [pair for pair in files.items() if pair[0] not in done]
     size = min(_CHUNK, max(1, len(missing) // (4 * jobs)))

@@ -24,7 +24,7 @@ from quantseq.files import Places, sha256_file, to_json
 from quantseq.pipeline.results import figures_of_evaluation, figures_of_run
 from quantseq.reporting.page import known, number, percent, spread
 from quantseq.reporting.render import render
-from quantseq.reporting.run import REPORT, SUMS, Run, read_sums
+from quantseq.reporting.run import REPORT, SUMS, Run, read_sums, readable
 from quantseq.reporting.sections import metric_text
 from quantseq.reporting.toy_page import SAMPLES
 from quantseq.trading import ledger
@@ -120,12 +120,12 @@ def _check_run(found: Verification, folder: Path) -> bool:
         found.compare(f"{SUMS}: {name}", sums.get(name), fresh.get(name))
     found.checked["files"] = len(fresh)
     try:
-        run = Run.load(folder)
-        again = json.loads(to_json(recompute(run)))
-    except (RunError, KeyError, TypeError, ValueError, AttributeError) as error:
+        with readable(str(folder)):
+            run = Run.load(folder)
+            again = json.loads(to_json(recompute(run)))
+    except RunError as error:
         if found.passed or not sums:
-            text = f"The run {str(folder)!r} cannot be computed again: {error!r:.200}."
-            raise error if isinstance(error, RunError) else RunError(text) from error
+            raise
         found.compare("run folder", f"{error!r:.200}", "readable")
         return False
     figures = list(_pairs("", run.result, again))
@@ -182,10 +182,11 @@ def _check_page_alone(found: Verification, page: str) -> None:
             "report.html that `quantseq backtest`, or `quantseq report` for its folder, wrote."
         )
     try:
-        returns = pd.read_csv(StringIO(unquote(html.unescape(link[3]))), index_col=0)
-        expected = _headline(returns, periods=int(link[1]), seed=int(link[2]))
-    except (ValueError, KeyError, TypeError, QuantseqError) as error:
-        raise RunError(f"The returns in the page are damaged: {error}.") from error
+        with readable("the page"):
+            returns = pd.read_csv(StringIO(unquote(html.unescape(link[3]))), index_col=0)
+            expected = _headline(returns, periods=int(link[1]), seed=int(link[2]))
+    except QuantseqError as error:
+        raise RunError(f"The returns in the page are damaged: {error}") from error
     texts = re.findall(r'data-figure="([^"]+)">([^<]*)<', page)
     printed = [(name, html.unescape(text)) for name, text in texts if name in expected]
     head = html.unescape(re.sub(r"<[^>]+>", "", page[: page.find("<main>")]))

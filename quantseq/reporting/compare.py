@@ -35,7 +35,7 @@ from quantseq.reporting.page import (
     signed,
     spread,
 )
-from quantseq.reporting.run import MANIFEST, REPORT, Run
+from quantseq.reporting.run import MANIFEST, REPORT, Run, readable
 from quantseq.reporting.sections import SCORE_NAMES, ends, metric_label, metric_text
 from quantseq.trading.metrics import wealth
 
@@ -230,11 +230,19 @@ def write_index(reports: Path) -> Path:
 
 def index_page(found: Sequence[Listed]) -> page.Page:
     """All runs with verdict, key figures and how money grew; the same runs give the same page."""
-    whole = [(one.folder, one.run) for one in found if one.run is not None]
-    edges = sum(run.verdict.get("edge") is True for _, run in whole)
-    shown = sheet("index", [_index_row(*one) for one in whole]) if whole else None
-    parts = [section("index.runs", shown, runs=len(whole), edges=edges)]
-    if broken := [f"{one.folder.name}: {one.fault}" for one in found if one.run is None]:
+    rows, broken, edges = [], [], 0
+    for one in found:
+        try:
+            if one.run is None:
+                raise RunError(one.fault)
+            with readable(one.folder.name):
+                rows.append(_index_row(one.folder, one.run))
+                edges += one.run.verdict.get("edge") is True
+        except QuantseqError as error:
+            broken.append(f"{one.folder.name}: {error}")
+    shown = sheet("index", rows) if rows else None
+    parts = [section("index.runs", shown, runs=len(rows), edges=edges)]
+    if broken:
         parts.append(section("index.broken", page.Items("notes", broken)))
     header = page.Header("All runs", "quantseq", "", "verdicts and key figures of every run")
     return page.Page(header, parts, page.stands("comparison"), broad=True)

@@ -6,10 +6,9 @@ inline, nothing loaded from anywhere, and readable without scripts.
 
 from pathlib import Path
 
-from quantseq.errors import RunError
 from quantseq.files import write_text
 from quantseq.reporting.page import Figure, Page, fill
-from quantseq.reporting.run import REPORT, Run
+from quantseq.reporting.run import REPORT, Run, readable
 from quantseq.reporting.score_page import evaluation_page
 from quantseq.reporting.sections import backtest_page
 from quantseq.reporting.toy_page import SAMPLES, toy_page
@@ -20,17 +19,12 @@ def page_of(what: Run | Path | str) -> Page:
 
     RunError if the folder is none of the three, incomplete or damaged.
     """
-    if not isinstance(what, Run) and (Path(what) / SAMPLES).is_file():
-        return toy_page(Path(what))
-    run = what if isinstance(what, Run) else Run.load(Path(what))
-    try:
+    name = what.manifest["run_id"] if isinstance(what, Run) else str(what)
+    with readable(name):
+        if not isinstance(what, Run) and (Path(what) / SAMPLES).is_file():
+            return toy_page(Path(what))
+        run = what if isinstance(what, Run) else Run.load(Path(what))
         return backtest_page(run) if run.kind == "backtest" else evaluation_page(run)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        name = run.manifest["run_id"]
-        raise RunError(
-            f"The run {name} holds something that no page can be made from: {error!r:.200}. Run "
-            f"`quantseq {'backtest' if run.kind == 'backtest' else 'evaluate'}` again to make a fresh one."
-        ) from error
 
 
 def render(what: Run | Path | str) -> str:

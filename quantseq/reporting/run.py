@@ -17,21 +17,22 @@ nothing of charts or pages, and computes nothing.
     └─ report.html        the page (see `quantseq.reporting.render`)
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from quantseq.errors import CorruptFileError, RunError
+from quantseq.errors import CorruptFileError, QuantseqError, RunError
 from quantseq.files import (
     atomic_folder,
     atomic_path,
     check_ours,
     read_json,
+    read_parquet,
     sha256_file,
     write_json,
     write_text,
@@ -135,11 +136,11 @@ class Run:
                 raise _fault(f"{str(folder)!r} lacks {', '.join(missing)}.")
             asked = {name for name in tables if f"{name}.parquet" in names}
             found = {
-                name: pd.read_parquet(folder / f"{name}.parquet") if name in asked else _empty(name)
+                name: read_parquet(folder / f"{name}.parquet") if name in asked else _empty(name)
                 for name in TABLES
             }
             result = read_json(folder / RESULT)
-        except (CorruptFileError, OSError, ValueError, pa.ArrowException, AttributeError) as error:
+        except (CorruptFileError, AttributeError, TypeError) as error:
             text = " ".join(str(error).split())
             raise _fault(f"Cannot read the run {str(folder)!r}: {text}.") from error
         return cls(manifest, result, **found, hashes=read_sums(folder))
@@ -234,6 +235,20 @@ class Run:
     def _repr_html_(self) -> str:
         """Shown by notebooks."""
         return self.card(f"run {self.manifest['run_id']}")
+
+
+@contextmanager
+def readable(*names: str) -> Iterator[None]:
+    """Turn whatever fails on the content of these runs, which may come from anybody, into a RunError."""
+    try:
+        yield
+    except (QuantseqError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise _fault(
+            f"What {' or '.join(names)} holds cannot be shown or computed with ({kind}: {error!s:.200})."
+        ) from error
 
 
 def check_place(folder: Path) -> Path:

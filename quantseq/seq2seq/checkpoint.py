@@ -28,7 +28,7 @@ from torch import Tensor
 
 from quantseq import __version__
 from quantseq.errors import ConfigError, CorruptFileError, ModelFileError
-from quantseq.files import fingerprint, read_json, sha256_bytes, write_bytes, write_json
+from quantseq.files import fingerprint, parse_json, read_json, sha256_bytes, write_bytes, write_json
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 
 _FORMAT = 2  # version of the files. A reader refuses another one
@@ -87,20 +87,21 @@ def load_model(folder: Path) -> tuple[Seq2Seq, dict[str, Any], TrainingHistory |
     path = folder / MODEL_FILE
     tensors, record = _read(path)
     try:
-        model = Seq2Seq(Seq2SeqConfig.from_dict(record["architecture"]))
-        meta = dict(record["meta"])
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        config, meta = Seq2SeqConfig.from_dict(record["architecture"]), dict(record["meta"])
+        bare = Seq2Seq(config, shapes_only=True)
+        shapes = {n: (w.shape, w.dtype) for n, w in bare.named_parameters()}
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ModelFileError(
             f"{str(path)!r} does not describe a model: {error}. Train the model again."
         ) from error
-    weights = dict(model.named_parameters())
-    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in tensors.items()}:
+    if shapes != {n: (w.shape, w.dtype) for n, w in tensors.items()}:
         raise ModelFileError(
             f"{str(path)!r} holds weights that do not fit its own architecture. "
             "Train the model again."
         )
+    model = Seq2Seq(config)
     with torch.no_grad():
-        for name, weight in weights.items():
+        for name, weight in model.named_parameters():
             weight.copy_(tensors[name])
     return model.eval(), meta, _history(folder / _HISTORY_FILE, _digest(tensors, record))
 
@@ -147,10 +148,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise ModelFileError(f"{str(path)!r} is missing. A model needs it; train it again.")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["quantseq"])
+            header = parse_json((file.metadata() or {})["quantseq"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         found, digest, record = header["format"], header.get("sha256"), header.get("record")
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        fresh = _digest(tensors, record)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"{str(path)!r} is damaged, or no file of quantseq: {error!r}. Train the model again."
         ) from error
@@ -159,8 +161,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
             f"{str(path)!r} has format {found!r}; this quantseq reads {_FORMAT}. "
             "Use the version that wrote it, or train the model again."
         )
-    if _digest(tensors, record) != digest:
+    if fresh != digest:
         raise ModelFileError(
             f"{str(path)!r} is damaged: its SHA-256 differs. Restore it, or train the model again."
+        )
+    if bad := [name for name, one in tensors.items() if not one.isfinite().all()]:
+        raise ModelFileError(
+            f"{str(path)!r} holds NaN or infinite numbers in {bad[0]!r}. Train the model again."
         )
     return tensors, record

@@ -41,6 +41,10 @@ from quantseq.seq2seq.tokens import EOS, FIRST_ID, Batch
 
 Init = Literal["torch", "tensorflow"]
 
+# A configuration may come from anybody, and is refused before memory is asked for.
+MOST_FEATURES = 4096
+_MOST_IDS = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2SeqConfig:
@@ -72,16 +76,19 @@ class Seq2SeqConfig:
     through_padding: bool = False  # the encoder reads PAD like a token, as the original tutorial
 
     def __post_init__(self) -> None:
-        rules: dict[str, Any] = {"vocab_size": f"int [{FIRST_ID + 1}, inf)", "dropout": "[0, 1)"}
-        rules |= dict.fromkeys(("embedding_size", "hidden_size", "layers"), "int [1, inf)")
-        rules |= dict.fromkeys(("decoder_hidden_size", "attention_size"), "None or int [1, inf)")
+        rules: dict[str, Any] = {"vocab_size": f"int [{FIRST_ID + 1}, {_MOST_IDS}]"}
+        rules |= {"dropout": "[0, 1)", "layers": "int [1, 64]"}
+        size = f"int [1, {MOST_FEATURES}]"
+        rules |= dict.fromkeys(("embedding_size", "hidden_size"), size)
+        rules |= dict.fromkeys(("decoder_hidden_size", "attention_size"), f"None or {size}")
         for name, kinds in (("cell", CellKind), ("attention", AttentionKind), ("init", Init)):
             rules[name] = get_args(kinds)
         rules |= {field.name: bool for field in fields(self) if field.type is bool}
         check_parameters(self, rules)
         for name in ("source_streams", "condition_streams"):
-            smallest = SimpleNamespace(**{name: min(getattr(self, name), default=1)})
-            check_parameters(smallest, {name: "int [1, inf)"}, of="Seq2SeqConfig")
+            for one in getattr(self, name):
+                rule = {name: f"int [1, {_MOST_IDS}]"}
+                check_parameters(SimpleNamespace(**{name: one}), rule, of="Seq2SeqConfig")
         ids = set(range(self.vocab_size))
         if not set(self.never_emit) <= ids or not ids - set(self.never_emit) - {EOS}:
             raise ConfigError(
@@ -283,14 +290,14 @@ class Seq2Seq(nn.Module):
     """Encoder and decoder of one architecture.
 
     Initial weights are a function of the architecture and a seed in [0, 2**63), nothing else: they are
-    drawn on the CPU, and ``model.to(device)`` moves them.
+    drawn on the CPU, and ``model.to(device)`` moves them. With `shapes_only` they take no memory, and hold nothing.
     """
 
-    def __init__(self, config: Seq2SeqConfig, *, seed: int = 0) -> None:
+    def __init__(self, config: Seq2SeqConfig, *, seed: int = 0, shapes_only: bool = False) -> None:
         super().__init__()
         self.config, self.seed = config, seed
         check_parameters(self, {"seed": f"int [0, {2**63})"})
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        with torch.random.fork_rng(devices=[]), torch.device("meta" if shapes_only else "cpu"):
             torch.default_generator.manual_seed(seed)
             source = nn.Embedding(config.vocab_size, config.embedding_size)
             target = source
@@ -298,7 +305,7 @@ class Seq2Seq(nn.Module):
                 target = nn.Embedding(config.vocab_size, config.embedding_size)
             self.encoder = Encoder(config, source)
             self.decoder = Decoder(config, target, self.encoder.size)
-            if config.init == "tensorflow":
+            if config.init == "tensorflow" and not shapes_only:
                 initialise_tensorflow(self, torch.Generator("cpu").manual_seed(seed))
         self._begin()
 

@@ -408,6 +408,14 @@ class _Fit:
 
     def load(self, folder: Path) -> None:
         """Go on from the state in `folder`, if there is one."""
+        try:
+            self._take(folder)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelFileError(
+                f"The training state in {str(folder)!r} is damaged: {error!r:.200}. Train without resuming."
+            ) from error
+
+    def _take(self, folder: Path) -> None:
         state = load_state(folder)
         if state is None:
             return

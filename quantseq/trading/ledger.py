@@ -30,7 +30,15 @@ from typing import Any, Literal
 import numpy as np
 
 from quantseq.errors import ConfigError, CorruptFileError, StorageError
-from quantseq.files import fingerprint, lock, sha256_bytes, to_json, write_bytes
+from quantseq.files import (
+    fingerprint,
+    lock,
+    parse_json,
+    read_parquet,
+    sha256_bytes,
+    to_json,
+    write_bytes,
+)
 
 FIRST = "0" * 64  # what the first line has before it
 Entry = dict[str, Any]
@@ -131,7 +139,7 @@ def read(path: Path) -> Ledger:
     for number, line in enumerate(data.split(b"\n"), start=1):
         if line.strip():
             with suppress(ValueError):
-                if isinstance(entry := json.loads(line), dict):
+                if isinstance(entry := parse_json(line), dict):
                     entries.append(entry)
                     lines.append(number)
                     continue
@@ -196,16 +204,14 @@ def kept_heads(folder: Path) -> dict[str, str]:
 
 def check_returns(folder: Path, entry: Mapping[str, Any]) -> Literal["kept", "missing", "changed"]:
     """Whether the net returns of a line are still where it says, beside the ledger, and the same."""
-    import pandas as pd
-
     name, _, column = str(entry.get("returns_file") or "").partition("#")
     path = folder / name
     if not name or not path.is_file():
         return "missing"
     try:
-        values = pd.read_parquet(path, columns=[column])[column].to_numpy()
+        values = read_parquet(path, [column])[column].to_numpy()
         return "kept" if returns_hash(values) == entry["returns_sha256"] else "changed"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (CorruptFileError, ValueError, KeyError, TypeError):
         return "changed"
 
 

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from quantseq.cli import app
+from quantseq.errors import BarsError
 from quantseq.market.bars import Panel
 from quantseq.market.store import Store
 
@@ -371,3 +372,63 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "interrupted" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RecursionError("too deep"), 1, r"error: This was not foreseen.*RecursionError.*too deep"),
+        (
+            SystemExit("out"),
+            1,
+            r"error: This was not foreseen.*SystemExit in test_cli.py, line \d+: out",
+        ),
+        (BaseException("\x1b[31m"), 1, r"error: This was not foreseen.*\\x1b\[31m"),
+        (MemoryError(), 1, "error: There is not enough memory"),
+        (OSError(36, "File name too long", "x" * 9_000), 3, "error: Cannot use 'xxx"),
+        (
+            ModuleNotFoundError("No module named 'torch'"),
+            1,
+            "error: The installation is broken: No module",
+        ),
+        (BarsError("\x1b[2J\u202e\nclose" + "x" * 9_000), 3, r"error: \\x1b\[2J\\u202e close"),
+        (KeyboardInterrupt("Half is kept."), 130, "interrupted: Half is kept."),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_whatever_a_command_raises_is_one_bounded_line(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("quantseq.pipeline.data.list_", fail)
+    done = quantseq("data", "list")
+    assert done.returncode == code
+    assert re.match(said, done.stderr)
+    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr) < 1_200
+
+
+@pytest.mark.parametrize(
+    "words", [["data", "list", "--\x1b[31m"], ["data", "\u202e" * 5_000], ["\x1b]0;"]]
+)
+def test_wrong_words_are_shown_escaped_and_bounded(words: list[str]) -> None:
+    done = quantseq(*words)
+    assert done.returncode == 2
+    assert len(done.stderr) < 1_500
+    assert not set(done.stderr) & set("\x1b\u202e")
+
+
+def test_what_is_printed_shows_control_characters(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        rows = [{"symbol": "A\x1b[31m\u202e", "rows": 1}]
+        patch.setattr("quantseq.pipeline.data.list_", lambda **_: rows)
+        done = quantseq("data", "list", "--data-dir", tmp_path)
+    assert r"A\x1b[31m\u202e" in done.stdout
+
+
+def test_a_figure_that_cannot_be_kept_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = quantseq("data", "list", "--json", tmp_path / "file" / "a.json")
+    assert_one_line(result, "file")

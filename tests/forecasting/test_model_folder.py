@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from quantseq.errors import ModelFileError, QuantseqError
+from quantseq.files import fingerprint
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.model_folder import load_forecaster, save_forecaster
 from quantseq.market.bars import Panel
@@ -134,3 +137,49 @@ def test_no_file_holds_pickle(saved: Path) -> None:
         sorted(p.name for p in saved.iterdir()),
         sorted(["forecaster.json", "tokenizer.json", "task.json", "member-0", "member-1"]),
     )
+
+
+def resealed(folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
+    """A stranger's folder: changed, and with hashes that fit."""
+    state, task = (json.loads((folder / f"{n}.json").read_text()) for n in ("forecaster", "task"))
+    state.pop("fingerprint")
+    change(state, task)
+    state["task"] = fingerprint(task)
+    (folder / "task.json").write_text(json.dumps(task))
+    stamp = fingerprint(state)
+    (folder / "forecaster.json").write_text(json.dumps(state | {"fingerprint": stamp}))
+    return folder
+
+
+STRANGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
+    "hidden size": lambda state, _: state["config"].update(hidden_size=10**9),
+    "members": lambda state, _: state["config"].update(members=10**6),
+    "more members than there are": lambda state, _: state["config"].update(members=3),
+    "no members": lambda state, _: state.update(members=[]),
+    "another architecture": lambda state, _: state["config"].update(hidden_size=13),
+    "batches": lambda state, _: state["config"].update(batch_size=-1),
+    "horizon": lambda state, _: state["config"].update(horizon=10**9),
+    "shrinkage above 1": lambda state, _: state["shrinkage"].update(weight=1.5),
+    "shrinkage below 0": lambda state, _: state["shrinkage"].update(weight=-0.1),
+    "shrinkage of no number": lambda state, _: state["shrinkage"].update(weight=None),
+    "tilt": lambda state, _: state["recalibration"].update(width=1e30),
+    "drift": lambda _, task: task["reference"].update(drift=[0.0]),
+    "starts": lambda _, task: task["reference"].update(starts={}),
+    "a start": lambda _, task: task["reference"]["starts"].update({"": None}),
+    "shapes": lambda _, task: task["reference"]["shapes"].update({"": [[-1.0, 1.0]] * 3}),
+    "nights": lambda _, task: task["reference"]["overnight_share"].update({"": 7}),
+    "edges": lambda _, task: task["streams"][0].update(edges=[1.0, 0.0]),
+    "streams": lambda _, task: task.update(streams=[]),
+    "volatility": lambda _, task: task["reference"]["volatility"].update(kind="gjr"),
+    "scale": lambda _, task: task["reference"]["volatility"]["models"][""].update(
+        rescale=[0.0] * 3
+    ),
+    "no models": lambda _, task: task["reference"]["volatility"].update(models={}),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_no_fit_gives_is_refused_though_its_hashes_fit(folder: Path, name: str) -> None:
+    load_forecaster(resealed(folder, lambda *_: None))
+    with pytest.raises(ModelFileError):
+        load_forecaster(resealed(folder, STRANGE[name]))

@@ -137,7 +137,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_installed_source_is_found_by_its_entry_point(installed: Path) -> None:
-    assert source_names() == ("yahoo", "sample", "broken", "gone", "nothing", "tiny")
+    assert source_names() == (
+        *("yahoo", "sample", "broken", "escaping", "gone", "leaving", "nothing", "tiny"),
+    )
     source = make_source("tiny", rate=1000)
     assert source.name == "tiny"  # as it was installed, whatever it calls itself
     bars = source.fetch("X", start="2020-01-05", end=None)
@@ -159,12 +161,13 @@ def test_an_installed_source_is_paced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_installed_badly_is_named() -> None:
     for name, words in [
         ("broken", r"'broken' of the package 'tiny-source' cannot be made \(RuntimeError: no lic"),
+        ("leaving", r"'leaving' of the package 'tiny-source' cannot be made \(SystemExit: no lic"),
         ("gone", r"'gone' of the package 'tiny-source' cannot be made \(AttributeError"),
         ("nothing", r"'nothing' of the package 'tiny-source' is none: it needs fetch"),
     ]:
         with pytest.raises(ConfigError, match=words):
             make_source(name)
-    with pytest.raises(ConfigError, match="Choose one of yahoo, sample, broken, gone, nothing, t"):
+    with pytest.raises(ConfigError, match="Choose one of yahoo, sample, broken, escaping, gone, l"):
         make_source("tini")
     assert isinstance(make_source("yahoo"), YahooSource)  # our names cannot be taken
 

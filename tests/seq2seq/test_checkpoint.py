@@ -185,3 +185,58 @@ def test_a_history_survives_json_and_refuses_other_names(tmp_path: Path) -> None
     path.write_text(json.dumps(record))
     with pytest.raises(ModelFileError, match="colour"):
         load_model(tmp_path)
+
+
+def strange(folder: Path, change: Any = None, **architecture: Any) -> Path:
+    """A stranger's model: another architecture or other weights, and hashes that fit."""
+    model = machine(config_of())
+    tensors = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    if change is not None:
+        change(tensors)
+    record = {"architecture": asdict(model.config) | architecture, "meta": {}}
+    checkpoint._write(folder / MODEL, tensors, record)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"hidden_size": 10**9},
+        {"hidden_size": 4096},
+        {"vocab_size": 10**9},
+        {"embedding_size": -1},
+        {"layers": 10**6},
+        {"source_streams": [10**12]},
+        {"source_streams": ["x"]},
+        {"condition_streams": None},
+        {"never_emit": [-1]},
+        {"dropout": None},
+        {"cell": []},
+    ],
+    ids=str,
+)
+def test_absurd_sizes_are_refused_before_memory_is_asked_for(
+    sizes: dict[str, Any], tmp_path: Path
+) -> None:
+    load_model(strange(tmp_path))
+    with pytest.raises(ModelFileError):
+        load_model(strange(tmp_path, **sizes))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        next(iter(tensors.values())).view(-1)[0] = value
+
+    with pytest.raises(ModelFileError, match="NaN or infinite"):
+        load_model(strange(tmp_path, change))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.int64, torch.float16])
+def test_weights_of_another_kind_are_refused(kind: torch.dtype, tmp_path: Path) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        name = next(iter(tensors))
+        tensors[name] = tensors[name].to(kind)
+
+    with pytest.raises(ModelFileError):
+        load_model(strange(tmp_path, change))
