@@ -427,9 +427,12 @@ def usable(
     left_out |= {s: f"errors in its prices, {describe_errors({s: broken[s]})}" for s in broken}
     kept = [name for name in known if name not in left_out]
     told = [f"{name} was left out: {why}." for name, why in left_out.items()]
+    if rest := list(left_out)[_NAMED:]:
+        told[_NAMED:] = [f"{len(rest)} more symbols were left out: {', '.join(rest)}."]
     if not kept:
         raise BarsError(
-            f"No symbol is left: {_some([one.rstrip('.') for one in told])}. Mend the prices "
+            f"No symbol is left: {'; '.join(one.rstrip('.') for one in told[:_NAMED])}"
+            f"{f' and {len(rest)} more' if rest else ''}. Mend the prices "
             "(see `quantseq data check`), or use them as they are with --allow-bad-data."
         )
     return (known if len(kept) == len(known) else known.select(kept)), found, told
