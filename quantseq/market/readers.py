@@ -616,8 +616,9 @@ def _raw_bars(
     symbols = pd.Series(
         frame["symbol"].to_numpy() if named else symbol or _stem(path), index=range(len(frame))
     )
-    for own, positions in symbols.groupby(symbols, sort=False).indices.items():
-        rows = np.asarray(positions)
+    positions = symbols.groupby(symbols).indices
+    for own in symbols.unique():
+        rows = np.asarray(positions[own])
         interval, sessions = _sessions(local[rows], moments.offset[rows], how)
         raw = RawBars(
             symbol=str(own),

@@ -574,6 +574,10 @@ def test_a_table_of_closes_is_one_symbol_per_column(tmp_path: Path) -> None:
         "AAA": [1, 2, 3],
         "BBB": [5, 6],
     }
+    path = write(tmp_path, PLAIN.replace("date,", "Name,date,").replace("2024", "ZZ,2024"))
+    path.write_text(path.read_text() + "AA,2024-01-02,1,1,1,1,1\n")
+    assert read_panel(path).symbols == ("ZZ", "AA")  # as they first appear
+    path = write(tmp_path, "Date,AAA,BBB\n2024-01-02,1,\n2024-01-03,2,5\n2024-01-04,3,6\n")
     assert read_panel(path, ["BBB"]).symbols == ("BBB",)
     with pytest.raises(SymbolNotFoundError, match="holds AAA, BBB"):
         read_panel(path, ["CCC"])
