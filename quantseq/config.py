@@ -51,7 +51,7 @@ class RunConfig:
     seed: int = 0  # the one that all others follow from
 
     def __post_init__(self) -> None:
-        rules = {"fill": ("open", "close"), "num_paths": "int [2, inf)", "seed": "int [0, inf)"}
+        rules = {"fill": ("open", "close"), "num_paths": "int [2, 1000000]", "seed": "int [0, inf)"}
         check_parameters(self, rules)
         make_policy(self.policy.name, **self.policy.parameters)
         if self.walk_forward.purge < self.forecaster.horizon:

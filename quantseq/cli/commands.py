@@ -235,7 +235,7 @@ def forecast_command(
         Path | None, Option(help="Model folder; default: DATA_DIR/models/price.")
     ] = None,
     cutoff: Annotated[date | None, opt.DateOption(help="Forecast as of this session.")] = None,
-    paths: Annotated[int, Option(min=100, help="Sampled paths.")] = 1000,
+    paths: Annotated[int, Option(min=100, max=1_000_000, help="Sampled paths.")] = 1000,
     panel: opt.PanelFile = None,
     csv: Annotated[Path | None, Option(help="Also write the table to this file.")] = None,
     allow_bad_data: opt.AllowBadData = False,

@@ -38,7 +38,7 @@ PanelFile = Annotated[
 Start = Annotated[date | None, DateOption(help="First date.")]
 End = Annotated[date | None, DateOption(help="Last date.")]
 Seed = Annotated[int | None, Option(min=0, help="The one seed that all others follow from [0].")]
-Jobs = Annotated[int, Option(min=1, help="Processes; the numbers stay the same.")]
+Jobs = Annotated[int, Option(min=1, max=1_000, help="Processes; the numbers stay the same.")]
 DataDir = Annotated[Path, Option(help="Stored prices, models/ and cache/.")]
 ReportsDir = Annotated[Path, Option(help="Run folders and ledger.jsonl.")]
 AllowBadData = Annotated[

@@ -109,7 +109,7 @@ def csv_bytes(random_: random.Random) -> bytes:
     form = random_.choice(
         ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%y", "%Y%m%d", "%b %d, %Y", "%s")
     )
-    for _ in range(random_.choice((0, 1, 2, 5, 30))):
+    for _ in range(random_.choice((0, 1, 5, 5, 30, 30))):
         day += np.timedelta64(random_.choice((0, 1, 1, 1, 3, -1, 7)), "D")
         close = round(random_.lognormvariate(4, 1), 2)
         text = str(day) if form == "%Y-%m-%d" else pd.Timestamp(day).strftime(form)
@@ -145,7 +145,7 @@ def csv_bytes(random_: random.Random) -> bytes:
 
 def frame(random_: random.Random) -> pd.DataFrame:
     """A table of prices with columns of any type."""
-    n = random_.choice((0, 1, 3, 30))
+    n = random_.choice((0, 1, 5, 30, 30))
     days = pd.date_range("2020-01-01", periods=n)
     numbers = np.linspace(10, 20, n)
     kinds: list[Callable[[], Any]] = [
@@ -205,7 +205,13 @@ def table(random_: random.Random, place: Path) -> Case:
         words += ["--symbol", str(random_.choice(WORDS))]
     if random_.random() < 0.1:
         words = ["data", "check", "--panel", str(path)]
-    return [*words, "--data-dir", str(place / "data")], path.unlink
+    data = place / "fresh"
+
+    def clear() -> None:
+        path.unlink()
+        shutil.rmtree(data, ignore_errors=True)
+
+    return [*words, "--data-dir", str(data)], clear
 
 
 # ----------------------------------------------------------------------------------------- configurations

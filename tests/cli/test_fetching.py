@@ -136,7 +136,10 @@ def test_symbols_from_a_file(tiny: Path) -> None:
     [
         (["AAPL", "--interval", "2h"], "one of 1d, 1wk, 1h, 5m"),
         (["AAPL", "--interval", "1h", "--source", "sample"], "daily bars only"),
-        (["AAPL", "--source", "nowhere"], "yahoo, sample, broken, gone, nothing, tiny"),
+        (
+            ["AAPL", "--source", "nowhere"],
+            "yahoo, sample, broken, escaping, gone, leaving, nothing, tiny",
+        ),
         (["AAPL", "--rate", "0"], "'rate' parameter"),
         (["AAPL", "--rate", "nan"], "'rate' parameter"),
         ([], "No symbols were named"),
@@ -308,3 +311,11 @@ def test_the_installed_command_talks_to_yahoo(
     assert len(starts) == 2
     assert starts[1] < 0
     assert len(Store(tmp_path / "data").read("MSFT")) == 14
+
+
+def test_a_source_that_leaves_is_one_that_failed(tiny: Path) -> None:
+    """``SystemExit`` while it is made, and what is no ``Exception`` while it is asked."""
+    for name, error in (("leaving", errors.ConfigError), ("escaping", errors.BadResponseError)):
+        result = CliRunner().invoke(app, ["fetch", "A", "B", "--source", name])
+        assert result.exit_code == error.exit_code
+        assert len(result.stderr.splitlines()) == 1
