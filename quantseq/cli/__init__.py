@@ -2,22 +2,24 @@
 
 Heavy packages are imported inside the commands, so that ``--help`` answers at once. What goes wrong
 on purpose is one line on standard error and the exit code of its class (see `quantseq.errors`);
-Ctrl-C leaves with 130.
+Ctrl-C leaves with 130, SIGTERM with 143.
 """
 
+import signal
 import sys
 import tomllib
 from collections.abc import Callable
 from functools import wraps
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from quantseq.cli import commands
-from quantseq.cli.options import flat
+from quantseq.cli.options import JSON_MARK, flat
 from quantseq.errors import QuantseqError
-from quantseq.files import ensure_writable
+from quantseq.files import check_file, ensure_writable
 from quantseq.progress import interruptible
 
 app = typer.Typer(
@@ -31,15 +33,17 @@ app = typer.Typer(
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors of the house, and Ctrl-C, into one line and an exit code."""
+    """Turn errors of the house, Ctrl-C and SIGTERM into one line and an exit code."""
 
     @wraps(command)
     def run(**options: Any) -> None:
+        heard: list[int] = []
         try:
             for name in ("json", "figures"):
                 if options.get(name) is not None:
                     ensure_writable(options[name].absolute().parent)
-            with interruptible():
+            _spare_what_is_theirs(options.get("json"), options.get("figures"))
+            with interruptible() as heard:
                 command(**options)
         except QuantseqError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -47,9 +51,19 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as stop:
             note = str(stop) or "Nothing was overwritten."
             print(f"interrupted: {' '.join(note.split())}", file=sys.stderr)
-            raise typer.Exit(130) from stop
+            raise typer.Exit(128 + (heard or [signal.SIGINT])[-1]) from stop
 
     return run
+
+
+def _spare_what_is_theirs(json: Path | None, figures: Path | None) -> None:
+    """Refuse, before long work, to write a result or figures over files that quantseq has not written."""
+    if json is not None:
+        check_file(json, JSON_MARK)
+    if figures is not None and figures.is_dir():
+        from quantseq.reporting.page import check_figures
+
+        check_figures(figures)
 
 
 def _add(to: typer.Typer, name: str, examples: list[str]) -> None:

@@ -5,12 +5,9 @@ store. What it answers with are validated `Bars`, or an error of our own tree: a
 again would change nothing, a `SourceError` if it might.
 """
 
-import atexit
 import functools
 import logging
 import re
-import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -30,6 +27,7 @@ from quantseq.errors import (
     SymbolNotFoundError,
     check_parameters,
 )
+from quantseq.files import scratch_folder
 from quantseq.market.bars import OHLC, Bars, check_interval, date_range, is_intraday, monday
 from quantseq.market.calendars import Clock
 from quantseq.market.sources import Pace, answer
@@ -164,9 +162,7 @@ def _yfinance() -> tuple[Any, Callable[[], None]]:
     import yfinance  # noqa: TID251
     from yfinance.data import YfData  # noqa: TID251
 
-    folder = tempfile.mkdtemp(prefix="quantseq-yahoo-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    yfinance.set_tz_cache_location(folder)
+    yfinance.set_tz_cache_location(str(scratch_folder()))
     yfinance.config.debug.hide_exceptions = False
     logging.getLogger("yfinance").setLevel(logging.CRITICAL)
     return yfinance, YfData.cache_get.cache_clear

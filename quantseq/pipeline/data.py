@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from quantseq.errors import BarsError, ConfigError, CorruptFileError, NoDataError
-from quantseq.files import Places, write_bytes
+from quantseq.files import Places
 from quantseq.market.bars import INTERVALS, Bars, Panel
 from quantseq.market.health import Finding, check_bars, screen
 from quantseq.market.readers import read_panel, read_raw, read_table
@@ -151,10 +151,10 @@ def show(
     The chart goes to `out`, by default SYMBOL-LASTDATE.png in the working directory.
     """
     bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
-    from quantseq.reporting.charts import price_chart_png
+    from quantseq.reporting.charts import price_chart_png, write_picture
 
     path = out or Path(f"{file_name(symbol).replace('/', '')}-{bars.sessions[-1]}.png")
-    write_bytes(path, price_chart_png(bars))
+    write_picture(path, price_chart_png(bars))
     return dict(summarise(bars)), path
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cache, partial
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -27,6 +28,7 @@ from matplotlib.style import context as style_context
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from quantseq.files import check_file, write_bytes
 from quantseq.market.bars import Bars, Dates, Floats
 
 _NARROW = 420  # CSS pixels: figures below this width are drawn for a phone
@@ -127,7 +129,7 @@ def inline_svg(
 
 def svg_document(draw: Drawing, size: Size, *, title: str, description: str) -> str:
     """Draw once as an SVG document on the light ground, which any viewer shows alike."""
-    told = {"Title": title, "Description": description, "Date": None, "Creator": None}
+    told = {"Title": title, "Description": description, "Date": None, "Creator": "quantseq"}
     look: Any = {"format": "svg", "facecolor": light_theme().surface, "metadata": told}
     text = _drawn(draw, size, light_theme(), pad=10, salt=title, **look)[1].decode()
     return text[text.index("<svg") :].replace('pt"', '"', 2)
@@ -135,9 +137,23 @@ def svg_document(draw: Drawing, size: Size, *, title: str, description: str) -> 
 
 def png(draw: Drawing, size: Size) -> bytes:
     """Draw once as a PNG on the light ground, two pixels per CSS pixel."""
-    ground, plain = light_theme().surface, {"Software": None}
+    ground, plain = light_theme().surface, {"Software": "quantseq"}
     look: Any = {"format": "png", "dpi": 144, "facecolor": ground, "metadata": plain}
     return _drawn(draw, size, light_theme(), pad=10, **look)[1]
+
+
+# What our SVG and PNG files say of themselves. The pictures inside a page do not.
+_MARKS = (b"<dc:title>quantseq</dc:title>", b"Software\0quantseq")
+
+
+def check_picture(path: Path) -> Path:
+    """Give `path` back if a picture may be written there; raises as `quantseq.files.check_file` does."""
+    return check_file(path, *_MARKS)
+
+
+def write_picture(path: Path, picture: bytes) -> None:
+    """Write a PNG or SVG, in the place of nothing but an older one of ours."""
+    write_bytes(check_picture(path), picture)
 
 
 def _drawn(

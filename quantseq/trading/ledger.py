@@ -19,7 +19,6 @@ A line
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,7 +29,7 @@ from typing import Any, Literal
 import numpy as np
 
 from quantseq.errors import ConfigError, CorruptFileError, StorageError
-from quantseq.files import fingerprint, lock, sha256_bytes, to_json, write_bytes
+from quantseq.files import fingerprint, lock, sha256_bytes, sync, to_json, write_bytes
 
 FIRST = "0" * 64  # what the first line has before it
 Entry = dict[str, Any]
@@ -161,7 +160,7 @@ def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
                 whole = file.read().endswith(b"\n") or not file.tell()
                 file.write((lines if whole else "\n" + lines).encode())
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
         except OSError as error:
             raise StorageError(
                 f"Cannot append to the ledger {str(path)!r}: {error.strerror or error}. The file must "

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from quantseq.errors import RunError
+from quantseq.files import SUMS, read_sums
 from quantseq.pipeline.backtest import BacktestOutcome
 from quantseq.pipeline.verify import Verification, recompute, verify
 from quantseq.reporting.render import write_report
-from quantseq.reporting.run import SUMS, Run, read_sums, run_files, sign
+from quantseq.reporting.run import Run, run_files, sign
 from tests.report_folders import toy_folder
 
 FILES = run_files("backtest")
