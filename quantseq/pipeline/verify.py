@@ -90,7 +90,9 @@ def verify(path: Path | str) -> Verification:
         _check_page_alone(found, _read_page(path))
         return found
     if (path / SAMPLES).is_file():
-        found.notes.append("A toy's folder has no checksums: only its page was made again.")
+        found.notes.append(
+            "Of a toy's folder the checksums were compared, and its page was made again."
+        )
         what: Path | Run = path
     elif (run := _check_run(found, path)) is None:
         return found

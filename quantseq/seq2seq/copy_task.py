@@ -329,13 +329,14 @@ def train_preset(
         raise ConfigError(f"There is no preset {preset!r}. Choose one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]
     training = chosen.training if batches is None else replace(chosen.training, steps=batches)
-    check_file(make_folder(check_ours(out, _MILESTONES)) / _MILESTONES, b'{\n  "training": {')
+    make_folder(check_ours(out, _MILESTONES))
     model, source = Seq2Seq(chosen.config, seed=seed), CopySource(toy=toy, seed=seed)
     meta = {"task": toy, "preset": preset, "seed": seed}
     log = _TrainingLog(out / _MILESTONES, meta, model, source, training.masked_loss, on_milestone)
     if resume and (out / "state" / STATE_FILE).exists():
         log.load()
     else:
+        check_file(out / _MILESTONES, b'{\n  "training": {')  # a file of that name is a weak mark
         (out / "state" / STATE_FILE).unlink(missing_ok=True)
     log.reach(0)
 
