@@ -136,7 +136,7 @@ def test_what_is_not_ours_is_left_as_it_is(tmp_path: Path, act) -> None:
 
 
 def test_leftovers_of_a_killed_process_are_not_in_the_way(tmp_path: Path) -> None:
-    (tmp_path / ".state.abc.tmp.safetensors").touch()
+    (tmp_path / ".quantseq-abcd_123.tmp.safetensors").touch()
     assert files.check_ours(tmp_path, "mark") == tmp_path
     assert files.check_ours(tmp_path / "new", "mark") == tmp_path / "new"
 

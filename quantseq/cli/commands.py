@@ -241,7 +241,7 @@ def forecast_command(
     allow_bad_data: opt.AllowBadData = False,
 ) -> None:
     """Forecast the next sessions: quantiles, P(up), and a fan chart per symbol."""
-    from quantseq.files import write_text
+    from quantseq.files import check_file, write_text
     from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline.data import as_rows, need_symbols, resolve_panel
     from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
@@ -249,6 +249,8 @@ def forecast_command(
 
     wanted, places, seed = opt.symbol_list(symbols), line.places, line.seed or 0
     need_symbols(wanted, panel)
+    if csv is not None:
+        check_file(csv, b"symbol,cutoff,step,last_close,")
     prices = resolve_panel(wanted, panel=panel, places=places, allow_bad_data=allow_bad_data)
     fitted = load_forecaster(model or places.models / "price")
     how: Any = {"horizon": horizon, "cutoff": cutoff, "num_paths": paths, "seed": seed}

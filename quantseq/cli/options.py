@@ -82,6 +82,9 @@ Settings = Annotated[
 Horizon = Annotated[int | None, Option(min=1, help="Steps ahead [5].")]
 TestStart = Annotated[date | None, DateOption(help="Walk-forward: first session of the tests.")]
 
+JSON_MARK = b'{\n  "quantseq": "'
+"""How a file of ``--json`` begins: with the version that wrote it."""
+
 DATA, REPORTS = Path("data"), Path("reports")
 
 
@@ -139,9 +142,10 @@ class Told:
     def save(self, value: Any) -> None:
         """Write a result where ``--json`` asked for it."""
         if self.json is not None:
-            from quantseq.files import write_json
+            from quantseq import __version__
+            from quantseq.files import check_file, write_json
 
-            write_json(self.json, value)
+            write_json(check_file(self.json, JSON_MARK), {"quantseq": __version__, **value})
 
 
 @dataclass(frozen=True)

@@ -150,10 +150,22 @@ class Store:
                 yield symbol, CorruptFileError(str(error))
 
     def remove(self, symbol: str) -> None:
-        """Delete one symbol's bars, damaged or not; a SymbolNotFoundError if there are none."""
+        """Delete one symbol's bars; a SymbolNotFoundError if there are none.
+
+        A file that cannot be read back, and may be somebody's, is kept under a dated name that ends in ``.damaged``.
+        """
         self._existing(symbol)
         with lock(self.folder / ".lock"):
+            self._spare(symbol)
             self._existing(symbol).unlink()
+
+    def _spare(self, symbol: str) -> None:
+        """Keep a copy of what lies there under this symbol's name and is no file of ours, or damaged."""
+        with suppress(SymbolNotFoundError):
+            try:
+                self.info(symbol)
+            except CorruptFileError:
+                self.back_up(symbol, "damaged")
 
     def backups(self, symbol: str) -> tuple[Path, ...]:
         """What was kept beside the file of `symbol` when it was replaced, oldest first."""
@@ -198,6 +210,7 @@ class Store:
         is not writable, the disk is full, or another process keeps the lock.
         """
         with lock(self.folder / ".lock"):
+            self._spare(bars.symbol)
             self._replace(bars)
 
     def update(self, symbol: str, change: Callable[[Bars | None], Bars]) -> Bars:

@@ -5,12 +5,9 @@ store. What it answers with are validated `Bars`, or an error of our own tree: a
 again would change nothing, a `SourceError` if it might.
 """
 
-import atexit
 import functools
 import logging
 import re
-import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,10 +25,10 @@ from quantseq.errors import (
     RateLimitedError,
     SourceError,
     SourceUnavailableError,
-    StorageError,
     SymbolNotFoundError,
     check_parameters,
 )
+from quantseq.files import scratch_folder
 from quantseq.market.bars import (
     DATE_DTYPE,
     FIELDS,
@@ -186,14 +183,7 @@ def _yfinance() -> tuple[Any, Callable[[], None]]:
         from yfinance.data import YfData  # noqa: TID251
     except Exception as error:
         raise _broken(error) from error
-    try:
-        folder = tempfile.mkdtemp(prefix="quantseq-yahoo-")
-    except OSError as error:
-        raise StorageError(
-            f"yfinance needs a temporary folder and gets none: {error}. Free some room, or set TMPDIR."
-        ) from error
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    yfinance.set_tz_cache_location(folder)
+    yfinance.set_tz_cache_location(str(scratch_folder()))
     yfinance.config.debug.hide_exceptions = False
     logging.getLogger("yfinance").setLevel(logging.CRITICAL)
     return yfinance, YfData.cache_get.cache_clear

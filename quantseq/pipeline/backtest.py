@@ -162,8 +162,7 @@ def backtest(
         round_trips(traded.strategy),
     )
     stored = replace(stored, result=figures_of_run(stored))
-    folder = stored.save(places.reports / manifest["run_id"])
-    write_report(folder)
+    folder = stored.save(places.reports / manifest["run_id"], also=write_report)
     held = traded.benchmarks["buy_and_hold"].result
     return BacktestOutcome(folder, stored, evaluation, traded.strategy, held)
 

@@ -21,7 +21,7 @@ from quantseq.errors import (
     NoDataError,
     SymbolNotFoundError,
 )
-from quantseq.files import Places, write_bytes
+from quantseq.files import Places
 from quantseq.market.bars import INTERVALS, Bars, Panel, check_symbol
 from quantseq.market.calendars import session_changes
 from quantseq.market.health import Finding, check_bars, screen
@@ -242,10 +242,10 @@ def show(
     The chart goes to `out`, by default SYMBOL-LASTDATE.png in the working directory.
     """
     bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
-    from quantseq.reporting.charts import font_note, price_chart_png
+    from quantseq.reporting.charts import font_note, price_chart_png, write_picture
 
     path = out or Path(f"{file_name(symbol).replace('/', '')}-{bars.sessions[-1]}.png")
-    write_bytes(path, price_chart_png(bars))
+    write_picture(path, price_chart_png(bars))
     note = font_note(bars.symbol)
     return dict(summarise(bars)) | ({"fonts": note} if note else {}), path
 

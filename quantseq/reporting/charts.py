@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from functools import cache, partial
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -31,6 +32,7 @@ from matplotlib.text import Text as Lettering
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from quantseq.files import check_file, write_bytes
 from quantseq.market.bars import Bars, Dates, Floats
 
 _NARROW = 420  # CSS pixels: figures below this width are drawn for a phone
@@ -132,15 +134,15 @@ def inline_svg(
 
 def svg_document(draw: Drawing, size: Size, *, title: str, description: str) -> str:
     """Draw once as an SVG document on the light ground, which any viewer shows alike."""
-    told = {"Title": title, "Description": description, "Date": None, "Creator": None}
+    told = {"Title": title, "Description": description, "Date": None, "Creator": "quantseq"}
     look: Any = {"format": "svg", "facecolor": light_theme().surface, "metadata": told}
     text = _drawn(draw, size, light_theme(), pad=10, salt=title, **look)[1].decode()
     return text[text.index("<svg") :].replace('pt"', '"', 2)
 
 
 def png(draw: Drawing, size: Size) -> bytes:
-    """Draw as a PNG on the light ground, two pixels per CSS pixel, with any installed font that its texts need."""
-    ground, plain = light_theme().surface, {"Software": None}
+    """Draw once as a PNG on the light ground, two pixels per CSS pixel, with any installed font that its texts need."""
+    ground, plain = light_theme().surface, {"Software": "quantseq"}
     look: Any = {"format": "png", "dpi": 144, "facecolor": ground, "metadata": plain}
     _, drawn, lacking = _drawn(draw, size, light_theme(), pad=10, **look)
     if fonts := sorted({font for one in lacking if (font := _font_with(one))}):
@@ -192,6 +194,20 @@ def isolated(text: str) -> str:
     if not text or _RIGHT_RUN.fullmatch(text):
         return text
     return _RIGHT_RUN.sub("\u2068\\g<0>\u2069", text)
+
+
+# What our SVG and PNG files say of themselves. The pictures inside a page do not.
+_MARKS = (b"<dc:title>quantseq</dc:title>", b"Software\0quantseq")
+
+
+def check_picture(path: Path) -> Path:
+    """Give `path` back if a picture may be written there; raises as `quantseq.files.check_file` does."""
+    return check_file(path, *_MARKS)
+
+
+def write_picture(path: Path, picture: bytes) -> None:
+    """Write a PNG or SVG, in the place of nothing but an older one of ours."""
+    write_bytes(check_picture(path), picture)
 
 
 def _drawn(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from quantseq.errors import ConfigError, GateError, NotEnoughDataError
-from quantseq.files import Places, write_json
+from quantseq.files import Places, seal, write_json
 from quantseq.forecasting.model_folder import load_forecaster
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
@@ -52,7 +52,7 @@ def test_nobody_uses_an_architecture_that_has_failed_the_gate(
     places, architecture = Places(tmp_path, tmp_path / "reports"), ForecasterConfig().architecture()
     mark = gate_fingerprint(architecture)
     failed = GateRecord(False, 0.42, 0.995, 0.0, "2026-01-01", 0, 400, 1.0, mark)
-    write_json(places.gates / f"{mark}.json", asdict(failed))
+    write_json(places.gates / f"{mark}.json", seal(asdict(failed)))
     calls = {
         "train": lambda: train_price(sample, out=tmp_path / "model", places=places),
         "backtest": lambda: backtest(sample, places=places),

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from quantseq.errors import RunError, StorageError
-from quantseq.files import sha256_file, write_json, write_text
-from quantseq.reporting.run import RESULT, SUMS, TABLES, Run, read_sums, run_files
+from quantseq.files import SUMS, read_sums, sha256_file, write_json, write_text
+from quantseq.reporting.run import RESULT, TABLES, Run, run_files, sign
 from tests.report_folders import evaluation
 
 FILES = run_files("backtest")
@@ -122,6 +122,7 @@ def test_a_truncated_table_is_a_run_error(folder: Path) -> None:
 
 def test_json_of_another_shape_is_named(folder: Path) -> None:
     write_text(folder / RESULT, "[1, 2]")
+    sign(folder)
     with pytest.raises(RunError, match=f"{RESULT}: the file holds a list"):
         Run.load(folder)
 
@@ -129,6 +130,7 @@ def test_json_of_another_shape_is_named(folder: Path) -> None:
 def test_other_layouts_and_kinds_are_refused(run: Run, folder: Path) -> None:
     for change in ({"schema": 1}, {"schema": 99}, {"kind": "sweep"}):
         write_json(folder / "manifest.json", {**run.manifest, **change})
+        sign(folder)
         with pytest.raises(RunError, match=r"reads backtests and evaluations of schema"):
             Run.load(folder)
 
