@@ -10,7 +10,6 @@ word), or a *traceback*. The last two must not happen. ::
 
 import argparse
 import hashlib
-import json
 import random
 import sys
 import tempfile
@@ -55,7 +54,7 @@ GRID = Grid(
 )
 
 
-class Noticed(Exception):
+class NoticedError(Exception):
     """What is not refused by an error, but by a verdict."""
 
 
@@ -100,7 +99,7 @@ def _run(folder: Path) -> str:
 def _verified(folder: Path) -> str:
     found = verify(folder)
     if not found.passed:
-        raise Noticed(str(found.differences[0]))
+        raise NoticedError(str(found.differences[0]))
     return told(found.checked)
 
 
@@ -111,7 +110,7 @@ def _ledger(places: Places) -> str:
         or found["torn"]
         or any(one["returns"] == "changed" for one in found["trials"])
     ):
-        raise Noticed(found["sentence"])
+        raise NoticedError(found["sentence"])
     return told(found)
 
 
@@ -121,7 +120,7 @@ def _part(cache: Path, say: Callable[[str], None]) -> str:
     for path in sorted(cache.glob("*.json")):
         part = path.with_suffix("")
         if not loop._is_kept(part, say):
-            raise Noticed("it is made again")
+            raise NoticedError("it is made again")
         taken = loop._taken(part)
         found.append([taken.scores, taken.details])
         if taken.forecasts is not None:
@@ -168,13 +167,15 @@ def prepare(root: Path) -> dict[str, Kind]:
                 say(line)
                 remade[kind] += 1
                 if remade[kind] > 5:
-                    raise Noticed(line)
+                    raise NoticedError(line)
 
         return hear
 
     def gated(given: Callable[[str], None]) -> str:
         say = noted(given, "gate")
-        record = ensure_gate(CONFIG.forecaster.architecture(), folder=places.gates, say=say)
+        record = ensure_gate(
+            CONFIG.forecaster.architecture(), folder=places.gates, seed=CONFIG.seed, say=say
+        )
         return told([record.passed, record.score, record.seed, record.batches, record.padding_gap])
 
     class Said:
@@ -214,7 +215,7 @@ def prepare(root: Path) -> dict[str, Kind]:
         "run folder, SHA256SUMS": Kind([run / "SHA256SUMS"], lambda _: _run(run)),
         "page, verified": Kind([run / "report.html"], lambda _: _verified(run)),
         "sweep: points": Kind(files(swept / "points"), swept_again),
-        "sweep: results": Kind(files(swept, "*.*") + [swept / "SHA256SUMS"], swept_again),
+        "sweep: results": Kind([*files(swept, "*.*"), swept / "SHA256SUMS"], swept_again),
         "ledger": Kind([places.ledger], lambda _: _ledger(places)),
         "model folder: weights": Kind(
             files(model, "member-*/model.safetensors"), lambda _: _forecaster(model)
@@ -265,7 +266,7 @@ def attempt(kind: Kind, file: Path, bit: int, before: object) -> tuple[str, str]
         after = kind.read(said.append)
         outcome = "made again" if said else "harmless"
         return (outcome, "") if after == before else ("silent", f"{after!s:.80}")
-    except (QuantseqError, Noticed) as error:
+    except (QuantseqError, NoticedError) as error:
         return ("made again" if said else "refused"), str(error)
     except Exception as error:
         return "traceback", repr(error)[:200]
