@@ -73,6 +73,16 @@ def _alone(out: Path) -> AbstractContextManager[None]:
 
 
 @contextmanager
+def _resumable(state: Path) -> Iterator[None]:
+    """On Ctrl-C say how to go on, where no network has said it."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        said = f"The networks' states are kept in {str(state)!r}; the same command with --resume goes on from there."
+        raise KeyboardInterrupt(str(stop) or said) from stop
+
+
+@contextmanager
 def step_bars(
     progress: Progress, title: Callable[[int], str]
 ) -> Iterator[Callable[[int, StepReport], None]]:
@@ -163,16 +173,17 @@ def train_price(
             else:
                 bar = stack.enter_context(progress.bar("networks", config.members, unit="network"))
                 told = {"on_network": lambda _: bar.step()}
-            model = Seq2SeqForecaster.fit(
-                panel,
-                train_until=sessions[last],
-                validate_from=sessions[-held_out],
-                config=config,
-                seed=seed,
-                jobs=jobs,
-                checkpoint=state,
-                **told,
-            )
+            with _resumable(state):
+                model = Seq2SeqForecaster.fit(
+                    panel,
+                    train_until=sessions[last],
+                    validate_from=sessions[-held_out],
+                    config=config,
+                    seed=seed,
+                    jobs=jobs,
+                    checkpoint=state,
+                    **told,
+                )
         metrics = {
             "task": "price",
             "seed": seed,

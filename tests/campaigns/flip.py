@@ -173,7 +173,9 @@ def prepare(root: Path) -> dict[str, Kind]:
 
     def gated(given: Callable[[str], None]) -> str:
         say = noted(given, "gate")
-        record = ensure_gate(CONFIG.forecaster.architecture(), folder=places.gates, say=say)
+        record = ensure_gate(
+            CONFIG.forecaster.architecture(), folder=places.gates, seed=CONFIG.seed, say=say
+        )
         return told([record.passed, record.score, record.seed, record.batches, record.padding_gap])
 
     class Said:

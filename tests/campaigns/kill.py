@@ -300,6 +300,24 @@ def child(port: int, words: list[str]) -> None:
     main()
 
 
+def undisturbed(
+    folder: Path, base: Path, command: Command, port: int
+) -> tuple[float, dict[str, str]]:
+    """How long the command takes, at best of two, and what it comes to."""
+    seconds, found = [], []
+    for _ in range(2):
+        shutil.copytree(base, folder)
+        begun = time.monotonic()
+        done = run(folder, typed(command.words, command.source, port))
+        seconds.append(time.monotonic() - begun)
+        assert done.returncode == 0, done.stderr
+        found.append(digest(folder, command.results))
+        shutil.rmtree(folder)
+    assert found[0], f"nothing is left to compare by {command.words!r}"
+    assert found[0] == found[1], f"{command.words!r} comes out differently twice"
+    return min(seconds), found[0]
+
+
 def campaign(
     names: list[str], times: int, seed: int, tell: Callable[[str], None] = print
 ) -> dict[str, Tally]:
@@ -321,14 +339,7 @@ def campaign(
                     shutil.copytree(work / "data/models/gates", gates)
                     shutil.copytree(gates, base / "data/models/gates", dirs_exist_ok=True)
                     shutil.rmtree(work)
-            shutil.copytree(base, work)
-            begun = time.monotonic()
-            done = run(work, typed(command.words, command.source, port))
-            tally.seconds = time.monotonic() - begun
-            assert done.returncode == 0, done.stderr
-            expected = digest(work, command.results)
-            assert expected, f"{name} has left nothing to compare"
-            shutil.rmtree(work)
+            tally.seconds, expected = undisturbed(work, base, command, port)
             for number in range(times):
                 shutil.copytree(base, work)
                 moment = rng.uniform(0, tally.seconds)
@@ -352,6 +363,9 @@ def main() -> None:
     if "--child" in sys.argv:
         child(int(sys.argv[2]), sys.argv[3:])
         return
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background a shell has it ignored
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -478,3 +478,13 @@ def test_duckdb_reads_the_folder(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == ["%5EGSPC", "AAPL"]
     assert rows[1][1] == 30
     assert rows[1][2] == store.read("AAPL").close[-1]
+
+
+def test_remove_keeps_what_is_no_file_of_ours(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for act in (store.remove, lambda symbol: store.write(build_bars(symbol))):
+        store.folder.mkdir(parents=True, exist_ok=True)
+        store.path("AAPL").write_bytes(b"a thesis in Parquet")
+        act("AAPL")
+    assert [one.read_bytes() for one in store.backups("AAPL")] == [b"a thesis in Parquet"] * 2
+    assert len(store.read("AAPL")) == 8

@@ -9,7 +9,7 @@ import pytest
 
 from quantseq.errors import RunError, StorageError
 from quantseq.files import SUMS, read_sums, sha256_file, write_json, write_text
-from quantseq.reporting.run import RESULT, TABLES, Run, run_files, sign
+from quantseq.reporting.run import RESULT, TABLES, Run, rewrite, run_files, sign
 from tests.report_folders import evaluation
 
 FILES = run_files("backtest")
@@ -194,3 +194,36 @@ def test_a_notebook_shows_verdict_and_figures_escaped(run: Run) -> None:
     assert "&lt;script&gt;" in text
     assert f"{run.result['metrics']['strategy']['sharpe']:,.4f}" in text
     assert "nan" not in replace(run, result={})._repr_html_()
+
+
+def test_a_rewritten_run_keeps_its_tables_to_the_byte(run: Run, folder: Path) -> None:
+    before = {name: (folder / f"{name}.parquet").read_bytes() for name in TABLES}
+    (folder / "notes.txt").write_text("mine")
+    told = replace(run, result={**run.result, "audit": {"passed": False}})
+    rewrite(folder, told, also=lambda fresh: (fresh / "report.html").write_text("page"))
+    assert {name: (folder / f"{name}.parquet").read_bytes() for name in TABLES} == before
+    assert Run.load(folder).result["audit"] == {"passed": False}
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "report.html").read_text() == "page"
+
+
+@pytest.mark.parametrize("name", [*FILES, SUMS])
+def test_one_flipped_bit_is_named_unless_it_is_looked_for(folder: Path, name: str) -> None:
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(
+        RunError, match=SUMS if name == SUMS else f"{name}.*do not match {SUMS}|{name}"
+    ):
+        Run.load(folder)
+
+
+def test_a_run_is_written_with_its_page_or_not_at_all(run: Run, tmp_path: Path) -> None:
+    def fail(fresh: Path) -> None:
+        assert (fresh / SUMS).exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.save(tmp_path / "new", also=fail)
+    assert not list(tmp_path.iterdir())
