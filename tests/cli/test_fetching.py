@@ -30,7 +30,7 @@ from tests.market.conftest import (
 )
 from tests.tiny_source import asked, install
 
-COMMAND = Path(sys.executable).with_name("quantseq")
+COMMAND = [sys.executable, "-m", "quantseq"]
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_a_killed_batch_goes_on(tiny: Path) -> None:
     words = ["A", "B", "SLOW", "C", "--source", "tiny", *RANGE]
     env = {**os.environ, "PYTHONPATH": f"{tiny}:{os.environ.get('PYTHONPATH', '')}"}
     process = subprocess.Popen(
-        [COMMAND, "fetch", *words, "--rate", "1e6"], env=env, stderr=subprocess.DEVNULL
+        [*COMMAND, "fetch", *words, "--rate", "1e6"], env=env, stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + 60
@@ -274,7 +274,7 @@ def test_the_installed_command_talks_to_yahoo(
     yahoo.answer = answer
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [COMMAND, "fetch", *words, "--rate", "1000", "--json", "out.json"]
+        command = [*COMMAND, "fetch", *words, "--rate", "1000", "--json", "out.json"]
         return subprocess.run(
             command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
         )
