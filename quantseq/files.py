@@ -378,7 +378,7 @@ def check_ours(path: Path, *marks: str) -> Path:
             free = not path.exists()
     if not free:
         raise StorageError(
-            f"{str(path)!r} was not written by quantseq for this (it holds no {' and '.join(marks)}), "
+            f"{str(path)!r} was not written by quantseq for this (it holds no {', '.join(marks)}), "
             "so it is left as it is. Give a new or empty folder."
         )
     return path
