@@ -62,7 +62,7 @@ def _lasting_stream(name: str, number: int) -> _Lasting | None:
     return raw
 
 
-def run() -> int:
+def main() -> int:
     """Run the command line and give its exit code."""
     code: Any = 0
     out = None
@@ -99,4 +99,4 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(main())

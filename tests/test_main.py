@@ -22,7 +22,7 @@ def app(**how):
         raise KeyboardInterrupt
     open("kept", "w").write("kept")
 cli.app = app
-sys.exit(__main__.run())
+sys.exit(__main__.main())
 """
 
 
