@@ -8,6 +8,7 @@ import codecs
 import errno
 import io
 import os
+import signal
 import sys
 from typing import Any
 
@@ -65,7 +66,15 @@ def run() -> int:
     """Run the command line and give its exit code."""
     code: Any = 0
     out = None
+    ends: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        ends.append(number)
+        raise KeyboardInterrupt
+
     try:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, stop)
         codecs.register_error("quantseq", _spell)
         while (free := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file would be stdout
             pass
@@ -79,7 +88,7 @@ def run() -> int:
         code = end.code
     except KeyboardInterrupt:
         print("interrupted: Nothing was overwritten.", file=sys.stderr)
-        code = 130
+        code = 143 if ends else 130
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     if out is not None and out.fault is not None and out.fault.errno != errno.EPIPE:

@@ -1,44 +1,91 @@
 """Bars that say what is happening, how fast, and for how long still; or silence.
 
-Owns how progress looks, and that Ctrl-C ends the work. Knows nothing of what is being done.
+Owns how progress looks, that Ctrl-C and SIGTERM end the work, and the processes it is shared out to. Knows nothing
+of what is being done.
 """
 
+import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from quantseq.errors import visible
 
 _LOG_SECONDS = 10.0  # a log gets a line this often, and none for work that is done sooner
-_interrupts: list[int] = []  # Ctrl-C since the command began
+_stops: list[list[int]] = []  # signals, as every open `on_stop` has heard them
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the block, even where a library swallows it: then the next step of a bar raises it again."""
+def on_stop(act: Callable[[list[int]], None]) -> Iterator[list[int]]:
+    """Call `act` at Ctrl-C and at SIGTERM while the block runs, with the numbers of the signals so far.
+
+    What this process ignores, as work in the background does, it goes on to ignore.
+    """
+    heard: list[int] = []
 
     def note(number: int, frame: Any) -> None:
-        _interrupts.append(number)
+        for one in _stops:
+            one.append(number)
+        act(heard)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    before = {one: how for one, how in before.items() if how not in (None, signal.SIG_IGN)}
+    try:
+        for one in before:
+            signal.signal(one, note)
+    except ValueError:  # not the main thread: no signal comes here
+        yield heard
+        return
+    _stops.append(heard)
+    try:
+        yield heard
+    finally:
+        _stops.pop()
+        for one, how in before.items():
+            signal.signal(one, how)
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """Let Ctrl-C and SIGTERM end the block, even where a library swallows it: then the next step of a bar raises it again."""
+
+    def stop(heard: list[int]) -> None:
         raise KeyboardInterrupt
 
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        if before is not signal.SIG_IGN:  # as for work in the background
-            signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread: Ctrl-C does not come here
-        yield
-        return
-    try:
-        yield
-    except Exception:
-        if _interrupts:  # an import that was cut in two, for one
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-        _interrupts.clear()
+    with on_stop(stop) as heard:
+        try:
+            yield heard
+        except Exception:
+            if heard:  # an import that was cut in two, for one
+                raise KeyboardInterrupt from None
+            raise
+
+
+def parallel(jobs: int, **how: Any) -> Any:
+    """Joblib's ``Parallel`` over processes of one thread each, which end with this one, however it ends.
+
+    One thread, for sums of several may differ in their last bits.
+    """
+    from joblib import Parallel, parallel_config
+
+    end: dict[str, Any] = {"initializer": _end_with, "initargs": (os.getpid(),)}
+    with parallel_config(backend="loky", inner_max_num_threads=1, **end):
+        return Parallel(n_jobs=jobs, **how)
+
+
+def _end_with(parent: int) -> None:
+    """Have this worker notice within a second that its parent was killed; loky's own would wait for minutes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class Bar:
@@ -49,7 +96,7 @@ class Bar:
 
     def step(self, count: int = 1, **figures: float | str) -> None:
         """Move on by `count`, showing the latest figures; KeyboardInterrupt if one was lost before."""
-        if _interrupts:
+        if any(_stops):
             raise KeyboardInterrupt
         if self._shown is not None:
             if figures:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from quantseq.files import write_json
 from quantseq.reporting.run import Run
+from quantseq.reporting.toy_page import seal_toy
 
 EVIL = "<script>alert('x')</script>"
 GOLDEN = Path(__file__).parent / "reporting" / "goldens" / "evaluation.json"
@@ -92,4 +93,5 @@ def toy_folder(folder: Path, *, attention: bool = True, exact: float = 0.998) ->
         }
     for name, content in contents.items():
         write_json(folder / f"{name}.json", content)
+    seal_toy(folder)
     return folder

@@ -1,5 +1,6 @@
 """A reader sees the old file or the new one; equal content has equal hashes."""
 
+import ast
 import errno
 import hashlib
 import json
@@ -136,7 +137,7 @@ def test_what_is_not_ours_is_left_as_it_is(tmp_path: Path, act) -> None:
 
 
 def test_leftovers_of_a_killed_process_are_not_in_the_way(tmp_path: Path) -> None:
-    (tmp_path / ".state.abc.tmp.safetensors").touch()
+    (tmp_path / ".quantseq-abcd_123.tmp.safetensors").touch()
     assert files.check_ours(tmp_path, "mark") == tmp_path
     assert files.check_ours(tmp_path / "new", "mark") == tmp_path / "new"
 
@@ -275,3 +276,251 @@ def test_parquet_of_strangers_is_refused_where_it_is_none_or_absurd(
     monkeypatch.setattr("quantseq.files._MOST_CELLS", 1_500)
     with pytest.raises(CorruptFileError, match="1,000 rows of 2 columns"):
         read_parquet(path)
+
+
+def test_what_is_sealed_shows_every_change(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    value = {"a": [1.5, None], "b": "ü"}
+    files.write_json(path, files.seal(value))
+    assert files.read_sealed(path) == value
+    path.write_text(path.read_text().replace("1.5", "1.25"))
+    with pytest.raises(CorruptFileError, match="does not match its own SHA-256"):
+        files.read_sealed(path)
+    files.write_json(path, value)
+    with pytest.raises(CorruptFileError, match=r"x\.json"):
+        files.read_sealed(path)
+
+
+def test_sums_name_what_is_changed_missing_or_unknown(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    files.write_sums(tmp_path, files.sums_of(tmp_path, ["a", "b"]))
+    files.check_sums(tmp_path, ["a", "b"])
+    with pytest.raises(CorruptFileError, match="c in"):
+        files.check_sums(tmp_path, ["a", "b", "c"])
+    with pytest.raises(CorruptFileError, match=r"SHA256SUMS \('b'\)"):
+        files.check_sums(tmp_path, ["a"])
+    (tmp_path / "b").write_text("B")
+    with pytest.raises(CorruptFileError, match=r"^b in"):
+        files.check_sums(tmp_path, ["a", "b"])
+    (tmp_path / files.SUMS).unlink()
+    with pytest.raises(CorruptFileError, match=r"^a, b in"):
+        files.check_sums(tmp_path, ["a", "b"])
+
+
+def test_a_file_is_replaced_only_if_it_is_one_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    assert files.check_file(path, b"mark") == path
+    for content in (b"", b"our mark is here"):
+        path.write_bytes(content)
+        assert files.check_file(path, b"other", b"mark") == path
+    for content in (b"my thesis", b" " * 9000 + b"mark"):
+        path.write_bytes(content)
+        with pytest.raises(StorageError, match="was not written by quantseq for this"):
+            files.check_file(path, b"mark")
+    with pytest.raises(StorageError, match="was not written by quantseq for this"):
+        files.check_file(tmp_path, b"mark")
+
+
+def test_a_device_is_written_to_and_a_link_is_followed(tmp_path: Path) -> None:
+    files.write_text(Path(os.devnull), "x")
+    assert not Path(os.devnull).is_file()
+    (tmp_path / "link").symlink_to("there")
+    files.write_text(tmp_path / "link", "x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there").read_text() == "x"
+
+
+def test_what_a_killed_process_left_is_swept_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".quantseq-abcd_123.tmp.json").touch()
+    (tmp_path / ".quantseq-abcd_124.tmp").mkdir()
+    (tmp_path / ".quantseq-abcd_124.tmp" / "x").touch()
+    mine = [".quantseq-notes", ".x.abcd_123.tmp", ".quantseq-abcd_12.tmp"]
+    for name in mine:
+        (tmp_path / name).touch()
+    with files.atomic_path(tmp_path / "x") as temporary:
+        files._swept.clear()
+        files.write_text(tmp_path / "y", "y")  # as another process does
+        assert temporary.exists()
+        temporary.write_text("x")
+    assert names(tmp_path) == sorted([*mine, "x", "y"])
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES, errno.ENOTSUP])
+def test_what_cannot_be_synced_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(Path, "chmod", lambda *_: refuse(0) if number == errno.EACCES else None)
+    files.write_text(tmp_path / "x", "x")
+    with files.atomic_folder(tmp_path / "folder", ["y"]) as temporary:
+        (temporary / "y").touch()
+    assert names(tmp_path) == ["folder", "x"]
+
+
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="No space left"):
+        files.write_text(tmp_path / "x", "x")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_of_ours_is_removed_but_for_what_somebody_put_there(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    for name in ("mark", "member-0/state", "member-1/state", "member-1/thesis.txt"):
+        files.write_text(folder / name, "x")
+    files.remove_ours(folder, "mark", "member-*/state")
+    assert sorted(one.name for one in folder.rglob("*")) == ["member-1", "thesis.txt"]
+    with pytest.raises(StorageError, match="was not written by quantseq"):
+        files.remove_ours(folder, "mark", "member-*/state")
+    (folder / "member-1" / "thesis.txt").unlink()
+    (folder / "member-1").rmdir()
+    files.remove_ours(folder, "mark", "member-*/state")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_an_older_folder_never_leaves_its_place_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: bool
+) -> None:
+    target = tmp_path / "model"
+
+    def write(text: str) -> None:
+        with files.atomic_folder(target, ["mark"]) as temporary:
+            (temporary / "mark").write_text(text)
+
+    write("old")
+    if not swap:
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    write("new")
+    assert (target / "mark").read_text() == "new"
+    target.rename(tmp_path / ".model.quantseq-old")  # killed between two renames
+    with pytest.raises(ZeroDivisionError), files.atomic_folder(target, ["mark"]):
+        raise ZeroDivisionError
+    assert (target / "mark").read_text() == "new"
+    assert names(tmp_path) == ["model"]
+
+
+# Every place that removes, replaces or moves something on the disk, or writes without the means of `files`, and the
+# test that shows that nothing of somebody else's goes with it.
+REMOVES = {
+    "files._discard rmtree": "test_what_a_killed_process_left_is_swept_and_what_is_in_use_is_not",
+    "files._discard unlink": "test_what_a_killed_process_left_is_swept_and_what_is_in_use_is_not",
+    "files.atomic_path replace": "test_a_failure_keeps_the_old_file",
+    "files.write_bytes write_bytes": "test_a_device_is_written_to_and_a_link_is_followed",
+    "files.remove_ours unlink": "test_a_folder_of_ours_is_removed_but_for_what_somebody_put_there",
+    "files.remove_ours rmdir": "test_a_folder_of_ours_is_removed_but_for_what_somebody_put_there",
+    "files.atomic_folder replace": "test_an_older_folder_never_leaves_its_place_for_nothing",
+    "files.atomic_folder rmtree": "test_an_older_folder_never_leaves_its_place_for_nothing",
+    "files._take_over copytree": "test_folder_is_replaced_as_a_whole_but_for_what_somebody_put_into_it",
+    "files._take_over copy2": "test_folder_is_replaced_as_a_whole_but_for_what_somebody_put_into_it",
+    "market.store.remove unlink": "test_remove_keeps_what_is_no_file_of_ours",
+    "pipeline.train.train_toy unlink": "test_a_picture_of_somebody_in_a_toys_folder_is_refused",
+    "seq2seq.copy_task.train_preset unlink": "test_a_toy_lands_in_no_folder_of_somebody_else",
+    "reporting.run.rewrite copy2": "test_a_rewritten_run_keeps_its_tables_to_the_byte",
+    "trading.ledger.append open": "test_appending_keeps_every_byte_before",
+}
+# Where an explicit file or a page goes: `check_file` looks at it first.
+CHECKED = {
+    "cli.commands.forecast_command": "test_files_of_somebody_are_not_replaced_by_results",
+    "cli.options.save": "test_files_of_somebody_are_not_replaced_by_results",
+    "reporting.charts.write_picture": "test_files_of_somebody_are_not_replaced_by_results",
+    "reporting.page.write_page": "test_files_of_somebody_are_not_replaced_by_results",
+}
+# Files of a name of the house, in a folder that is made or checked by the house.
+INSIDE = {
+    "evaluation.run._keep": "the cache, named by fingerprints",
+    "forecasting.forecasts.save": "a part of the cache",
+    "forecasting.model_folder.save_forecaster": "atomic_folder",
+    "forecasting.tokenizer.save": "in a fresh model folder",
+    "market.store.back_up": "a dated name that is new",
+    "market.store._replace": "_spare keeps what is not ours",
+    "pipeline.sweep.sweep": "check_ours(folder, SUMS)",
+    "pipeline.sweep._score": "the same folder",
+    "pipeline.train._prepare_state": "check_ours by remove_ours",
+    "pipeline.train.train_toy": "check_ours by train_preset",
+    "reporting.run.rewrite": "atomic_folder",
+    "reporting.run.save": "atomic_folder",
+    "reporting.run.sign": "in a run folder",
+    "reporting.toy_page.seal_toy": "in a toy's folder",
+    "seq2seq.checkpoint.save_model": "in a folder that the caller has checked",
+    "seq2seq.checkpoint._write": "in a folder that the caller has checked",
+    "seq2seq.copy_task.train_preset": "check_ours",
+    "seq2seq.copy_task.ensure_gate": "the gate's folder, named by fingerprint",
+    "seq2seq.copy_task.reach": "check_ours by train_preset",
+    "trading.ledger.append": "only where there is no file",
+}
+RAW = [
+    "rmtree",
+    "unlink",
+    "rmdir",
+    "remove",
+    "removedirs",
+    "rename",
+    "renames",
+    "replace",
+    "move",
+    "write_text",
+    "write_bytes",
+    "touch",
+    "copy2",
+    "copyfile",
+    "copytree",
+    "symlink_to",
+]
+MEANS = ["write_text", "write_bytes", "write_json", "write_sums", "atomic_path", "atomic_folder"]
+
+
+def places(names: list[str], *, method: bool) -> set[str]:
+    """Calls of these names in the package, as ``module.function name``."""
+    root, found = Path(files.__file__).parent, set()
+    for path in root.rglob("*.py"):
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            for call in ast.walk(function):
+                if (
+                    not isinstance(call, ast.Call)
+                    or isinstance(call.func, ast.Attribute) is not method
+                ):
+                    continue
+                name = (
+                    call.func.attr
+                    if isinstance(call.func, ast.Attribute)
+                    else getattr(call.func, "id", "")
+                )
+                text = name in ("replace", "rename") and (
+                    len(call.args) != 1 or bool(call.keywords)
+                )
+                modes = [one.value for one in call.args if isinstance(one, ast.Constant)]
+                if name == "open" and method and any(set(str(one)) & set("wax+") for one in modes):
+                    found.add(f"{module}.{function.name} open")
+                elif name in names and not text:
+                    found.add(f"{module}.{function.name} {name}")
+    return found
+
+
+def test_every_place_that_removes_is_known_and_proved() -> None:
+    data_frames = {
+        "reporting.sections._placebos rename",
+        "reporting.sections.coverage_figure rename",
+    }
+    of_store = {"pipeline.data.rm remove"}
+    reads_back = {"files.atomic_path open"}  # to sync what was written
+    found = places(RAW, method=True) - data_frames - of_store - reads_back
+    assert found == set(REMOVES)
+    texts = [one.read_text(encoding="utf-8") for one in Path(__file__).parent.rglob("test_*.py")]
+    for proof in {*REMOVES.values(), *CHECKED.values()}:
+        assert any(f"def {proof}(" in text for text in texts), proof
+
+
+def test_every_place_that_writes_goes_through_the_means_of_the_house_and_is_known() -> None:
+    found = {one.split()[0] for one in places(MEANS, method=False) if not one.startswith("files.")}
+    assert found == {*CHECKED, *INSIDE}

@@ -7,8 +7,9 @@ import signal
 import sys
 
 import pytest
+from joblib import delayed
 
-from quantseq.progress import Progress, interruptible
+from quantseq.progress import Progress, interruptible, on_stop, parallel
 
 
 def test_news_go_to_standard_error_and_results_to_standard_output(
@@ -82,3 +83,29 @@ def test_work_in_the_background_ignores_ctrl_c() -> None:
             bar.step()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_the_work_alike(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interruptible() as heard:
+        signal.raise_signal(number)
+    assert heard == [number]
+    assert signal.getsignal(number) is before
+
+
+def test_who_waits_for_a_step_hears_of_the_first_and_the_second_signal() -> None:
+    def act(heard: list[int]) -> None:
+        if len(heard) > 1:
+            raise KeyboardInterrupt
+
+    with interruptible() as outer, on_stop(act) as inner:
+        signal.raise_signal(signal.SIGTERM)
+        assert outer == inner == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_work_is_shared_out_to_processes_that_know_their_parent() -> None:
+    assert parallel(1)(delayed(abs)(-one) for one in range(3)) == [0, 1, 2]
+    assert set(parallel(2)(delayed(os.getppid)() for _ in range(4))) == {os.getpid()}

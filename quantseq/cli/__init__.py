@@ -2,9 +2,10 @@
 
 Heavy packages are imported inside the commands, so that ``--help`` answers at once. Whatever goes wrong is one
 line on standard error: on purpose with the exit code of its class (see `quantseq.errors`), else with 1 and where
-it happened. Ctrl-C leaves with 130.
+it happened. Ctrl-C leaves with 130, SIGTERM with 143.
 """
 
+import signal
 import sys
 import tomllib
 from collections.abc import Callable
@@ -18,9 +19,9 @@ import typer
 from typer.core import TyperGroup
 
 from quantseq.cli import commands
-from quantseq.cli.options import flat
+from quantseq.cli.options import JSON_MARK, flat
 from quantseq.errors import QuantseqError, StorageError, one_line
-from quantseq.files import ensure_writable
+from quantseq.files import check_file, ensure_writable
 from quantseq.progress import interruptible
 
 
@@ -86,22 +87,33 @@ app = typer.Typer(
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Look first whether what is asked for can be written, and let Ctrl-C end the rest."""
+    """Look first whether what is asked for can be written, and let Ctrl-C and SIGTERM end the rest."""
 
     @wraps(command)
     def run(**options: Any) -> None:
+        heard: list[int] = []
         try:
-            with interruptible():
+            with interruptible() as heard:
                 for name in ("json", "figures"):
                     if options.get(name) is not None:
                         ensure_writable(options[name].absolute().parent)
+                _spare_what_is_theirs(options.get("json"), options.get("figures"))
                 command(**options)
         except KeyboardInterrupt as stop:  # which typer would tell nobody of
-            said, code = _told(stop)
-            print(said, file=sys.stderr)
-            raise typer.Exit(code) from stop
+            print(_told(stop)[0], file=sys.stderr)
+            raise typer.Exit(128 + (heard or [signal.SIGINT])[-1]) from stop
 
     return run
+
+
+def _spare_what_is_theirs(json: Path | None, figures: Path | None) -> None:
+    """Refuse, before long work, to write a result or figures over files that quantseq has not written."""
+    if json is not None:
+        check_file(json, JSON_MARK)
+    if figures is not None and figures.is_dir():
+        from quantseq.reporting.page import check_figures
+
+        check_figures(figures)
 
 
 def _add(to: typer.Typer, name: str, examples: list[str]) -> None:

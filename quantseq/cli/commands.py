@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _MOST_LINES = 20
 """Differences that `verify` prints; ``--json`` has all."""
 
+_FIRST_ROWS = 5
+"""Rows that a dry run of an import shows."""
+
 
 def demo_command(line: opt.Line) -> None:
     """Run the whole line on the bundled real prices, offline, and write a report."""
@@ -50,13 +53,16 @@ def fetch_command(
         bool, Option("--full", help="Fetch the whole history anew; the old file is kept.")
     ] = False,
     rate: Annotated[float, Option(help="Requests a second, about.")] = 1.0,
+    allow_gaps: opt.Gaps = False,
+    keep_closes: opt.Closes = False,
 ) -> None:
     """Download bars and store them; a failure never replaces what is stored.
 
     Only what is missing is asked for, with an overlap of 10 sessions. A new split or dividend, or an
     overlap that differs by more than 0.01 %, fetches the whole history anew (vintage drift). Without
     --start, stored bars are continued and others fetched from their beginning. A session's bar is taken
-    half an hour after its close. Only daily bars can be trained on.
+    half an hour after its close. Only daily bars can be trained on. Rows that cannot be used are left out and counted;
+    more than 5 % of them need --allow-gaps.
 
     A bad symbol does not stop a batch. After three symbols in a row without an answer the batch stops; the
     same command goes on with what is left, also after Ctrl-C or a kill.
@@ -81,6 +87,7 @@ def fetch_command(
 
         span: Any = {"start": start, "end": end, "interval": interval}
         how: Any = {"source": source, "full": full, "rate": rate, "places": to.places}
+        how |= {"allow_gaps": allow_gaps, "keep_closes": keep_closes}
         try:
             fetch(wanted, on_symbol=note, **span, **how)
         except KeyboardInterrupt as stop:
@@ -185,7 +192,8 @@ def train_command(
         _only_settings(asked, "forecaster", "seed")
         how |= {"config": chosen.forecaster, "seed": chosen.seed}
         how |= {"jobs": jobs, "allow_bad_data": allow_bad_data}
-        wanted, span = (opt.symbol_list(more, symbols), {"start": start, "end": end})
+        span: Any = {"start": start, "end": end, "allow_bad_data": allow_bad_data}
+        wanted = opt.symbol_list(more, symbols)
         prices = resolve_panel(wanted, panel=panel, places=to.places, **span)
     else:
         given: Any = {"more": more, "symbols": symbols, "panel": panel, "horizon": horizon}
@@ -233,17 +241,20 @@ def forecast_command(
     allow_bad_data: opt.AllowBadData = False,
 ) -> None:
     """Forecast the next sessions: quantiles, P(up), and a fan chart per symbol."""
-    from quantseq.files import write_text
+    from quantseq.files import check_file, write_text
     from quantseq.forecasting.model_folder import load_forecaster
     from quantseq.pipeline.data import as_rows, need_symbols, resolve_panel
     from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
+    from quantseq.reporting.charts import font_note
 
     wanted, places, seed = opt.symbol_list(symbols), line.places, line.seed or 0
     need_symbols(wanted, panel)
-    prices = resolve_panel(wanted, panel=panel, places=places)
+    if csv is not None:
+        check_file(csv, b"symbol,cutoff,step,last_close,")
+    prices = resolve_panel(wanted, panel=panel, places=places, allow_bad_data=allow_bad_data)
     fitted = load_forecaster(model or places.models / "price")
     how: Any = {"horizon": horizon, "cutoff": cutoff, "num_paths": paths, "seed": seed}
-    found = forecast(prices, fitted, allow_bad_data=allow_bad_data, **how)
+    found = forecast(prices, fitted, places=line.places, allow_bad_data=allow_bad_data, **how)
     charts = draw_fans(prices, found, places.reports, jobs=line.jobs)
     table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
     if csv is not None:
@@ -259,6 +270,7 @@ def forecast_command(
         }
     )
     line.say(*describe_forecast(found, fitted), *(f"Chart: {path}" for path in charts.values()))
+    line.say(*filter(None, [font_note("".join(charts))]))
 
 
 def backtest_command(
@@ -458,7 +470,7 @@ def audit_command(
     from quantseq.pipeline.audit import audit, badge, describe_audit, describe_checks
     from quantseq.pipeline.data import resolve_panel
 
-    prices = None if panel is None else resolve_panel([], panel=panel)
+    prices = None if panel is None else resolve_panel([], panel=panel, allow_bad_data=True)
     fitted = None if model is None else load_forecaster(model)
     how: Any = {"places": to.places, "jobs": jobs, "progress": to.progress}
     outcome = audit(run, panel=prices, model=fitted, **how)
@@ -543,24 +555,60 @@ def compare_command(
 
 def import_command(
     to: opt.Data,
-    path: Annotated[Path, Argument(help="CSV or Parquet: one symbol, or a panel of many.")],
+    shape: opt.FileShape,
+    path: Annotated[Path, Argument(help="CSV, also packed as gz or zip, or Parquet.")],
     symbol: Annotated[
-        str | None, Option(help="Name it; default: its ticker, else the file's name.")
+        str | None,
+        Option(
+            help="Name it, or choose one of several; default: its ticker, else the file's name."
+        ),
     ] = None,
-    timezone: opt.Timezone = "",
     currency: Annotated[str, Option(help="Currency of the prices, such as USD.")] = "",
+    start: opt.Start = None,
+    allow_gaps: opt.Gaps = False,
+    keep_closes: opt.Closes = False,
+    replace: Annotated[
+        bool,
+        Option("--replace", help="Also where stored sessions are lost; a backup is kept."),
+    ] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Show what would be stored, and store nothing.")
+    ] = False,
 ) -> None:
-    """Store your own prices; the first fault refuses them. `data check --file` names all faults."""
+    """Store your own prices, from files as people have them; docs/importing.md lists the shapes.
+
+    What the file leaves open is never guessed: the error names the option that says it. Rows that cannot be used are left out
+    and counted; more than 5 % of them need --allow-gaps. `data check --file` counts every fault.
+    """
+    from quantseq.market.health import describe_left_out
     from quantseq.pipeline.data import import_
 
-    named: Any = {"symbol": symbol, "timezone": timezone, "currency": currency}
-    found, rows = import_(path, places=to.places, **named), []
-    for bars, replaced in found.values():
-        row: Any = {"symbol": bars.symbol, "status": "replaced" if replaced else "new"}
+    how: Any = {"symbol": symbol, "how": shape.reading, "currency": currency, "start": start}
+    how |= {"allow_gaps": allow_gaps, "keep_closes": keep_closes}
+    found = import_(path, places=to.places, replace_=replace, dry_run=dry_run, **how)
+    rows: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
+    for one in found:
+        bars = one.bars
+        row: Any = {"symbol": bars.symbol, "status": one.status, "interval": bars.interval}
         row |= {"rows": len(bars), "first": str(bars.sessions[0]), "last": str(bars.sessions[-1])}
-        rows.append(row)
-    to.save({"symbols": rows})
-    to.table(rows)
+        rows.append({**row, "backup": one.backup or None, "why": describe_left_out(bars)})
+    facts = found[0].bars.provenance
+    read_as, notes = facts["read_as"], facts.get("notes", [])
+    to.save({"symbols": rows, "read_as": read_as, "notes": notes, "stored": not dry_run})
+    if dry_run:
+        first = found[0].bars.rows(slice(0, _FIRST_ROWS))
+        for day, values in zip(first.sessions, first.to_frame().to_dict("records"), strict=True):
+            shown.append({"date": day, **{str(k): f"{one:.10g}" for k, one in values.items()}})
+        to.table(shown)
+        to.say("Read as: " + "; ".join(f"{name} {one!r}" for name, one in read_as.items() if one))
+    if any(row["backup"] or row["why"] for row in rows):
+        to.table(rows)
+    else:
+        to.table(rows, ("symbol", "status", "interval", "rows", "first", "last"))
+    to.say(*(f"Note: {note}." for note in notes))
+    if dry_run:
+        to.say("Nothing was stored: this was a dry run.")
 
 
 def list_command(to: opt.Data) -> None:
@@ -593,6 +641,7 @@ def show_command(
 
 def check_command(
     to: opt.Data,
+    shape: opt.FileShape,
     symbols: opt.Symbols = None,
     panel: opt.PanelFile = None,
     file: Annotated[
@@ -600,23 +649,32 @@ def check_command(
         Option(help="Check a CSV or Parquet file instead, and count all of its faults."),
     ] = None,
     symbol: Annotated[str | None, Option(help="For --file: the name of the series.")] = None,
-    timezone: opt.Timezone = "",
 ) -> None:
     """Look for what cannot be, or is rare: leaves with code 3 if there are errors, 0 otherwise."""
-    from quantseq.pipeline.data import as_rows, check, describe_errors, errors_only, resolve_panel
+    from quantseq.pipeline.data import (
+        alike,
+        as_rows,
+        check,
+        describe_errors,
+        errors_only,
+        resolve_panel,
+    )
 
     wanted, places = opt.symbol_list(symbols), to.places
-    if file is None and (symbol is not None or timezone):
-        raise errors.ConfigError("--symbol and --timezone belong to --file. Name the file too.")
+    if file is None and (symbol is not None or shape.given or shape.format):
+        raise errors.ConfigError(
+            "--symbol, and what a file does not say, belong to --file. Name the file too."
+        )
     if file is not None and (wanted or panel is not None):
         raise errors.ConfigError("--file is checked alone. Leave symbols and --panel out.")
     prices = None if panel is None else resolve_panel(wanted, panel=panel, places=places)
-    found = check(wanted, file=file, symbol=symbol, timezone=timezone, panel=prices, places=places)
+    how: Any = {"file": file, "symbol": symbol, "how": shape.reading}
+    found = check(wanted, panel=prices, places=places, **how)
     rows = as_rows(found)
     for row in rows:
         row["first"] = row["sessions"][0] if row["sessions"] else ""
     to.save({"findings": rows})
-    to.table(rows, ("symbol", "severity", "rule", "count", "first", "message"))
+    to.table(alike(rows), ("symbol", "severity", "rule", "count", "first", "message"))
     if not rows:
         to.say("Nothing implausible was found.")
     if errors_only(found):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quantseq.config import RunConfig
     from quantseq.files import Places
     from quantseq.market.bars import Panel
+    from quantseq.market.readers import Reading
     from quantseq.progress import Progress
 
 DateOption = partial(Option, parser=date.fromisoformat, metavar="YYYY-MM-DD")
@@ -56,7 +57,16 @@ Model = Annotated[
     Path | None, Option(help="Score this trained model after its training data instead.")
 ]
 Open = Annotated[bool, Option("--open", help="Show the page in the browser.")]
-Timezone = Annotated[str, Option(help="Exchange time zone of the file, such as America/New_York.")]
+Gaps = Annotated[
+    bool, Option("--allow-gaps", help="Leave out rows without use, however many they are.")
+]
+Closes = Annotated[
+    bool,
+    Option(
+        "--keep-closes",
+        help="Keep rows with a good close; it stands for an open, high or low that is zero or missing.",
+    ),
+]
 
 # What a TOML file can say too; None leaves it to that, or to the default in brackets.
 ConfigFile = Annotated[
@@ -71,6 +81,9 @@ Settings = Annotated[
 ]
 Horizon = Annotated[int | None, Option(min=1, help="Steps ahead [5].")]
 TestStart = Annotated[date | None, DateOption(help="Walk-forward: first session of the tests.")]
+
+JSON_MARK = b'{\n  "quantseq": "'
+"""How a file of ``--json`` begins: with the version that wrote it."""
 
 DATA, REPORTS = Path("data"), Path("reports")
 
@@ -129,9 +142,10 @@ class Told:
     def save(self, value: Any) -> None:
         """Write a result where ``--json`` asked for it."""
         if self.json is not None:
-            from quantseq.files import write_json
+            from quantseq import __version__
+            from quantseq.files import check_file, write_json
 
-            write_json(self.json, value)
+            write_json(check_file(self.json, JSON_MARK), {"quantseq": __version__, **value})
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,50 @@ class Data(Told):
     """The same of a command that keeps prices and models."""
 
     data_dir: DataDir = DATA
+
+
+@dataclass(frozen=True)
+class FileShape:
+    """What a file of prices does not say by itself."""
+
+    format: Annotated[
+        str | None, Option(help="A well-known export, such as investing.com, binance or nasdaq.")
+    ] = None
+    columns: Annotated[
+        list[str] | None,
+        Option(help="Columns as the file calls or counts them: date=When,close=7; repeatable."),
+    ] = None
+    date_order: Annotated[str | None, Option(help="What 01/02/2024 means: dmy, mdy, ymd.")] = None
+    decimal: Annotated[str | None, Option(help="The decimal mark: . or ,")] = None
+    encoding: Annotated[str | None, Option(help="Such as cp932, gb18030 or utf-16.")] = None
+    timezone: Annotated[str, Option(help="Of the exchange, such as America/New_York.")] = ""
+    interval: Annotated[
+        str | None, Option(help="Length of a bar; default: what the dates say.")
+    ] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was said at all."""
+        columns = {}
+        for pair in [one for text in self.columns or () for one in text.split(",")]:
+            name, equals, own = pair.partition("=")
+            if not (equals and name.strip() and own.strip()):
+                raise ConfigError(
+                    f"--columns takes NAME=COLUMN, such as close=Price. Got {pair!r}."
+                )
+            columns[name.strip()] = own.strip()
+        said = {"columns": columns, **{name: getattr(self, name) for name in _SHAPE}}
+        return {name: value for name, value in said.items() if value}
+
+    @property
+    def reading(self) -> "Reading":
+        """The same, with what is known of the format."""
+        from quantseq.market.readers import Reading
+
+        return Reading.of(self.format, **self.given)
+
+
+_SHAPE = ("date_order", "decimal", "encoding", "timezone", "interval")
 
 
 @dataclass(frozen=True)
@@ -201,7 +259,8 @@ class Walk(Line):
         from quantseq.pipeline.data import resolve_panel
 
         wanted, span = symbol_list(self.symbols), {"start": self.start, "end": self.end}
-        return resolve_panel(wanted, panel=self.panel, places=self.places, **span)
+        how: Any = {**span, "allow_bad_data": self.allow_bad_data}
+        return resolve_panel(wanted, panel=self.panel, places=self.places, **how)
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:
@@ -243,4 +302,5 @@ def asked_settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
 def symbol_list(*given: list[str] | None) -> list[str]:
     """Symbols in the order typed, each once; ``A,B`` counts as two."""
     words = [word for part in given for word in part or []]
-    return list(dict.fromkeys(name for word in words for name in word.split(",") if name))
+    names = (name.strip() for word in words for name in word.split(","))
+    return list(dict.fromkeys(filter(None, names)))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
+from joblib import delayed
 from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
@@ -27,14 +27,16 @@ from quantseq.evaluation.walkforward import Fold, check_not_trained_on, cutoffs_
 from quantseq.files import (
     atomic_path,
     fingerprint,
-    read_json,
     read_parquet,
+    read_sealed,
+    seal,
     sha256_file,
     write_json,
 )
 from quantseq.forecasting.baselines import ReferenceForecaster, fit_baseline
 from quantseq.forecasting.forecasts import Forecaster, Forecasts
 from quantseq.market.bars import Dates, Panel
+from quantseq.progress import parallel
 
 if TYPE_CHECKING:  # a process that fits baselines never loads torch
     from quantseq.forecasting.forecaster import Seq2SeqForecaster
@@ -143,13 +145,15 @@ def run(
     jobs: int = 1,
     cache: Path | None = None,
     on_part: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
     """Fit, forecast and score every model in every fold.
 
     The `panel` holds prices up to the end of the last test block; a fit sees those of its training and validation
     blocks, and folds with the same training dates share one. `horizon`, `num_paths` and `seed` are those of
     `Forecaster.predict`, `jobs` processes of one thread each. Finished parts are taken from the folder `cache`, and put
-    there; `on_part` is called with the model's name, once per model and fold.
+    there; `on_part` is called with the model's name, once per model and fold, and `say` hears of kept parts that are
+    damaged and made again.
 
     Raises
     ------
@@ -178,7 +182,7 @@ def run(
         missing: dict[Any, _Group] = {}
         for number, fold in enumerate(folds):
             path = None if cache is None else cache / _part_name(panel, fold, model, draws)
-            if path is not None and _is_kept(path):
+            if path is not None and _is_kept(path, say):
                 finish(model.name, [(number, path)])
             else:
                 missing.setdefault(fold.fitted_on, []).append((number, fold, path))
@@ -192,9 +196,8 @@ def run(
     rest = [task for task in reversed(tasks) if all(task is not other for other in alone)]
     rest.sort(key=lambda task: not task[0].parallel)
     work = (delayed(_one_task)(panel, model, group, draws) for model, group in rest)
-    with _single_threads():
-        for name, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
-            finish(name, found)
+    for name, found in parallel(jobs, return_as="generator_unordered")(work):
+        finish(name, found)
     if jobs > 1 and tasks:
         get_reusable_executor().shutdown()  # before the table needs the memory
     return _gather(models, folds, done, skipped)
@@ -224,11 +227,6 @@ def _gather(
     return Evaluation(table, forecasts, fitted, list(folds), details, skipped)
 
 
-def _single_threads() -> parallel_config:
-    """Processes of one thread each: sums of several threads may differ in their last bits."""
-    return parallel_config(backend="loky", inner_max_num_threads=1)
-
-
 def _part_name(panel: Panel, fold: Fold, model: ModelSpec, draws: _Draws) -> str:
     key = {
         "code": code_fingerprint(),
@@ -248,7 +246,7 @@ def _taken(part: _Part | Path) -> _Part:
     """A part, from its files where it was kept."""
     if isinstance(part, _Part):
         return part
-    told, scores = read_json(_place(part, ".json")), read_parquet(_place(part, ".scores"))
+    told, scores = read_sealed(_place(part, ".json")), read_parquet(_place(part, ".scores"))
     scores["cutoff"] = scores["cutoff"].astype("datetime64[s]")  # Parquet has no seconds
     forecasts, model = _place(part, ".forecasts"), _place(part, ".model")
     if not forecasts.exists():
@@ -258,13 +256,18 @@ def _taken(part: _Part | Path) -> _Part:
     return _Part(scores, told["details"], Forecasts.load(forecasts), load_forecaster(model))
 
 
-def _is_kept(path: Path) -> bool:
-    """Whether a part is finished and undamaged; its JSON, written last, seals the other files."""
-    try:
-        sealed = read_json(_place(path, ".json"))["sha256"]
-        return all(sha256_file(path.parent / name) == sha for name, sha in sealed.items())
-    except (CorruptFileError, OSError, KeyError, TypeError, AttributeError):
+def _is_kept(path: Path, say: Callable[[str], None] = lambda _: None) -> bool:
+    """Whether a part is finished and undamaged; its JSON, written last, seals itself and the other files."""
+    if not _place(path, ".json").exists():
         return False
+    try:
+        sealed = read_sealed(_place(path, ".json"))["sha256"]
+        whole = all(sha256_file(path.parent / name) == sha for name, sha in sealed.items())
+    except (CorruptFileError, OSError):
+        whole = False
+    if not whole:
+        say(f"What was kept of {path.name} in {str(path.parent)!r} is damaged; it is made again.")
+    return whole
 
 
 def _keep(part: _Part, path: Path | None) -> _Part | Path:
@@ -282,7 +285,7 @@ def _keep(part: _Part, path: Path | None) -> _Part | Path:
         save_forecaster(_place(path, ".model"), part.fitted)
         files += [file for file in _place(path, ".model").rglob("*") if file.is_file()]
     sealed = {file.relative_to(path.parent).as_posix(): sha256_file(file) for file in files}
-    write_json(_place(path, ".json"), {"details": part.details, "sha256": sealed})
+    write_json(_place(path, ".json"), seal({"details": part.details, "sha256": sealed}))
     return path
 
 
@@ -323,8 +326,7 @@ def _one_task(
             delayed(_one_chunk)(panel, fitted, cutoffs, naive, fold.number, draws, model.keep)
             for cutoffs in np.split(days, range(size, len(days), size))
         )
-        with _single_threads():
-            chunks = Parallel(n_jobs=jobs)(work)
+        chunks = parallel(jobs)(work)
         part = _Part(pd.concat([table for table, _ in chunks], ignore_index=True), told)
         if model.keep:
             kept = Forecasts.concatenate([one for _, one in chunks if one is not None])

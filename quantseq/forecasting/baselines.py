@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, cast
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
@@ -32,6 +32,7 @@ from quantseq.forecasting.volatility import (
     rolling_mean,
 )
 from quantseq.market.bars import Bars, Floats, Panel
+from quantseq.progress import parallel
 
 HISTORY = 20
 """Sessions of the historical volatility that most people use."""
@@ -505,7 +506,7 @@ class Boosting(Baseline):
         chosen = np.linspace(0, len(x) - 1, min(len(x), _MAX_BOOSTING_ROWS)).astype(np.intp)
         x, y = x[chosen], y[chosen]
         tasks = (delayed(_fit_level)(level, x, y) for level in BOOSTED_LEVELS)
-        models = tuple(Parallel(n_jobs=jobs)(tasks))
+        models = tuple(parallel(jobs)(tasks))
         return cls(panel.sessions[-1], reference.overnight_share, models)
 
     def distribution(self, rows: Rows, horizon: int) -> Quantiles:

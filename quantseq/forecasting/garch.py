@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from arch.univariate import SkewStudent
-from joblib import Parallel, delayed
+from joblib import delayed
 from scipy import optimize
 from threadpoolctl import threadpool_limits
 
@@ -39,6 +39,7 @@ from quantseq.forecasting.volatility import (
     variances_ahead,
 )
 from quantseq.market.bars import Floats, Panel
+from quantseq.progress import parallel
 
 _SIGMA_FLOOR = 0.1
 """σ is never less than this share of the symbol's own standard deviation: prices may be stale."""
@@ -160,7 +161,7 @@ class Garch(Baseline):
             delayed(fit_garch)(bars.log_returns(), skewed=cls.skewed, horizon=horizon)
             for bars in panel.values()
         )
-        found = dict(zip(panel, Parallel(n_jobs=jobs)(tasks), strict=True))
+        found = dict(zip(panel, parallel(jobs)(tasks), strict=True))
         fits = {symbol: one for symbol, one in found.items() if one is not None}
         if not fits:
             raise NotEnoughDataError(

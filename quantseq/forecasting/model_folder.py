@@ -42,7 +42,7 @@ def save_forecaster(
     What else lies in that folder stays. `metrics`, what the training measured, become ``metrics.json``, for
     people. StorageError if the folder holds something else, or cannot be written.
     """
-    with atomic_folder(folder, [STATE], _OURS) as fresh:
+    with atomic_folder(folder, [STATE, "task.json"], _OURS) as fresh:
         task = forecaster.task.to_json()
         forecaster.task.tokenizer.save(fresh / "tokenizer.json")
         write_json(fresh / "task.json", task)

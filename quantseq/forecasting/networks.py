@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 
 from quantseq.errors import check_parameters
@@ -40,6 +40,7 @@ from quantseq.forecasting.windows import (
     WindowTable,
 )
 from quantseq.market.bars import Floats
+from quantseq.progress import parallel
 from quantseq.seq2seq.checkpoint import TrainingHistory
 from quantseq.seq2seq.model import MOST_FEATURES, Seq2Seq, Seq2SeqConfig, evaluating
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD, Batch
@@ -153,7 +154,7 @@ def fit_networks(
         WindowSource(table, training, config.batch_size, stride, seed * 1000 + member)
         for member in range(config.members)
     ]
-    results = Parallel(n_jobs=jobs, return_as="generator")(
+    results = parallel(jobs, return_as="generator")(
         delayed(_fit_one)(
             config,
             task,

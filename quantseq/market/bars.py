@@ -13,8 +13,11 @@ Everything behind the store works on days (`require_daily`).
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from difflib import get_close_matches
+from functools import cache, cached_property
 from typing import Any, Self
+from unicodedata import category, normalize
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -36,6 +39,62 @@ def check_interval(interval: str) -> str:
     if interval not in INTERVALS:
         raise ConfigError(f"The interval must be one of {', '.join(INTERVALS)}. Got {interval!r}.")
     return interval
+
+
+_LONGEST_SYMBOL = 100
+_UNSEEN = (
+    "Cc",
+    "Cf",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # Unicode's controls, formats, halves of characters, and line ends
+_JOINERS = "\u200c\u200d"  # formats that Persian and emoji are written with
+
+
+def check_symbol(symbol: str) -> str:
+    """`symbol` as it is kept and looked up: composed (NFC), without blanks at its ends.
+
+    A ConfigError if no command could address it: empty, over-long, with a comma or a leading dash, or with characters
+    that nobody sees. How it becomes the name of a file, see `quantseq.market.store.file_name`.
+    """
+    known, why = normalize("NFC", symbol).strip(), ""
+    unseen = [one for one in known if category(one) in _UNSEEN and one not in _JOINERS]
+    if not known:
+        why = "it is empty"
+    elif len(known) > _LONGEST_SYMBOL:
+        why = f"it has {len(known):,} characters, more than {_LONGEST_SYMBOL}"
+    elif unseen:
+        why = f"it contains U+{ord(unseen[0]):04X}, which nobody sees"
+    elif "," in known:
+        why = "it contains a comma, which separates symbols"
+    elif known.startswith("-"):
+        why = "it starts with a dash, as options do"
+    if why:
+        shown = ascii(known[:40]) if unseen else repr(known[:40])
+        raise ConfigError(
+            f"{shown} cannot be the symbol of prices: {why}. Name it as exchanges do, like AAPL or "
+            "7203.T; for a file, with --symbol or in its symbol column."
+        )
+    return known
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """Every time zone by its name, and by its city alone, in small letters."""
+    every = sorted(available_timezones())
+    cities = {zone.rpartition("/")[2].lower(): zone for zone in every}
+    return cities | {zone.lower(): zone for zone in every}
+
+
+def check_timezone(timezone: str) -> str:
+    """Give `timezone` back, "" if unknown; a ConfigError with near names if there is none of that name."""
+    if timezone and _zones().get(timezone.lower()) != timezone:
+        words = timezone[:60].lower().replace(" ", "_")
+        near = dict.fromkeys(_zones()[one] for one in get_close_matches(words, _zones()))
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Write it like America/New_York."
+        raise ConfigError(f"There is no time zone {timezone[:60]!r}. {hint}")
+    return timezone
 
 
 def is_intraday(interval: str) -> bool:
@@ -157,7 +216,7 @@ class Bars:
     symbol, field, session and value.
     """
 
-    symbol: str  # as its source writes it
+    symbol: str  # as its source writes it, within `check_symbol`
     # Strictly increasing; `quantseq.market.bars` says how each interval writes them. A daily bar is known
     # at the close of its session.
     sessions: Dates
@@ -175,6 +234,7 @@ class Bars:
 
     def __post_init__(self) -> None:
         intraday = is_intraday(check_interval(self.interval))
+        object.__setattr__(self, "symbol", check_symbol(self.symbol))
         sessions = _frozen(self.sessions, INSTANT_DTYPE if intraday else DATE_DTYPE)
         object.__setattr__(self, "sessions", sessions)
         for name in FIELDS:
@@ -245,6 +305,7 @@ class Bars:
                     f"{symbol}: column {name!r} holds something that is no number: {error}. "
                     "Every price and volume must be a number."
                 ) from error
+        check_timezone(timezone)
         if is_intraday(interval) and index.tz is not None:
             index = index.tz_convert("UTC")
         sessions = index.tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
@@ -296,7 +357,7 @@ class Bars:
     @cached_property
     def sha256(self) -> str:
         """Content hash over symbol, sessions, every field, and the interval if it is not a day."""
-        parts = [self.symbol.encode(errors="surrogatepass")]
+        parts = [self.symbol.encode()]
         parts += [self.sessions.astype(np.int64).tobytes()]
         parts += [getattr(self, name).tobytes() for name in FIELDS]
         parts += [] if self.interval == "1d" else [self.interval.encode()]

@@ -1,8 +1,8 @@
 """When exchanges are open, and when a bar is final: half an hour after its session has closed.
 
 Owns the map from what Yahoo calls an exchange to the calendars of `exchange_calendars`, by suffix, kind or time
-zone, and what such a calendar says about closes, early ones included. Knows nothing of prices, sources or the
-store. A symbol whose exchange cannot be told has no calendar; nobody guesses: then the close that the source
+zone, what such a calendar says about closes, early ones included, and which sessions it has too many or lacks.
+Knows nothing of prices, sources or the store. A symbol whose exchange cannot be told has no calendar; nobody guesses: then the close that the source
 itself names counts, and without that the exchange's midnight.
 """
 
@@ -10,14 +10,17 @@ import functools
 import re
 import tomllib
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
-from quantseq.errors import ConfigError
+from quantseq.errors import BarsError, ConfigError, did_you_mean
 from quantseq.market.bars import (
     DATE_DTYPE,
     INSTANT_DTYPE,
@@ -40,19 +43,33 @@ _FEW = 4  # holidays move the sessions per year of most single exchanges by no m
 # on which days there is trade, but not when a day's bar is complete.
 _ALWAYS, _WEEKDAYS, _FUTURES = "24/7", "24/5", "CMES"
 
-_KINDS = {"CRYPTOCURRENCY": _ALWAYS, "CURRENCY": _WEEKDAYS, "FUTURE": _FUTURES, "OPTION": None}
+_KINDS: Mapping[str, str | None] = {
+    "CRYPTOCURRENCY": _ALWAYS,
+    "CURRENCY": _WEEKDAYS,
+    "FUTURE": _FUTURES,
+    "OPTION": None,
+}
 """Calendar by Yahoo's word for what an instrument is, whatever its exchange."""
 
 _TEXT = files("quantseq.market").joinpath("exchanges.toml").read_text(encoding="utf-8")
 _TABLES: dict[str, dict[str, str]] = tomllib.loads(_TEXT)
+_CHANGED: Any = _TABLES.pop("sessions")
 EXCHANGES, SUFFIXES, ZONES = (_TABLES[name] for name in ("exchanges", "suffixes", "zones"))
 """Calendar by Yahoo's name of the exchange, by Yahoo's suffix, and by time zone."""
+
+Changes = Mapping[str, Mapping[str, Dates]]
+"""By calendar the sessions that it has too many (``cancelled``) and those that it lacks (``extra``)."""
+
+KNOWN_CHANGES: Changes = {
+    name: {kind: np.array(days, dtype=DATE_DTYPE) for kind, days in several.items()}
+    for name, several in _CHANGED.items()
+}
 
 _MIXED = ("America/New_York", "Europe/Berlin")
 """Zones whose exchanges keep different hours: one there that is not in `EXCHANGES` has no calendar."""
 
 _CRYPTO = re.compile(r"[A-Z0-9]{2,12}-(USD|USDT|USDC|EUR|GBP|JPY|CAD|AUD|KRW|INR|BTC|ETH)")
-_EARLIEST = 1950
+_STARTS = 1950, 2020  # years from which schedules are asked for; none reaches far beyond today
 
 
 def sessions_per_year(sessions: Dates) -> int:
@@ -119,8 +136,64 @@ def market_of(bars: Bars) -> str:
     return calendar_of(bars) or bars.timezone
 
 
-def expected_sessions(name: str, days: Dates) -> tuple[Dates, Dates]:
-    """The sessions that a calendar expects, and those of `days` that it can speak about.
+def session_changes(folder: Path) -> Changes:
+    """`KNOWN_CHANGES`, and what a file ``sessions.toml`` in `folder` adds to them.
+
+    It has a table per calendar of `exchange_calendars`, each with dates that are ``cancelled`` or ``extra``::
+
+        [XHKG]
+        cancelled = ["2023-09-01"]
+
+    A ConfigError names what is no table, calendar or date there, and what the calendar says already.
+    """
+    path = folder / "sessions.toml"
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"Cannot read {str(path)!r} as TOML: {error}. It holds tables such as [XHKG] with "
+            'cancelled = ["2023-09-01"] and extra = ["2024-06-15"]; mend or remove it.'
+        ) from error
+    changes: dict[str, dict[str, Dates]] = {name: {**KNOWN_CHANGES[name]} for name in KNOWN_CHANGES}
+    calendars = {*EXCHANGES.values(), *SUFFIXES.values(), *ZONES.values(), *_KINDS.values()} - {
+        None
+    }
+    for name, table in said.items():
+        if name not in calendars:
+            hint = did_you_mean(name, sorted(map(str, calendars)))
+            raise ConfigError(f"{str(path)!r}: there is no exchange calendar {name!r}. {hint}")
+        for kind, days in table.items() if isinstance(table, dict) else ((name, table),):
+            if kind not in ("cancelled", "extra") or not isinstance(days, list):
+                raise ConfigError(
+                    f"{str(path)!r}: [{name}] takes lists of dates called cancelled and extra, such as "
+                    f'cancelled = ["2023-09-01"]. Got {kind} = {str(days)[:80]!r}.'
+                )
+            given = _changed_days(f"{str(path)!r}: {name}.{kind}", name, kind, days)
+            mine = changes.setdefault(name, {})
+            mine[kind] = np.union1d(mine.get(kind, given), given)
+    return changes
+
+
+def _changed_days(where: str, name: str, kind: str, days: list[Any]) -> Dates:
+    """Dates of one list of the file, each of which changes what the calendar itself says."""
+    try:
+        given = np.unique(np.array([as_date(day) for day in days], dtype=DATE_DTYPE))
+    except BarsError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    for day in given:
+        sessions, covered = expected_sessions(name, np.array([day]), {})
+        if not len(covered):
+            raise ConfigError(f"{where}: the calendar does not reach {day}. Leave that date out.")
+        if len(sessions) == (kind == "extra"):
+            rule = "a session already" if kind == "extra" else "no session anyway"
+            raise ConfigError(f"{where}: {day} is {rule}. Check the date, or leave it out.")
+    return given
+
+
+def expected_sessions(
+    name: str, days: Dates, changes: Changes = KNOWN_CHANGES
+) -> tuple[Dates, Dates]:
+    """The sessions that a calendar with its `changes` expects, and those of `days` that it can speak about.
 
     The sessions run from the first to the last of the covered days. A ConfigError if the installed packages
     cannot build this calendar. `days`, on which there is a bar, increase.
@@ -129,12 +202,48 @@ def expected_sessions(name: str, days: Dates) -> tuple[Dates, Dates]:
         return days, days
     if name in (_ALWAYS, _WEEKDAYS):
         every = np.arange(days[0], days[-1] + 1)
-        return (every if name == _ALWAYS else every[np.is_busday(every)]), days
-    sessions, _, _ = _schedule(name, max(int(str(days[0])[:4]) // 10 * 10, _EARLIEST))
-    covered = days[(days >= sessions[0]) & (days <= sessions[-1])]
+        sessions, covered = (every if name == _ALWAYS else every[np.is_busday(every)]), days
+    else:
+        sessions, _, _ = _schedule(name, int(np.clip(int(str(days[0])[:4]) // 10 * 10, *_STARTS)))
+        covered = days[(days >= sessions[0]) & (days <= sessions[-1])]
     if not len(covered):
         return covered, covered
+    none: Dates = np.array([], dtype=DATE_DTYPE)
+    cancelled, extra = (changes.get(name, {}).get(kind, none) for kind in ("cancelled", "extra"))
+    sessions = np.union1d(np.setdiff1d(sessions, cancelled), extra)
     return sessions[(sessions >= covered[0]) & (sessions <= covered[-1])], covered
+
+
+class _Days(pd.offsets.CustomBusinessDay):
+    """A step to the next session, by the name that pandas had for it before 3.1."""
+
+    def _apply(self, other: Any) -> Any:
+        return self + other
+
+
+def _one_by_one(self: Any, dates: Any) -> Any:
+    raise NotImplementedError  # which makes pandas move one date after the other
+
+
+@functools.cache
+def _package() -> Any:
+    """exchange_calendars, whose offsets pandas 3.1 would pass over: it asks for them by other names.
+
+    Unmended, Athens, Bucharest and Tel Aviv cannot be built, and Seoul, Mumbai and Moscow silently lack their
+    Saturday sessions. Every calendar then agrees with that under pandas 3.0, session by session.
+    """
+    import exchange_calendars
+    from exchange_calendars import tase_holidays
+    from exchange_calendars.pandas_extensions import offsets
+
+    if not hasattr(pd.offsets.BaseOffset, "_apply"):
+        offsets.CustomBusinessDay = _Days
+        for one in (*vars(offsets).values(), *vars(tase_holidays).values()):
+            if isinstance(one, type) and "_apply" in vars(one) and one is not _Days:
+                own: Any = one
+                own._add_datetime, own._add_datetime_ndarray = own._apply, _one_by_one
+                own._supports_daily_offset_mask = False
+    return exchange_calendars
 
 
 @functools.cache
@@ -143,14 +252,11 @@ def _schedule(name: str, year: int | None = None) -> tuple[Dates, Dates, Dates]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # exchange_calendars trips over pandas 3
-            import exchange_calendars
-
+            get = _package().get_calendar
             try:
-                start = None if year is None else f"{year}-01-01"
-                calendar = exchange_calendars.get_calendar(name, start=start)
+                calendar = get(name, start=None if year is None else f"{year}-01-01")
             except ValueError:  # it begins later
-                start = str(exchange_calendars.get_calendar(name).bound_min().date())
-                calendar = exchange_calendars.get_calendar(name, start=start)
+                calendar = get(name, start=str(get(name).bound_min().date()))
             table: Any = calendar.schedule
     except Exception as error:
         raise ConfigError(

@@ -12,14 +12,15 @@ not yet divided by it; on every other day it stands still.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantseq.errors import ConfigError
+from quantseq.errors import BarsError, ConfigError, NoDataError
 from quantseq.market.bars import (
     FIELDS,
     OHLC,
@@ -27,11 +28,13 @@ from quantseq.market.bars import (
     Bars,
     Dates,
     Floats,
+    as_date,
+    exchange_dates,
     monday,
     require_daily,
     undated_rows,
 )
-from quantseq.market.calendars import calendar_of, expected_sessions
+from quantseq.market.calendars import KNOWN_CHANGES, Changes, calendar_of, expected_sessions
 
 SESSIONS_SHOWN = 5
 """How many sessions a finding names."""
@@ -316,10 +319,10 @@ _NOT_DAILY = 0.5
 """Where more than this share of the sessions is missing, the bars are not daily bars of the exchange."""
 
 
-def check_bars(bars: Bars) -> tuple[Finding, ...]:
+def check_bars(bars: Bars, changes: Changes = KNOWN_CHANGES) -> tuple[Finding, ...]:
     """Look for what is implausible in daily bars, raw or adjusted: findings, errors first.
 
-    The rules on returns use the adjusted close; sessions are compared with the exchange's calendar.
+    The rules on returns use the adjusted close; sessions are compared with the exchange's calendar and its `changes`.
     """
     require_daily(bars.symbol, bars.interval)
     if not len(bars):
@@ -354,17 +357,18 @@ def check_bars(bars: Bars) -> tuple[Finding, ...]:
             # indices and currencies have no volume at all
             "zero_volume": (silent & ~silent.all(), False, "sessions without any volume"),
         }
-        found = _findings(rules, bars.sessions) + _sessions(bars)
+        found = _findings(rules, bars.sessions) + _sessions(bars, changes) + _left_out(bars)
         return tuple(sorted(found, key=lambda one: one.severity))
 
 
-def _sessions(bars: Bars) -> list[Finding]:
+def _sessions(bars: Bars, changes: Changes) -> list[Finding]:
     """Sessions that are missing or too many, or why they could not be compared."""
     try:
         if (name := calendar_of(bars)) is None:
-            zone = bars.timezone or "unknown"
-            raise ConfigError(f"no exchange calendar for the time zone {zone}")
-        expected, days = expected_sessions(name, bars.sessions)
+            raise ConfigError(
+                f"no exchange calendar for the time zone {bars.timezone or 'unknown'}"
+            )
+        expected, days = expected_sessions(name, bars.sessions, changes)
     except ConfigError as error:
         return [Finding("calendar", "warning", 0, (), f"sessions not compared: {error}")]
     every = np.union1d(expected, days)
@@ -379,63 +383,274 @@ def _sessions(bars: Bars) -> list[Finding]:
     return _findings(rules, every)
 
 
+def describe_left_out(bars: Bars) -> str:
+    """What `clean` has left out of these bars, in a line: how many rows, the first, the last and why; "" if none."""
+    told = [
+        f"{len(rows)} left out, {why}: {rows[0]}" + (f" to {rows[-1]}" if len(rows) > 1 else "")
+        for why, rows in bars.provenance.get("left_out", {}).items()
+    ]
+    if closes := bars.provenance.get("closes_only"):
+        told.append(f"{len(closes)} kept with their closes only: {closes[0]} to {closes[-1]}")
+    return "; ".join(told)
+
+
+def _left_out(bars: Bars) -> list[Finding]:
+    """What `clean` has left out of these bars, as their provenance says."""
+    told = {
+        "left_out": bars.provenance.get("left_out", {}),
+        "closes_only": {"open, high and low are not known": bars.provenance.get("closes_only", [])},
+    }
+    return [
+        Finding(
+            rule,
+            "warning",
+            len(rows),
+            tuple(rows[:SESSIONS_SHOWN]),
+            f"left out: {why}" if rule == "left_out" else why,
+        )
+        for rule, reasons in told.items()
+        for why, rows in reasons.items()
+        if rows
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class RawBars:
-    """One symbol's columns as somebody wrote them, without any rule; n rows in the order of the file."""
+    """One symbol's columns as somebody wrote them, without any rule; n rows in the order of the source."""
 
     symbol: str
-    sessions: Dates  # datetime64[D], NaT where there is no date
+    sessions: Dates  # as in `Bars`, NaT where there is no date
     columns: Mapping[str, Floats]  # prices and volume, perhaps other fields; NaN where no number is
     places: tuple[str, ...]  # where each row stands, such as "line 7"
     unreadable: tuple[tuple[str, str], ...] = ()  # place and reason of what is no number or date
     timezone: str = ""  # of the exchange, "" if unknown
+    interval: str = "1d"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    named: bool = False  # whether the source itself tells symbols apart
+
+    @cached_property
+    def given(self) -> Mapping[str, Floats]:
+        """The columns, with the close in place of a missing adjusted close."""
+        return {**self.columns, "adj_close": self.columns.get("adj_close", self.columns["close"])}
+
+    def since(self, start: Any) -> Self:
+        """Without the rows of dates before `start`; None leaves all, and undated rows stay."""
+        if start is None:
+            return self
+        keep = ~(exchange_dates(self.sessions, self.timezone) < as_date(start))
+        places = [place for place, kept in zip(self.places, keep, strict=True) if kept]
+        return replace(
+            self,
+            sessions=self.sessions[keep],
+            columns={name: values[keep] for name, values in self.columns.items()},
+            places=tuple(places),
+            unreadable=tuple(one for one in self.unreadable if one[0] in set(places)),
+        )
+
+    def labels(self, rows: Any) -> list[str]:
+        """Date and place of some rows."""
+        days = self.sessions.astype(str)
+        return [
+            self.places[at] if self.places[at] == days[at] else f"{days[at]} ({self.places[at]})"
+            for at in rows
+        ]
 
 
-def screen(raw: RawBars) -> tuple[Finding, ...]:
-    """Every finding about raw bars, errors first: what `Bars` would refuse, then what `check_bars` says.
+GAPS, FEW = 0.05, 3
+"""The share of rows without use, and the number of them, that are left out without asking."""
 
-    Rows that `Bars` would refuse are left out of the second half, and unsorted rows are sorted for it.
-    The findings of the first half name date and place.
+_LEFT_OUT = {
+    "unreadable": "cells that cannot be read",
+    "date": "rows without a date between 1600 and 2200",
+    "nan": "rows that lack a number",
+    "price": "prices that are zero or negative",
+    "negative": "volumes, dividends or splits below zero",
+}
+"""Why a row cannot be used: rule and message."""
+_HARMLESS = {
+    "empty": "rows without any price; they are left out",
+    "repeated": "rows that only repeat the one of the same session; they are left out",
+}
+_REFUSED = {
+    "order": "rows out of order",
+    "duplicate": "sessions that appear more than once, with different prices",
+}
+"""What leaves it open which row is right; nobody guesses."""
+
+
+class _Judged(NamedTuple):
+    """What each row of raw bars is good for."""
+
+    rules: dict[str, Mask]  # by rule, the rows that break it
+    order: NDArray[np.int64]  # the rows with a date, oldest first
+    gaps: int  # rows with a date or a price that cannot be used
+    good: NDArray[np.int64]  # the rows that can be used, oldest first
+
+    def too_many(self) -> bool:
+        """Whether more rows are of no use than may be left out without asking."""
+        allowed = max(FEW, GAPS * (self.gaps + len(self.good)))
+        return self.gaps > allowed or self.gaps >= len(self.good)
+
+
+def _judge(raw: RawBars, *, keep_closes: bool = False) -> _Judged:
+    count, places = len(raw.sessions), {place: at for at, place in enumerate(raw.places)}
+    rules = {rule: np.zeros(count, dtype=bool) for rule in (*_LEFT_OUT, *_HARMLESS, *_REFUSED)}
+    rules["unreadable"][[places[place] for place, _ in raw.unreadable]] = True
+    rules["date"] = undated = undated_rows(raw.sessions)
+    nothing = np.all([np.isnan(raw.given[name]) for name in OHLC], axis=0)
+    rules["empty"] = nothing & ~rules["unreadable"]
+    for name, values in raw.given.items():
+        if keep_closes and name in ("open", "high", "low"):
+            continue
+        rules["nan"] |= ~np.isfinite(values)
+        rules["price" if name in PRICES else "negative"] |= (
+            values <= 0 if name in PRICES else values < 0
+        )
+    unusable = np.zeros(count, dtype=bool)
+    for rule in _LEFT_OUT:  # the first reason counts
+        rules[rule] = rules[rule] & ~(unusable | rules["empty"])
+        unusable |= rules[rule]
+    order = np.flatnonzero(~undated)
+    steps = np.diff(raw.sessions[order]).astype(np.int64)
+    if (steps < 0).sum() > (steps > 0).sum():  # newest first is an order too
+        order, steps = order[::-1], -steps[::-1]
+    rules["order"][order[1:]] = steps < 0
+    good = order[~(unusable | rules["empty"])[order]]
+    good = good[np.argsort(raw.sessions[good], kind="stable")]
+    cells = np.stack(list(raw.given.values()))
+    again = np.flatnonzero(np.diff(raw.sessions[good]).astype(np.int64) == 0) + 1
+    same = (cells[:, good[again]] == cells[:, good[again - 1]]).all(axis=0)
+    rules["repeated"][good[again[same]]] = True
+    rules["duplicate"][good[again[~same]]] = True
+    twice = rules["repeated"] | rules["duplicate"]
+    return _Judged(rules, order, int(unusable.sum()), good[~twice[good]])
+
+
+def clean(raw: RawBars, *, allow_gaps: bool = False, keep_closes: bool = False) -> Bars:
+    """Bars of the rows that can be used, oldest first; the provenance says which were left out, and why.
+
+    A row is left out if one of its cells is no number, or a price is missing, zero or negative; so are rows without
+    any price, and exact copies. A dividend or split on a row that is left out counts on the next one that is kept. With
+    `keep_closes`, missing, zero and negative opens, highs and lows beside a good close become that close.
+
+    BarsError if more than `GAPS` of the rows, and more than `FEW`, cannot be used, unless `allow_gaps`; if rows are
+    out of order, a session appears twice with different prices, or no row is left. It names place and reason. A
+    NoDataError if there are no rows at all.
     """
-    given = {"adj_close": raw.columns["close"], **raw.columns}
-    empty = np.all([np.isnan(given[name]) for name in OHLC], axis=0)
-    undated = undated_rows(raw.sessions)
-    moves = np.diff(raw.sessions[~undated]).astype(np.int64)
-    steps = -moves if (moves < 0).sum() > (moves > 0).sum() else moves
-    missing, worthless, negative = (np.zeros(len(raw.sessions), dtype=bool) for _ in range(3))
-    for name, column in given.items():
-        missing |= ~np.isfinite(column) & ~empty
-        if name in PRICES:
-            worthless |= column <= 0
-        else:
-            negative |= column < 0
-    _, first = np.unique(raw.sessions, return_index=True)
-    again = ~undated
-    again[first] = False
-    unordered = np.flatnonzero(~undated)[1:][steps < 0]
-    rules: dict[str, _Verdict] = {
-        "date": (undated, True, "rows without a date between 1600 and 2200"),
-        "order": (unordered, True, "rows out of order"),
-        "duplicate": (again, True, "sessions that appear more than once"),
-        "empty": (empty, False, "rows without any price; they are left out"),
-        "nan": (missing, True, "rows that lack a number"),
-        "price": (worthless, True, "prices that are zero or negative"),
-        "negative": (negative, True, "volumes, dividends or splits below zero"),
+    if not raw.places:
+        raise NoDataError(f"{raw.symbol} has no bars in the asked range. Widen the range.")
+    judged, of = _judge(raw, keep_closes=keep_closes), str(raw.provenance.get("file", raw.symbol))
+    for rule, message in _REFUSED.items():
+        if (rows := np.flatnonzero(judged.rules[rule])).size:
+            raise BarsError(
+                f"{of}, {raw.labels(rows[:1])[0]}: {message} ({rows.size} in all). Sort the rows and drop duplicates."
+            )
+    if judged.too_many() and not (allow_gaps and len(judged.good)):
+        raise BarsError(f"{of}{_too_many(raw, judged)}")
+    facts, left_out = dict(raw.provenance), {}
+    for rule, message in (_LEFT_OUT | _HARMLESS).items():
+        if (rows := np.flatnonzero(judged.rules[rule])).size:
+            left_out[message.partition(";")[0]] = raw.labels(rows)
+    facts |= {"left_out": left_out} if left_out else {}
+    columns = {name: np.zeros(len(raw.sessions)) for name in FIELDS}
+    columns |= {name: values.copy() for name, values in raw.given.items()}
+    if keep_closes:
+        worthless = np.zeros(len(raw.sessions), dtype=bool)
+        for name in ("open", "high", "low"):
+            bad = ~(np.isfinite(columns[name]) & (columns[name] > 0))
+            columns[name] = np.where(bad, columns["close"], columns[name])
+            worthless |= bad
+        if rows := judged.good[worthless[judged.good]].tolist():
+            facts["closes_only"] = raw.labels(rows)
+    _carry_actions(raw, columns, judged)
+    kept: dict[str, Any] = {name: values[judged.good] for name, values in columns.items()}
+    where: Any = {"timezone": raw.timezone, "interval": raw.interval, "provenance": facts}
+    return Bars(raw.symbol, raw.sessions[judged.good], **kept, **where)
+
+
+def _too_many(raw: RawBars, judged: _Judged) -> str:
+    """What is wrong with raw bars of which too few rows can be used: the first fault, and what can be done."""
+    count = len(raw.sessions)
+    if not judged.gaps:
+        return ": no row holds prices. Give a file with prices."
+    first = min(np.flatnonzero(judged.rules[rule])[:1].tolist() or [count] for rule in _LEFT_OUT)[0]
+    why = _reason(raw, judged, first)
+    told = f", {raw.labels([first])[0]}: {why}; {judged.gaps} of {count} rows cannot be used"
+    if not len(judged.good):
+        return f"{told}, and none is left. Give a file with prices."
+    bad = np.any([judged.rules[rule] for rule in _LEFT_OUT], axis=0) & ~judged.rules["date"]
+    last = raw.sessions[bad].max() if bad.any() else None
+    later = [] if last is None else judged.good[raw.sessions[judged.good] > last]
+    remedy = "Leave them out with --allow-gaps"
+    if len(_judge(raw, keep_closes=True).good) > len(judged.good):
+        remedy += ", keep their closes with --keep-closes"
+    if len(later) > len(judged.good) / 10:
+        remedy += (
+            f", or begin with the first good stretch: --start {str(raw.sessions[later[0]])[:10]}"
+        )
+    return f"{told}, more than {GAPS:.0%}. {remedy}."
+
+
+def _reason(raw: RawBars, judged: _Judged, at: int) -> str:
+    """What is wrong with a row that cannot be used."""
+    if why := dict(reversed(raw.unreadable)).get(raw.places[at]):
+        return why
+    rule = next(rule for rule in _LEFT_OUT if judged.rules[rule][at])
+    for name, values in raw.given.items():
+        bad = {"nan": not np.isfinite(values[at]), "price": values[at] <= 0}.get(
+            rule, values[at] < 0
+        )
+        if bad and rule != "date" and (rule != "price" or name in PRICES):
+            must = "a price above 0" if name in PRICES else "0 or more"
+            return f"{name} is {values[at]}; it must be {must}"
+    return _LEFT_OUT[rule]
+
+
+def _carry_actions(raw: RawBars, columns: dict[str, Any], judged: _Judged) -> None:
+    """Dividends (added) and splits (multiplied) of rows that are left out on the next row that is kept, in place.
+
+    Whoever held the share over such a day gets both, and the next price is the first that shows it. After the last
+    price there is nothing to carry them to.
+    """
+    events = {
+        name: np.maximum(np.nan_to_num(columns[name]), 0.0) for name in ("dividends", "splits")
     }
-    places, reasons = np.array(raw.unreadable, dtype=object).reshape(-1, 2).T
-    told = f"cells that cannot be read, such as: {reasons[0]}" if len(reasons) else ""
-    labels = [
-        f"{day} ({place})" for day, place in zip(raw.sessions.astype(str), raw.places, strict=True)
-    ]
-    found = _findings({"unreadable": (slice(None), True, told)}, places)
-    found += _findings(rules, np.array(labels, dtype=object))
-    keep = ~(undated | empty | worthless | again)
-    for name in PRICES:
-        keep &= np.isfinite(given.get(name, given["close"]))
-    rows = np.flatnonzero(keep)[np.argsort(raw.sessions[keep], kind="stable")]
-    columns: dict[str, Any] = {name: np.zeros(len(rows)) for name in FIELDS}
-    for name, column in given.items():
-        clean = column[rows]
-        columns[name] = np.where(np.isfinite(clean) & (clean >= 0), clean, 0.0)
-    bars = Bars(raw.symbol, raw.sessions[rows], **columns, timezone=raw.timezone)
-    return tuple(sorted([*found, *check_bars(bars)], key=lambda one: one.severity))
+    lost = np.sum(list(events.values()), axis=0) > 0
+    lost[judged.good] = False
+    lost &= ~judged.rules["repeated"]
+    after = np.searchsorted(raw.sessions[judged.good], raw.sessions[judged.order])
+    for at, later in zip(judged.order[lost[judged.order]], after[lost[judged.order]], strict=True):
+        if later < len(judged.good):
+            target = judged.good[later]
+            for name, column in columns.items():
+                if name == "splits" and column[target] and events[name][at]:
+                    column[target] *= events[name][at]
+                elif name in events:
+                    column[target] += events[name][at]
+
+
+def screen(raw: RawBars, changes: Changes = KNOWN_CHANGES) -> tuple[Finding, ...]:
+    """Every finding about raw bars, errors first: what `clean` leaves out or refuses, then what `check_bars` says.
+
+    There is an error of the first half if and only if `clean` refuses the bars. The findings of the first half name
+    date and place; unsorted rows are sorted for the second.
+    """
+    judged = _judge(raw)
+    many = judged.too_many()
+    rules = {rule: (judged.rules[rule], many, text) for rule, text in _LEFT_OUT.items()}
+    if raw.unreadable:
+        rules["unreadable"] = (
+            *rules["unreadable"][:2],
+            f"{_LEFT_OUT['unreadable']}, such as: {raw.unreadable[0][1]}",
+        )
+    nothing = not len(judged.good)
+    rules |= {rule: (judged.rules[rule], nothing, text) for rule, text in _HARMLESS.items()}
+    rules |= {rule: (judged.rules[rule], True, text) for rule, text in _REFUSED.items()}
+    labels = np.array(raw.labels(range(len(raw.sessions))), dtype=object)
+    found = _findings(rules, labels)
+    if raw.interval == "1d":
+        columns: dict[str, Any] = {name: np.zeros(len(judged.good)) for name in FIELDS}
+        columns |= {name: values[judged.good] for name, values in raw.given.items()}
+        bars = Bars(raw.symbol, raw.sessions[judged.good], **columns, timezone=raw.timezone)
+        found += check_bars(bars, changes)
+    return tuple(sorted(found, key=lambda one: one.severity))

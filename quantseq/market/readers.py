@@ -1,387 +1,745 @@
-"""Prices as people really have them: CSV and Parquet files of many shapes, read or refused with a reason.
+"""Prices as people really have them: files of many shapes, read or refused with a reason.
 
-Owns notations of numbers and dates, column names, header rows, and where in a file a fault stands. Knows nothing
-of downloads or of the store. What it accepts, in any mixture:
-
-- columns in any case and order, with or without adjusted close, dividends and splits; others are ignored
-- the three header rows that yfinance writes (``Price, Ticker, Date``)
-- dates as ``2018-10-15``, ``2018/10/15``, ``20181015``, ``15 Oct 2018``, ``10/15/2018`` or
-  ``15.10.2018`` if the column as a whole leaves no doubt, with a time and offset behind (the date that
-  is written counts, as the exchange's)
-- oldest first or newest first
-- comma thousands and a dollar sign; a semicolon or tab between columns, then also decimal commas where
-  the file as a whole leaves no doubt
+Owns where the table in a file begins and ends, how its columns are called, and which symbols it holds. Numbers and
+dates are `quantseq.market.notations`', what a row must be is `quantseq.market.health`'s. Knows nothing of downloads
+or of the store. ``docs/importing.md`` has the formats. What was guessed, and what is not used, stands in the
+provenance under ``read_as`` and ``notes``.
 """
 
+import csv
+import gzip
+import io
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from quantseq.errors import BarsError, CorruptFileError
+from quantseq.errors import (
+    BarsError,
+    ConfigError,
+    CorruptFileError,
+    DataError,
+    SymbolNotFoundError,
+    did_you_mean,
+)
 from quantseq.files import sha256_file
-from quantseq.market.bars import DATE_DTYPE, FIELDS, OHLC, Bars, Dates, Panel, find_fault
-from quantseq.market.health import RawBars
-
-Refuse = Callable[[Any, str], None]  # gets the label of the row and the reason
-
-_MISSING = ("", "nan", "null", "none", "n/a", "na", "-", "#n/a")
-_THOUSANDS = r"^-?\d{1,3}(?:,\d{3})+(?:\.\d*)?$"
-_EITHER = r"^-?\d{1,3},\d{3}$"
-_DECIMAL_COMMA = r"^-?(?:\d+|\d{1,3}(?:\.\d{3})+),\d*$"
-_POINT = r"^-?\d+\.\d*$"
-_DOTS = r"^-?\d{1,3}(?:\.\d{3})+$"
-_ISO = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:[T ].*)?$")
-_NUMERIC = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})(?:[T ].*)?$")
-_NAMED = re.compile(r"(?=.*\d{4})(?=.*[A-Za-z]{3})[\w ,.-]+$")
-
-
-def with_decimal_points(cells: pd.DataFrame, refuse: Refuse) -> pd.DataFrame:
-    """Write decimal commas as points, if all cells of a file not parted by commas leave no doubt of them.
-
-    ``12,5`` or ``1.234,56`` can only be decimals, ``1,234,567`` or ``1,234.5`` only thousands; ``1,234``
-    may be either and follows the others. Cells that hold both kinds, or no cell that decides, are
-    refused.
-    """
-    text = cells.fillna("").apply(lambda column: column.str.strip().str.removeprefix("$"))
-
-    def like(pattern: str) -> pd.DataFrame:
-        matches: pd.DataFrame = text.apply(lambda column: column.str.contains(pattern))
-        return matches
-
-    either, dots = like(_EITHER), like(_DOTS)
-    thousands = (like(_THOUSANDS) | like(_POINT)) & ~either & ~dots
-    decimal = like(_DECIMAL_COMMA) & ~either
-    doubt, points, commas = (bool(one.to_numpy().any()) for one in (either, thousands, decimal))
-    if not (doubt or commas) or (points and not commas):
-        return cells
-    if commas and not points:
-        written = text.apply(lambda c: c.str.replace(".", "").str.replace(",", "."))
-        return cells.where(~(decimal | either | dots), written)
-    doubtful = thousands if commas else either
-    row = cells.index[int(np.argmax(doubtful.any(axis=1).to_numpy()))]
-    refuse(row, "a comma in a number may mean thousands or decimals")
-    return cells
+from quantseq.market.bars import (
+    DATE_DTYPE,
+    FIELDS,
+    INSTANT_DTYPE,
+    INTERVALS,
+    OHLC,
+    Bars,
+    Panel,
+    check_symbol,
+    check_timezone,
+    is_intraday,
+    monday,
+)
+from quantseq.market.health import RawBars, clean
+from quantseq.market.notations import (
+    DECIMALS,
+    MISSING,
+    ORDERS,
+    WORDS,
+    Faults,
+    Moments,
+    decimal_mark,
+    parse_dates,
+    parse_numbers,
+    plain_letters,
+    sessions_of,
+)
 
 
-def parse_numbers(column: pd.Series, refuse: Refuse) -> NDArray[np.float64]:
-    """A column of numbers as float64, NaN where there is none, shape (n,)."""
-    if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    values = np.array(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
-    odd = np.flatnonzero(np.isnan(values))
-    if odd.size:
-        text = column.iloc[odd].fillna("").astype(str).str.strip().str.removeprefix("$")
-        grouped = text.str.match(_THOUSANDS)
-        text = text.where(~grouped, text.str.replace(",", ""))
-        values[odd] = pd.to_numeric(text, errors="coerce")
-        lost = np.isnan(values[odd]) & ~text.str.lower().isin(_MISSING).to_numpy()
-        for at in map(int, odd[lost]):
-            reason = f"{column.name} is {column.iloc[at]!r}, which is not a number"
-            refuse(column.index[at], reason)
-    return values
+def _key(name: object) -> str:
+    """A heading without accents, case, blanks and marks."""
+    return re.sub(r"[\W_]", "", plain_letters(str(name)))
 
 
-def parse_dates(column: pd.Series, refuse: Refuse) -> Dates:
-    """A column of dates as they are written, without time and zone, NaT where there is none."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_localize(None)
-    if pd.api.types.is_datetime64_any_dtype(column):
-        found: Dates = column.to_numpy().astype(DATE_DTYPE)
-        return found
-    codes, distinct = pd.factorize(column.fillna("").astype(str).str.strip())
-    numeric = [match for text in distinct if (match := _NUMERIC.match(text))]
-    day_first = any(int(match[1]) > 12 for match in numeric)
-    month_first = any(int(match[2]) > 12 for match in numeric)
-    parsed = np.full(len(distinct), "NaT", dtype=DATE_DTYPE)
-    for number, text in enumerate(distinct):
-        try:
-            if (match := _ISO.match(text)) and (match[2] or len(match[3] + match[4]) == 4):
-                year, month, day = match[1], match[3], match[4]
-            elif match := _NUMERIC.match(text):
-                if day_first == month_first:
-                    raise ValueError("may have the day or the month first; write YYYY-MM-DD")
-                year, month, day = match[3], match[2], match[1]
-                month, day = (month, day) if day_first else (day, month)
-            elif _NAMED.match(text):
-                stamp = pd.Timestamp(text)
-                year, month, day = str(stamp.year), str(stamp.month), str(stamp.day)
-            else:
-                raise ValueError("is not a date")
-            parsed[number] = np.datetime64(f"{year}-{month:0>2}-{day:0>2}", "D")
-        except ValueError as error:
-            reason = str(error) if str(error).startswith(("is", "may")) else "is not a date"
-            for at in map(int, np.flatnonzero(codes == number)):
-                refuse(column.index[at], f"the date {text!r} {reason}")
-    return parsed[codes]
+COLUMNS: tuple[str, ...] = tuple(WORDS["columns"])
+"""The columns that a file may have, under our names."""
 
+FORMATS: Mapping[str, Mapping[str, str]] = WORDS["formats"]
+"""By well-known export, what it does not say by itself."""
 
-_NAMES = {
-    "date": ("date", "datetime", "timestamp"),
-    "symbol": ("symbol", "ticker"),
-    "open": ("open",),
-    "high": ("high",),
-    "low": ("low",),
-    "close": ("close", "closelast"),
-    "adj_close": ("adjclose", "adjustedclose", "adjclosing"),
-    "volume": ("volume", "vol"),
-    "dividends": ("dividends", "dividend", "exdividend", "dividendamount"),
-    "splits": ("splits", "split", "stocksplits", "splitratio", "splitcoefficient"),
+_ALIASES = {
+    _key(word): (name, rank)
+    for name, words in WORDS["columns"].items()
+    for rank, word in reversed([*enumerate(words)])
 }
-_CANONICAL = {alias: name for name, aliases in _NAMES.items() for alias in aliases}
-_NEEDED = ("date", *OHLC, "volume")
-
-
-def read_table(path: Path | str, symbol: str | None = None, *, timezone: str = "") -> Bars:
-    """Read one symbol's bars from a CSV or Parquet file.
-
-    Rows without any price are left out (their number stands in the provenance); a dividend or split that
-    is recorded on one counts on the next row with prices. Every other fault is refused.
-
-    With a symbol column, only the rows of `symbol` count; its default is the ticker in the file's header
-    rows, else the file's stem. A CorruptFileError if the file is missing or no table at all; a BarsError
-    names the line and the reason.
-    """
-    table = _Table.read(Path(path), symbol)
-    symbol = symbol or table.name
-    frame = _parse(table.rows_of(symbol), table.refuse)
-    empty = frame[list(OHLC)].isna().all(axis=1)
-    _carry_actions(frame, empty.to_numpy(), table.refuse)
-    facts = table.facts("file") | ({"dropped_rows": int(empty.sum())} if empty.any() else {})
-    return table.bars(frame[~empty], symbol, timezone, facts)
-
-
-def read_panel(path: Path | str) -> Panel:
-    """Read a long-format panel of several symbols' prices from a Parquet or CSV file.
-
-    Its columns are symbol, date, open, high, low, close, volume; the prices are taken as adjusted already
-    unless there is an adjusted close too. Rows of different symbols may interleave; the rows of one symbol
-    are oldest first or newest first. Symbols come in the order in which they first appear, without a time
-    zone. Raises as `read_table`.
-    """
-    table = _Table.read(Path(path), None)
-    if "symbol" not in table.frame:
-        raise BarsError(
-            f"{table.path.name} has no symbol column; found {', '.join(map(str, table.frame.columns))}. "
-            "A panel file needs symbol, date, open, high, low, close and volume."
-        )
-    names = table.frame["symbol"]
-    if (names == "").any():
-        table.refuse(names.index[int(np.argmax(names == ""))], "the symbol is missing")
-    facts, found = table.facts("panel"), []
-    faults: dict[str, BarsError] = {}
-    for symbol, frame in _parse(table.frame, table.refuse).groupby(names, sort=False):
-        try:
-            found.append(table.bars(frame, str(symbol), "", facts))
-        except BarsError as error:
-            faults[str(symbol)] = error
-    if faults:
-        (first, why), *others = faults.items()
-        named = ", ".join(other for other, _ in others[:8])
-        named += f" and {len(others) - 8} more" if len(others) > 8 else ""
-        more = f" Faults also in {named}; count them with `quantseq data check --file`."
-        raise BarsError(f"{first} in {why}{more if others else ''}")
-    return Panel(found)
-
-
-def read_raw(
-    path: Path | str, symbol: str | None = None, *, timezone: str = ""
-) -> tuple[RawBars, ...]:
-    """Read whatever stands in a file, faults included, so that all of them can be counted.
-
-    As `read_table` and `read_panel`, for every symbol of a symbol column unless one is named; the errors
-    that are left are a file that is no table at all, and a missing column.
-    """
-    table = _Table.read(Path(path), symbol)
-    wanted = [symbol or table.name]
-    if symbol is None and "symbol" in table.frame:
-        names = table.frame["symbol"]
-        wanted = list(names[~names.str.upper().duplicated()])
-    found = []
-    faults: list[tuple[str, str]] = []
-
-    def note(where: Any, reason: str) -> None:
-        faults.append((f"{table.place} {where}", reason))
-
-    for name in wanted:
-        faults.clear()
-        rows = _parse(table.rows_of(name), note)
-        sessions: Dates = rows["date"].to_numpy().astype(DATE_DTYPE)
-        columns = {column: rows[column].to_numpy(np.float64) for column in FIELDS if column in rows}
-        places = tuple(f"{table.place} {row}" for row in rows.index)
-        found.append(RawBars(name, sessions, columns, places, tuple(faults), timezone))
-    return tuple(found)
-
-
-def _refuse(path: Path, place: str, where: Any, reason: str) -> NoReturn:
-    raise BarsError(f"{path.name}, {place} {where}: {reason}. Correct or drop that {place}.")
+_NUMBERS = (*FIELDS, "tick_volume")
+_PREAMBLE = 60  # lines among which the first row of the table is looked for
+_SEPARATORS = (";", "\t", "|", ",")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?|\d{6}|0")
 
 
 @dataclass(frozen=True)
-class _Table:
-    """A file's cells under canonical names, indexed by where they stand in it."""
+class Reading:
+    """What a file does not say by itself; a ConfigError if a value is none of its kind.
 
-    path: Path
-    frame: pd.DataFrame
-    place: str  # "row" or "line"
-    name: str  # the ticker of the header if there is one, else the file's stem
+    Parameters
+    ----------
+    columns : mapping
+        One of `COLUMNS` to the file's own name for it, or to its place from 1.
+    date_order : {"dmy", "mdy", "ymd"}, optional
+    decimal : {".", ","}, optional
+    encoding : str, optional
+        By default what the first bytes say, UTF-8, or else Windows' western code page.
+    timezone : str
+        Of the exchange, "" if unknown.
+    interval : str, optional
+        Length of a bar; by default what the dates say.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    date_order: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    timezone: str = ""
+    interval: str | None = None
+
+    def __post_init__(self) -> None:
+        choices = {"date_order": ORDERS, "decimal": DECIMALS, "interval": INTERVALS}
+        for name, known in choices.items():
+            if getattr(self, name) not in (None, *known):
+                raise ConfigError(
+                    f"The {name} must be one of {', '.join(known)}. Got {getattr(self, name)!r}."
+                )
+        for wrong in set(self.columns) - set(COLUMNS):
+            raise ConfigError(f"There is no column {wrong!r}. {did_you_mean(wrong, COLUMNS)}")
+        check_timezone(self.timezone)
 
     @classmethod
-    def read(cls, path: Path, symbol: str | None) -> "_Table":
-        parquet = path.suffix.lower() in (".parquet", ".pq")
+    def of(cls, format_: str | None, **given: Any) -> "Reading":
+        """What is given, and for the rest what is known of a well-known export, one of `FORMATS`."""
+        if format_ is not None and format_ not in FORMATS:
+            raise ConfigError(f"There is no format {format_!r}. {did_you_mean(format_, FORMATS)}")
+        known = FORMATS[format_] if format_ else {}
+        return cls(**{**known, **{name: value for name, value in given.items() if value}})
+
+
+def read_table(path: Path | str, symbol: str | None = None, *, timezone: str = "") -> Bars:
+    """Read one symbol's bars from a file; see `read_raw` and `quantseq.market.health.clean`.
+
+    A CorruptFileError if the file is missing or no table at all; a BarsError if it holds several symbols and none is
+    named, or its rows cannot be used.
+    """
+    found = read_raw(path, symbol, how=Reading(timezone=timezone))
+    if len(found) > 1:
+        raise BarsError(
+            f"{Path(path).name} holds {_few([one.symbol for one in found])}. Name one of its symbols."
+        )
+    return clean(found[0])
+
+
+def read_panel(
+    path: Path | str, symbols: Sequence[str] = (), *, start: Any = None, allow_gaps: bool = False
+) -> Panel:
+    """Read several symbols' daily prices from a table with a symbol column, or with a column of closes per symbol.
+
+    Symbols come in the order in which they first appear, without a time zone; or only those of `symbols`, in their
+    order. Rows before `start` count for nothing. The prices are taken as adjusted already unless there is an adjusted
+    close too. Rows of different symbols may interleave. Raises as `read_table` and `clean_all`, and a
+    SymbolNotFoundError if one of `symbols` is not there.
+    """
+    raws = {raw.symbol: raw for raw in read_raw(path)}
+    if not all(raw.named for raw in raws.values()):
+        raise BarsError(
+            f"{Path(path).name} has no symbol column. A panel file needs symbol, date, open, high, low, close "
+            "and volume."
+        )
+    for unknown in [name for name in symbols if name not in raws]:
+        raise SymbolNotFoundError(
+            f"{unknown!r} is not in {Path(path).name}, which holds {_few(raws)}."
+        )
+    wanted = [raws[name].since(start) for name in symbols or raws]
+    cleaned = clean_all(wanted, allow_gaps=allow_gaps)
+    return Panel(
+        replace(bars, provenance={**bars.provenance, "source": "panel"}) for bars in cleaned
+    )
+
+
+def clean_all(raws: Sequence[RawBars], **how: bool) -> list[Bars]:
+    """As `quantseq.market.health.clean` of each; a BarsError names every symbol with a fault, and the first."""
+    found: list[Bars] = []
+    faults: dict[str, DataError] = {}
+    for raw in raws:
         try:
-            frame = _read_parquet(path) if parquet else _read_csv(path)
-        except FileNotFoundError as error:
-            raise CorruptFileError(
-                f"There is no file {str(path)!r}. Give the path of a CSV or Parquet file with prices."
-            ) from error
-        except BarsError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise CorruptFileError(
-                f"Cannot read {str(path)!r} as a {'Parquet' if parquet else 'CSV'} table: {reason}. "
-                "Give a CSV or Parquet file with prices."
-            ) from error
-        ticker = ""
-        if isinstance(frame.columns, pd.MultiIndex):
-            frame, ticker = _one_ticker(frame, path, symbol)
-        names = [
-            _CANONICAL.get(re.sub(r"[^a-z]", "", str(name).lower()), str(name))
-            for name in frame.columns
-        ]
-        if "date" not in names and re.fullmatch("|time|day|index|unnamed.*", names[0].lower()):
-            names[0] = "date"
-        for name in _NAMES:
-            if names.count(name) > 1:
-                raise BarsError(
-                    f"{path.name}: there are two columns for {name!r}. Keep one of them."
-                )
-        missing = [name for name in _NEEDED if name not in names]
-        if missing:
-            raise BarsError(
-                f"{path.name}: the columns {', '.join(missing)} are missing; found "
-                f"{', '.join(names[:12])}. Prices need date, open, high, low, close and volume."
-            )
-        if frame.empty:
-            raise BarsError(f"{path.name} has a header but no rows. Give a file with prices.")
-        frame = frame.set_axis(names, axis="columns")[[name for name in names if name in _NAMES]]
-        if "symbol" in frame:
-            frame["symbol"] = frame["symbol"].fillna("").astype(str).str.strip()
-        return cls(path, frame, "row" if parquet else "line", ticker or path.stem)
-
-    def refuse(self, where: Any, reason: str) -> NoReturn:
-        _refuse(self.path, self.place, where, reason)
-
-    def facts(self, source: str) -> dict[str, Any]:
-        """What the provenance says about the file."""
-        return {"source": source, "file": self.path.name, "file_sha256": sha256_file(self.path)}
-
-    def rows_of(self, symbol: str) -> pd.DataFrame:
-        """The rows of one symbol, where there is a symbol column."""
-        if "symbol" not in self.frame:
-            return self.frame
-        mine = self.frame["symbol"].str.upper() == symbol.upper()
-        if not mine.any():
-            raise BarsError(
-                f"{self.path.name} holds {', '.join(sorted(set(self.frame['symbol']))[:5])}, "
-                f"but no {symbol!r}. Name a symbol from its symbol column."
-            )
-        return self.frame[mine]
-
-    def bars(self, frame: pd.DataFrame, symbol: str, timezone: str, facts: dict[str, Any]) -> Bars:
-        """Parsed rows as bars, oldest first."""
-        steps = frame["date"].diff().dropna()
-        if (steps <= pd.Timedelta(0)).all() and (steps < pd.Timedelta(0)).any():
-            frame = frame.iloc[::-1]
-        sessions: Dates = frame["date"].to_numpy().astype(DATE_DTYPE)
-        columns = {name: frame[name].to_numpy(dtype=np.float64) for name in FIELDS if name in frame}
-        if (fault := find_fault(sessions, columns)) is not None:
-            raise BarsError(f"{self.path.name}, {self.place} {frame.index[fault[0]]}: {fault[1]}")
-        rows = frame.set_index("date")[list(columns)]
-        return Bars.from_frame(symbol, rows, timezone=timezone, provenance=facts)
+            found.append(clean(raw, **how))
+        except DataError as error:
+            faults[raw.symbol] = error
+    if faults and len(raws) == 1:
+        raise next(iter(faults.values()))
+    if faults:
+        (first, why), *others = faults.items()
+        more = f" Faults also in {_few([name for name, _ in others])}." if others else ""
+        raise BarsError(
+            f"{first} in {why}{more} `quantseq data check --file` counts all; of a --panel, --allow-bad-data leaves "
+            "such rows out."
+        )
+    return found
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig") as file:
-        head, second = file.readline(), file.readline()
-    separator = max(",;\t", key=head.count)
-    three = second.split(separator)[0].strip().strip('"').lower() == "ticker"
-    verbatim: dict[str, Any] = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False}
-    verbatim |= {"header": None, "skipinitialspace": True, "encoding": "utf-8-sig"}
-    cells: pd.DataFrame = pd.read_csv(path, sep=separator, **verbatim)
-    cells.index += 1
-    header = cells.iloc[0].fillna("").str.strip()
-    if three:
-        header.iloc[0] = "date"
-        tickers = cells.iloc[1].fillna("").str.strip()
-        tickers.iloc[0] = ""
-        named = str(cells.iloc[2, 0]).strip().lower() in _NAMES["date"]
-        body = cells.iloc[3 if named else 2 :]
-        body = body.set_axis(pd.MultiIndex.from_arrays([header, tickers]), axis="columns")
-    else:
-        body = cells.iloc[1:].set_axis(header.to_list(), axis="columns")
-    body = body[(body.fillna("") != "").any(axis=1)]
-    if separator != ",":
-        body = with_decimal_points(body, partial(_refuse, path, "line"))
-    return body
+def read_raw(
+    path: Path | str, symbol: str | None = None, *, how: Reading | None = None
+) -> tuple[RawBars, ...]:
+    """Read whatever stands in a file, faults included: every symbol of it, or the one that is named.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file is missing or no table at all.
+    BarsError
+        If no table of prices is in it, a column is missing or there twice, or no row has the symbol; if a notation
+        stays undecided, it cannot be told to which session UTC times belong, or bars are of a length that quantseq
+        does not keep.
+    """
+    path, asked = Path(path), how or Reading()
+    parquet = path.suffix.lower() in (".parquet", ".pq")
+    try:
+        sheet = _parquet(path) if parquet else _csv(path, asked)
+        found = _raw_bars(path, _long(sheet, asked, symbol), sheet, asked, symbol)
+    except BarsError as error:
+        told = str(error)
+        raise BarsError(told if told.startswith(path.name) else f"{path.name}: {told}") from error
+    except FileNotFoundError as error:
+        raise CorruptFileError(
+            f"There is no file {str(path)!r}. Give the path of a CSV or Parquet file with prices."
+        ) from error
+    except (DataError, ConfigError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CorruptFileError(
+            f"Cannot read {str(path)!r} as a {'Parquet' if parquet else 'CSV'} table: {reason}. "
+            "Give a CSV or Parquet file with prices."
+        ) from error
+    return found
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+@dataclass
+class _Sheet:
+    """Cells as they stand in a file: a body by place, the names above it, and what is told of both."""
+
+    header: list[str]
+    body: pd.DataFrame  # a column per name, indexed by line or row
+    place: str = "line"
+    tickers: list[str] = field(default_factory=list)  # a second header of symbols, if any
+    notes: list[str] = field(default_factory=list)  # what is not used, or was filled in
+    read_as: dict[str, Any] = field(default_factory=dict)  # what was guessed
+
+
+def _parquet(path: Path) -> _Sheet:
     frame = pd.read_parquet(path)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
-    return frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
+    frame = frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
+    names = [one if isinstance(one, tuple) else (one,) for one in frame.columns]
+    tickers = [str(one[-1]) if len(one) > 1 else "" for one in names]
+    body = frame.set_axis(range(frame.shape[1]), axis="columns")
+    return _Sheet([str(one[0]) for one in names], body, "row", tickers if any(tickers) else [])
 
 
-def _one_ticker(frame: pd.DataFrame, path: Path, symbol: str | None) -> tuple[pd.DataFrame, str]:
-    """Drop the second header level, keeping the columns of one ticker; that ticker if it is the only one."""
-    tickers = [str(column[-1]) for column in frame.columns]
-    distinct = sorted(set(tickers) - {""})
-    only = distinct[0] if len(distinct) == 1 else ""
-    wanted = (only or symbol or "").upper()
-    if distinct and wanted not in [ticker.upper() for ticker in distinct]:
+def _csv(path: Path, how: Reading) -> _Sheet:
+    text, encoding = _text(path, how.encoding)
+    lines = text.splitlines()
+    first = re.fullmatch(r"\W*sep=(.)\W*", lines[0].strip()) if lines else None
+    separator = first[1] if first else _separator(lines)
+    if not separator:  # only blanks part the columns
+        lines = [re.sub(r"\s+", "\t", line.strip()) for line in lines]
+        text, separator = "\n".join(lines), "\t"
+    width = max((len(row) for row in csv.reader(lines, delimiter=separator)), default=0)
+    cells = pd.read_csv(
+        io.StringIO(text),
+        sep=separator,
+        header=None,
+        names=range(width),
+        index_col=False,
+        dtype=str,
+        keep_default_na=False,
+        skip_blank_lines=False,
+        skipinitialspace=True,
+        skiprows=1 if first else 0,
+    )
+    cells = cells.fillna("").apply(lambda column: column.str.strip())
+    cells.index += 2 if first else 1
+    sheet = _locate(cells[(cells != "").any(axis=1)], how)
+    sheet.read_as |= {"encoding": encoding, "separator": separator}
+    return sheet
+
+
+def _text(path: Path, encoding: str | None) -> tuple[str, str]:
+    """The text of a file, unpacked, and how it is encoded."""
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    elif data[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            if len(names) != 1:
+                raise BarsError(
+                    f"it holds {len(names)} files. Unpack it and import them one by one."
+                )
+            if Path(names[0]).name.startswith("[") or Path(names[0]).suffix == ".xml":
+                raise BarsError("this is no table but a document. Save it as CSV.")
+            data = archive.read(names[0])
+    if encoding is None:
+        encoding = "utf-8-sig"
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            encoding = "utf-16"
+        elif b"\0" in data[:200]:
+            encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+        else:
+            try:
+                data.decode(encoding)
+            except UnicodeDecodeError:
+                encoding = "cp1252"
+    try:
+        return data.decode(encoding), encoding
+    except LookupError as error:
+        raise ConfigError(
+            f"There is no encoding {encoding!r}. Try utf-8, cp1252 or utf-16."
+        ) from error
+    except UnicodeDecodeError as error:
         raise BarsError(
-            f"{path.name} holds {', '.join(distinct)}, but no {symbol!r}. Name one of its tickers."
+            f"it is not written as {encoding} ({error.reason}). Say how with --encoding, such as cp932, gb18030, "
+            "cp949, cp1250 or cp1251."
+        ) from error
+
+
+def _separator(lines: list[str]) -> str:
+    """What parts most of the first lines into the same number of columns, four or more where possible; "" for nothing."""
+    best = ("", 0)
+    for mark in _SEPARATORS:
+        counts = [
+            len(row) for row in csv.reader([line for line in lines[:200] if line], delimiter=mark)
+        ]
+        wide = [count for count in counts if count > 1]
+        usual = max(set(wide), key=wide.count) if wide else 1
+        score = wide.count(usual) * min(usual, 5) + (usual >= 4)
+        if score > best[1]:
+            best = (mark, score)
+    return best[0]
+
+
+def _locate(cells: pd.DataFrame, how: Reading) -> _Sheet:
+    """Where the table begins: at a row of names, or at the first of dates and numbers; what is around it."""
+    rows = cells.to_numpy()
+    own = {_key(name) for name in how.columns.values()}
+    for at in range(min(len(rows), _PREAMBLE)):
+        keys = [_key(cell) for cell in rows[at]]
+        known = {
+            _ALIASES[key][0] if key in _ALIASES else "own"
+            for key in keys
+            if key in own or key in _ALIASES
+        }
+        levels = {str(row[0]).lower(): row for row in rows[at : at + 2]}
+        symbols = levels.pop("ticker", levels.pop("symbols", None))
+        if (
+            symbols is not None
+            and len(levels) == 1
+            and levels.keys() <= {"price", "attributes", ""}
+        ):
+            # the header of yfinance: names and tickers, in either order, then the name of the index
+            skip = at + (3 if at + 2 < len(rows) and _key(rows[at + 2][0]) in _ALIASES else 2)
+            header = ["date", *map(str, levels.popitem()[1][1:])]
+            return _Sheet(header, cells.iloc[skip:], tickers=["", *map(str, symbols[1:])])
+        dated = known & {"date", "time", "own"} or _is_unnamed(keys[0])
+        if (
+            dated
+            and known
+            and sum(map(bool, keys)) > 1
+            and not (len(known) == 1 and _is_data(rows[at]))
+        ):
+            return _around(_Sheet([*map(str, rows[at])], cells.iloc[at + 1 :]), cells.iloc[:at])
+        if _is_data(rows[at]):
+            names = _content_names(rows[at:], how)
+            sheet = _around(_Sheet(names, cells.iloc[at:]), cells.iloc[:at])
+            sheet.notes.append(f"there is no row of names; read as {', '.join(names)}")
+            return sheet
+    raise BarsError(
+        f"no row names a date and prices, or holds some, among the first {_PREAMBLE} lines. Prices need date, open, "
+        "high, low and close; say what they are called with --columns date=When,close=Price."
+    )
+
+
+def _is_unnamed(key: str) -> bool:
+    return key in ("", "index") or key.startswith("unnamed")
+
+
+def _is_data(row: Any) -> bool:
+    """Whether a row begins with a date, perhaps behind a symbol, and goes on with numbers."""
+    dates, _ = parse_dates(pd.Series(row[:3], dtype=object))
+    series = pd.Series(row, name="", dtype=object)
+    numbers, _ = parse_numbers(series, decimal_mark(series.to_frame()) or ".")
+    return bool((~np.isnat(dates.local)).any() and np.isfinite(numbers).sum() >= 3)
+
+
+def _around(sheet: _Sheet, before: pd.DataFrame) -> _Sheet:
+    """Leave out rows above the table, and those at its end that fill one cell of many."""
+    body = sheet.body
+    filled = (body != "").sum(axis=1).to_numpy()
+    end = len(body)
+    while end and len(sheet.header) > 2 and filled[end - 1] == 1:
+        cells = body.iloc[end - 1]
+        if not np.isnat(parse_dates(cells[cells != ""])[0].local).any():
+            break  # a date without prices is a row without prices
+        end -= 1
+    if outside := len(before) + len(body) - end:
+        first = (before if len(before) else body.iloc[end:]).iloc[0]
+        sheet.notes.append(
+            f"left out around the table: {outside} of the lines, such as {' '.join(filter(None, first))[:60]!r}"
         )
-    frame = frame.loc[:, [ticker.upper() in ("", wanted) for ticker in tickers]]
-    return frame.set_axis([str(column[0]) for column in frame.columns], axis="columns"), only
+    sheet.body = body.iloc[:end]
+    return sheet
 
 
-def _parse(frame: pd.DataFrame, refuse: Refuse) -> pd.DataFrame:
-    """Numbers as float64 and dates as datetime64[D]; what is neither is refused, and then missing."""
-    parsed: dict[str, Any] = {"date": parse_dates(frame["date"], refuse)}
-    for name in (field for field in FIELDS if field in frame):
-        parsed[name] = parse_numbers(frame[name], refuse)
-        if name in ("dividends", "splits"):  # a split of 1 is none
-            none = np.isnan(parsed[name]) | ((name == "splits") & (parsed[name] == 1.0))
-            parsed[name] = np.where(none, 0.0, parsed[name])
-    return pd.DataFrame(parsed, index=frame.index)
+def _content_names(rows: Any, how: Reading) -> list[str]:
+    """Names of columns that have none, by what stands in them: a symbol, a date, a time, four prices, a volume."""
+    width = len(rows[0])
+    if how.columns:
+        return [str(k + 1) for k in range(width)]
+    sample = rows[:500]
+    date = next(
+        k for k in range(3) if not np.isnat(parse_dates(pd.Series(sample[:1, k]))[0].local).any()
+    )
+    names = [*["symbol", "period"][:date], "date"]
+    if date + 1 < width and all(_CLOCK.fullmatch(str(cell)) for cell in sample[:, date + 1]):
+        names.append("time")
+    first = len(names)
+    mark = decimal_mark(pd.DataFrame(sample[:, first:])) or "."
+    values = [
+        parse_numbers(pd.Series(sample[:, k], name=str(k + 1)), mark)[0]
+        for k in range(first, min(first + 4, width))
+    ]
+    if len(values) == 4:
+        opened, high, low, closed = values
+        fits = (high >= np.fmax(opened, closed)) & (low <= np.fmin(opened, closed))
+        if fits.mean() >= 0.95:
+            names += ["open", "high", "low", "close", "volume"]
+            return (names + [f"column {k + 1}" for k in range(len(names), width)])[:width]
+    raise BarsError(
+        "there is no row of names, and the numbers are not open, high, low, close in this order. Name them by place, "
+        "such as --columns date=1,open=2,high=3,low=4,close=5"
+    )
 
 
-def _carry_actions(frame: pd.DataFrame, empty: NDArray[np.bool_], refuse: Refuse) -> None:
-    """Dividends (added) and splits (multiplied) of rows without prices on the next row in time that has some.
-
-    Whoever held the share over such a day gets both, and the next price is the first that shows it.
-    """
-    names = [name for name in ("dividends", "splits") if name in frame]
-    moved = empty & (frame[names] != 0).any(axis=1).to_numpy()
-    dates = frame["date"].to_numpy()
-    for row in np.flatnonzero(moved):
-        later = np.flatnonzero(~empty & (dates > dates[row]))
-        if not len(later):
-            refuse(
-                frame.index[int(row)], "a dividend or split without prices, on that day or later"
+def _long(sheet: _Sheet, how: Reading, symbol: str | None) -> pd.DataFrame:
+    """The body under our names, with a symbol column where the file tells symbols apart."""
+    if sheet.body.empty:
+        raise BarsError("there is a header but no rows. Give a file with prices.")
+    tickers = sheet.tickers or [""] * len(sheet.header)
+    distinct = _distinct([ticker for ticker in tickers if ticker])
+    if symbol is not None and len(distinct) > 1:
+        distinct = {key: one for key, one in distinct.items() if key == symbol.upper()}
+        if not distinct:
+            raise BarsError(
+                f"it holds {_few(_distinct(filter(None, tickers)).values())}, but no {symbol!r}. Name one of its tickers."
             )
+    parts = []
+    for key, ticker in distinct.items() or [("", "")]:
+        chosen = [k for k, own in enumerate(tickers) if own.upper() in ("", key)]
+        names = _canonical([sheet.header[k] for k in chosen], how)
+        columns = {name: sheet.body[k] for k, name in zip(chosen, names, strict=True) if name}
+        others = [
+            k for k, name in zip(chosen, names, strict=True) if not name and sheet.header[k].strip()
+        ]
+        if set(columns) == {"date"} and (wide := _wide(sheet, columns["date"], others)):
+            parts += wide
             continue
-        target = frame.index[int(later[np.argmin(dates[later])])]
-        for name in names:
-            value, there = frame[name].iloc[row], frame.loc[target, name]
-            both = name == "splits" and value and there
-            frame.loc[target, name] = value * there if both else value + there
+        if not parts:
+            used = {name: sheet.header[k] for k, name in zip(chosen, names, strict=True) if name}
+            sheet.read_as["columns"] = {
+                name: own for name, own in used.items() if _key(own) != _key(name)
+            }
+            if others:
+                sheet.notes.append(
+                    f"columns not used: {_few([sheet.header[k] for k in others], 20)}"
+                )
+        parts.append(
+            pd.DataFrame(columns | ({"symbol": ticker} if ticker else {}), index=sheet.body.index)
+        )
+    frame = pd.concat(parts)
+    closes_only = not {"open", "high", "low"} & set(frame)
+    needed = ("date", "close") if closes_only else ("date", *OHLC)
+    if missing := [name for name in needed if name not in frame]:
+        raise BarsError(
+            f"the columns {', '.join(missing)} are missing; found {_few([*filter(None, sheet.header)], 12)}. Prices "
+            "need date, open, high, low and close; say what they are called with --columns close=Price."
+        )
+    return _of_symbol(frame, sheet, symbol)
+
+
+def _wide(sheet: _Sheet, dates: pd.Series, others: list[int]) -> list[pd.DataFrame]:
+    """A table of closes, one column per symbol, as a part of each; none if a column is anything else."""
+    parts = []
+    for k in others:
+        part = pd.DataFrame(
+            {"date": dates, "close": sheet.body[k], "symbol": sheet.header[k].strip()}
+        )
+        part = part[~part["close"].map(str).str.strip().str.lower().isin(MISSING)]
+        texts = part["close"].map(str)
+        numbers, _ = parse_numbers(texts, decimal_mark(texts.to_frame()) or ".")
+        if not len(numbers) or np.isfinite(numbers).mean() < 0.5:
+            return []
+        parts.append(part)
+    if parts:
+        sheet.notes.append(f"a table of closes, one column for each of {len(parts)} symbols")
+    return parts
+
+
+def _distinct(names: Any) -> dict[str, str]:
+    """Names by their capital form, each as it is written first."""
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(str(name).upper(), str(name))
+    return found
+
+
+def _of_symbol(frame: pd.DataFrame, sheet: _Sheet, symbol: str | None) -> pd.DataFrame:
+    """The rows of the symbol that is named, or all; a symbol is the same in every case of its letters."""
+    if "symbol" not in frame:
+        return frame
+    names = frame["symbol"].fillna("").astype(str).str.strip()
+    names = names.map({one: check_symbol(one) if one else "" for one in names.unique()})
+    keys = names.str.upper()
+    spelt = _distinct(names.unique())
+    if symbol is None:
+        if (keys == "").any():
+            row = names.index[int(np.argmax(keys == ""))]
+            raise BarsError(
+                f"{sheet.place} {row}: the symbol is missing. Correct or drop that {sheet.place}."
+            )
+        return frame.assign(symbol=keys.map(spelt))
+    by_name = _key(sheet.read_as.get("columns", {}).get("symbol", "symbol")) == "name"
+    if len(spelt) == 1 and (
+        sheet.tickers or by_name
+    ):  # what it is called there need not be a symbol
+        return frame.assign(symbol=symbol)
+    mine = keys == symbol.upper()
+    if not mine.any():
+        raise BarsError(
+            f"it holds {_few(spelt.values())}, but no {symbol!r}. Name one of its symbols."
+        )
+    return frame[mine].assign(symbol=symbol)
+
+
+def _stem(path: Path) -> str:
+    """The name of a file without what says how it is packed and written."""
+    return (
+        re.sub(r"(\.(csv|txt|tsv|gz|zip))+$", "", path.name, flags=re.IGNORECASE)
+        if path.suffix.lower() not in (".parquet", ".pq")
+        else path.stem
+    )
+
+
+def _few(names: Any, most: int = 8) -> str:
+    named = list(map(str, names))
+    more = len(named) - most
+    return ", ".join(named[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _canonical(header: list[str], how: Reading) -> list[str]:
+    """Our name of each column, "" for one that is not used."""
+    keys, names = [_key(name) for name in header], [""] * len(header)
+    given = {}
+    for name, wanted in how.columns.items():
+        if _key(wanted) in keys:
+            given[name] = keys.index(_key(wanted))
+        elif wanted.isdigit() and 0 < int(wanted) <= len(header):
+            given[name] = int(wanted) - 1
+        else:
+            raise BarsError(
+                f"there is no column {wanted!r}; found {_few([*filter(None, header)], 12)}. Name one of them, or its place."
+            )
+        names[given[name]] = name
+    best: dict[str, tuple[int, int]] = {}
+    for at, key in enumerate(keys):
+        name, rank = _ALIASES.get(key, ("", 0))
+        if not name or names[at] or name in given:
+            continue
+        if name in best and best[name][0] == rank:
+            raise BarsError(
+                f"there are two columns for {name!r}, {header[best[name][1]]!r} and {header[at]!r}. Keep one, or name it "
+                f"by its place with --columns {name}={at + 1}."
+            )
+        if name not in best or rank < best[name][0]:
+            best[name] = (rank, at)
+    for name, (_, at) in best.items():
+        names[at] = name
+    if "date" not in names:
+        where = names.index("time") if "time" in names else 0
+        if names[where] == "time" or _is_unnamed(keys[0]):
+            names[where] = "date"
+    return names
+
+
+def _raw_bars(
+    path: Path, frame: pd.DataFrame, sheet: _Sheet, how: Reading, symbol: str | None
+) -> tuple[RawBars, ...]:
+    """Parse all rows together, so that one notation holds for the file, and part them by symbol."""
+    texts = {name: _as_text(frame[name]) for name in _NUMBERS if name in frame}
+    cells = pd.DataFrame({name: c.to_numpy() for name, c in texts.items() if c.dtype == object})
+    mark = how.decimal or decimal_mark(cells)
+    columns: dict[str, Any] = {}
+    faults: Faults = []
+    for name, column in texts.items():
+        if column.dtype == object:
+            columns[name], wrong = parse_numbers(column, mark)
+            faults += wrong
+        else:
+            columns[name] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    notes = [*sheet.notes, *_settle(columns, len(frame))]
+    moments, undated = _moments(frame, how)
+    places = np.array([f"{sheet.place} {row}" for row in frame.index])
+    why: dict[int, str] = {}
+    for at, reason in sorted([*undated, *faults]):
+        why.setdefault(at, reason)
+        if " say " in reason:  # a notation that nothing decides is a matter of the whole file
+            raise BarsError(f"{places[at]}: {reason}.")
+    local = sessions_of(moments, how.timezone)
+    read_as = {**sheet.read_as, **({"decimal": mark} if mark == "," else {})}
+    facts = {
+        "source": "file",
+        "file": path.name,
+        "file_sha256": sha256_file(path),
+        "read_as": read_as,
+    }
+    facts |= {"notes": notes} if notes else {}
+    named, found = "symbol" in frame, []
+    symbols = pd.Series(
+        frame["symbol"].to_numpy() if named else symbol or _stem(path), index=range(len(frame))
+    )
+    positions = symbols.groupby(symbols).indices
+    for own in symbols.unique():
+        rows = np.asarray(positions[own])
+        interval, sessions = _sessions(local[rows], moments.offset[rows], how)
+        raw = RawBars(
+            symbol=str(own),
+            sessions=sessions,
+            columns={one: values[rows] for one, values in columns.items()},
+            places=tuple(map(str, places[rows])),
+            unreadable=tuple((str(places[at]), why[at]) for at in rows.tolist() if at in why),
+            timezone=how.timezone,
+            interval=interval,
+            provenance=facts,
+            named=named and not (sheet.tickers and len(set(sheet.tickers)) <= 2),
+        )
+        found.append(raw)
+    return tuple(found)
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """A column of numbers as it is, another as tidy texts."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column
+    return column.map(
+        lambda one: "" if one is None or one is pd.NaT or one != one else str(one).strip()
+    ).astype(object)
+
+
+def _settle(columns: dict[str, Any], count: int) -> list[str]:
+    """Fill in what a file may lack, in place; sentences about what was filled in."""
+    told = []
+    ticks = columns.pop("tick_volume", None)
+    traded = columns.get("volume")
+    if traded is None or (ticks is not None and not np.nan_to_num(traded).any()):
+        told.append(
+            "there is no volume; 0 stands for unknown"
+            if ticks is None
+            else "volume is that of ticks"
+        )
+        columns["volume"] = np.zeros(count) if ticks is None else ticks
+    unknown = ~(columns["volume"] >= 0)
+    if unknown.any():
+        told.append(
+            f"the volume is unknown in {int(unknown.sum())} of {count} rows; 0 stands for that"
+        )
+        columns["volume"] = np.where(unknown, 0.0, columns["volume"])
+    if "open" not in columns and "high" not in columns and "low" not in columns:
+        told.append("there are closes only; open, high and low repeat them")
+        columns |= {name: columns["close"].copy() for name in ("open", "high", "low")}
+    for name in ("dividends", "splits"):
+        if name in columns:
+            columns[name] = np.nan_to_num(columns[name], nan=0.0, posinf=np.inf)
+    if "splits" in columns:  # one share for one is no split
+        columns["splits"] = np.where(columns["splits"] == 1.0, 0.0, columns["splits"])
+    return told
+
+
+def _moments(frame: pd.DataFrame, how: Reading) -> tuple[Moments, Faults]:
+    dates = frame["date"]
+    if pd.api.types.is_datetime64_any_dtype(dates):
+        offset = np.full(len(dates), np.nan)
+        if isinstance(dates.dtype, pd.DatetimeTZDtype):
+            clock = dates.dt.tz_localize(None)
+            ahead = clock - dates.dt.tz_convert("UTC").dt.tz_localize(None)
+            offset, dates = ahead.dt.total_seconds().to_numpy() / 60, clock
+        local = dates.to_numpy().astype(INSTANT_DTYPE)
+        return Moments(local, offset), [
+            (int(at), "the date is missing") for at in np.flatnonzero(np.isnat(local))
+        ]
+    texts = _as_text(dates)
+    if texts.dtype != object:
+        texts = texts.map(
+            lambda one: "" if pd.isna(one) else f"{one:.10g}" if one % 1 else str(int(one))
+        ).astype(object)
+    if "time" in frame:
+        texts = (texts + " " + _as_text(frame["time"]).map(_clock)).str.strip()
+    return parse_dates(texts, how.date_order)
+
+
+def _clock(time: object) -> str:
+    """A time of day with colons; 930 and 93000 are half past nine."""
+    text = str(int(time)) if isinstance(time, (int, float)) else str(time)
+    if not re.fullmatch(r"\d{1,6}", text):
+        return text
+    digits = text.zfill(4) + "00" if len(text) in (3, 4) else text.zfill(6)
+    return ":".join((digits[:2], digits[2:4], digits[4:]))
+
+
+_KEPT = {3600: "1h", 300: "5m"}
+
+
+def _sessions(local: Any, offset: Any, how: Reading) -> tuple[str, Any]:
+    """The interval that the moments of one symbol keep, and its sessions; NaT where there is no moment."""
+    interval, days = how.interval, local.astype(DATE_DTYPE)
+    known = np.unique(local[~np.isnat(local)])
+    if interval is None:
+        apart = np.diff(np.unique(known.astype(DATE_DTYPE))).astype(np.int64)
+        usual = float(np.median(apart)) if len(apart) > 3 else 1.0
+        interval = "1d"
+        if len(known) > 1.5 * (len(apart) + 1):
+            step = int(np.median(np.diff(known).astype(np.int64)))
+            if step not in _KEPT:
+                raise BarsError(
+                    f"these are bars of {step / 60:g} minutes. quantseq keeps {', '.join(INTERVALS)}; make one of "
+                    "these of them first."
+                )
+            interval = _KEPT[step]
+        elif 5 <= usual <= 9:
+            interval = "1wk"
+        elif usual > 9:
+            raise BarsError(
+                f"these bars are {usual:g} days apart. quantseq keeps {', '.join(INTERVALS)}; say that they are "
+                "daily with --interval 1d."
+            )
+    if not is_intraday(interval):
+        return interval, monday(days) if interval == "1wk" else days
+    if how.timezone:  # the exchange's clock, back to UTC
+        clock = pd.DatetimeIndex(local).tz_localize(
+            how.timezone, ambiguous=True, nonexistent="shift_forward"
+        )
+        return interval, clock.tz_convert("UTC").tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
+    if np.isnan(offset[~np.isnat(local)]).any():
+        raise BarsError(
+            f"the times of these {interval} bars have no time zone. Say whose clock they show with --timezone, such as "
+            "America/New_York, or UTC."
+        )
+    return interval, local - (60 * np.nan_to_num(offset)).astype("timedelta64[s]")

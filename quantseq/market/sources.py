@@ -165,14 +165,18 @@ def source_names() -> tuple[str, ...]:
     return (*_OWN, *sorted(installed.difference(_OWN)))
 
 
-def make_source(name: str, *, rate: float = 1.0) -> Source:
+def make_source(
+    name: str, *, rate: float = 1.0, allow_gaps: bool = False, keep_closes: bool = False
+) -> Source:
     """Build the source that is called `name`, one of `source_names`, for about `rate` requests a second.
+
+    What becomes of rows without use is said by `allow_gaps` and `keep_closes`, see `quantseq.market.health.clean`.
 
     A ConfigError if there is none, if what is installed under the name is none, or if the rate is not above 0.
     """
     pace = Pace(rate)
     if name == "yahoo":
-        yahoo: Source = _YAHOO.load()(rate=rate)
+        yahoo: Source = _YAHOO.load()(rate=rate, allow_gaps=allow_gaps, keep_closes=keep_closes)
         return yahoo
     if name == "sample":
         return SampleSource()

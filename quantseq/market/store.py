@@ -33,14 +33,14 @@ from quantseq.errors import (
     SymbolNotFoundError,
 )
 from quantseq.files import atomic_path, lock, parse_json, sha256_bytes, write_bytes
-from quantseq.market.bars import FIELDS, Bars, Panel, check_interval, is_intraday
+from quantseq.market.bars import FIELDS, Bars, Panel, check_interval, check_symbol, is_intraday
 
 _SCHEMA = 1
 # Keys of the Parquet metadata: what a file says about itself, and the SHA-256 of that.
 _HEADER, _SEAL = b"quantseq", b"quantseq.sha256"
 
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.|$)")
-_LONGEST, _LONGEST_PATH = 160, 3000
+_LONGEST = 160
 
 
 def file_name(symbol: str) -> str:
@@ -98,7 +98,7 @@ def _read_header(metadata: Mapping[bytes, bytes] | None, symbol: str) -> dict[st
     header: dict[str, Any] = parse_json(text)
     if header["schema"] > _SCHEMA:
         raise ValueError(f"schema {header['schema']} was written by a newer quantseq")
-    if header["symbol"] != symbol:
+    if header["symbol"] != check_symbol(symbol):
         raise ValueError(f"it holds {header['symbol']!r} instead of {symbol!r}")
     return header
 
@@ -121,14 +121,8 @@ class Store:
         return isinstance(symbol, str) and self.path(symbol).is_file()
 
     def path(self, symbol: str) -> Path:
-        """Where the bars of `symbol` are kept, whether or not there are any; a ConfigError if too long."""
-        name = file_name(symbol)
-        if len(name) > _LONGEST_PATH:
-            raise ConfigError(
-                f"The symbol {symbol[:20]!r}... has {len(symbol)} characters, more than a file path "
-                "holds. Give a symbol as exchanges write them."
-            )
-        return self.folder / f"{name}.parquet"
+        """Where the bars of `symbol` are kept, whether or not there are any; raises as `check_symbol`."""
+        return self.folder / f"{file_name(check_symbol(symbol))}.parquet"
 
     def symbols(self) -> tuple[str, ...]:
         """Every stored symbol, sorted. Only names are looked at, and no file is opened."""
@@ -152,14 +146,26 @@ class Store:
         for symbol in self.symbols():
             try:
                 yield symbol, self.info(symbol)
-            except CorruptFileError as error:
-                yield symbol, error
+            except (CorruptFileError, ConfigError) as error:
+                yield symbol, CorruptFileError(str(error))
 
     def remove(self, symbol: str) -> None:
-        """Delete one symbol's bars, damaged or not; a SymbolNotFoundError if there are none."""
+        """Delete one symbol's bars; a SymbolNotFoundError if there are none.
+
+        A file that cannot be read back, and may be somebody's, is kept under a dated name that ends in ``.damaged``.
+        """
         self._existing(symbol)
         with lock(self.folder / ".lock"):
+            self._spare(symbol)
             self._existing(symbol).unlink()
+
+    def _spare(self, symbol: str) -> None:
+        """Keep a copy of what lies there under this symbol's name and is no file of ours, or damaged."""
+        with suppress(SymbolNotFoundError):
+            try:
+                self.info(symbol)
+            except CorruptFileError:
+                self.back_up(symbol, "damaged")
 
     def backups(self, symbol: str) -> tuple[Path, ...]:
         """What was kept beside the file of `symbol` when it was replaced, oldest first."""
@@ -204,6 +210,7 @@ class Store:
         is not writable, the disk is full, or another process keeps the lock.
         """
         with lock(self.folder / ".lock"):
+            self._spare(bars.symbol)
             self._replace(bars)
 
     def update(self, symbol: str, change: Callable[[Bars | None], Bars]) -> Bars:

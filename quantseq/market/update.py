@@ -20,6 +20,7 @@ import numpy as np
 from quantseq.errors import (
     BadResponseError,
     BarsError,
+    ConfigError,
     CorruptFileError,
     NoDataError,
     QuantseqError,
@@ -33,12 +34,14 @@ from quantseq.market.bars import (
     PRICES,
     Bars,
     as_date,
+    check_timezone,
     date_range,
     exchange_dates,
     is_intraday,
     monday,
 )
 from quantseq.market.calendars import Clock
+from quantseq.market.health import describe_left_out
 from quantseq.market.sources import Source
 from quantseq.market.store import Store
 
@@ -167,11 +170,23 @@ def extend(old: Bars, parts: Sequence[Bars], *, front: Ask | None = None) -> Joi
         facts["end"] = before["end"]
     facts["start"] = None if covered is None else str(covered)
     facts["extends"] = {"sha256": old.sha256, **before}
+    _join_left_out(facts, [old, *parts], set(sessions.astype(str)))
     merged = replace(old, sessions=sessions, **columns, provenance=facts)
     if merged.sha256 == old.sha256:
         return Join(old if front is None else merged)
     added = len(merged) - len(old)
     return Join(merged, f"{added} new sessions" if added else "some stored sessions were revised")
+
+
+def _join_left_out(facts: dict[str, Any], parts: Sequence[Bars], kept: set[str]) -> None:
+    """What was left out of any part, unless another has it, in place."""
+    left_out: dict[str, list[str]] = {}
+    for part in parts:
+        for why, rows in part.provenance.get("left_out", {}).items():
+            left_out[why] = sorted({*left_out.get(why, []), *rows} - kept)
+    facts.pop("left_out", None)
+    if left_out := {why: rows for why, rows in left_out.items() if rows}:
+        facts["left_out"] = left_out
 
 
 def supersede(old: Bars, fresh: Bars, reason: str | None, *, forced: bool = False) -> Join:
@@ -353,9 +368,15 @@ class _Visit:
             bars = self.source.fetch(self.symbol, start=ask.start, end=ask.end, interval=interval)
             if not isinstance(bars, Bars) or bars.interval != interval:
                 raise TypeError(f"the answer is no Bars of interval {interval!r}")
+            check_timezone(bars.timezone)
             bars = bars.between(ask.start, ask.end)
         except QuantseqError:
             raise
+        except ImportError as error:
+            raise ConfigError(
+                f"{self.symbol}: the source {name!r} cannot be used here: a package that it needs is missing or "
+                f"broken ({error}). Repair it with: pip install --force-reinstall {error.name or name}"
+            ) from error
         except OSError as error:
             raise SourceUnavailableError(
                 f"{self.symbol}: the source {name!r} cannot be reached "
@@ -398,6 +419,7 @@ class _Visit:
         if old is not None:
             status = "unchanged" if kept.sha256 == old.sha256 else "updated"
         span = str(kept.sessions[0]), str(kept.sessions[-1])
+        told = "; ".join(filter(None, (why, describe_left_out(kept))))
         return FetchOutcome(
-            self.symbol, status, len(kept), *span, why, drift=join.drift, backup=backup
+            self.symbol, status, len(kept), *span, told, drift=join.drift, backup=backup
         )

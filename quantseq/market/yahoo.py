@@ -5,12 +5,9 @@ store. What it answers with are validated `Bars`, or an error of our own tree: a
 again would change nothing, a `SourceError` if it might.
 """
 
-import atexit
 import functools
 import logging
 import re
-import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,6 +19,7 @@ import pandas as pd
 
 from quantseq.errors import (
     BadResponseError,
+    ConfigError,
     NoDataError,
     QuantseqError,
     RateLimitedError,
@@ -30,8 +28,19 @@ from quantseq.errors import (
     SymbolNotFoundError,
     check_parameters,
 )
-from quantseq.market.bars import OHLC, Bars, check_interval, date_range, is_intraday, monday
+from quantseq.files import scratch_folder
+from quantseq.market.bars import (
+    DATE_DTYPE,
+    FIELDS,
+    INSTANT_DTYPE,
+    Bars,
+    check_interval,
+    date_range,
+    is_intraday,
+    monday,
+)
 from quantseq.market.calendars import Clock
+from quantseq.market.health import RawBars, clean
 from quantseq.market.sources import Pace, answer
 
 _DAYS_KEPT = {"1h": 730, "5m": 60}  # for how many days Yahoo keeps bars that are shorter than a day
@@ -47,8 +56,8 @@ _UNKNOWN = re.compile(r"delisted|not found|no data found", re.IGNORECASE)
 class YahooSource:
     """Yahoo Finance through yfinance: prices split-adjusted, the adjusted close adds dividends.
 
-    A bar whose session has not been closed for 30 minutes is left out. Rows without any price are left
-    out; a row that lacks some is an error.
+    A bar whose session has not been closed for 30 minutes is left out, and so are rows that cannot be used: see
+    `quantseq.market.health.clean`, whose `allow_gaps` and `keep_closes` these are.
 
     Only a `SourceError` is worth another of the `attempts`, of which there is at least 1.
     """
@@ -63,11 +72,14 @@ class YahooSource:
         attempts: int = 3,
         wait: float = 1.0,  # seconds before the second attempt; doubles, with jitter, up to 30
         rate: float = 1.0,  # requests a second, about; above 0
+        allow_gaps: bool = False,
+        keep_closes: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.session, self.timeout = session, timeout
         self.attempts, self.wait = attempts, wait
+        self.cleaning = {"allow_gaps": allow_gaps, "keep_closes": keep_closes}
         self.now, self.sleep, self.pace = now, sleep, Pace(rate, sleep=sleep)
         self._known: set[str] = set()
         check_parameters(self, {"attempts": "int [1, inf)"})
@@ -125,9 +137,9 @@ class YahooSource:
         self._known.add(symbol)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # yfinance itself trips over pandas 3 ...
+            yfinance, cache_clear = _yfinance()
+            warnings.simplefilter("ignore")  # ... and asks for warnings when it is imported
             try:
-                yfinance, cache_clear = _yfinance()
-                warnings.simplefilter("ignore")  # ... and asks for warnings when it is imported
                 cache_clear()
                 ticker = yfinance.Ticker(symbol, session=self.session)
                 asked = {"start": start, "end": stop, "interval": interval}
@@ -141,10 +153,12 @@ class YahooSource:
     ) -> Bars:
         names = {"Adj Close": "adj_close", "Stock Splits": "splits"}
         frame = frame.rename(columns=names).rename(columns=str.lower)
-        frame = frame[~frame[list(OHLC)].isna().all(axis=1)]
-        if interval == "1wk":
-            dates = pd.DatetimeIndex(frame.index).tz_localize(None).to_numpy()
-            frame = frame.set_index(pd.DatetimeIndex(monday(dates)))
+        clock = pd.DatetimeIndex(frame.index)
+        if is_intraday(interval) and clock.tz is not None:
+            clock = clock.tz_convert("UTC")
+        sessions = clock.tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
+        if not is_intraday(interval):
+            sessions = monday(sessions) if interval == "1wk" else sessions.astype(DATE_DTYPE)
         facts = {
             "currency": meta.get("currency"),
             "instrument": meta.get("instrumentType"),
@@ -152,7 +166,10 @@ class YahooSource:
             "adjustment": "split-adjusted prices; adj_close adds dividends",
         }
         zone = str(meta.get("exchangeTimezoneName") or "")
-        bars = Bars.from_frame(symbol, frame, timezone=zone, provenance=facts, interval=interval)
+        columns = {one: frame[one].to_numpy(np.float64, na_value=np.nan) for one in FIELDS}
+        where: Any = {"timezone": zone, "interval": interval, "provenance": facts}
+        raw = RawBars(symbol, sessions, columns, tuple(map(str, sessions)), **where)
+        bars = clean(raw, **self.cleaning)
         end = ((meta.get("currentTradingPeriod") or {}).get("regular") or {}).get("end")
         close = np.datetime64(int(end.timestamp()), "s") if isinstance(end, pd.Timestamp) else None
         return Clock.of(bars, self.now(), close).drop_partial(bars)
@@ -161,19 +178,28 @@ class YahooSource:
 @functools.cache
 def _yfinance() -> tuple[Any, Callable[[], None]]:
     """Import yfinance once, make it speak up, and give it a cache folder that nobody else sees."""
-    import yfinance  # noqa: TID251
-    from yfinance.data import YfData  # noqa: TID251
-
-    folder = tempfile.mkdtemp(prefix="quantseq-yahoo-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    yfinance.set_tz_cache_location(folder)
+    try:
+        import yfinance  # noqa: TID251
+        from yfinance.data import YfData  # noqa: TID251
+    except Exception as error:
+        raise _broken(error) from error
+    yfinance.set_tz_cache_location(str(scratch_folder()))
     yfinance.config.debug.hide_exceptions = False
     logging.getLogger("yfinance").setLevel(logging.CRITICAL)
     return yfinance, YfData.cache_get.cache_clear
 
 
+def _broken(error: Exception) -> ConfigError:
+    return ConfigError(
+        f"yfinance cannot be used ({type(error).__name__}: {' '.join(str(error).split())[:200]}). Not Yahoo "
+        "but the installation here is broken. Repair it with: pip install --force-reinstall yfinance"
+    )
+
+
 def _explain(symbol: str, error: Exception) -> QuantseqError:
     """Find the error of our own tree that says what yfinance and its transports mean."""
+    if isinstance(error, ImportError):  # yfinance imports some packages only when it needs them
+        return _broken(error)
     kind, text = type(error).__name__, " ".join(str(error).split())[:200]
     status = getattr(getattr(error, "response", None), "status_code", 0)  # 0: there was no answer
     reason = getattr(error, "yahoo_reason", None)

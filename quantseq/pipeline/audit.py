@@ -26,7 +26,7 @@ from quantseq.errors import ConfigError, DataError, RunError
 from quantseq.evaluation.run import Evaluation, Fit, ModelSpec
 from quantseq.evaluation.scores import models_of
 from quantseq.evaluation.walkforward import Fold
-from quantseq.files import Places, ensure_writable, fingerprint, sha256_bytes, write_json
+from quantseq.files import Places, ensure_writable, fingerprint, sha256_bytes
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecaster, Forecasts, with_tokens
 from quantseq.forecasting.rows import CONTEXT
@@ -39,7 +39,7 @@ from quantseq.pipeline.results import OURS, long_weights, versions
 from quantseq.progress import SILENT, Progress
 from quantseq.reporting.page import number
 from quantseq.reporting.render import write_report
-from quantseq.reporting.run import MANIFEST, RESULT, RUN_SCHEMA, Run, sign
+from quantseq.reporting.run import Run, rewrite
 from quantseq.seq2seq.training import set_threads
 from quantseq.trading import audit as checks
 from quantseq.trading.account import BacktestResult
@@ -294,10 +294,8 @@ def audit(
     prices = find_prices(stored.manifest, places, panel)
     again, states = _make_again(stored, prices, model, jobs=jobs, progress=progress)
     found = audit_run(again, refitted=states, extra=[_reproduction(stored, again)])
-    write_json(folder / RESULT, {**stored.result, "audit": found})
-    write_json(folder / MANIFEST, {"schema": RUN_SCHEMA, **stored.manifest, "audit": badge(found)})
-    sign(folder)
-    write_report(folder)
+    manifest, result = {**stored.manifest, "audit": badge(found)}, {**stored.result, "audit": found}
+    rewrite(folder, replace(stored, manifest=manifest, result=result), also=write_report)
     return AuditOutcome(folder, found)
 
 

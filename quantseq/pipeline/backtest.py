@@ -96,7 +96,7 @@ def backtest(
     """
     chosen = settled(config, panel, model, progress)
     ensure_writable(places.reports)
-    found = refuse_errors(panel, allow_bad_data=allow_bad_data)
+    found = refuse_errors(panel, places=places, allow_bad_data=allow_bad_data)
     folds = split_calendar(panel, chosen, model=model)
     gate = pass_gate(chosen.forecaster, places, seed=chosen.seed, progress=progress)
     models = traded_models(chosen, BACKTEST_BASELINES, model)
@@ -162,8 +162,7 @@ def backtest(
         round_trips(traded.strategy),
     )
     stored = replace(stored, result=figures_of_run(stored))
-    folder = stored.save(places.reports / manifest["run_id"])
-    write_report(folder)
+    folder = stored.save(places.reports / manifest["run_id"], also=write_report)
     held = traded.benchmarks["buy_and_hold"].result
     return BacktestOutcome(folder, stored, evaluation, traded.strategy, held)
 

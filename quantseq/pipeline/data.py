@@ -5,25 +5,35 @@ may be used. `quantseq.market` owns the store, the sources and the rules.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from quantseq.errors import BarsError, ConfigError, CorruptFileError, NoDataError
-from quantseq.files import Places, write_bytes
-from quantseq.market.bars import INTERVALS, Bars, Panel
+from quantseq.errors import (
+    BarsError,
+    ConfigError,
+    CorruptFileError,
+    NoDataError,
+    SymbolNotFoundError,
+)
+from quantseq.files import Places
+from quantseq.market.bars import INTERVALS, Bars, Panel, check_symbol
+from quantseq.market.calendars import session_changes
 from quantseq.market.health import Finding, check_bars, screen
-from quantseq.market.readers import read_panel, read_raw, read_table
+from quantseq.market.readers import Reading, clean_all, read_panel, read_raw
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
 from quantseq.market.store import Store, file_name
 from quantseq.market.update import FetchOutcome, update
 
 Findings = Mapping[str, Sequence[Finding]]
 """Findings by symbol; a symbol without any is left out."""
+
+_PLAIN = Reading()
 
 _NAMED = 8
 """How many symbols a message names."""
@@ -39,6 +49,8 @@ def fetch(
     interval: str = "1d",
     full: bool = False,
     rate: float = 1.0,
+    allow_gaps: bool = False,
+    keep_closes: bool = False,
     on_symbol: Callable[[FetchOutcome], None] | None = None,
 ) -> list[FetchOutcome]:
     """Download bars and store them; a failure never replaces what is stored.
@@ -48,12 +60,13 @@ def fetch(
     `source` is ``yahoo``, ``sample``, or one that another package installed; nothing ever falls back to the sample.
     `start` and `end` are both inclusive; without `start`, stored bars are continued and others fetched from their
     beginning. `full` fetches the whole history again, and keeps the old file as a backup if anything changed; `rate`
-    is about how many requests a second are made. `on_symbol` gets each outcome as it comes; all of them, failures
+    is about how many requests a second are made. `allow_gaps` and `keep_closes` say what becomes of rows without use,
+    see `quantseq.market.health.clean`. `on_symbol` gets each outcome as it comes; all of them, failures
     included, are returned. ConfigError if source, interval or rate are none, BarsError if the range is reversed.
     """
     return update(
         symbols,
-        source=make_source(source, rate=rate),
+        source=make_source(source, rate=rate, allow_gaps=allow_gaps, keep_closes=keep_closes),
         store=Store(places.data, interval=interval),
         start=start,
         end=end,
@@ -62,35 +75,108 @@ def fetch(
     )
 
 
+@dataclass(frozen=True)
+class ImportOutcome:
+    """What became of one symbol of a file."""
+
+    bars: Bars  # as they are stored now, or would be
+    status: Literal["new", "replaced", "unchanged"]
+    backup: str = ""  # file name under which the replaced bars are kept, "" if there is none
+
+
 def import_(
     path: Path,
     *,
     symbol: str | None = None,
-    timezone: str = "",
+    how: Reading = _PLAIN,
     currency: str = "",
+    start: Any = None,
+    allow_gaps: bool = False,
+    keep_closes: bool = False,
+    replace_: bool = False,
+    dry_run: bool = False,
     places: Places = Places(),
-) -> dict[str, tuple[Bars, bool]]:
-    """Store the user's own CSV or Parquet file, of one symbol or a long-format panel with a ``symbol`` column.
+) -> list[ImportOutcome]:
+    """Store the user's own CSV or Parquet file, of one symbol or of several.
 
-    `symbol` names it; by default every symbol of a panel, else the header's ticker, else the file's stem counts.
-    `timezone` and `currency` are those of the listing, "" if unknown. Returns by symbol what was stored, and whether
-    it took the place of other bars; DataError if the file cannot be read or breaks a rule, and nothing is stored.
+    `symbol` names it, or chooses one of several; by default the file's own names count, else its stem. `how` says what
+    the file does not, `allow_gaps` and `keep_closes` what becomes of rows without use (see
+    `quantseq.market.health.clean`), `currency` that of the listing, "" if unknown. Rows before `start` are left away.
+
+    Bars take the place of stored ones only if they hold every session of them, and a backup is kept; others need
+    `replace_`. With `dry_run` nothing is stored. DataError if the file cannot be read or breaks a rule, ConfigError if
+    stored bars are in the way; then nothing is stored at all.
     """
-    store = Store(places.data)
+    raws = [raw.since(start) for raw in read_raw(path, symbol, how=how)]
     facts = {
-        "interval": store.interval,
         "currency": currency or None,
         "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: metadata.version(name) for name in ("quantseq", "pandas")},
     }
-    names = [raw.symbol for raw in read_raw(path, symbol)]
-    panel = read_panel(path) if len(names) > 1 else Panel([read_table(path, *names)])
-    found = {}
-    for name, bars in panel.items():
-        stored = replace(bars, timezone=timezone, provenance={**bars.provenance, **facts})
-        found[name] = stored, name in store
-        store.write(stored)
-    return found
+    found = []
+    for bars in clean_all(raws, allow_gaps=allow_gaps, keep_closes=keep_closes):
+        own = {**bars.provenance, "interval": bars.interval, **facts}
+        found.append(replace(bars, provenance=own))
+    for bars in found:
+        _refuse_to_lose(bars, places, replace_, named=symbol is not None, asked=how.interval)
+    return [_keep(bars, places, replace_, dry_run) for bars in found]
+
+
+def _refuse_to_lose(
+    bars: Bars, places: Places, replace_: bool, *, named: bool, asked: str | None
+) -> None:
+    """A ConfigError if other bars, or the same under another spelling, are stored, and nobody said what to do."""
+    name, file = bars.symbol, bars.provenance["file"]
+    intervals = {one: Store(places.data, interval=one) for one in INTERVALS}
+    known = {kept for store in intervals.values() for kept in store.symbols()}
+    twins = [kept for kept in known if kept.upper() == name.upper() and kept != name]
+    if twins and name not in known and not named:
+        raise ConfigError(
+            f"{file} would be stored as {name!r} beside {twins[0]!r}. Say which it is: --symbol {twins[0]} or "
+            f"--symbol {name}."
+        )
+    others = [one for one in INTERVALS if one != bars.interval and name in intervals[one]]
+    if others and name not in intervals[bars.interval] and asked is None and not replace_:
+        raise ConfigError(
+            f"{file} holds {bars.interval} bars of {name}, which is stored as {' and '.join(others)} bars. To store "
+            f"them beside those, say --interval {bars.interval}."
+        )
+    with suppress(SymbolNotFoundError, CorruptFileError):
+        _check_covers(bars, intervals[bars.interval].read(name), replace_)
+
+
+def _check_covers(bars: Bars, old: Bars | None, replace_: bool) -> None:
+    """Refuse bars that lack a session of those whose place they would take."""
+    if old is None or replace_:
+        return
+    if lost := np.setdiff1d(old.sessions, bars.sessions).astype(str).tolist():
+        span = f", {lost[0]} to {lost[-1]}" if len(lost) > 1 else f", {lost[0]}"
+        raise ConfigError(
+            f"{bars.provenance['file']} lacks {len(lost)} of the {len(old)} stored sessions of {bars.symbol}{span}. "
+            "Nothing was stored; --replace stores it all the same and keeps the old file as a backup."
+        )
+
+
+def _keep(bars: Bars, places: Places, replace_: bool, dry_run: bool) -> ImportOutcome:
+    """Store bars, a backup of others beside them."""
+    store, outcome = Store(places.data, interval=bars.interval), ImportOutcome(bars, "new")
+
+    def change(old: Bars | None) -> Bars:
+        nonlocal outcome
+        _check_covers(bars, old, replace_)
+        if old is not None and old.sha256 == bars.sha256:
+            outcome = replace(outcome, status="unchanged")
+        elif old is not None:
+            backup = "" if dry_run else store.back_up(bars.symbol).name
+            outcome = replace(outcome, status="replaced", backup=backup)
+        return bars
+
+    if dry_run:
+        with suppress(SymbolNotFoundError, CorruptFileError):
+            change(store.read(bars.symbol))
+    else:
+        store.update(bars.symbol, change)
+    return outcome
 
 
 def resolve_panel(
@@ -100,14 +186,19 @@ def resolve_panel(
     places: Places = Places(),
     start: Any = None,
     end: Any = None,
+    allow_bad_data: bool = False,
 ) -> Panel:
     """The prices that a command works on: `symbols`, or all, of the panel file or else of the store.
 
-    `start` and `end` are both inclusive. NoDataError if nothing is stored or the range is empty, SymbolNotFoundError
-    if a symbol is unknown.
+    `start` and `end` are both inclusive. Rows of a panel file that cannot be used are left out, see
+    `quantseq.market.health.clean`; however many they are with `allow_bad_data`. NoDataError if nothing is stored or
+    the range is empty, SymbolNotFoundError if a symbol is unknown.
     """
-    wanted = list(dict.fromkeys(symbols))
-    found = Store(places.data).panel(wanted or None) if panel is None else read_panel(panel)
+    wanted = list(dict.fromkeys(map(check_symbol, symbols)))
+    if panel is None:
+        found = Store(places.data).panel(wanted or None)
+    else:
+        found = read_panel(panel, wanted, start=start, allow_gaps=allow_bad_data)
     return Panel(found[symbol].between(start, end) for symbol in wanted or found)
 
 
@@ -151,11 +242,12 @@ def show(
     The chart goes to `out`, by default SYMBOL-LASTDATE.png in the working directory.
     """
     bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
-    from quantseq.reporting.charts import price_chart_png
+    from quantseq.reporting.charts import font_note, price_chart_png, write_picture
 
     path = out or Path(f"{file_name(symbol).replace('/', '')}-{bars.sessions[-1]}.png")
-    write_bytes(path, price_chart_png(bars))
-    return dict(summarise(bars)), path
+    write_picture(path, price_chart_png(bars))
+    note = font_note(bars.symbol)
+    return dict(summarise(bars)) | ({"fonts": note} if note else {}), path
 
 
 def rm(
@@ -185,21 +277,23 @@ def check(
     *,
     file: Path | None = None,
     symbol: str | None = None,
-    timezone: str = "",
+    how: Reading = _PLAIN,
     panel: Panel | None = None,
     places: Places = Places(),
 ) -> dict[str, tuple[Finding, ...]]:
     """What the health check says about stored symbols (all by default), a CSV or Parquet `file`, or a `panel`.
 
-    A damaged stored file is an error of rule ``file``; of a file of prices, with the name of its `symbol` and its
-    `timezone`, every fault is counted, those included that an import would refuse. NoDataError or SymbolNotFoundError
+    A damaged stored file is an error of rule ``file``; of a file of prices, read as `how` says, every fault is counted,
+    those included that an import would refuse. NoDataError or SymbolNotFoundError
     if nothing, or a named symbol, is not stored; another DataError if the file is no table of prices at all.
     """
+    changes = session_changes(places.data)
     if file is not None:
-        screened = {raw.symbol: screen(raw) for raw in read_raw(file, symbol, timezone=timezone)}
+        raws = read_raw(file, symbol, how=how)
+        screened = {raw.symbol: screen(raw, changes) for raw in raws}
         return {name: found for name, found in screened.items() if found}
     if panel is not None:
-        return findings(panel)
+        return findings(panel, places)
     store = Store(places.data)
     wanted = list(symbols) or list(store.symbols())
     if not wanted:
@@ -207,15 +301,17 @@ def check(
     found: dict[str, tuple[Finding, ...]] = {}
     for name in wanted:
         try:
-            found[name] = check_bars(store.read(name))
+            found[name] = check_bars(store.read(name), changes)
         except CorruptFileError as error:
             found[name] = (Finding("file", "error", 1, (), str(error)),)
     return {name: one for name, one in found.items() if one}
 
 
-def findings(panel: Panel) -> dict[str, tuple[Finding, ...]]:
+def findings(panel: Panel, places: Places = Places()) -> dict[str, tuple[Finding, ...]]:
     """What the health check has to say about each symbol that is not spotless."""
-    return {symbol: found for symbol, bars in panel.items() if (found := check_bars(bars))}
+    changes = session_changes(places.data)
+    every = {symbol: check_bars(bars, changes) for symbol, bars in panel.items()}
+    return {symbol: found for symbol, found in every.items() if found}
 
 
 def errors_only(found: Findings) -> dict[str, list[Finding]]:
@@ -235,12 +331,14 @@ def describe_errors(found: Findings) -> str:
     return _some([f"{name} ({', '.join(map(words, several))})" for name, several in errors])
 
 
-def refuse_errors(panel: Panel, *, allow_bad_data: bool = False) -> Findings:
+def refuse_errors(
+    panel: Panel, *, places: Places = Places(), allow_bad_data: bool = False
+) -> Findings:
     """What the health check found in the prices; a BarsError that names the symbols if these are errors.
 
     With `allow_bad_data` errors pass; they stay in the report.
     """
-    found = findings(panel)
+    found = findings(panel, places)
     errors = errors_only(found)
     if errors and not allow_bad_data:
         raise BarsError(
@@ -257,6 +355,19 @@ def as_rows(found: Findings) -> list[dict[str, Any]]:
         for symbol, several in found.items()
         for one in several
     ]
+
+
+def alike(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of findings, where those about no bar at all stand once for all symbols of which they say the same."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for at, row in enumerate(rows):
+        groups.setdefault(at if row["count"] else (row["rule"], row["message"]), []).append(row)
+    told = []
+    for several in groups.values():
+        more = f" and {len(several) - 3} more" if len(several) > 3 else ""
+        names = ", ".join(str(row["symbol"]) for row in several[:3])
+        told.append({**several[0], "symbol": f"{names}{more}"})
+    return told
 
 
 def summarise(bars: Bars) -> list[tuple[str, str]]:
@@ -286,7 +397,11 @@ def summarise(bars: Bars) -> list[tuple[str, str]]:
 
 
 def usable(
-    panel: Panel, *, until: Any = None, allow_bad_data: bool = False
+    panel: Panel,
+    *,
+    places: Places = Places(),
+    until: Any = None,
+    allow_bad_data: bool = False,
 ) -> tuple[Panel, Findings, list[str]]:
     """The symbols that may be forecast and compared on, what was found in all, and a sentence about each left out.
 
@@ -302,7 +417,7 @@ def usable(
             f"No price is known by {until}: {_some(late)}. Fetch earlier prices, or choose a later date."
         )
     known = panel if until is None else panel.until(until)
-    found = findings(known)
+    found = findings(known, places)
     left_out = {
         name: f"its prices start on {first}, after {until}"
         for name, first in starts.items()
@@ -312,9 +427,12 @@ def usable(
     left_out |= {s: f"errors in its prices, {describe_errors({s: broken[s]})}" for s in broken}
     kept = [name for name in known if name not in left_out]
     told = [f"{name} was left out: {why}." for name, why in left_out.items()]
+    if rest := list(left_out)[_NAMED:]:
+        told[_NAMED:] = [f"{len(rest)} more symbols were left out: {', '.join(rest)}."]
     if not kept:
         raise BarsError(
-            f"No symbol is left: {_some([one.rstrip('.') for one in told])}. Mend the prices "
+            f"No symbol is left: {'; '.join(one.rstrip('.') for one in told[:_NAMED])}"
+            f"{f' and {len(rest)} more' if rest else ''}. Mend the prices "
             "(see `quantseq data check`), or use them as they are with --allow-bad-data."
         )
     return (known if len(kept) == len(known) else known.select(kept)), found, told

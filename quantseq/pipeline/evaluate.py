@@ -149,6 +149,7 @@ def run_models(
             jobs=jobs,
             cache=cache,
             on_part=lambda name: bar.step(last=name),
+            say=progress.say,
         )
 
 
@@ -247,10 +248,13 @@ def evaluate(
     """
     chosen = on_calendar(config, panel.sessions)
     names = choose_baselines(baselines)
-    ensure_writable(places.reports if out is None else check_place(Path(out)))
-    ensure_writable(figures or out or places.reports)
+    ensure_writable(places.reports if out is None else check_place(Path(out).absolute()).parent)
+    if figures is not None:
+        ensure_writable(figures)
     last = None if split is None else split.test_until
-    panel, checked, left_out = usable(panel, until=last, allow_bad_data=allow_bad_data)
+    panel, checked, left_out = usable(
+        panel, places=places, until=last, allow_bad_data=allow_bad_data
+    )
     folds = split_calendar(panel, chosen, split=split)
     terms = {"horizon": chosen.forecaster.horizon, "seed": chosen.seed}
     lost = None if null is None else make_null(null, panel, **terms)
@@ -297,9 +301,15 @@ def evaluate(
     folder = out or places.reports / f"evaluation-{manifest['run_id']}"
     stored = Run(manifest, stated, found.scores, forecast_frame(found))
     stored = replace(stored, result=figures_of_evaluation(stored))
-    page = page_of(stored.save(folder))
-    write_report(folder, page)
-    pictures = export_figures(page, figures or folder)
+    pictures: list[Path] = []
+
+    def show(fresh: Path) -> None:
+        page = page_of(fresh)
+        write_report(fresh, page)
+        drawn = export_figures(page, fresh if figures is None else figures)
+        pictures.extend(drawn if figures is not None else (folder / one.name for one in drawn))
+
+    stored.save(folder, also=show)  # all of it, or nothing
     return EvaluationOutcome(folder, stored, found, tuple(pictures))
 
 

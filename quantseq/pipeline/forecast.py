@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
-from quantseq.files import write_bytes
+from quantseq.files import Places
 from quantseq.forecasting.density import RISK_LEVELS
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
@@ -18,7 +18,8 @@ from quantseq.market.bars import Bars, Panel
 from quantseq.market.store import file_name
 from quantseq.pipeline.data import Findings, usable
 from quantseq.pipeline.evaluate import tilt_in_words
-from quantseq.reporting.charts import Fan, forecast_png
+from quantseq.progress import parallel
+from quantseq.reporting.charts import Fan, forecast_png, write_picture
 
 HISTORY_SHOWN = 60  # sessions of history in a fan chart
 _QUANTILES = [f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS]
@@ -48,6 +49,7 @@ def forecast(
     cutoff: Any = None,
     num_paths: int = 1000,
     seed: int = 0,
+    places: Places = Places(),
     allow_bad_data: bool = False,
 ) -> ForecastTable:
     """Forecast every symbol of a panel from its newest bar.
@@ -62,9 +64,9 @@ def forecast(
     """
     if num_paths < 2:
         raise ConfigError(f"num_paths must be 2 or more. Got {num_paths}.")
-    panel, found, notes = usable(panel, until=cutoff, allow_bad_data=allow_bad_data)
+    panel, found, notes = usable(panel, places=places, until=cutoff, allow_bad_data=allow_bad_data)
     for symbol, one in panel.items():
-        ends_early = cutoff is None and one.sha256 == model.data_hashes.get(symbol)
+        ends_early = cutoff is None and _as_trained(one, model)
         if model.trained_until > one.sessions[-1] and not ends_early:
             raise LeakageError(
                 f"The model has seen data until {model.trained_until}, after the cutoff "
@@ -94,15 +96,20 @@ def forecast(
 
 def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
     """One sentence about symbols whose prices are not those that the model was trained on."""
-    until, hashes = model.trained_until, model.data_hashes
-    known = {symbol: bars.until(until).sha256 for symbol, bars in panel.items() if symbol in hashes}
-    if not (other := [symbol for symbol, sha in known.items() if sha != hashes[symbol]]):
+    known = {symbol: bars for symbol, bars in panel.items() if symbol in model.data_hashes}
+    if not (other := [symbol for symbol, bars in known.items() if not _as_trained(bars, model)]):
         return []
     return [
         f"Until {model.trained_until} these prices are not those that the model was trained on: "
         f"{', '.join(other)}. Dividends and splits since then revise them; so does another source, or "
         "another symbol under that name."
     ]
+
+
+def _as_trained(bars: Bars, model: Seq2SeqForecaster) -> bool:
+    """Whether bars are, over the dates that the model has seen, those that it was trained on."""
+    seen = bars.between(model.task.tokenizer.fitted_from or None, model.trained_until)
+    return seen.sha256 == model.data_hashes.get(bars.symbol)
 
 
 def _why_not(bars: Bars) -> str:
@@ -120,7 +127,7 @@ def draw_fans(
     """Write a fan chart PNG per symbol, in `jobs` processes; the paths by symbol."""
     parts = {str(symbol): rows for symbol, rows in found.table.groupby("symbol", sort=False)}
     work = (delayed(_draw_fan)(panel[symbol], rows, folder) for symbol, rows in parts.items())
-    return dict(zip(parts, Parallel(n_jobs=min(jobs, len(parts)))(work), strict=True))
+    return dict(zip(parts, parallel(min(jobs, len(parts)))(work), strict=True))
 
 
 def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
@@ -136,7 +143,7 @@ def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
         prices=rows[[f"price_{name}" for name in _QUANTILES]].to_numpy(),
     )
     path = folder / f"forecast-{file_name(bars.symbol)}-{cutoff:%Y-%m-%d}.png"
-    write_bytes(path, forecast_png(fan))
+    write_picture(path, forecast_png(fan))
     return path
 
 

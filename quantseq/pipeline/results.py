@@ -1,7 +1,9 @@
 """What a run says of itself and what it came to: manifest, figures from its tables, verdict, line in the ledger, notes."""
 
+import os
 import platform
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -46,12 +48,27 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout that this package runs from, None outside of one."""
-    where, quiet = Path(__file__).parent, subprocess.DEVNULL
-    ask = ["git", "rev-parse", "HEAD"]
+    """Commit of quantseq's own checkout, None if this package runs from anywhere else."""
+    package = Path(quantseq.__file__).resolve()
+    root = package.parent.parent
+    # A hook of the user's repository may have set GIT_DIR. Around an installed package lies somebody's repository, if any.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    how: Any = {
+        "cwd": root,
+        "env": plain,
+        "text": True,
+        "timeout": 10,
+        "stderr": subprocess.DEVNULL,
+    }
     try:
-        return subprocess.check_output(ask, cwd=where, text=True, timeout=10, stderr=quiet).strip()  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+        ask = ["git", "rev-parse", "--show-toplevel", "HEAD"]
+        top, commit = subprocess.check_output(ask, **how).splitlines()  # noqa: S603
+        ask = ["git", "ls-files", "--error-unmatch", str(package), "pyproject.toml"]
+        subprocess.check_output(ask, **how)  # noqa: S603
+        about = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        ours = Path(top).resolve() == root and about["project"]["name"] == "quantseq"
+        return commit if ours else None
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -8,7 +8,7 @@ Knows no rule of trading and no test.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,19 +19,26 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
+from joblib import delayed
 
 from quantseq.config import PolicyConfig, RunConfig, least_purge
 from quantseq.errors import ConfigError, CorruptFileError
 from quantseq.evaluation.run import DECIDING_ROOMS, code_fingerprint
 from quantseq.files import (
+    SUMS,
     Places,
     atomic_path,
+    check_ours,
+    check_sums,
     ensure_writable,
     fingerprint,
     read_json,
     read_parquet,
+    read_sums,
+    sha256_file,
+    sums_of,
     write_json,
+    write_sums,
     write_text,
 )
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
@@ -47,7 +54,7 @@ from quantseq.pipeline.results import (
     trial_line,
 )
 from quantseq.pipeline.train import pass_gate
-from quantseq.progress import SILENT, Bar, Progress
+from quantseq.progress import SILENT, Bar, Progress, parallel
 from quantseq.reporting.page import SPACE, number, percent, plural
 from quantseq.reporting.sections import break_even
 from quantseq.trading import ledger
@@ -69,6 +76,7 @@ KNOBS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 }
 
 _CHUNK = 32  # most points that a process scores before they are written down: what a kill can lose
+_RESULTS = ("manifest.json", "points.csv", "best.toml", "result.json")
 _SHOWN = 10  # points that are printed
 
 
@@ -280,7 +288,7 @@ def sweep(
     chosen = settled(config, panel, model, progress)
     points = grid.points(chosen, progress)
     ensure_writable(places.reports)
-    checked = refuse_errors(panel, allow_bad_data=allow_bad_data)
+    checked = refuse_errors(panel, places=places, allow_bad_data=allow_bad_data)
     identity = {
         "code": code_fingerprint((*DECIDING_ROOMS, "trading")),
         "data": panel.sha256,
@@ -288,9 +296,15 @@ def sweep(
     }
     key = fingerprint({**identity, "points": [one.to_mapping() for one in points]})
     folder = places.reports / f"sweep-{key[:12]}"
-    if (folder / "result.json").exists():
-        progress.say(f"This sweep is finished; its result stands as it was judged: {folder}.")
-        return _written(folder)
+    files = {f"points/{_key(point)}.parquet": point for point in points}
+    if (check_ours(folder, SUMS) / "result.json").exists():
+        try:
+            check_sums(folder, [*files, *_RESULTS])
+            progress.say(f"This sweep is finished; its result stands as it was judged: {folder}.")
+            return _written(folder)
+        except CorruptFileError as error:
+            progress.say(f"{error}; this sweep is judged again.")
+    write_sums(folder, read_sums(folder))  # from now on it is ours
     folds = split_calendar(panel, points[0], model=model)  # those of all points
     horizons = {one.forecaster.horizon: one for one in points}
     how: dict[str, Any] = {"cache": places.cache, "jobs": jobs, "progress": progress}
@@ -302,7 +316,13 @@ def sweep(
             found = run_models(panel, models, folds, one, title=title, **how)
             moments[horizon] = held_moments(found.forecasts[OURS], one.fill, symbols=panel.symbols)
         with progress.bar(f"score {len(points)} points", len(points), unit="point") as bar:
-            scored = _score(points, panel, moments, folder, command, jobs, bar)
+            told: dict[str, Any] = {
+                "command": command,
+                "jobs": jobs,
+                "bar": bar,
+                "say": progress.say,
+            }
+            scored = _score(files, panel, moments, folder, **told)
     manifest = new_manifest(
         panel,
         chosen,
@@ -321,7 +341,9 @@ def sweep(
     write_text(folder / "points.csv", table.to_csv(index=False))
     write_text(folder / "best.toml", to_toml(best.to_mapping()))
     write_json(folder / "manifest.json", {**manifest, "run_id": folder.name})
-    write_json(folder / "result.json", result)  # last: with it the sweep is finished
+    write_json(folder / "result.json", result)
+    sums = {name: digest for name, digest in read_sums(folder).items() if name in files}
+    write_sums(folder, sums | sums_of(folder, _RESULTS))  # last: with it the sweep is finished
     return _written(folder)
 
 
@@ -331,16 +353,17 @@ def _written(folder: Path) -> SweepOutcome:
 
 
 def _score(
-    points: Sequence[RunConfig],
+    files: Mapping[str, RunConfig],
     panel: Panel,
     moments: Mapping[int, pd.DataFrame],
     folder: Path,
+    *,
     command: str,
     jobs: int,
     bar: Bar,
+    say: Callable[[str], None],
 ) -> list[_Point]:
-    """Score what is not there yet, write it down and into the ledger; all points in their order."""
-    files = {f"{folder.name}/points/{_key(point)}.parquet": point for point in points}
+    """Score what is not there yet, write it down and into the ledger; all points in the order of their `files`."""
     done, ledger_file = dict[str, _Point](), Places(reports=folder.parent).ledger
 
     def enter(scored: Sequence[_Point]) -> None:
@@ -358,23 +381,29 @@ def _score(
         done.update({one.file: one for one in scored})
         bar.step(len(scored))
 
-    kept = []
-    for file, point in files.items():
-        with suppress(CorruptFileError):  # not there, or damaged: it is scored again
-            kept.append(_Point(point, read_parquet(folder.parent / file), file))
+    sums, kept = read_sums(folder), []
+    for name, point in files.items():
+        if sums.get(name) is None or not (folder / name).is_file():
+            continue
+        if sha256_file(folder / name) == sums[name]:
+            kept.append(_Point(point, read_parquet(folder / name), f"{folder.name}/{name}"))
+        else:
+            say(f"{name} in {str(folder)!r} is damaged; this point is scored again.")
     enter(kept)  # a kill may have come between
-    missing = [pair for pair in files.items() if pair[0] not in done]
+    beside = {f"{folder.name}/{name}": point for name, point in files.items()}
+    missing = [pair for pair in beside.items() if pair[0] not in done]
     size = min(_CHUNK, max(1, len(missing) // (4 * jobs)))
     chunks = [missing[k : k + size] for k in range(0, len(missing), size)]
     work = (delayed(_score_chunk)(panel, moments, chunk) for chunk in chunks)
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        processes = min(jobs, max(len(chunks), 1))
-        for scored in Parallel(n_jobs=processes, return_as="generator_unordered")(work):
-            for one in scored:
-                with atomic_path(folder.parent / one.file) as temporary:
-                    one.earned.to_parquet(temporary, index=False, compression="zstd")
-            enter(scored)
-    return [done[file] for file in files]
+    processes = min(jobs, max(len(chunks), 1))
+    for scored in parallel(processes, return_as="generator_unordered")(work):
+        for one in scored:
+            with atomic_path(folder.parent / one.file) as temporary:
+                one.earned.to_parquet(temporary, index=False, compression="zstd")
+        sums |= sums_of(folder, [f"points/{_key(one.config)}.parquet" for one in scored])
+        write_sums(folder, {name: sums[name] for name in files if name in sums})
+        enter(scored)
+    return [done[file] for file in beside]
 
 
 def _score_chunk(

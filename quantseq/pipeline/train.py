@@ -2,14 +2,23 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from quantseq.errors import ConfigError, NotEnoughDataError
-from quantseq.files import Places, check_ours, ensure_writable, read_json, remove_ours, write_json
+from quantseq.files import (
+    Places,
+    check_ours,
+    ensure_writable,
+    lock,
+    read_sealed,
+    remove_ours,
+    seal,
+    write_json,
+)
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.model_folder import STATE, save_forecaster
 from quantseq.forecasting.networks import ForecasterConfig
@@ -18,11 +27,13 @@ from quantseq.market.bars import Panel
 from quantseq.pipeline.data import as_rows, refuse_errors
 from quantseq.pipeline.results import versions
 from quantseq.progress import SILENT, Bar, Progress
-from quantseq.reporting.page import Figure, card
+from quantseq.reporting.charts import check_picture
+from quantseq.reporting.page import Figure, card, check_figures
 from quantseq.reporting.render import export_figures, page_of, write_report
 from quantseq.reporting.render import figures as figures_of_page
-from quantseq.reporting.toy_page import SAMPLES, token_text
+from quantseq.reporting.toy_page import SAMPLES, seal_toy, token_text
 from quantseq.seq2seq import copy_task
+from quantseq.seq2seq.checkpoint import STATE_FILE
 from quantseq.seq2seq.tokens import EOS
 from quantseq.seq2seq.training import StepReport, set_threads
 
@@ -30,6 +41,7 @@ VALIDATION_SHARE = 0.15
 """Share of the calendar, at its end, that `train_price` holds out for validation."""
 
 _IDENTITY = "quantseq-training.json"  # beside training states: whose they are
+_STATES = f"member-*/{STATE_FILE}"
 
 
 class TrainingOutcome(dict[str, Any]):
@@ -52,6 +64,22 @@ class TrainingOutcome(dict[str, Any]):
         ]
         note = str(self.report or self.folder)
         return card(f"Trained: {self.get('task')}", "", ["", "value"], rows, note)
+
+
+def _alone(out: Path) -> AbstractContextManager[None]:
+    """Let no other training into the same folder; a StorageError at once if one is there."""
+    remedy = "or train into another folder with --out"
+    return lock(out.with_name(f".{out.name}.lock"), timeout=0, remedy=remedy)
+
+
+@contextmanager
+def _resumable(state: Path) -> Iterator[None]:
+    """On Ctrl-C say how to go on, where no network has said it."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        said = f"The networks' states are kept in {str(state)!r}; the same command with --resume goes on from there."
+        raise KeyboardInterrupt(str(stop) or said) from stop
 
 
 @contextmanager
@@ -82,7 +110,11 @@ def pass_gate(
     set_threads(1)
     with step_bars(progress, lambda _: "copy gate") as step:
         record = copy_task.ensure_gate(
-            config.architecture(), folder=places.gates, seed=seed, on_step=partial(step, 0)
+            config.architecture(),
+            folder=places.gates,
+            seed=seed,
+            on_step=partial(step, 0),
+            say=progress.say,
         )
     how = "remembered" if record.was_cached else "just now"
     progress.say(
@@ -118,7 +150,7 @@ def train_price(
     Raises as `quantseq.backtest` does; StorageError also if `out` holds something else than a model.
     """
     out = out.resolve()
-    ensure_writable(check_ours(out, STATE).parent)
+    ensure_writable(check_ours(out, STATE, "task.json").parent)
     sessions = panel.sessions
     held_out = max(int(VALIDATION_SHARE * len(sessions)), 4 * config.horizon)
     last = len(sessions) - held_out - config.horizon - 1
@@ -127,44 +159,46 @@ def train_price(
             f"{len(sessions)} sessions are too few to train on: {held_out} are held out for "
             f"validation, and a context takes {MIN_HISTORY}. Give a longer history."
         )
-    found = refuse_errors(panel, allow_bad_data=allow_bad_data)
-    gate = pass_gate(config, places, seed=seed, progress=progress)
-    state = out.with_name(f"{out.name}.state")
+    found = refuse_errors(panel, places=places, allow_bad_data=allow_bad_data)
+    state = check_ours(out.with_name(f"{out.name}.state"), _IDENTITY)
     identity = {"panel": panel.sha256, "config": asdict(config), "seed": seed}
-    _prepare_state(state, identity, resume=resume)
-    begun = time.perf_counter()
-    with ExitStack() as stack:
-        if jobs == 1:
-            bars = step_bars(progress, lambda i: f"network {i + 1} of {config.members}")
-            told: dict[str, Any] = {"on_step": stack.enter_context(bars)}
-        else:
-            bar = stack.enter_context(progress.bar("networks", config.members, unit="network"))
-            told = {"on_network": lambda _: bar.step()}
-        model = Seq2SeqForecaster.fit(
-            panel,
-            train_until=sessions[last],
-            validate_from=sessions[-held_out],
-            config=config,
-            seed=seed,
-            jobs=jobs,
-            checkpoint=state,
-            **told,
-        )
-    metrics = {
-        "task": "price",
-        "seed": seed,
-        "train_until": str(sessions[last]),
-        **model.describe(),
-        "validation_loss": [history.best_loss for history in model.histories],
-        "best_step": [history.best_step for history in model.histories],
-        "parameters": sum(p.numel() for n in model.networks for p in n.parameters()),
-        "seconds": time.perf_counter() - begun,
-        "gate": asdict(gate),
-        "data_findings": as_rows(found),
-        "versions": versions(),
-    }
-    save_forecaster(out, model, metrics=metrics)
-    remove_ours(state, _IDENTITY)
+    with _alone(out):
+        gate = pass_gate(config, places, seed=seed, progress=progress)
+        _prepare_state(state, identity, resume=resume)
+        begun = time.perf_counter()
+        with ExitStack() as stack:
+            if jobs == 1:
+                bars = step_bars(progress, lambda i: f"network {i + 1} of {config.members}")
+                told: dict[str, Any] = {"on_step": stack.enter_context(bars)}
+            else:
+                bar = stack.enter_context(progress.bar("networks", config.members, unit="network"))
+                told = {"on_network": lambda _: bar.step()}
+            with _resumable(state):
+                model = Seq2SeqForecaster.fit(
+                    panel,
+                    train_until=sessions[last],
+                    validate_from=sessions[-held_out],
+                    config=config,
+                    seed=seed,
+                    jobs=jobs,
+                    checkpoint=state,
+                    **told,
+                )
+        metrics = {
+            "task": "price",
+            "seed": seed,
+            "train_until": str(sessions[last]),
+            **model.describe(),
+            "validation_loss": [history.best_loss for history in model.histories],
+            "best_step": [history.best_step for history in model.histories],
+            "parameters": sum(p.numel() for n in model.networks for p in n.parameters()),
+            "seconds": time.perf_counter() - begun,
+            "gate": asdict(gate),
+            "data_findings": as_rows(found),
+            "versions": versions(),
+        }
+        save_forecaster(out, model, metrics=metrics)
+        remove_ours(state, _IDENTITY, _STATES)
     return TrainingOutcome(metrics, out)
 
 
@@ -172,14 +206,14 @@ def _prepare_state(state: Path, identity: dict[str, Any], *, resume: bool) -> No
     """Empty the folder of training states, or make sure that they belong to this training."""
     known = state / _IDENTITY
     if resume and known.is_file():
-        if read_json(known) != identity:
+        if read_sealed(known) != identity:
             raise ConfigError(
                 f"The training states in {str(state)!r} belong to other prices, another "
                 "configuration or another seed. Ask for the same again, or train without --resume."
             )
         return
-    remove_ours(state, _IDENTITY)
-    write_json(known, identity)
+    remove_ours(state, _IDENTITY, _STATES)
+    write_json(known, seal(identity))
 
 
 # Lengths of the fresh sequences that the page shows with their answers, one each; their batches in the stream of
@@ -206,30 +240,31 @@ def train_toy(
     `progress` is told where training stands before batch 0, 1000, 2000, ..., once for each.
     """
     set_threads(1)
-    if figures is not None:
-        ensure_writable(figures)
+    check_figures(out if figures is None else ensure_writable(figures))
 
     def tell(stone: copy_task.Milestone) -> None:
         for line in _milestone_lines(stone):
             progress.tell(line)
 
-    with step_bars(progress, lambda _: f"{toy} task, preset {preset}") as step:
-        result = copy_task.train_preset(
-            preset,
-            seed=seed,
-            out=out,
-            batches=batches,
-            toy=toy,
-            resume=resume,
-            on_step=partial(step, 0),
-            on_milestone=tell,
-        )
-    write_json(out / SAMPLES, _samples(result))
-    for suffix in ("svg", "png"):  # of an older model
-        (out / f"attention.{suffix}").unlink(missing_ok=True)
-    page = page_of(out)
-    export_figures(page, out if figures is None else figures)
-    return TrainingOutcome(result.metrics, out, write_report(out, page))
+    with _alone(out.resolve()):
+        with step_bars(progress, lambda _: f"{toy} task, preset {preset}") as step:
+            result = copy_task.train_preset(
+                preset,
+                seed=seed,
+                out=out,
+                batches=batches,
+                toy=toy,
+                resume=resume,
+                on_step=partial(step, 0),
+                on_milestone=tell,
+            )
+        write_json(out / SAMPLES, _samples(result))
+        for suffix in ("svg", "png"):  # of an older model
+            check_picture(out / f"attention.{suffix}").unlink(missing_ok=True)
+        seal_toy(out)
+        page = page_of(out)
+        export_figures(page, out if figures is None else figures)
+        return TrainingOutcome(result.metrics, out, write_report(out, page))
 
 
 def _samples(result: copy_task.CopyResult) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from urllib.parse import unquote
 import pandas as pd
 
 from quantseq.errors import QuantseqError, RunError
-from quantseq.files import Places, sha256_file, to_json
+from quantseq.files import SUMS, Places, read_sums, sha256_file, to_json
 from quantseq.pipeline.results import figures_of_evaluation, figures_of_run
 from quantseq.reporting.page import known, number, percent, spread
 from quantseq.reporting.render import render
-from quantseq.reporting.run import REPORT, SUMS, Run, read_sums, readable
+from quantseq.reporting.run import REPORT, Run, readable
 from quantseq.reporting.sections import metric_text
 from quantseq.reporting.toy_page import SAMPLES
 from quantseq.trading import ledger
@@ -90,13 +90,18 @@ def verify(path: Path | str) -> Verification:
         _check_page_alone(found, _read_page(path))
         return found
     if (path / SAMPLES).is_file():
-        found.notes.append("A toy's folder has no checksums: only its page was made again.")
-    elif not _check_run(found, path):
+        found.notes.append(
+            "Of a toy's folder the checksums were compared, and its page was made again."
+        )
+        what: Path | Run = path
+    elif (run := _check_run(found, path)) is None:
         return found
+    else:
+        what = run
     if not (path / REPORT).is_file():
         found.notes.append(f"There is no {REPORT}: `quantseq report {path}` renders it.")
         return found
-    shown, fresh = (text.split("\n") for text in (_read_page(path / REPORT), render(path)))
+    shown, fresh = (text.split("\n") for text in (_read_page(path / REPORT), render(what)))
     found.checked["lines of the page"] = len(fresh)
     lines = enumerate(zip_longest(shown, fresh, fillvalue=""), start=1)
     wrong = [(place, *pair) for place, pair in lines if pair[0] != pair[1]]
@@ -112,8 +117,8 @@ def recompute(run: Run) -> dict[str, Any]:
     return figures_of_run(run) if run.kind == "backtest" else figures_of_evaluation(run)
 
 
-def _check_run(found: Verification, folder: Path) -> bool:
-    """Files, figures and the ledger's line; False if the run cannot be read because its files were changed."""
+def _check_run(found: Verification, folder: Path) -> Run | None:
+    """Files, figures and the ledger's line; None if the run cannot be read because its files were changed."""
     sums, files = read_sums(folder), [*folder.glob("*.json"), *folder.glob("*.parquet")]
     fresh = {path.name: sha256_file(path) for path in files}
     for name in {**sums, **fresh}:
@@ -121,19 +126,19 @@ def _check_run(found: Verification, folder: Path) -> bool:
     found.checked["files"] = len(fresh)
     try:
         with readable(str(folder)):
-            run = Run.load(folder)
+            run = Run.load(folder, sealed=False)
             again = json.loads(to_json(recompute(run)))
     except RunError as error:
         if found.passed or not sums:
             raise
         found.compare("run folder", f"{error!r:.200}", "readable")
-        return False
+        return None
     figures = list(_pairs("", run.result, again))
     found.checked["figures"] = len(figures)
     found.differences += [one for one in figures if not _agree(one.printed, one.recomputed)]
     if run.kind == "backtest":
         _check_ledger(found, Places(reports=folder.absolute().parent).ledger, run)
-    return True
+    return run
 
 
 def _pairs(name: str, stored: Any, again: Any) -> Iterator[Difference]:

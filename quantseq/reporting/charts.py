@@ -8,11 +8,14 @@ nowhere else, which are then rewritten to the CSS variables of the same name; th
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -22,11 +25,14 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context as style_context
+from matplotlib.text import Text as Lettering
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from quantseq.files import check_file, write_bytes
 from quantseq.market.bars import Bars, Dates, Floats
 
 _NARROW = 420  # CSS pixels: figures below this width are drawn for a phone
@@ -88,6 +94,7 @@ _SENTINELS = Theme("#01fe0a", "#02fe0b", "#03fe0c", "#04fe0d", "#05fe0e", "#06fe
 
 Drawing = Callable[[Canvas, Theme], None]
 Size = tuple[int, int]
+_LACKING = r"Glyph (\d+) .* missing from font"
 Text = Callable[[Any], Any]
 
 
@@ -127,36 +134,118 @@ def inline_svg(
 
 def svg_document(draw: Drawing, size: Size, *, title: str, description: str) -> str:
     """Draw once as an SVG document on the light ground, which any viewer shows alike."""
-    told = {"Title": title, "Description": description, "Date": None, "Creator": None}
+    told = {"Title": title, "Description": description, "Date": None, "Creator": "quantseq"}
     look: Any = {"format": "svg", "facecolor": light_theme().surface, "metadata": told}
     text = _drawn(draw, size, light_theme(), pad=10, salt=title, **look)[1].decode()
     return text[text.index("<svg") :].replace('pt"', '"', 2)
 
 
 def png(draw: Drawing, size: Size) -> bytes:
-    """Draw once as a PNG on the light ground, two pixels per CSS pixel."""
-    ground, plain = light_theme().surface, {"Software": None}
+    """Draw once as a PNG on the light ground, two pixels per CSS pixel, with any installed font that its texts need."""
+    ground, plain = light_theme().surface, {"Software": "quantseq"}
     look: Any = {"format": "png", "dpi": 144, "facecolor": ground, "metadata": plain}
-    return _drawn(draw, size, light_theme(), pad=10, **look)[1]
+    _, drawn, lacking = _drawn(draw, size, light_theme(), pad=10, **look)
+    if fonts := sorted({font for one in lacking if (font := _font_with(one))}):
+        drawn = _drawn(draw, size, light_theme(), pad=10, fonts=fonts, **look)[1]
+    return drawn
+
+
+@cache
+def _fonts() -> list[Any]:
+    """Every installed font that draws outlines, upright and regular ones first."""
+    seen = {font.fname for font in fontManager.ttflist}
+    for path in set(findSystemFonts()) - seen:  # installed since matplotlib looked last
+        with suppress(Exception):  # no file of somebody else's may end a drawing
+            fontManager.addfont(path)
+    real = [f for f in fontManager.ttflist if "Last Resort" not in f.name and "Color" not in f.name]
+    return sorted(real, key=lambda f: (f.style != "normal", f.weight not in (400, "normal")))
+
+
+@cache
+def _font_with(character: str) -> str:
+    """The name of an installed font that can draw this, "" if there is none."""
+    for font in _fonts():
+        with suppress(Exception):
+            if get_font(font.fname).get_char_index(ord(character)):
+                return str(font.name)
+    return ""
+
+
+def font_note(text: str) -> str:
+    """A sentence about what a PNG shows as boxes, because no installed font has it; "" if it can be read."""
+    lacking = [one for one in dict.fromkeys(text) if ord(one) > 127 and not _font_with(one)]
+    if not lacking:
+        return ""
+    return (
+        f"No installed font can draw {''.join(lacking)}: pictures show boxes there. Install one that can, "
+        "such as Noto Sans CJK; pages and SVG files use the fonts of whoever opens them."
+    )
+
+
+_RIGHT = "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+_RIGHT_RUN = re.compile(rf"(?:\d+[-.]?)?{_RIGHT}(?:[^,;:()A-Za-z\n]*{_RIGHT})?(?:[-.]?\d+)?")
+
+
+def isolated(text: str) -> str:
+    """The text with marks around what runs from right to left, so that it does not turn its neighbours around.
+
+    Separators between names, such as commas, stay outside. A text that is such a name alone needs no marks.
+    """
+    if not text or _RIGHT_RUN.fullmatch(text):
+        return text
+    return _RIGHT_RUN.sub("\u2068\\g<0>\u2069", text)
+
+
+# What our SVG and PNG files say of themselves. The pictures inside a page do not.
+_MARKS = (b"<dc:title>quantseq</dc:title>", b"Software\0quantseq")
+
+
+def check_picture(path: Path) -> Path:
+    """Give `path` back if a picture may be written there; raises as `quantseq.files.check_file` does."""
+    return check_file(path, *_MARKS)
+
+
+def write_picture(path: Path, picture: bytes) -> None:
+    """Write a PNG or SVG, in the place of nothing but an older one of ours."""
+    write_bytes(check_picture(path), picture)
 
 
 def _drawn(
-    draw: Drawing, size: Size, theme: Theme, *, pad: float, salt: str = "", **how: Any
-) -> tuple[Canvas, bytes]:
-    """The canvas, and what is saved of it; ids depend on `salt`."""
+    draw: Drawing,
+    size: Size,
+    theme: Theme,
+    *,
+    pad: float,
+    salt: str = "",
+    fonts: Sequence[str] = (),
+    **how: Any,
+) -> tuple[Canvas, bytes, set[str]]:
+    """The canvas, what is saved of it, and the characters that its fonts lack; ids depend on `salt`.
+
+    Only pictures name `fonts` beside the usual one: an SVG is laid out alike on every machine, and drawn with the
+    fonts of whoever looks at it.
+    """
     colours = {key: getattr(theme, role) for role, keys in _ROLES.items() for key in keys}
     buffer, layout = io.BytesIO(), ConstrainedLayoutEngine(w_pad=pad / 72, h_pad=pad / 72)
-    with style_context(["default", {**_SHAPE, **colours, "svg.hashsalt": salt}]):
+    shape = {**_SHAPE, **colours, "svg.hashsalt": salt, "font.family": ["sans-serif", *fonts]}
+    with style_context(["default", shape]), warnings.catch_warnings(record=True) as told:
+        warnings.filterwarnings("always", _LACKING)
         canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout=layout)
         draw(canvas, theme)
+        for text in canvas.findobj(Lettering):
+            text.set_text(isolated(text.get_text()))
         canvas.savefig(buffer, **how)
-    return canvas, buffer.getvalue()
+    found = [(one, re.match(_LACKING, str(one.message))) for one in told]
+    for one, match in found:
+        if match is None:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return canvas, buffer.getvalue(), {chr(int(match[1])) for _, match in found if match}
 
 
 def _svg_body(draw: Drawing, size: Size, prefix: str) -> tuple[str, str]:
     """What stands inside the SVG element, with ids of its own and short numbers; where the axes lie."""
     how: Any = {"format": "svg", "metadata": {"Date": None, "Creator": None}, "facecolor": "none"}
-    canvas, written = _drawn(draw, size, _SENTINELS, pad=3, salt=prefix, **how)
+    canvas, written, _ = _drawn(draw, size, _SENTINELS, pad=3, salt=prefix, **how)
     ends = [axes.get_window_extent() for axes in canvas.axes]
     places = (f"{b.x0:.1f} {size[1] - b.y1:.1f} {b.x1:.1f} {size[1] - b.y0:.1f}" for b in ends)
     text = written.decode().replace("xlink:href", "href")

@@ -15,7 +15,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from quantseq.errors import QuantseqError, RunError
-from quantseq.files import write_text
 from quantseq.reporting import page, sections
 from quantseq.reporting.charts import thin
 from quantseq.reporting.page import (
@@ -104,8 +103,7 @@ class Comparison:
 
 def write_comparison(comparison: Comparison, path: Path) -> Path:
     """Write the page."""
-    write_text(path, page.fill(comparison.page()))
-    return path
+    return page.write_page(path, comparison.page())
 
 
 def _answer(run: Run) -> str:
@@ -223,9 +221,7 @@ def newest(reports: Path) -> Path:
 
 def write_index(reports: Path) -> Path:
     """Write ``index.html`` into a reports folder."""
-    path = reports / INDEX
-    write_text(path, page.fill(index_page(listed(reports))))
-    return path
+    return page.write_page(reports / INDEX, index_page(listed(reports)))
 
 
 def index_page(found: Sequence[Listed]) -> page.Page:

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from quantseq.files import make_folder, write_bytes, write_text
+from quantseq.files import check_file, make_folder, write_text
 from quantseq.reporting import charts
 from quantseq.reporting.charts import Drawing, Size, Text, Theme, template_text
 
@@ -243,8 +243,10 @@ class Figure:
     def save(self, folder: Path) -> list[Path]:
         """Write ``KEY.svg`` and ``KEY.png``; StorageError if the folder is not writable."""
         paths = [make_folder(folder) / f"{self.key}.{suffix}" for suffix in ("svg", "png")]
-        write_text(paths[0], self.svg())
-        write_bytes(paths[1], self.png())
+        for path in paths:  # both or none
+            charts.check_picture(path)
+        charts.write_picture(paths[0], self.svg().encode())
+        charts.write_picture(paths[1], self.png())
         return paths
 
     def _alone(self) -> tuple[Drawing, Size]:
@@ -564,15 +566,40 @@ def _environment() -> Environment:
     loader = PackageLoader("quantseq.reporting")
     environment = Environment(loader=loader, autoescape=True, **rules)
     kind = {"kind": lambda block: type(block).__name__.lower()}
-    environment.filters.update(_SPELLINGS, dated=_dated, **kind)
+    environment.filters.update(_SPELLINGS, dated=_dated, isolated=_isolated, **kind)
     return environment
+
+
+def _isolated(text: Any) -> Any:
+    return text if hasattr(text, "__html__") else charts.isolated(str(text))
 
 
 def _dated(text: Any) -> Markup:
     """Escaped prose in which no line breaks inside an ISO date or before a percent sign."""
-    whole = str(escape(str(text).replace(" %", f"{SPACE}%")))
+    whole = str(escape(charts.isolated(str(text).replace(" %", f"{SPACE}%"))))
     marked = re.sub(r"\b\d{4}-\d{2}-\d{2}\b", r"<time>\g<0></time>", whole)
     return Markup(marked)  # noqa: S704  (escaped first; only digits and hyphens are wrapped)
+
+
+def check_figures(folder: Path) -> None:
+    """Make sure, before long work, that no figure of the house would take the place of a picture of somebody's.
+
+    StorageError names one that is in the way.
+    """
+    for kind in tomllib.loads(charts.template_text("figures.toml")):
+        for path in folder.glob(f"{kind}*"):
+            if re.fullmatch(rf"{kind}(-.+)?\.(svg|png)", path.name):
+                charts.check_picture(path)
+
+
+# What only pages of ours have in their head, since the first release
+_MARK = b"""<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src"""
+
+
+def write_page(path: Path, page: Page) -> Path:
+    """Write a page, in the place of nothing but an older one of ours; StorageError if anything else is there."""
+    write_text(check_file(path, _MARK), fill(page))
+    return path
 
 
 def fill(page: Page) -> str:

@@ -6,8 +6,7 @@ inline, nothing loaded from anywhere, and readable without scripts.
 
 from pathlib import Path
 
-from quantseq.files import write_text
-from quantseq.reporting.page import Figure, Page, fill
+from quantseq.reporting.page import Figure, Page, fill, write_page
 from quantseq.reporting.run import REPORT, Run, readable
 from quantseq.reporting.score_page import evaluation_page
 from quantseq.reporting.sections import backtest_page
@@ -34,9 +33,7 @@ def render(what: Run | Path | str) -> str:
 
 def write_report(folder: Path, page: Page | None = None) -> Path:
     """Render the page of a folder, if made already `page`, into its ``report.html``; errors as of `page_of`."""
-    path = Path(folder) / REPORT
-    write_text(path, fill(page or page_of(folder)))
-    return path
+    return write_page(Path(folder) / REPORT, page or page_of(folder))
 
 
 def figures(what: Run | Path | str) -> dict[str, Figure]:

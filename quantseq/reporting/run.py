@@ -17,7 +17,8 @@ nothing of charts or pages, and computes nothing.
     └─ report.html        the page (see `quantseq.reporting.render`)
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,20 +29,23 @@ import pandas as pd
 
 from quantseq.errors import CorruptFileError, QuantseqError, RunError
 from quantseq.files import (
+    SUMS,
     atomic_folder,
     atomic_path,
     check_ours,
+    check_sums,
     read_json,
     read_parquet,
-    sha256_file,
+    read_sums,
+    sums_of,
     write_json,
-    write_text,
+    write_sums,
 )
 from quantseq.market.calendars import YEAR
 from quantseq.reporting.page import card, number
 
 RUN_SCHEMA = 2  # version of the folder's layout
-MANIFEST, RESULT, SUMS = "manifest.json", "result.json", "SHA256SUMS"
+MANIFEST, RESULT = "manifest.json", "result.json"
 REPORT = "report.html"  # made from the others, so no sum seals it
 # The Parquet files and the columns without which each of them means nothing.
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -52,8 +56,13 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "trades": {"symbol": "text", "side": "text", "entered": "date", "left": "date?"},
 }
 _NEEDED = {"backtest": tuple(TABLES), "evaluation": ("scores", "forecasts")}
-_MARKS = (MANIFEST, SUMS)
-_OURS = (RESULT, REPORT, *(f"{name}.parquet" for name in TABLES))
+_MARKS = (
+    MANIFEST,
+    RESULT,
+    "scores.parquet",
+    SUMS,
+)  # all of them: many data sets have a manifest and sums
+_OURS = (REPORT, *(f"{name}.parquet" for name in TABLES))
 _TEXTS = ("run_id", "title", "test_start", "test_end")
 
 
@@ -118,10 +127,13 @@ class Run:
                 )
 
     @classmethod
-    def load(cls, folder: Path, *, tables: Collection[str] = tuple(TABLES)) -> Self:
+    def load(
+        cls, folder: Path, *, tables: Collection[str] = tuple(TABLES), sealed: bool = True
+    ) -> Self:
         """Read a run folder, of `TABLES` only `tables`: the others are left empty.
 
-        RunError if the folder or one of its files is missing, damaged or incomplete; the message names which.
+        RunError if the folder or one of its files is missing, incomplete or damaged; the message names which. Whoever
+        looks for what was changed may read it without its checksums being right, not `sealed`.
         """
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
@@ -134,6 +146,8 @@ class Run:
             names = run_files(manifest.get("kind", "backtest") if manifest else "")
             if missing := [name for name in names if not (folder / name).is_file()]:
                 raise _fault(f"{str(folder)!r} lacks {', '.join(missing)}.")
+            if sealed:
+                check_sums(folder, names)
             asked = {name for name in tables if f"{name}.parquet" in names}
             found = {
                 name: read_parquet(folder / f"{name}.parquet") if name in asked else _empty(name)
@@ -145,11 +159,11 @@ class Run:
             raise _fault(f"Cannot read the run {str(folder)!r}: {text}.") from error
         return cls(manifest, result, **found, hashes=read_sums(folder))
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: Path, *, also: Callable[[Path], object] = lambda _: None) -> Path:
         """Write the folder in one move: an older run of that name is replaced, or kept whole.
 
-        What else lies in that folder stays there, except the page, which is rendered anew. StorageError if the
-        folder holds something else, the place is not writable or the disk is full.
+        `also` puts into it what is made from it, such as its page. What else lies in an older folder stays there.
+        StorageError if the folder holds something else, the place is not writable or the disk is full.
         """
         with atomic_folder(Path(folder), _MARKS, _OURS) as temporary:
             write_json(temporary / MANIFEST, {"schema": RUN_SCHEMA, **self.manifest})
@@ -158,6 +172,7 @@ class Run:
                 with atomic_path(temporary / f"{name}.parquet") as path:
                     getattr(self, name).to_parquet(path, compression="zstd", index=False)
             sign(temporary)
+            also(temporary)
         return Path(folder)
 
     @property
@@ -251,6 +266,17 @@ def readable(*names: str) -> Iterator[None]:
         ) from error
 
 
+def rewrite(folder: Path, run: Run, *, also: Callable[[Path], object]) -> None:
+    """Write manifest and result of a run's folder anew, and what is made from it, in one move; its tables stay."""
+    with atomic_folder(folder, _MARKS, _OURS) as temporary:
+        write_json(temporary / MANIFEST, {"schema": RUN_SCHEMA, **run.manifest})
+        write_json(temporary / RESULT, run.result)
+        for name in _NEEDED[run.kind]:
+            shutil.copy2(folder / f"{name}.parquet", temporary)
+        sign(temporary)
+        also(temporary)
+
+
 def check_place(folder: Path) -> Path:
     """Give `folder` back if a run may be written there; raises as `quantseq.files.check_ours` does."""
     return check_ours(folder, *_MARKS)
@@ -263,18 +289,8 @@ def run_files(kind: str) -> list[str]:
 
 def sign(folder: Path) -> None:
     """Write the checksums of a run folder anew, after one of its files was rewritten."""
-    kind = read_json(folder / MANIFEST).get("kind", "backtest")
-    lines = (f"{sha256_file(folder / name)}  {name}\n" for name in run_files(kind))
-    write_text(folder / SUMS, "".join(lines))
-
-
-def read_sums(folder: Path) -> dict[str, str]:
-    """SHA-256 by file as ``SHA256SUMS`` has them; empty if it cannot be read."""
-    try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    names = run_files(read_json(folder / MANIFEST).get("kind", "backtest"))
+    write_sums(folder, sums_of(folder, names))
 
 
 def _checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.errors import CorruptFileError, RunError
-from quantseq.files import read_json
+from quantseq.files import check_sums, read_json, sums_of, write_sums
 from quantseq.reporting import charts, page
 from quantseq.reporting.page import (
     DASH,
@@ -33,10 +33,23 @@ SAMPLES = "samples.json"
 _ANSWERS = {"copy": "the same", "reverse": "the same backwards", "sort": "the same in order"}
 
 
+def _files(folder: Path) -> list[str]:
+    """What the page is made from."""
+    names = ("metrics", "samples", "config", "milestones", "training", "attention")
+    found = [f"{name}.json" for name in names]
+    return [one for one in found if one != "attention.json" or (folder / one).exists()]
+
+
+def seal_toy(folder: Path) -> None:
+    """Write the checksums of what the page is made from."""
+    write_sums(folder, sums_of(folder, _files(folder)))
+
+
 def toy_page(folder: Path) -> page.Page:
     """The page of a toy's model folder, in the order in which it is read."""
     folder = Path(folder)
     try:
+        check_sums(folder, _files(folder))
         names = ("metrics", "samples", "config")
         record = {name: read_json(folder / f"{name}.json") for name in names}
         record["milestones"] = read_json(folder / "milestones.json")["milestones"]

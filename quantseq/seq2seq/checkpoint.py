@@ -28,7 +28,15 @@ from torch import Tensor
 
 from quantseq import __version__
 from quantseq.errors import ConfigError, CorruptFileError, ModelFileError
-from quantseq.files import fingerprint, parse_json, read_json, sha256_bytes, write_bytes, write_json
+from quantseq.files import (
+    fingerprint,
+    parse_json,
+    read_sealed,
+    seal,
+    sha256_bytes,
+    write_bytes,
+    write_json,
+)
 from quantseq.seq2seq.model import Seq2Seq, Seq2SeqConfig
 
 _FORMAT = 2  # version of the files. A reader refuses another one
@@ -76,7 +84,7 @@ def save_model(
     past = None if history is None else asdict(history)
     digest = _write(folder / MODEL_FILE, dict(model.named_parameters()), record)
     write_json(folder / "config.json", {"format": _FORMAT, **record, "weights_sha256": digest})
-    write_json(folder / _HISTORY_FILE, {"weights_sha256": digest, "history": past})
+    write_json(folder / _HISTORY_FILE, seal({"weights_sha256": digest, "history": past}))
 
 
 def load_model(folder: Path) -> tuple[Seq2Seq, dict[str, Any], TrainingHistory | None]:
@@ -111,7 +119,7 @@ def _history(path: Path, digest: str) -> TrainingHistory | None:
     if not path.exists():
         return None
     try:
-        values = read_json(path)
+        values = read_sealed(path)
         if values["weights_sha256"] != digest or values["history"] is None:
             return None
         return TrainingHistory(**values["history"])

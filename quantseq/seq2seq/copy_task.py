@@ -42,10 +42,12 @@ from quantseq.errors import (
     check_parameters,
 )
 from quantseq.files import (
+    check_file,
     check_ours,
     fingerprint,
     make_folder,
-    read_json,
+    read_sealed,
+    seal,
     sha256_file,
     write_json,
 )
@@ -232,7 +234,7 @@ class _TrainingLog:
     def load(self) -> None:
         """Read what an earlier session of the same training reached."""
         try:
-            record = read_json(self.path)
+            record = read_sealed(self.path)
             whose, self.stones = record["training"], [Milestone(**m) for m in record["milestones"]]
         except (CorruptFileError, KeyError, TypeError) as error:
             raise ModelFileError(
@@ -258,7 +260,7 @@ class _TrainingLog:
         stone = Milestone(done, loss, self.masked, free_loss, exact, samples)
         self.stones.append(stone)
         stones = [asdict(stone) for stone in self.stones]
-        write_json(self.path, {"training": self.meta, "milestones": stones})
+        write_json(self.path, seal({"training": self.meta, "milestones": stones}))
         if self.tell is not None:
             self.tell(stone)
 
@@ -334,6 +336,7 @@ def train_preset(
     if resume and (out / "state" / STATE_FILE).exists():
         log.load()
     else:
+        check_file(out / _MILESTONES, b'{\n  "training": {')  # a file of that name is a weak mark
         (out / "state" / STATE_FILE).unlink(missing_ok=True)
     log.reach(0)
 
@@ -443,10 +446,12 @@ def ensure_gate(
     folder: Path,
     seed: int = 0,
     on_step: Callable[[StepReport], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> GateRecord:
     """Make sure that an architecture has passed the gate, running it if nobody has yet.
 
-    Records are kept in `folder`, one ``<fingerprint>.json`` each. `seed` is that of the first attempt.
+    Records are kept in `folder`, one ``<fingerprint>.json`` each. `seed` is that of the first attempt; `say` hears
+    of a damaged record, in whose place the gate runs again.
 
     Raises
     ------
@@ -455,23 +460,22 @@ def ensure_gate(
     """
     mark = gate_fingerprint(config)
     path = folder / f"{mark}.json"
-    record = _read_record(path) if path.exists() else None
+    record = _read_record(path, say) if path.exists() else None
     cached = record is not None and (record.passed or not record.cut_by_time)
     if record is None or not cached:
         record = _run_gate(config, mark, seed, on_step)
-        write_json(path, asdict(record))
+        write_json(path, seal(asdict(record)))
     if not record.passed:
         raise GateError(f"{_refusal(record)} Record of {record.date}: {str(path)!r}.")
     return replace(record, was_cached=cached)
 
 
-def _read_record(path: Path) -> GateRecord:
+def _read_record(path: Path, say: Callable[[str], None]) -> GateRecord | None:
     try:
-        return GateRecord(**read_json(path))
-    except (CorruptFileError, TypeError) as error:
-        raise GateError(
-            f"{str(path)!r} is not a gate record: {error}. Delete it; the gate will run again."
-        ) from error
+        return GateRecord(**read_sealed(path))
+    except (CorruptFileError, TypeError):
+        say(f"The gate's record {str(path)!r} is damaged; the gate runs again.")
+        return None
 
 
 def _refusal(record: GateRecord) -> str:

@@ -9,7 +9,6 @@ ends with the same bits as one that was not.
 
 import ctypes
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from quantseq.errors import ConfigError, ModelFileError, TrainingError, check_parameters
 from quantseq.files import fingerprint
+from quantseq.progress import on_stop
 from quantseq.seq2seq.checkpoint import TrainingHistory, load_state, save_state
 from quantseq.seq2seq.model import Seq2Seq, evaluating
 from quantseq.seq2seq.tokens import FIRST_ID, PAD, Batch
@@ -206,7 +206,7 @@ def fit(
     all held-out batches of `validation` decides which weights the model ends with, perhaps its first ones.
     `on_step` hears of every step, after the weights moved, and may look at the model.
 
-    The folder `checkpoint` gets the state at the start, every `checkpoint_every` steps, at Ctrl-C and at the
+    The folder `checkpoint` gets the state at the start, every `checkpoint_every` steps, at Ctrl-C and SIGTERM, and at the
     end. What another fit left there is replaced, unless `resume` goes on from it.
 
     Raises
@@ -218,7 +218,7 @@ def fit(
     ModelFileError
         If the state to resume from is damaged or belongs to another fit or other data.
     KeyboardInterrupt
-        After Ctrl-C, at the end of the running step and with the state saved; a second does not wait.
+        After Ctrl-C or SIGTERM, at the end of the running step and with the state saved; a second does not wait.
     """
     if not config.masked_loss and PAD in model.config.never_emit:
         raise ConfigError(
@@ -232,12 +232,12 @@ def fit(
         )
     was_training = model.training
     try:
-        with _borrowed_random_state(model.device), _interrupts() as interrupted:
+        with _borrowed_random_state(model.device), on_stop(_finish_the_step) as heard:
             run = _Fit(model, source, config, seed, validation, checkpoint)
             if resume and checkpoint is not None:
                 run.load(checkpoint)
             try:
-                run.go(on_step, interrupted)
+                run.go(on_step, heard)
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt(run.interrupt()) from stop
             return run.history
@@ -298,7 +298,7 @@ class _Fit:
         kinds = {"architecture": asdict(self.model.config), "training": asdict(self.config)}
         return fingerprint({**kinds, "seed": self.seed, "data": data})
 
-    def go(self, on_step: Callable[[StepReport], None] | None, interrupted: list[bool]) -> None:
+    def go(self, on_step: Callable[[StepReport], None] | None, heard: list[int]) -> None:
         """Take the remaining steps, put the best weights in place and close the record."""
         config, history = self.config, self.history
         stride = -(-config.steps // _HISTORY_POINTS)
@@ -329,7 +329,7 @@ class _Fit:
                 on_step(StepReport(step, config.steps, loss, rate, *seen))
             if self.done % config.checkpoint_every == 0:
                 self.save()
-            if interrupted:
+            if heard:
                 raise KeyboardInterrupt
         self.save()
         history.seconds = self.seconds()
@@ -460,27 +460,10 @@ class _Fit:
         )
 
 
-@contextmanager
-def _interrupts() -> Iterator[list[bool]]:
-    """Turn the first Ctrl-C into a note, so that a step is never cut in two."""
-    noted: list[bool] = []
-
-    def note(number: int, frame: Any) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(True)
-
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        if before is not signal.SIG_IGN:  # as for work in the background
-            signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread: Ctrl-C does not come here
-        yield noted
-        return
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _finish_the_step(heard: list[int]) -> None:
+    """Let the first Ctrl-C wait, so that a step is never cut in two."""
+    if len(heard) > 1:
+        raise KeyboardInterrupt
 
 
 def _seed_step(seed: int, step: int, device: torch.device) -> None:

@@ -19,7 +19,6 @@ A line
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,6 +35,7 @@ from quantseq.files import (
     parse_json,
     read_parquet,
     sha256_bytes,
+    sync,
     to_json,
     write_bytes,
 )
@@ -169,7 +169,7 @@ def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
                 whole = file.read().endswith(b"\n") or not file.tell()
                 file.write((lines if whole else "\n" + lines).encode())
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
         except OSError as error:
             raise StorageError(
                 f"Cannot append to the ledger {str(path)!r}: {error.strerror or error}. The file must "

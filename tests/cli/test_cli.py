@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from quantseq import __version__
 from quantseq.cli import app
 from quantseq.errors import BarsError
 from quantseq.market.bars import Panel
@@ -226,9 +227,12 @@ def test_a_failed_fetch_leaves_what_is_stored(stored: Path) -> None:
 
 
 BAD_PANELS = {
-    "nan": (lambda f: f.assign(close=f["close"].where(f.index != 5)), "close"),
-    "negative": (lambda f: f.assign(close=f["close"].where(f.index != 5, -1.0)), "close"),
-    "duplicate": (lambda f: pd.concat([f, f.iloc[[7]]]).sort_values("date"), "twice"),
+    "nan": (lambda f: f.assign(close=f["close"].where(f.index % 15 != 5)), "close"),
+    "negative": (lambda f: f.assign(close=f["close"].where(f.index % 15 != 5, -1.0)), "close"),
+    "duplicate": (
+        lambda f: pd.concat([f, f.iloc[[7]].assign(low=1.0)]).sort_values("date"),
+        "more than once",
+    ),
     "unsorted": (lambda f: f.iloc[[3, 1, 2, 0, *range(4, len(f))]], "order"),
     "no column": (lambda f: f.drop(columns="open"), "open"),
 }
@@ -275,7 +279,8 @@ def test_train_then_forecast(
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == result.stdout == ""
-    assert json.loads(metrics.read_text()) == json.loads((out / "metrics.json").read_text())
+    kept = json.loads((out / "metrics.json").read_text())
+    assert json.loads(metrics.read_text()) == {"quantseq": __version__, **kept}
     assert json.loads(metrics.read_text())["gate"]["passed"] is True
 
     words = ("forecast", "IBM", "--model", out, "--data-dir", stored, "--reports-dir", tmp_path)
@@ -323,7 +328,8 @@ def test_the_copy_task_writes_its_metrics(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     found = json.loads(metrics.read_text())
     assert {"loss_at", "exact_match", "exact_match_by_length", "token_accuracy"} <= set(found)
-    assert json.loads((out / "metrics.json").read_text()) == found
+    kept = json.loads((out / "metrics.json").read_text())
+    assert found == {"quantseq": __version__, **kept}
     assert not list(out.rglob("*.pt")) + list(out.rglob("*.pkl"))
 
 

@@ -89,3 +89,58 @@ def test_runs_are_compared(reports: Path) -> None:
     lone = quantseq("compare", reports / "one")
     assert lone.exit_code == 2
     assert "two or more different run folders" in lone.stderr
+
+
+def test_files_of_somebody_are_not_replaced_by_results(
+    small_run: BacktestOutcome, tmp_path: Path
+) -> None:
+    folder = tmp_path / "reports" / "run"
+    shutil.copytree(small_run.folder, folder)
+    for name in ("thesis.txt", "page.html", "equity.svg", "index.html"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "package.json").write_text('{"name": "mine"}')
+    shutil.copy(tmp_path / "index.html", tmp_path / "reports" / "index.html")
+    for words in (
+        ("verify", folder, "--json", tmp_path / "package.json"),
+        ("verify", folder, "--json", tmp_path / "thesis.txt"),
+        ("compare", folder, small_run.folder, "--out", tmp_path / "page.html"),
+        ("report", folder, "--figures", tmp_path),
+        ("report", "--index", "--reports-dir", tmp_path / "reports"),
+        ("forecast", "IBM", "--csv", tmp_path / "thesis.txt"),
+    ):
+        result = quantseq(*words)
+        assert result.exit_code == 3, words
+        assert "was not written by quantseq" in result.stderr, words
+    for name in ("thesis.txt", "page.html", "equity.svg", "reports/index.html"):
+        assert (tmp_path / name).read_text() == "mine"
+    assert (tmp_path / "package.json").read_text() == '{"name": "mine"}'
+    for _ in range(2):  # ours are
+        for words in (
+            ("verify", folder, "--json", tmp_path / "new.json"),
+            ("report", folder, "--figures", tmp_path / "new"),
+            ("compare", folder, small_run.folder, "--out", tmp_path / "new.html"),
+        ):
+            assert quantseq(*words).exit_code == 0, words
+
+
+def test_a_damaged_run_is_named_and_the_index_goes_on(
+    small_run: BacktestOutcome, tmp_path: Path
+) -> None:
+    for name in ("sound", "broken"):
+        shutil.copytree(small_run.folder, tmp_path / name)
+    path = tmp_path / "broken" / "scores.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    for words in (
+        ("report", tmp_path / "broken"),
+        ("compare", tmp_path / "broken", small_run.folder),
+    ):
+        result = quantseq(*words)
+        assert result.exit_code == 7, words
+        assert "scores.parquet" in result.stderr
+    assert quantseq("verify", tmp_path / "broken").exit_code == 71
+    assert quantseq("report", "--index", "--reports-dir", tmp_path).exit_code == 0
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "scores.parquet in" in page
+    assert "sound/report.html" in page

@@ -94,13 +94,19 @@ def test_a_file_is_checked_whole_before_it_is_imported(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(
         "date,open,high,low,close,volume\n"
-        "2024-01-02,10,12,9,11,1000\n2024-01-03,11,13,10,x,2000\n2024-01-03,11,13,10,12,2000\n"
+        "2024-01-02,10,12,9,11,1000\n2024-01-03,11,13,10,x,2000\n"
+        "2024-01-04,11,13,10,12,2000\n2024-01-04,11,13,10,13,2000\n"
     )
     result = quantseq("data", "check", "--file", path)
     assert result.returncode == 3
     assert "unreadable" in result.stdout
     assert "duplicate" in result.stdout
-    assert_one_line(quantseq("data", "import", path), "line 3", "'x'")
+    assert_one_line(quantseq("data", "import", path), "line 5", "more than once")
+    path.write_text(path.read_text().replace("2024-01-04,11,13,10,13,2000\n", ""))
+    result = quantseq("data", "import", path, "--dry-run", "--data-dir", tmp_path / "data")
+    assert "2024-01-03 (line 3)" in result.stdout
+    assert "Nothing was stored" in result.stdout
+    assert not (tmp_path / "data").exists()
     assert_one_line(quantseq("data", "check", "AAPL", "--file", path), "--file")
     assert_one_line(quantseq("data", "check", "--timezone", "Asia/Tokyo"), "--file")
 

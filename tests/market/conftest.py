@@ -17,7 +17,8 @@ import requests
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from quantseq.market.bars import FIELDS, PRICES, Bars, monday
+from quantseq.errors import ConfigError
+from quantseq.market.bars import FIELDS, PRICES, Bars, check_symbol, monday
 from quantseq.market.health import check_bars
 from quantseq.market.yahoo import YahooSource
 
@@ -25,6 +26,17 @@ LAW = settings(deadline=None, max_examples=30)
 """How the laws of this room are searched."""
 
 NEW_YORK = ZoneInfo("America/New_York")
+
+
+def _is_symbol(text: str) -> bool:
+    try:
+        return check_symbol(text) == text
+    except ConfigError:
+        return False
+
+
+SYMBOLS = st.text(min_size=1, max_size=30).map(str.strip).filter(_is_symbol)
+"""Anything that can be the symbol of prices."""
 
 
 def build_bars(
@@ -103,7 +115,8 @@ def any_bars(draw: st.DrawFn, interval: str = "1d") -> Bars:
         moments = st.lists(st.integers(-(10**10), 7 * 10**9), min_size=n, max_size=n, unique=True)
         sessions = np.sort(np.array(draw(moments))).astype("datetime64[s]")
     provenance = draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2))
-    symbol, timezone = draw(st.text(max_size=30)), draw(st.text(max_size=5))
+    symbol = draw(SYMBOLS)
+    timezone = draw(st.sampled_from(["", "UTC", "Asia/Tokyo", "America/New_York"]))
     facts = {"timezone": timezone, "provenance": provenance, "interval": interval}
     return Bars(symbol, sessions, **fields, **facts)
 

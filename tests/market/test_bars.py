@@ -17,6 +17,8 @@ from quantseq.market.bars import (
     Panel,
     as_date,
     check_interval,
+    check_symbol,
+    check_timezone,
     date_range,
     exchange_dates,
     find_fault,
@@ -34,6 +36,63 @@ def test_known_intervals() -> None:
     assert check_interval("1wk") == "1wk"
     with pytest.raises(ConfigError, match=r"one of 1d, 1wk, 1h, 5m\. Got '1mo'"):
         check_interval("1mo")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "empty"),
+        (" \u3000", "empty"),
+        ("A,B", "comma"),
+        ("-A", "dash"),
+        ("A\nB", r"'A\\nB' .* U\+000A"),
+        ("A\x1b[31m", r"U\+001B"),
+        ("A\u202eB", r"U\+202E"),  # turns what follows around
+        ("A\u200b", r"U\+200B"),
+        ("\udcff", r"U\+DCFF"),  # a byte of a file's name that is no text
+        ("A" * 101, "101 characters"),
+    ],
+)
+def test_a_symbol_that_no_command_can_address_is_refused(name: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot be the symbol of prices: .*{why}|{why}") as told:
+        build_bars(name)
+    assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        (" AAPL\u00a0", "AAPL"),
+        ("Cafe\u0301", "Café"),
+        ("日経225", "日経225"),
+        ("שלום-תעשיות", "שלום-תעשיות"),
+        ("شركة می\u200cخواهم", "شركة می\u200cخواهم"),
+        ("👩\u200d💻", "👩\u200d💻"),
+        ("BTC/USD", "BTC/USD"),
+        ("a b", "a b"),
+    ],
+)
+def test_a_symbol_is_kept_composed_and_without_blanks_at_its_ends(typed: str, kept: str) -> None:
+    assert check_symbol(typed) == build_bars(typed).symbol == kept
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("America/New_Yrok", "America/New_York"),
+        ("tokyo", "Asia/Tokyo"),
+        ("New York", "America/New_York"),
+    ],
+)
+def test_a_misspelt_time_zone_is_refused_with_near_names(said: str, meant: str) -> None:
+    assert check_timezone(meant) == meant
+    assert check_timezone("") == ""
+    with pytest.raises(ConfigError, match=f"no time zone '{said}'. Did you mean .*{meant}"):
+        check_timezone(said)
+    with pytest.raises(ConfigError, match=meant):
+        Bars.from_frame("A", build_bars("A").to_frame(), timezone=said)
+    with pytest.raises(ConfigError, match="Write it like"):
+        check_timezone("\x1b" * 5000)
 
 
 @given(st.dates(date(1700, 1, 1), date(2199, 1, 1)))

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from hypothesis import strategies as st
 from quantseq.errors import ConfigError
 from quantseq.market.calendars import (
     EXCHANGES,
+    KNOWN_CHANGES,
     SUFFIXES,
     ZONES,
     Clock,
     calendar_name,
     expected_sessions,
     market_of,
+    session_changes,
     sessions_per_year,
 )
 from tests.market.conftest import LAW, build_bars, build_intraday, utc
@@ -273,3 +276,62 @@ def test_what_was_final_stays_final_and_what_is_up_to_date_gains_nothing(
     clocks = [Clock(interval, NEW_YORK, moment, calendar) for moment in moments]
     if clocks[1].is_up_to_date(before.sessions[-1]):
         assert len(before) == len(after)
+
+
+@pytest.mark.parametrize("name", sorted({*SUFFIXES.values(), *EXCHANGES.values()}))
+def test_every_exchange_of_a_suffix_opens(name: str) -> None:
+    found, covered = expected_sessions(name, days("2025-06-02", "2025-07-31"))
+    assert 35 < len(found) < 45
+    assert len(covered) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "open_on", "closed_on"),
+    [
+        ("ASEX", "2024-05-02", "2024-05-06"),  # Orthodox Easter Monday
+        ("XBSE", "2024-05-02", "2024-05-03"),  # Orthodox Good Friday
+        ("XTAE", "2024-04-24", "2024-04-23"),  # Passover
+        ("XTAE", "2024-06-09", "2024-06-07"),  # a Sunday, and a Friday
+        ("XKRX", "1998-11-28", "1998-12-12"),  # Saturdays, until December 1998
+        ("XHKG", "2023-08-31", "2023-09-01"),
+        ("XHKG", "2023-09-07", "2023-09-08"),
+    ],
+)
+def test_sessions_that_packages_have_got_wrong(name: str, open_on: str, closed_on: str) -> None:
+    found, _ = expected_sessions(
+        name, days(*sorted(["1998-11-02", open_on, closed_on, "2025-06-03"]))
+    )
+    assert np.isin(days(open_on, closed_on), found).tolist() == [True, False]
+
+
+def test_a_session_can_be_taken_out_and_added(tmp_path: Path) -> None:
+    text = '[XNYS]\ncancelled = ["2024-01-03"]\nextra = [2024-01-06]\n[XHKG]\ncancelled = ["2023-09-01"]'
+    (tmp_path / "sessions.toml").write_text(text)
+    changes = session_changes(tmp_path)
+    found, _ = expected_sessions("XNYS", days("2024-01-02", "2024-01-08"), changes)
+    expected = ["2024-01-02", "2024-01-04", "2024-01-05", "2024-01-06", "2024-01-08"]
+    assert found.astype(str).tolist() == expected
+    assert changes["XHKG"]["cancelled"].astype(str).tolist() == ["2023-09-01", "2023-09-08"]
+    assert session_changes(tmp_path / "nowhere") == KNOWN_CHANGES
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[XHKK]\nextra = []", "no exchange calendar 'XHKK'. Did you mean 'XHKG'"),
+        ('[XNYS]\nclosed = ["2024-01-03"]', "cancelled and extra.* Got closed"),
+        ('[XNYS]\nextra = "2024-01-06"', "lists of dates"),
+        ("XNYS = 1", "lists of dates"),
+        ('[XNYS]\nextra = ["2024-13-06"]', "XNYS.extra: '2024-13-06' is not a date"),
+        ('[XNYS]\ncancelled = ["2024-01-06"]', "2024-01-06 is no session anyway"),
+        ('[XNYS]\nextra = ["2024-01-03"]', "2024-01-03 is a session already"),
+        ('[XNYS]\nextra = ["2190-01-06"]', "does not reach 2190-01-06"),
+        ("[XNYS", "as TOML"),
+        ("x = " + "[" * 20_000, "as TOML"),
+        ("x = '\udcff'", "as TOML"),
+    ],
+)
+def test_what_is_wrong_in_the_file_of_sessions(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "sessions.toml").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ConfigError, match=words):
+        session_changes(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantseq.errors import BarsError
 from quantseq.market.bars import DATE_DTYPE, FIELDS, PRICES, Bars
 from quantseq.market.health import (
     SESSIONS_SHOWN,
@@ -13,6 +14,8 @@ from quantseq.market.health import (
     Finding,
     RawBars,
     check_bars,
+    clean,
+    describe_left_out,
     screen,
     typical_move,
 )
@@ -385,14 +388,14 @@ def test_the_order_of_rows_changes_no_other_finding(order: list[int]) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"sessions": (5, np.datetime64("NaT"))}, {"date": ("error", 1)}),
-        ({"sessions": (5, np.datetime64("1500-01-01"))}, {"date": ("error", 1)}),
-        ({"close": (5, np.nan)}, {"nan": ("error", 1)}),
-        ({"volume": (5, np.inf)}, {"nan": ("error", 1), "zero_volume": ("warning", 1)}),
-        ({"low": (5, 0.0)}, {"price": ("error", 1)}),
-        ({"adj_close": (5, -3.0)}, {"price": ("error", 1)}),
-        ({"volume": (5, -1.0)}, {"negative": ("error", 1), "zero_volume": ("warning", 1)}),
-        ({"splits": (5, -1.0)}, {"negative": ("error", 1)}),
+        ({"sessions": (5, np.datetime64("NaT"))}, {"date": ("warning", 1)}),
+        ({"sessions": (5, np.datetime64("1500-01-01"))}, {"date": ("warning", 1)}),
+        ({"close": (5, np.nan)}, {"nan": ("warning", 1)}),
+        ({"volume": (5, np.inf)}, {"nan": ("warning", 1)}),
+        ({"low": (5, 0.0)}, {"price": ("warning", 1)}),
+        ({"adj_close": (5, -3.0)}, {"price": ("warning", 1)}),
+        ({"volume": (5, -1.0)}, {"negative": ("warning", 1)}),
+        ({"splits": (5, -1.0)}, {"negative": ("warning", 1)}),
     ],
 )
 def test_each_fault_is_found_once(change: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -416,8 +419,8 @@ def test_many_faults_at_once_are_all_there() -> None:
     spoiled = raw(bars, close=(3, np.nan), low=(7, -1.0), sessions=(50, bars.sessions[49]))
     found = rules(spoiled)
     assert found == {
-        "nan": ("error", 1),
-        "price": ("error", 1),
+        "nan": ("warning", 1),
+        "price": ("warning", 1),
         "duplicate": ("error", 1),
         "digit_glitch": ("error", 5),
     }
@@ -431,4 +434,76 @@ def test_nothing_usable_is_still_an_answer() -> None:
         ("line 2",),
         (("line 2", "the date 'x' is not a date"),),
     )
-    assert [one.rule for one in screen(nothing)] == ["unreadable", "date", "empty"]
+    assert [one.rule for one in screen(nothing)] == ["unreadable"]
+
+
+def spoiled(bars: Bars, rows: int, name: str = "open", value: float = 0.0) -> RawBars:
+    """Raw bars of which the first `rows` have no good price of one kind."""
+    return raw(bars, **{name: (slice(0, rows), value)})
+
+
+def test_few_rows_without_use_are_left_out_and_counted() -> None:
+    bars = sound()
+    found = clean(spoiled(bars, 2))
+    assert found.sessions.tolist() == bars.sessions[2:].tolist()
+    (where,) = found.provenance["left_out"].values()
+    assert where == [f"{bars.sessions[0]} (line 2)", f"{bars.sessions[1]} (line 3)"]
+    assert "2 left out, prices that are zero or negative" in describe_left_out(found)
+    (told,) = [one for one in check_bars(found) if one.rule == "left_out"]
+    assert (told.severity, told.count) == ("warning", 2)
+
+
+def test_more_rows_without_use_are_asked_about() -> None:
+    bars = sound()
+    first = str(bars.sessions[6])
+    with pytest.raises(
+        BarsError, match=rf"open is 0.*6 of 60 rows.*--keep-closes.*--start {first}"
+    ):
+        clean(spoiled(bars, 6))
+    assert len(clean(spoiled(bars, 6), allow_gaps=True)) == len(bars) - 6
+    assert len(clean(spoiled(bars, 6).since(first))) == len(bars) - 6
+    kept = clean(spoiled(bars, 6), keep_closes=True)
+    assert kept.open[:6].tolist() == bars.close[:6].tolist()
+    assert len(kept.provenance["closes_only"]) == 6
+    assert "closes_only" in {one.rule for one in check_bars(kept)}
+    with pytest.raises(
+        BarsError, match="--allow-gaps, or begin"
+    ):  # without a close nothing is kept
+        clean(spoiled(bars, 6, "close"))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["open", "close", "volume", "dividends"]),
+            st.integers(0, 29),
+            st.sampled_from([np.nan, 0.0, -1.0, np.inf]),
+        ),
+        max_size=12,
+    ),
+    st.permutations(range(30)),
+    st.booleans(),
+)
+@LAW
+def test_check_and_import_are_one_reader(
+    faults: list[tuple[str, int, float]], order: list[int], mixed: bool
+) -> None:
+    given = raw(sound(30))
+    for name, row, value in faults:
+        given.columns[name][row] = value
+    if mixed:
+        given = replace(
+            given,
+            sessions=given.sessions[order],
+            columns={name: values[order] for name, values in given.columns.items()},
+        )
+    own = {"unreadable", "date", "nan", "price", "negative", "order", "duplicate", "empty"}
+    refused = any(one.rule in own and one.severity == "error" for one in screen(given))
+    try:
+        bars = clean(given)
+    except BarsError:
+        assert refused
+        return
+    assert not refused
+    left_out = sum(len(rows) for rows in bars.provenance.get("left_out", {}).values())
+    assert len(bars) + left_out == 30

@@ -1,70 +1,23 @@
+import gzip
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from quantseq.errors import BarsError, CorruptFileError
+from quantseq.errors import BarsError, ConfigError, CorruptFileError, SymbolNotFoundError
 from quantseq.market.bars import Bars
+from quantseq.market.health import clean
 from quantseq.market.readers import (
-    parse_dates,
-    parse_numbers,
+    FORMATS,
+    Reading,
     read_panel,
     read_raw,
     read_table,
-    with_decimal_points,
 )
-from tests.market.conftest import LAW, assert_same_bars, build_bars
-
-
-def never(where: object, reason: str) -> None:
-    raise AssertionError(f"{where}: {reason}")
-
-
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=9))
-@LAW
-def test_numbers_come_back_in_every_notation(values: list[float]) -> None:
-    exact = np.round(values, 4)
-    for form in ("{:.4f}", "{:,.4f}", " {:.4f} "):
-        column = pd.Series([form.format(value) for value in exact])
-        np.testing.assert_array_equal(parse_numbers(column, never), exact)
-    swapped = [f"{value:,.4f}".translate(str.maketrans(",.", ".,")) for value in exact]
-    cells = with_decimal_points(pd.DataFrame({"a": swapped}), never)
-    np.testing.assert_array_equal(parse_numbers(cells["a"], never), exact)
-
-
-def test_refusals_are_collected_and_count_as_missing() -> None:
-    seen: list[tuple[object, str]] = []
-    column = pd.Series(["1", "x", "", "null", "2,50"], index=[7, 8, 9, 10, 11], name="close")
-    found = parse_numbers(column, lambda where, reason: seen.append((where, reason)))
-    assert np.isnan(found).tolist() == [False, True, True, True, True]
-    assert [where for where, _ in seen] == [8, 11]
-    assert seen[0][1] == "close is 'x', which is not a number"
-
-
-def test_dates_are_refused_row_by_row() -> None:
-    seen: list[object] = []
-    column = pd.Series(["2024-01-02", "11:34", "11:34", ""], index=[2, 3, 4, 5])
-    found = parse_dates(column, lambda where, reason: seen.append(where))
-    assert seen == [3, 4, 5]
-    assert np.isnat(found).tolist() == [False, True, True, True]
-
-
-@pytest.mark.parametrize("cells", [["1,234"], ["12,5", "1.5"], ["1,234,567", "3,25"]])
-def test_commas_that_may_mean_either_are_refused(cells: list[str]) -> None:
-    seen: list[object] = []
-    frame = pd.DataFrame({"a": cells})
-    with_decimal_points(frame, lambda where, reason: seen.append(where))
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize("cells", [["1,234", "1.5"], ["1,234,567", "1,234"], ["1.5", "x, y"]])
-def test_thousands_are_left_alone(cells: list[str]) -> None:
-    frame = pd.DataFrame({"a": cells})
-    assert with_decimal_points(frame, never).equals(frame)
-
+from tests.market.conftest import assert_same_bars, build_bars
 
 PLAIN = """date,open,high,low,close,volume
 2024-01-02,10,12,9,11,1000
@@ -144,7 +97,7 @@ def test_adjusted_close_dividends_and_splits(tmp_path: Path) -> None:
 def test_provenance_names_file_and_dropped_rows(tmp_path: Path) -> None:
     bars = read_table(write(tmp_path, PLAIN + "2024-01-05,,,,,\n"), "X")
     assert bars.provenance["file"] == "x.csv"
-    assert bars.provenance["dropped_rows"] == 1
+    assert bars.provenance["left_out"] == {"rows without any price": ["2024-01-05 (line 5)"]}
     assert len(bars.provenance["file_sha256"]) == 64
 
 
@@ -164,10 +117,7 @@ def test_actions_of_a_row_without_prices_count_on_the_next_with_some(
     bars = read_table(write(tmp_path, text), "X")
     assert bars.dividends.tolist() == [0, 1.75, 0]
     assert bars.splits.tolist() == [0, 6, 0]
-    assert bars.provenance["dropped_rows"] == 2
-    last = head + rows[0] + rows[1]
-    with pytest.raises(BarsError, match="line 3: a dividend or split without prices"):
-        read_table(write(tmp_path, last), "X")
+    assert len(bars.provenance["left_out"]["rows without any price"]) == 2
 
 
 def test_the_ticker_of_the_header_names_the_file(tmp_path: Path) -> None:
@@ -199,29 +149,81 @@ def test_decimal_commas_where_the_file_leaves_no_doubt(
 
 
 @pytest.mark.parametrize(
+    ("text", "why", "reason"),
+    [
+        (PLAIN.replace("2024-01-03", "11:34"), "cells that cannot", "'11:34' is not a date"),
+        (PLAIN.replace("2024-01-03", "2024-02-30"), "cells that", "'2024-02-30' is not a date"),
+        (
+            PLAIN.replace("13,10,12", "13,10,abc"),
+            "cells that",
+            "close is 'abc', which is not a num",
+        ),
+        (PLAIN.replace("13,10,12", "13,10,"), "rows that lack", "close is nan; it must be a price"),
+        (
+            PLAIN.replace("13,10,12", "13,-10,12"),
+            "prices that are zero",
+            "low is -10.0; it must be",
+        ),
+        (PLAIN.replace("13,10,12", "0,10,12"), "prices that are zero", "high is 0.0; it must be"),
+        (
+            PLAIN.replace("2024-01-04", "2024-01-03").replace(
+                "12,14,11,13,3000", "11,13,10,12,2000"
+            ),
+            "rows that only repeat",
+            "",
+        ),
+    ],
+)
+def test_an_unusable_row_is_left_out_named_and_counted(
+    tmp_path: Path, text: str, why: str, reason: str
+) -> None:
+    bars = read_table(write(tmp_path, text), "X")
+    assert len(bars) == 2
+    ((told, rows),) = bars.provenance["left_out"].items()
+    assert told.startswith(why)
+    assert len(rows) == 1
+    assert rows[0].endswith("(line 3)" if reason else "(line 4)")
+    many = text + "".join(
+        text.split("\n", 1)[1].replace("2024-01", f"2024-0{month}") for month in (2, 3, 4)
+    )
+    path = write(tmp_path, many, "many.csv")
+    if reason:
+        with pytest.raises(BarsError, match=f"line 3.*{reason}.*4 of 12 rows cannot.*--allow-gaps"):
+            read_table(path, "X")
+        assert len(clean(read_raw(path, "X")[0], allow_gaps=True)) == 8
+
+
+def test_closes_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    text = PLAIN.replace(",10,12,9", ",0,12,9").replace(",11,13,10,12,", ",,,,12,")
+    (raw,) = read_raw(write(tmp_path, text), "X")
+    bars = clean(raw, keep_closes=True)
+    assert bars.open.tolist() == [11, 12, 12]
+    assert bars.high.tolist() == [12, 12, 14]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        (PLAIN.replace("2024-01-03", "11:34"), r"x\.csv, line 3: the date '11:34' is not a date"),
-        (PLAIN.replace("2024-01-03", "2024-02-30"), "line 3: the date '2024-02-30' is not a date"),
-        (PLAIN.replace("2024-01-03", "2024-01-02"), "line 3: session 2024-01-02 appears twice"),
-        (PLAIN.replace("2024-01-03", "2025-01-02"), "line 4: session 2024-01-04 is out of order"),
-        (PLAIN.replace("13,10,12", "13,10,abc"), "line 3: close is 'abc', which is not a number"),
         (
-            PLAIN.replace("13,10,12", "13,10,"),
-            "line 3: close is nan on 2024-01-03. It must be a finite",
+            PLAIN.replace("2024-01-03", "2024-01-02"),
+            "2024-01-02 .line 3.: sessions that appear more than once",
         ),
-        (PLAIN.replace("13,10,12", "13,-10,12"), "line 3: low is -10.0"),
-        (PLAIN.replace("13,10,12", "0,10,12"), "line 3: high is 0.0"),
-        (PLAIN.replace("2000", "-1"), "line 3: volume is -1.0"),
-        (PLAIN.replace("2000", '"20,00"'), "line 3: volume is '20,00', which is not a number"),
-        (PLAIN.replace(",", ";").replace("1000", "1,000"), "line 2: a comma in a number"),
+        (PLAIN.replace("2024-01-03", "2025-01-02"), "2024-01-04 .line 4.: rows out of order"),
+        (
+            PLAIN.replace("2000", '"20,00"').replace("1000", "1.5"),
+            "line 3: volume is '20,00', whose",
+        ),
+        (
+            PLAIN.replace(",", ";").replace("1000", "1,000"),
+            "line 2: volume is '1,000', whose comma",
+        ),
         (
             PLAIN.replace(",", ";").replace("12;9", "12,5;9").replace("13;10", "13.5;10"),
-            "line 3: a comma in a number",
+            "line 2: high is '12,5', whose comma may part",
         ),
-        (PLAIN.replace("volume", "volumes"), "columns volume are missing; found date, open"),
+        (PLAIN.replace("low", "lowest"), "columns low are missing; found date, open"),
         (PLAIN.replace("high", "Close"), "two columns for 'close'"),
-        (PLAIN[: PLAIN.index("\n") + 1], "has a header but no rows"),
+        (PLAIN[: PLAIN.index("\n") + 1], "there is a header but no rows"),
         ("symbol,date,open,high,low,close,volume\nA,2024-01-02,1,1,1,1,1\n", "holds A, but no 'X'"),
         (
             "Price,Close,Close\nTicker,A,B\nDate,,\n2024-01-02,1,1\n",
@@ -238,8 +240,7 @@ def test_refuses_with_line_and_reason(tmp_path: Path, text: str, message: str) -
     ("name", "content", "message"),
     [
         ("x.csv", b"", "as a CSV table"),
-        ("x.csv", b"\xff\xfe\x00\x01", "as a CSV table"),
-        ("x.csv", b"date,open\n1,2\n1,2,3,4\n", r"in line 3"),
+        ("x.csv", b"\x1f\x8b\x00\x01", "as a CSV table"),
         ("x.parquet", b"PAR1 no", "as a Parquet table"),
     ],
 )
@@ -252,12 +253,12 @@ def test_refuses_what_is_no_table(tmp_path: Path, name: str, content: bytes, mes
 
 def test_read_raw_counts_every_fault_instead_of_stopping_at_the_first(tmp_path: Path) -> None:
     text = PLAIN.replace("2024-01-03", "11:34").replace("12,9", "abc,-9") + "2024-01-05,,,,,\n"
-    (raw,) = read_raw(write(tmp_path, text), timezone="Etc/Test")
-    assert (raw.symbol, raw.timezone) == ("x", "Etc/Test")
+    (raw,) = read_raw(write(tmp_path, text), how=Reading(timezone="Europe/Berlin"))
+    assert (raw.symbol, raw.timezone) == ("x", "Europe/Berlin")
     assert raw.places == ("line 2", "line 3", "line 4", "line 5")
     assert raw.unreadable == (
-        ("line 3", "the date '11:34' is not a date"),
         ("line 2", "high is 'abc', which is not a number"),
+        ("line 3", "the date '11:34' is not a date"),
     )
     assert np.isnat(raw.sessions).tolist() == [False, True, False, False]
     assert raw.columns["low"][:3].tolist() == [-9, 10, 11]
@@ -335,11 +336,14 @@ def test_read_panel(tmp_path: Path, suffix: str, change) -> None:
     [
         (lambda f: f.drop(columns="symbol"), "has no symbol column"),
         (lambda f: f.assign(symbol=[None, *f["symbol"][1:]]), "row 1: the symbol is missing"),
-        (lambda f: f.assign(close=np.r_[f["close"][:-1], np.nan]), "row 10: close is nan"),
-        (lambda f: f.assign(open=-1.0), "row 1: open is -1.0"),
-        (lambda f: pd.concat([f, f.iloc[-1:]]), "row 11: session 2020-01-07 appears twice"),
-        (lambda f: pd.concat([f.iloc[4:6], f.iloc[:4], f.iloc[6:]]), "is out of order"),
-        (lambda f: f.assign(date=[None, *f["date"][1:]]), "row 1: NaT is not a date"),
+        (lambda f: f.assign(close=f["close"].where(f["symbol"] != "NA")), "row 2.*: close is nan"),
+        (lambda f: f.assign(open=-1.0), "row 1.*: open is -1.0"),
+        (
+            lambda f: pd.concat([f, f.iloc[-1:].assign(open=1.0)]),
+            "2020-01-07 .row 11.: sessions that appear",
+        ),
+        (lambda f: pd.concat([f.iloc[4:6], f.iloc[:4], f.iloc[6:]]), "rows out of order"),
+        (lambda f: f.assign(date=[*[None] * 8, *f["date"][8:]]), "the date is missing"),
         (lambda f: f.iloc[:0], "no rows"),
     ],
 )
@@ -353,5 +357,262 @@ def test_read_panel_refuses(tmp_path: Path, change, message: str) -> None:
 def test_read_panel_names_every_symbol_with_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "panel.csv"
     panel_frame().assign(close=np.nan).to_csv(path, index=False)
-    with pytest.raises(BarsError, match=r"B in panel\.csv, line 2: close is nan .* also in NA;"):
+    with pytest.raises(BarsError, match=r"B in panel\.csv, .* close is nan.* also in NA\."):
         read_panel(path)
+
+
+ROWS = (
+    ("2024-01-02", 10.1, 10.6, 9.9, 10.4, 1200300),
+    ("2024-01-03", 10.4, 10.9, 10.2, 10.8, 980500),
+    ("2024-01-04", 10.8, 11.0, 10.5, 10.6, 1105000),
+    ("2024-01-16", 10.6, 10.7, 10.1, 10.2, 1431200),
+)
+"""What every shape below holds, written as one kind of export writes it."""
+
+
+def lines(form: str, *, comma: bool = False, newest_first: bool = False) -> str:
+    """A line for each of `ROWS`: date, epoch, prices with a decimal comma if asked for, volume."""
+    written = []
+    for day, *prices, volume in ROWS:
+        opened, high, low, close = (
+            f"{one:.2f}".replace(".", ",") if comma else str(one) for one in prices
+        )
+        date = pd.Timestamp(day)
+        at = {"d": day, "D": date, "s": int(date.timestamp()), "v": volume}
+        written.append(form.format(**at, o=opened, h=high, l=low, c=close) + "\n")
+    return "".join(written[::-1] if newest_first else written)
+
+
+SHAPES = {
+    "Alpha Vantage": "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient\n"
+    + lines("{d},{o},{h},{l},{c},{c},{v},0.0000,1.0", newest_first=True),
+    "Ariva": "Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke;Volumen\n"
+    + lines("{d};{o};{h};{l};{c};{v};99999", comma=True, newest_first=True),
+    "Bloomberg": "Security,AAPL US Equity\nStart Date,1/2/2024\nCurrency,USD\n\n"
+    "Date,PX_OPEN,PX_HIGH,PX_LOW,PX_LAST,PX_VOLUME\n"
+    + lines("{D.month}/{D.day}/{D.year},{o},{h},{l},{c},{v}"),
+    "Boursorama": "date\touv\thaut\tbas\tclot\tvol\tdevise\t\n"
+    + lines("{D:%d/%m/%Y} 00:00\t{o}\t{h}\t{l}\t{c}\t{v}\tEUR\t"),
+    "BSE India": "Date,Open Price,High Price,Low Price,Close Price,WAP,No.of Shares,Total Turnover (Rs.)\n"
+    + lines("{D:%d-%B-%Y},{o},{h},{l},{c},10.1,{v},99", newest_first=True),
+    "Binance, no header": lines("{s}000000,{o},{h},{l},{c},{v},{s}999999,9,5,1,1,0"),
+    "Charles Schwab": "Time,Open,High,Low,Close,Volume\n"
+    + lines("{D:%m/%d/%y} 12:00 AM,{o},{h},{l},{c},{v}"),
+    "Coinbase": "time,low,high,open,close,volume\n"
+    + lines("{s},{l},{h},{o},{c},{v}", newest_first=True),
+    "comdirect": '"Kurse X"\n\n"Datum";"Eröffnung";"Hoch";"Tief";"Schluss";"Volumen"\n'
+    + lines('"{D:%d.%m.%Y}";"{o}";"{h}";"{l}";"{c}";"{v}"', comma=True),
+    "Dukascopy": "Local time,Open,High,Low,Close,Volume\n"
+    + lines("{D:%d.%m.%Y} 00:00:00.000 GMT+0100,{o},{h},{l},{c},{v}"),
+    "Euronext": '"Historical Data"\n"From 2024-01-02"\nDate;Open;High;Low;Last;Close;"Number of Shares";vwap\n'
+    + lines("{D:%d/%m/%Y};{o};{h};{l};{c};{c};{v};1", newest_first=True),
+    "Eastmoney": "日期,股票代码,开盘,收盘,最高,最低,成交量,成交额\n"
+    + lines("{d},600000,{o},{c},{h},{l},{v},9"),
+    "Finam": "<TICKER>;<PER>;<DATE>;<TIME>;<OPEN>;<HIGH>;<LOW>;<CLOSE>;<VOL>\n"
+    + lines("SBER;D;{D:%Y%m%d};0;{o};{h};{l};{c};{v}"),
+    "Interactive Brokers": "Date,Open,High,Low,Close,Volume\n"
+    + lines("{D:%Y%m%d}  00:00:00,{o},{h},{l},{c},{v}"),
+    "investing.com, Brazil": '"Data","Último","Abertura","Máxima","Mínima","Vol.","Var%"\n'
+    + lines('"{D:%d.%m.%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "investing.com, China": '"日期","收盘","开盘","高","低","交易量","涨跌幅"\n'
+    + lines('"{d}","{c}","{o}","{h}","{l}","{v}","1%"', newest_first=True),
+    "investing.com, France": '"Date","Dernier","Ouv."," Plus Haut","Plus Bas","Vol.","Variation %"\n'
+    + lines('"{D:%d/%m/%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "investing.com, Japan": '"日付け","終値","始値","高値","安値","出来高","変化率 %"\n'
+    + lines('"{D:%Y年%m月%d日}","{c}","{o}","{h}","{l}","{v}","1%"', newest_first=True),
+    "investing.com, Korea": '"날짜","종가","시가","고가","저가","거래량","변동 %"\n'
+    + lines('"{D:%Y- %m- %d}","{c}","{o}","{h}","{l}","{v}","1%"', newest_first=True),
+    "investing.com, Russia": '"Дата","Цена","Откр.","Макс.","Мин.","Объём","Изм. %"\n'
+    + lines('"{D:%d.%m.%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "investing.com, Spain": '"Fecha","Último","Apertura","Máximo","Mínimo","Vol.","% var."\n'
+    + lines('"{D:%d.%m.%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "investing.com, Turkey": '"Tarih","Şimdi","Açılış","Yüksek","Düşük","Hac.","Fark %"\n'
+    + lines('"{D:%d.%m.%Y}","{c}","{o}","{h}","{l}","{v}","1,00%"', comma=True, newest_first=True),
+    "Kraken, no header": lines("{s},{o},{h},{l},{c},{v},55"),
+    "KRX": "일자,종가,대비,시가,고가,저가,거래량\n"
+    + lines("{D:%Y/%m/%d},{c},1,{o},{h},{l},{v}", newest_first=True),
+    "MetaTrader 4, no header": lines("{D:%Y.%m.%d},00:00,{o},{h},{l},{c},{v}"),
+    "MetaTrader 5": "<DATE>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\n"
+    + lines("{D:%Y.%m.%d}\t{o}\t{h}\t{l}\t{c}\t{v}\t0\t1"),
+    "Nasdaq": "Date,Close/Last,Volume,Open,High,Low\n"
+    + lines("{D:%m/%d/%Y},${c},{v},${o},${h},${l}", newest_first=True),
+    "Nasdaq Nordic": "sep=;\nDate;Bid;Opening price;High price;Low price;Closing price;Average price;Total volume;\n"
+    + lines("{d};1;{o};{h};{l};{c};1;{v};", comma=True, newest_first=True),
+    "NSE India": '"Date ","series ","OPEN ","HIGH ","LOW ","PREV. CLOSE ","ltp ","close ","VOLUME ","VALUE "\n'
+    + lines(
+        '"{D:%d-%b-%Y}","EQ","{o}","{h}","{l}","1","{c}","{c}","{v}","1,12,550.00"',
+        newest_first=True,
+    ),
+    "pandas, index written": ",date,open,high,low,close,volume\n"
+    + lines("7,{d},{o},{h},{l},{c},{v}"),
+    "Polygon": "ticker,volume,open,close,high,low,window_start,transactions\n"
+    + lines("AAPL,{v},{o},{c},{h},{l},{s}000000000,77"),
+    "Quandl": "Date,Open,High,Low,Close,Volume,Ex-Dividend,Split Ratio,Adj. Open,Adj. Close\n"
+    + lines("{d},{o},{h},{l},{c},{v},0.0,1.0,{o},{c}"),
+    "Refinitiv": "Instrument,Date,TRDPRC_1,OPEN_PRC,HIGH_1,LOW_1,ACVOL_UNS\n"
+    + lines("AAPL.O,{d},{c},{o},{h},{l},{v}"),
+    "Stooq": "Data,Otwarcie,Najwyzszy,Najnizszy,Zamkniecie,Wolumen\n"
+    + lines("{d},{o},{h},{l},{c},{v}"),
+    "Stooq, all symbols": "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
+    + lines("AAPL.US,D,{D:%Y%m%d},000000,{o},{h},{l},{c},{v},0"),
+    "Swiss": "Datum;Eröffnung;Hoch;Tief;Schluss;Volumen\n"
+    + lines("{D:%d.%m.%Y};{o};{h};{l};{c};{v}").replace("1200300", "1'200'300"),
+    "totals below": "Date,Open,High,Low,Close,Volume\n"
+    + lines("{d},{o},{h},{l},{c},{v}")
+    + ",,,,,\nTotal,,,,,4717000\n",
+    "TradingView": "time,open,high,low,close,Volume,Volume MA\n"
+    + lines("{s},{o},{h},{l},{c},{v},1"),
+    "Tushare": "ts_code,trade_date,open,high,low,close,pre_close,vol,amount\n"
+    + lines("000001.SZ,{D:%Y%m%d},{o},{h},{l},{c},1,{v},9", newest_first=True),
+    "Wall Street Journal": "Date, Open, High, Low, Close, Volume\n"
+    + lines("{D:%m/%d/%y}, {o}, {h}, {l}, {c}, {v}", newest_first=True),
+    "blanks between columns": "Date Open High Low Close Volume\n"
+    + lines("{d} {o} {h} {l} {c} {v}"),
+    "Yahoo, copied from the page": "Date\tOpen\tHigh\tLow\tClose\tAdj Close\tVolume\n"
+    + lines("{D:%b %d, %Y}\t{o}\t{h}\t{l}\t{c}\t{c}\t{v:,}", newest_first=True),
+    "yfinance, by ticker": "Ticker,AAA,AAA,AAA,AAA,AAA\nPrice,Open,High,Low,Close,Volume\nDate,,,,,\n"
+    + lines("{d},{o},{h},{l},{c},{v}"),
+    "yfinance, several tickers": "Price,Close,Close,High,High,Low,Low,Open,Open,Volume,Volume\n"
+    "Ticker,AAA,B,AAA,B,AAA,B,AAA,B,AAA,B\nDate,,,,,,,,,,\n"
+    + lines("{d},{c},1,{h},1,{l},1,{o},1,{v},1"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_exports_are_read_as_they_are(tmp_path: Path, shape: str) -> None:
+    bars = clean(read_raw(write(tmp_path, SHAPES[shape]))[0])
+    found = zip(
+        bars.sessions.astype(str),
+        bars.open,
+        bars.high,
+        bars.low,
+        bars.close,
+        bars.volume,
+        strict=True,
+    )
+    assert tuple(found) == ROWS
+
+
+@pytest.mark.parametrize(
+    "shape", ["Boursorama", "comdirect", "investing.com, Japan", "Nasdaq Nordic"]
+)
+@pytest.mark.parametrize("packed", ["utf-16", "utf-16-le", "cp1252", "gz", "zip"])
+def test_packing_and_encoding_change_nothing(tmp_path: Path, shape: str, packed: str) -> None:
+    text, path = SHAPES[shape], tmp_path / f"X.csv{'.gz' if packed == 'gz' else ''}"
+    if packed == "zip":
+        path = tmp_path / "X.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("inside.csv", text)
+    elif packed == "gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    elif packed == "cp1252" and not text.isascii() and "日" in text:
+        path.write_bytes(text.encode("cp932"))
+        with pytest.raises(BarsError, match="--encoding"):
+            read_raw(path)
+        found = read_raw(path, how=Reading(encoding="cp932"))
+        assert len(clean(found[0])) == len(ROWS)
+        return
+    else:
+        path.write_bytes(text.encode(packed))
+    (raw,) = read_raw(path)
+    assert (raw.symbol, len(clean(raw))) == ("X", len(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "how", "session"),
+    [
+        ("date,close\n05/01/2024,1\n08/01/2024,2\n", "--date-order", {"date_order": "dmy"}, "2024-01-05"),
+        ("date,close\n05/01/2024,1\n08/01/2024,2\n", "--date-order", {"date_order": "mdy"}, "2024-05-01"),
+        ('date,close\n2024-01-05,"144,890"\n2024-01-08,"1,1"\n2024-01-09,"1.5"\n', "--decimal", {"decimal": ","}, "2024-01-05"),
+        ("When,Px\n2024-01-05,1\n2024-01-08,2\n", "--columns", {"columns": {"date": "When", "close": "2"}}, "2024-01-05"),
+        ("date,close\n2024-01-04T23:00Z,1\n2024-01-07T23:00Z,2\n", "--timezone", {"timezone": "Europe/Berlin"}, "2024-01-05"),
+        ("date,close\n2024-01-04T15:00Z,1\n2024-01-07T15:00Z,2\n", "--timezone", {"timezone": "Asia/Tokyo"}, "2024-01-05"),
+        ("date,close\n2024-01-05 10:00,1\n2024-01-05 11:00,2\n", "--timezone", {"timezone": "UTC"}, "2024-01-05T10:00:00"),
+        ("date,close\n2024-01-05 10:00,1\n2024-01-05 11:00,2\n", "--timezone", {"timezone": "America/New_York"}, "2024-01-05T15:00:00"),
+    ],
+)  # fmt: skip
+def test_what_a_file_leaves_open_is_asked_for_by_the_option(
+    tmp_path: Path, text: str, option: str, how: dict[str, Any], session: str
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(BarsError, match=option):
+        read_raw(path)
+    assert str(read_raw(path, how=Reading(**how))[0].sessions[0]) == session
+
+
+def test_a_format_says_what_its_makers_do_not_write(tmp_path: Path) -> None:
+    path = write(tmp_path, 'Date,Price,Open,High,Low\n01/02/2024,"1,234","1,234","1,234","1,234"\n')
+    (raw,) = read_raw(path, how=Reading.of("investing.com"))
+    assert (str(raw.sessions[0]), raw.columns["close"][0]) == ("2024-01-02", 1234.0)
+    with pytest.raises(BarsError, match="may have the day"):  # what is given wins over the format
+        read_raw(path, how=Reading(decimal="."))
+    assert Reading.of("investing.com", date_order="dmy").date_order == "dmy"
+    for name in FORMATS:
+        Reading.of(name)
+    with pytest.raises(ConfigError, match=r"no format 'investing'.*investing\.com"):
+        Reading.of("investing")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"timezone": "Europe/Berln"}, "Europe/Berlin"),
+        ({"decimal": ";"}, "decimal must be one of"),
+        ({"columns": {"closed": "x"}}, "close"),
+        ({"interval": "2d"}, "interval must be"),
+    ],
+)
+def test_what_cannot_be_an_option_is_refused(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Reading(**how)
+
+
+def test_a_table_of_closes_is_one_symbol_per_column(tmp_path: Path) -> None:
+    path = write(tmp_path, "Date,AAA,BBB\n2024-01-02,1,\n2024-01-03,2,5\n2024-01-04,3,6\n")
+    panel = read_panel(path)
+    assert {name: bars.close.tolist() for name, bars in panel.items()} == {
+        "AAA": [1, 2, 3],
+        "BBB": [5, 6],
+    }
+    path = write(tmp_path, PLAIN.replace("date,", "Name,date,").replace("2024", "ZZ,2024"))
+    path.write_text(path.read_text() + "AA,2024-01-02,1,1,1,1,1\n")
+    assert read_panel(path).symbols == ("ZZ", "AA")  # as they first appear
+    path = write(tmp_path, "Date,AAA,BBB\n2024-01-02,1,\n2024-01-03,2,5\n2024-01-04,3,6\n")
+    assert read_panel(path, ["BBB"]).symbols == ("BBB",)
+    with pytest.raises(SymbolNotFoundError, match="holds AAA, BBB"):
+        read_panel(path, ["CCC"])
+    statement = "Datum;Text;Betrag\n02.01.2024;Lohn;1.000,00\n03.01.2024;Miete;-500,00\n"
+    with pytest.raises(BarsError, match="columns close are missing"):
+        read_raw(write(tmp_path, statement))
+
+
+@pytest.mark.parametrize(
+    ("step", "periods", "interval"),
+    [("5min", 30, "5m"), ("1h", 30, "1h"), ("1D", 9, "1d"), ("7D", 9, "1wk")],
+)
+def test_the_dates_say_how_long_a_bar_is(
+    tmp_path: Path, step: str, periods: int, interval: str
+) -> None:
+    moments = pd.date_range("2024-01-05 00:00", freq=step, periods=periods, tz="America/New_York")
+    path = tmp_path / "x.csv"
+    pd.DataFrame({"date": moments, "close": 1.0}).to_csv(path, index=False)
+    (raw,) = read_raw(path)
+    assert raw.interval == interval
+    assert str(raw.sessions[0]).startswith("2024-01-01" if interval == "1wk" else "2024-01-05")
+    if interval in ("5m", "1h"):  # New York's midnight, in UTC
+        assert str(raw.sessions[0]) == "2024-01-05T05:00:00"
+    minutes = pd.date_range("2024-01-05", freq="1min", periods=30)
+    pd.DataFrame({"date": minutes, "close": 1.0}).to_csv(path, index=False)
+    with pytest.raises(BarsError, match="bars of 1 minutes"):
+        read_raw(path)
+
+
+def test_every_column_that_is_not_used_is_named(tmp_path: Path) -> None:
+    (raw,) = read_raw(
+        write(tmp_path, PLAIN.replace("volume", "volume,Sector").replace("000\n", "000,x\n"))
+    )
+    assert raw.provenance["notes"] == ["columns not used: Sector"]
+    (raw,) = read_raw(
+        write(tmp_path, "date,o,h,l,c,divCash,splitFactor\n2024-01-02,1,1,1,1,0.5,2\n")
+    )
+    assert (raw.columns["dividends"][0], raw.columns["splits"][0]) == (0.5, 2.0)

@@ -137,9 +137,13 @@ def test_symbols_that_look_alike_do_not_collide(tmp_path: Path) -> None:
         "^GSPC",
         "%5EGSPC",
         "../x",
-        "A" * 160,
-        "A" * 161,
-        "A" * 400,
+        "NUL",
+        "com1.x",
+        "BTC/USD",
+        "C:\\x",
+        "é",
+        "日経225" * 20,  # longer than the name of one file
+        "日経225" * 19,
     )
     for number, symbol in enumerate(symbols):
         store.write(build_bars(symbol, n=number + 1))
@@ -148,9 +152,25 @@ def test_symbols_that_look_alike_do_not_collide(tmp_path: Path) -> None:
         assert len(store.read(symbol)) == number + 1
 
 
-def test_a_path_has_an_end(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has 5000 characters"):
-        Store(tmp_path).path("a" * 5000)
+def test_a_name_is_stored_and_found_composed_whatever_is_typed(tmp_path: Path) -> None:
+    store, typed = Store(tmp_path), "Cafe\u0301"  # as macOS writes the é of file names
+    store.write(build_bars(f" {typed} "))
+    assert store.symbols() == ("Café",)
+    assert typed in store
+    assert store.read(typed).symbol == store.info(typed).symbol == "Café"
+    with pytest.raises(ConfigError, match="5,000 characters, more than 100"):
+        store.path("a" * 5000)
+
+
+def test_a_file_whose_symbol_nobody_can_address_is_named_and_the_others_are_listed(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    store.write(build_bars("AAPL"))
+    store.path("AAPL").with_name("A%2CB.parquet").write_bytes(store.path("AAPL").read_bytes())
+    (_, bad), (_, good) = store.infos()
+    assert "a comma" in str(bad)
+    assert isinstance(good, StoredInfo)
 
 
 def test_layout_and_provenance(tmp_path: Path) -> None:
@@ -458,3 +478,13 @@ def test_duckdb_reads_the_folder(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == ["%5EGSPC", "AAPL"]
     assert rows[1][1] == 30
     assert rows[1][2] == store.read("AAPL").close[-1]
+
+
+def test_remove_keeps_what_is_no_file_of_ours(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for act in (store.remove, lambda symbol: store.write(build_bars(symbol))):
+        store.folder.mkdir(parents=True, exist_ok=True)
+        store.path("AAPL").write_bytes(b"a thesis in Parquet")
+        act("AAPL")
+    assert [one.read_bytes() for one in store.backups("AAPL")] == [b"a thesis in Parquet"] * 2
+    assert len(store.read("AAPL")) == 8

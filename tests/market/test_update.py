@@ -738,3 +738,52 @@ def test_the_sample_can_be_stored(tmp_path: Path) -> None:
     assert store.panel().symbols == SAMPLE_SYMBOLS
     again = fetch(["AAPL"], SampleSource(), store, start="2012-01-01")
     assert again[0].status == "unchanged"
+
+
+def test_a_row_without_use_costs_only_itself_and_comes_in_when_it_is_mended(
+    yahoo: Yahoo, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    days = np.arange("2024-01-02", "2024-01-20", dtype="datetime64[D]")
+    days = days[np.is_busday(days)].astype(str).tolist()
+
+    def fetch(count: int, *nulls: int) -> FetchOutcome:
+        opens: list[Any] = [None if at in nulls else 99.5 + at for at in range(count)]
+        yahoo.answer = lambda symbol, query: good(chart(days[:count], open=opens))
+        source = source_for(yahoo)
+        (outcome,) = update(
+            ["ACME"], source=source, store=store, end=days[count - 1], now=utc("2024-02-01T00:00")
+        )
+        return outcome
+
+    assert fetch(4).rows == 4
+    late = fetch(12, 7)
+    assert (late.status, late.rows, late.last) == ("updated", 11, days[11])
+    assert f"1 left out, rows that lack a number: {days[7]}" in late.why
+    assert store.read("ACME").provenance["left_out"] == {"rows that lack a number": [days[7]]}
+    again = fetch(13, 7)  # the row is asked for once more and still counts once
+    assert "1 left out" in again.why
+    mended = fetch(14)
+    assert (mended.rows, "left out" in mended.why) == (14, False)
+    assert "left_out" not in store.read("ACME").provenance
+
+
+def test_a_negative_price_refuses_no_history(yahoo: Yahoo, tmp_path: Path) -> None:
+    days = ["2020-04-17", "2020-04-20", "2020-04-21", "2020-04-22"]  # crude oil, May 2020
+    payload = chart(
+        days,
+        close=[18.3, -37.6, 10.0, 13.8],
+        low=[17.0, -40.3, 6.5, 10.3],
+        open=[19.0, 17.7, 11.0, 11.9],
+    )
+    yahoo.answer = lambda symbol, query: good(payload)
+    (outcome,) = update(
+        ["CL=F"],
+        source=source_for(yahoo),
+        store=Store(tmp_path),
+        start=days[0],
+        end=days[-1],
+        now=utc("2024-02-01T00:00"),
+    )
+    assert (outcome.status, outcome.rows) == ("new", 3)
+    assert "prices that are zero or negative: 2020-04-20" in outcome.why

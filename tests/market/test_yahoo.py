@@ -3,9 +3,14 @@
 import json
 import re
 import socket
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from quantseq.errors import (
     BadResponseError,
@@ -17,7 +22,7 @@ from quantseq.errors import (
     SourceUnavailableError,
     SymbolNotFoundError,
 )
-from quantseq.market.yahoo import YahooSource
+from quantseq.market.yahoo import YahooSource, _explain, _yfinance
 from tests.market.conftest import (
     LoopbackSession,
     Reply,
@@ -100,11 +105,20 @@ def test_rows_without_any_price_are_left_out(yahoo: Yahoo) -> None:
     assert bars.sessions.astype(str).tolist() == [DAYS[0], DAYS[2]]
 
 
-def test_a_row_that_lacks_some_prices_is_an_error(yahoo: Yahoo) -> None:
+def test_a_row_that_lacks_some_prices_is_left_out_and_counted(yahoo: Yahoo) -> None:
     yahoo.answer = lambda symbol, query: good(chart(DAYS, low=[99.0, None, 101.0]))
-    with pytest.raises(BarsError, match="HALF: low is nan on 2024-01-03"):
-        source_for(yahoo).fetch("HALF", end="2024-01-04")
-    assert yahoo.prices_asked() == 1
+    bars = source_for(yahoo).fetch("HALF", end="2024-01-04")
+    assert bars.sessions.astype(str).tolist() == [DAYS[0], DAYS[2]]
+    assert bars.provenance["left_out"] == {"rows that lack a number": [DAYS[1]]}
+
+
+def test_many_rows_without_use_are_asked_about(yahoo: Yahoo) -> None:
+    yahoo.answer = lambda symbol, query: good(chart(DAYS, open=[0.0, 0.0, 101.0]))
+    with pytest.raises(BarsError, match=r"2 of 3 rows cannot be used.*--start 2024-01-04"):
+        source_for(yahoo).fetch("OLD", end="2024-01-04")
+    assert len(source_for(yahoo, allow_gaps=True).fetch("OLD", end="2024-01-04")) == 1
+    kept = source_for(yahoo, keep_closes=True).fetch("OLD", end="2024-01-04")
+    assert kept.provenance["closes_only"] == DAYS[:2]
 
 
 @pytest.mark.parametrize(
@@ -369,3 +383,34 @@ def test_yahoo_refuses_bad_parameters() -> None:
     for rate in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match=r"'rate' parameter"):
             YahooSource(rate=rate)
+
+
+def test_a_broken_installation_is_not_blamed_on_yahoo(
+    yahoo: Yahoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_for(yahoo)
+    _yfinance.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "yfinance", None)  # as if it were not installed
+        with pytest.raises(ConfigError, match="pip install --force-reinstall yfinance"):
+            source.fetch("AAPL")
+    _yfinance.cache_clear()
+    assert yahoo.prices_asked() == 0
+
+
+def test_a_package_that_yfinance_lacks_later_is_not_blamed_on_yahoo() -> None:
+    found = _explain("AAPL", ModuleNotFoundError("No module named 'lxml'"))
+    assert isinstance(found, ConfigError)
+    assert "lxml" in str(found)
+
+
+def test_the_floors_are_the_versions_that_are_tested() -> None:
+    """No replay covers an older yfinance, and exchange_calendars had no Stuttgart before."""
+    root = Path(__file__).parents[2]
+    needs = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    pins = dict(
+        line.split("==") for line in (root / "constraints.txt").read_text().split("\n")[1:-1]
+    )
+    for name in ("yfinance", "exchange_calendars"):
+        floor = next(one for one in needs if one.startswith(name)).partition(">=")[2]
+        assert Version(floor) == Version(pins[name]) <= Version(metadata.version(name))

@@ -38,7 +38,7 @@ from quantseq.pipeline.audit import (
 )
 from quantseq.pipeline.backtest import BacktestOutcome, describe_backtest
 from quantseq.pipeline.results import OURS
-from quantseq.reporting.run import Run
+from quantseq.reporting.run import Run, sign
 from quantseq.trading.audit import Check, cut_points, prefix_invariance
 from quantseq.trading.policies import held_moments
 from tests.prices import rewrite_after
@@ -244,6 +244,7 @@ def test_a_loop_that_shows_a_fit_the_future_and_a_changed_run_are_caught(
     few = {OURS: result["forecast"]["models"][OURS]}
     forecast = {**result["forecast"], "models": few}
     write_json(folder / "result.json", {**result, "verdict": claimed, "forecast": forecast})
+    sign(folder)
     monkeypatch.setattr(loop, "_fit", leaky)
     outcome = audit(folder, places=Places(tmp_path / "data"))
     found = failed(outcome.audit)
@@ -296,6 +297,7 @@ def test_what_cannot_be_made_again_is_refused_before_anything_is_fitted(
         ),
     ):
         write_json(folder / "manifest.json", {**manifest, **change})
+        sign(folder)
         with pytest.raises(error, match=words):
             audit(folder, places=Places(tmp_path))
 

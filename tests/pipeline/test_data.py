@@ -2,28 +2,36 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from quantseq.config import RunConfig
-from quantseq.errors import BarsError, NoDataError
+from quantseq.errors import BarsError, ConfigError, NoDataError
 from quantseq.files import Places
 from quantseq.market.bars import PRICES, Bars, Panel
+from quantseq.market.readers import Reading
+from quantseq.market.sources import SampleSource
 from quantseq.market.store import Store
 from quantseq.pipeline.backtest import backtest
 from quantseq.pipeline.data import (
     _NAMED,
+    ImportOutcome,
+    alike,
+    as_rows,
     check,
     describe_errors,
     errors_only,
     findings,
+    import_,
     refuse_errors,
     sample_panel,
     summarise,
     usable,
 )
 from quantseq.pipeline.train import train_price
+from tests.prices import simulate_bars
 
 
 def spoiled(bars: Bars, symbol: str | None = None) -> Bars:
@@ -96,6 +104,72 @@ def test_all_faults_of_a_file_are_counted(small_panel: Panel, tmp_path: Path) ->
     assert {"nan", "price", "digit_glitch"} <= rules
 
 
+PRICES_FILE = "date,open,high,low,close,volume\n" + "".join(
+    f"2024-01-{day:02},10,12,9,11,1000\n" for day in (2, 3, 4, 5, 8, 9, 10, 11)
+)
+
+
+def imported(tmp_path: Path, text: str, name: str = "ACME.csv", **how: Any) -> ImportOutcome:
+    path = tmp_path / name
+    path.write_text(text)
+    (outcome,) = import_(path, places=Places(tmp_path / "data"), **how)
+    return outcome
+
+
+def test_an_import_never_loses_a_session_unasked(tmp_path: Path) -> None:
+    store = Store(tmp_path / "data")
+    assert imported(tmp_path, PRICES_FILE).status == "new"
+    assert imported(tmp_path, PRICES_FILE).status == "unchanged"
+    before = store.path("ACME").read_bytes()
+    fewer = PRICES_FILE.replace("2024-01-05,10,12,9,11,1000\n", "")
+    with pytest.raises(
+        ConfigError, match=r"lacks 1 of the 8 stored sessions.*2024-01-05.*--replace"
+    ):
+        imported(tmp_path, fewer)
+    assert imported(tmp_path, fewer, replace_=True, dry_run=True).status == "replaced"
+    assert store.path("ACME").read_bytes() == before
+    assert store.backups("ACME") == ()
+    replaced = imported(tmp_path, fewer, replace_=True)
+    assert (replaced.status, len(store.read("ACME"))) == ("replaced", 7)
+    assert store.path("ACME").with_name(replaced.backup).read_bytes() == before
+    more = imported(tmp_path, PRICES_FILE)
+    assert (more.status, len(store.backups("ACME"))) == ("replaced", 2)
+
+
+def test_bars_of_another_length_are_asked_about(tmp_path: Path) -> None:
+    weeks = "date,open,high,low,close,volume\n" + "".join(
+        f"{day},10,12,9,11,1000\n" for day in np.arange("2024-01-05", "2024-03-01", 7, "M8[D]")
+    )
+    imported(tmp_path, PRICES_FILE)
+    with pytest.raises(ConfigError, match="holds 1wk bars of ACME, which is stored as 1d bars"):
+        imported(tmp_path, weeks)
+    kept = imported(tmp_path, weeks, how=Reading(interval="1wk"))
+    assert (kept.status, kept.bars.interval) == ("new", "1wk")
+    assert len(Store(tmp_path / "data").read("ACME")) == 8
+    assert len(Store(tmp_path / "data", interval="1wk").read("ACME")) == 8
+
+
+def test_another_spelling_of_a_stored_symbol_is_asked_about(tmp_path: Path) -> None:
+    imported(tmp_path, PRICES_FILE)
+    with pytest.raises(ConfigError, match="--symbol ACME or --symbol acme"):
+        imported(tmp_path, PRICES_FILE, "acme.csv")
+    assert imported(tmp_path, PRICES_FILE, "acme.csv", symbol="ACME").status == "unchanged"
+    assert imported(tmp_path, PRICES_FILE, "acme.csv", symbol="acme").status == "new"
+
+
+def test_a_file_with_one_bad_symbol_stores_nothing(tmp_path: Path) -> None:
+    rows = PRICES_FILE.replace("2024", "A,2024").replace("date", "symbol,date")
+    bad = PRICES_FILE.partition("\n")[2].replace("2024", "B,2024").replace("11,", "0,")
+    path = tmp_path / "two.csv"
+    path.write_text(rows + bad)
+    with pytest.raises(BarsError, match=r"B in two\.csv"):
+        import_(path, places=Places(tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+    assert [
+        one.bars.symbol for one in import_(path, symbol="A", places=Places(tmp_path / "data"))
+    ] == ["A"]
+
+
 def test_the_summary_names_span_source_and_extremes() -> None:
     facts = dict(summarise(sample_panel()["AAPL"]))
     assert facts["sessions"] == "3270, 2000-03-01 to 2013-03-01"
@@ -127,3 +201,32 @@ def test_what_may_not_be_compared_on_is_left_out_and_named(small_panel: Panel) -
         usable(Panel([glitch]))
     with pytest.raises(NoDataError, match=f"LATE starts on {start}. Fetch earlier"):
         usable(Panel([late]), until=bars.sessions[150])
+
+
+def test_symbols_of_unknown_exchange_are_one_line() -> None:
+    panel = Panel(simulate_bars(f"S{at}", 50, timezone="") for at in range(500))
+    rows = as_rows(findings(panel))
+    told = [row for row in alike(rows) if row["rule"] == "calendar"]
+    assert len([row for row in rows if row["rule"] == "calendar"]) == 500
+    assert [row["symbol"] for row in told] == ["S0, S1, S2 and 497 more"]
+    assert len(alike(rows)) == len(rows) - 499
+
+
+def test_the_file_of_sessions_counts_in_every_check(tmp_path: Path) -> None:
+    bars = SampleSource().fetch("IBM")
+    Store(tmp_path).write(bars)
+    (tmp_path / "sessions.toml").write_text('[XNYS]\ncancelled = ["2012-06-01"]\n')
+    places = Places(tmp_path)
+    for found in (check(places=places), findings(Panel([bars]), places)):
+        extra = [one for one in found["IBM"] if one.rule == "extra_session"]
+        assert extra[0].sessions == ("2012-06-01",)
+    (tmp_path / "sessions.toml").write_text("[XNYZ]")
+    with pytest.raises(ConfigError, match="XNYZ"):
+        refuse_errors(Panel([bars]), places=places)
+
+
+def test_a_misspelt_time_zone_is_refused_before_the_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Europe/Berlin"):
+        import_(tmp_path / "a.csv", how=Reading(timezone="Europe/Berlni"))
+    with pytest.raises(ConfigError, match="Europe/Berlin"):
+        check(file=tmp_path / "a.csv", how=Reading(timezone="Europe/Berlni"))

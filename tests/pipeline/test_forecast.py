@@ -43,6 +43,23 @@ def test_prices_that_the_model_was_not_trained_on_are_named() -> None:
     assert f"trained on: {names[0]}. Dividends" in note
 
 
+def test_more_history_before_or_after_what_was_trained_on_is_no_other_price() -> None:
+    recent = recent_prices()
+    days = recent.sessions
+    model = fit_small(recent.between(days[100]), small_config(), last=len(days) - 120)
+    assert model.task.tokenizer.fitted_from == str(days[100])
+    for panel in (recent, recent.until(days[-10]), recent.select(list(recent)[:2])):
+        assert forecast(panel, model, horizon=3, num_paths=8).notes == ()
+    name, bars = next(iter(recent.items()))
+    close = bars.adj_close.copy()
+    close[50] *= 1.01  # before the training
+    before = Panel([replace(bars, adj_close=close)])
+    assert forecast(before, model, horizon=3, num_paths=8).notes == ()
+    close[150] *= 1.001  # within
+    (note,) = forecast(Panel([replace(bars, adj_close=close)]), model, horizon=3, num_paths=8).notes
+    assert f"trained on: {name}. Dividends" in note
+
+
 def test_symbols_that_cannot_be_forecast_are_left_out_and_named() -> None:
     recent = recent_prices()
     model = fit_small(recent, small_config(), last=len(recent.sessions) - 20)

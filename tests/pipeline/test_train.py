@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantseq.errors import ConfigError, GateError, NotEnoughDataError
-from quantseq.files import Places, write_json
+from quantseq.errors import ConfigError, GateError, NotEnoughDataError, StorageError
+from quantseq.files import Places, lock, seal, write_json
 from quantseq.forecasting.model_folder import load_forecaster
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.market.bars import Panel
@@ -52,7 +52,7 @@ def test_nobody_uses_an_architecture_that_has_failed_the_gate(
     places, architecture = Places(tmp_path, tmp_path / "reports"), ForecasterConfig().architecture()
     mark = gate_fingerprint(architecture)
     failed = GateRecord(False, 0.42, 0.995, 0.0, "2026-01-01", 0, 400, 1.0, mark)
-    write_json(places.gates / f"{mark}.json", asdict(failed))
+    write_json(places.gates / f"{mark}.json", seal(asdict(failed)))
     calls = {
         "train": lambda: train_price(sample, out=tmp_path / "model", places=places),
         "backtest": lambda: backtest(sample, places=places),
@@ -248,3 +248,49 @@ def test_a_toy_has_figures(tmp_path: Path) -> None:
     outcome = TrainingOutcome({}, toy_folder(tmp_path), tmp_path / "report.html")
     assert list(outcome.figures()) == ["loss", "accuracy", "attention"]
     assert outcome.figures()["loss"].frame.iloc[0, 0] == 2.3
+
+
+def test_a_picture_of_somebody_in_a_toys_folder_is_refused(tmp_path: Path) -> None:
+    train_toy("seed", out=tmp_path, batches=1)
+    (tmp_path / "attention.svg").write_text("<svg>mine</svg>")
+    with pytest.raises(StorageError, match=r"attention\.svg' was not written by quantseq"):
+        train_toy("seed", out=tmp_path, batches=1)
+    assert (tmp_path / "attention.svg").read_text() == "<svg>mine</svg>"
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / "loss.png").write_bytes(b"\x89PNG mine")
+    with pytest.raises(StorageError, match=r"loss\.png' was not written by quantseq"):
+        train_toy("seed", out=tmp_path / "new", batches=1, figures=tmp_path / "slides")
+
+
+def test_a_toy_lands_in_no_folder_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(StorageError, match="was not written by quantseq"):
+        train_toy("seed", out=tmp_path, batches=1)
+    (tmp_path / "milestones.json").write_text('{"of": "my life"}')
+    with pytest.raises(StorageError, match=r"milestones\.json' was not written by quantseq"):
+        train_toy("seed", out=tmp_path, batches=1)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.safetensors").write_text("mine")
+    with pytest.raises(StorageError, match="was not written by quantseq"):
+        train_toy("seed", out=tmp_path, batches=1)
+    assert (tmp_path / "state" / "state.safetensors").read_text() == "mine"
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path, small_panel: Panel) -> None:
+    with lock(tmp_path / ".model.lock"):
+        for train in (
+            lambda: train_toy("seed", out=tmp_path / "model", batches=1),
+            lambda: train_price(small_panel, out=tmp_path / "model", places=Places(tmp_path / "d")),
+        ):
+            with pytest.raises(StorageError, match=r"Another quantseq process holds .*--out"):
+                train()
+    train_toy("seed", out=tmp_path / "model", batches=1)
+
+
+@pytest.mark.parametrize("name", ["model", "model.state"])
+def test_a_thesis_is_in_nobodys_way(tmp_path: Path, small_panel: Panel, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.tex").write_text("mine")
+    with pytest.raises(StorageError, match=f"{name}' was not written by quantseq"):
+        train_price(small_panel, out=tmp_path / "model", places=Places(tmp_path / "d"))
+    assert (tmp_path / name / "thesis.tex").read_text() == "mine"

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from quantseq.errors import RunError
+from quantseq.files import SUMS, read_sums
 from quantseq.pipeline.backtest import BacktestOutcome
 from quantseq.pipeline.verify import Verification, recompute, verify
 from quantseq.reporting.render import write_report
-from quantseq.reporting.run import SUMS, Run, read_sums, run_files, sign
+from quantseq.reporting.run import Run, run_files, sign
 from tests.report_folders import toy_folder
 
 FILES = run_files("backtest")
@@ -215,7 +216,7 @@ def test_a_toys_page_is_made_again(tmp_path: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("99.80", "99.90", 1), encoding="utf-8")
     found = verify(folder)
     assert "report.html, line" in names(found)
-    assert "no checksums" in found.notes[0]
+    assert "checksums were compared" in found.notes[0]
 
 
 def test_what_is_no_run_and_no_page_is_an_error(tmp_path: Path) -> None:

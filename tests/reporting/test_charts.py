@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +17,9 @@ from quantseq.market.bars import Bars
 from quantseq.reporting import charts
 from quantseq.reporting.charts import (
     Drawing,
+    font_note,
     inline_svg,
+    isolated,
     png,
     svg_document,
     thin,
@@ -153,3 +158,75 @@ def test_dates_on_an_axis_are_few_and_iso_whatever_the_span(days: int, size: cha
 def test_axis_texts_are_short_with_a_true_minus() -> None:
     assert charts.percent_text(-0.125) == "−12.5\u00a0%"
     assert charts.plain_text(-1234.5) == "−1,234.5"
+
+
+HEBREW, JAPANESE = "שלום-תעשיות", "日経225"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"{HEBREW}: 2024-01-02 to 2024-01-03", f"<{HEBREW}>: 2024-01-02 to 2024-01-03"),
+        ("IBM, שלום, תעש.12 and 3 more", "IBM, <שלום>, <תעש.12> and 3 more"),
+        ("שלום עולם was left out", "<שלום עולם> was left out"),
+        (HEBREW, HEBREW),  # alone it turns nothing around
+        ("AAPL: 2024 日経225 é", "AAPL: 2024 日経225 é"),
+        ("", ""),
+    ],
+)
+def test_what_runs_from_right_to_left_is_kept_apart(text: str, shown: str) -> None:
+    assert isolated(text).replace("\u2068", "<").replace("\u2069", ">") == shown
+
+
+@pytest.mark.parametrize("name", [HEBREW, JAPANESE, "株式会社", "삼성전자", "شركة 2222", "🚀"])
+def test_any_name_is_drawn_without_a_warning(name: str) -> None:
+    def draw(canvas: charts.Canvas, theme: charts.Theme) -> None:
+        axes = canvas.add_subplot(title=f"{name}: 2024")
+        axes.set_xticks([0, 1], [name, "x"])
+
+    assert charts.png(draw, (300, 200)).startswith(b"\x89PNG")
+    inline = charts.inline_svg(draw, (300, 200), prefix="a", title=name, description="")
+    assert f"{isolated(name + ':')} 2024" in inline
+    assert name in charts.svg_document(draw, (300, 200), title=name, description="")
+
+
+def test_a_font_that_is_installed_is_used_in_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(canvas: charts.Canvas, theme: charts.Theme) -> None:
+        canvas.suptitle(f"{secret} AAPL")
+
+    secret = "\U00105678"  # a character of nobody's, and then of a font's
+    assert secret in font_note(f"A{secret}")
+    before = charts.png(draw, (200, 60))
+    _build_font(tmp_path / "secret.ttf", secret)
+    monkeypatch.setattr(charts, "findSystemFonts", lambda: [str(tmp_path / "secret.ttf")])
+    monkeypatch.setattr(charts.fontManager, "ttflist", list(charts.fontManager.ttflist))
+    _forget_fonts()
+    try:
+        assert font_note(f"A{secret}") == ""
+        assert charts.png(draw, (200, 60)) != before
+    finally:
+        _forget_fonts()
+
+
+def _forget_fonts() -> None:
+    charts._fonts.cache_clear()
+    charts._font_with.cache_clear()
+
+
+def _build_font(path: Path, character: str) -> None:
+    pen = TTGlyphPen(None)
+    for at in ((0, 0), (0, 700), (700, 700)):
+        (pen.lineTo if at[1] else pen.moveTo)(at)
+    pen.closePath()
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder([".notdef", "triangle"])
+    font.setupCharacterMap({ord(character): "triangle"})
+    font.setupGlyf({".notdef": pen.glyph(), "triangle": pen.glyph()})
+    font.setupHorizontalMetrics(dict.fromkeys([".notdef", "triangle"], (800, 0)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Secret", "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(path)

@@ -17,7 +17,7 @@ import pytest
 
 from quantseq.errors import RunError
 from quantseq.reporting.render import export_figures, figures, page_of, render, write_report
-from quantseq.reporting.run import Run
+from quantseq.reporting.run import Run, sign
 
 pytestmark = pytest.mark.slow
 
@@ -155,6 +155,7 @@ def test_a_damaged_folder_is_refused_and_an_old_page_stays(run: Run, tmp_path: P
     folder = run.save(tmp_path / "run")
     (folder / "report.html").write_text("old")
     (folder / "result.json").write_text(json.dumps({"verdict": {"interval": 3}}))
+    sign(folder)
     with pytest.raises(RunError, match=r"cannot be shown or computed with"):
         write_report(folder)
     assert (folder / "report.html").read_text() == "old"

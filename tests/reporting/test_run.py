@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from quantseq.errors import RunError, StorageError
-from quantseq.files import sha256_file, write_json, write_text
-from quantseq.reporting.run import RESULT, SUMS, TABLES, Run, read_sums, run_files
+from quantseq.files import SUMS, read_sums, sha256_file, write_json, write_text
+from quantseq.reporting.run import RESULT, TABLES, Run, rewrite, run_files, sign
 from tests.report_folders import evaluation
 
 FILES = run_files("backtest")
@@ -122,6 +122,7 @@ def test_a_truncated_table_is_a_run_error(folder: Path) -> None:
 
 def test_json_of_another_shape_is_named(folder: Path) -> None:
     write_text(folder / RESULT, "[1, 2]")
+    sign(folder)
     with pytest.raises(RunError, match=f"{RESULT}: the file holds a list"):
         Run.load(folder)
 
@@ -129,6 +130,7 @@ def test_json_of_another_shape_is_named(folder: Path) -> None:
 def test_other_layouts_and_kinds_are_refused(run: Run, folder: Path) -> None:
     for change in ({"schema": 1}, {"schema": 99}, {"kind": "sweep"}):
         write_json(folder / "manifest.json", {**run.manifest, **change})
+        sign(folder)
         with pytest.raises(RunError, match=r"reads backtests and evaluations of schema"):
             Run.load(folder)
 
@@ -192,3 +194,36 @@ def test_a_notebook_shows_verdict_and_figures_escaped(run: Run) -> None:
     assert "&lt;script&gt;" in text
     assert f"{run.result['metrics']['strategy']['sharpe']:,.4f}" in text
     assert "nan" not in replace(run, result={})._repr_html_()
+
+
+def test_a_rewritten_run_keeps_its_tables_to_the_byte(run: Run, folder: Path) -> None:
+    before = {name: (folder / f"{name}.parquet").read_bytes() for name in TABLES}
+    (folder / "notes.txt").write_text("mine")
+    told = replace(run, result={**run.result, "audit": {"passed": False}})
+    rewrite(folder, told, also=lambda fresh: (fresh / "report.html").write_text("page"))
+    assert {name: (folder / f"{name}.parquet").read_bytes() for name in TABLES} == before
+    assert Run.load(folder).result["audit"] == {"passed": False}
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "report.html").read_text() == "page"
+
+
+@pytest.mark.parametrize("name", [*FILES, SUMS])
+def test_one_flipped_bit_is_named_unless_it_is_looked_for(folder: Path, name: str) -> None:
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(
+        RunError, match=SUMS if name == SUMS else f"{name}.*do not match {SUMS}|{name}"
+    ):
+        Run.load(folder)
+
+
+def test_a_run_is_written_with_its_page_or_not_at_all(run: Run, tmp_path: Path) -> None:
+    def fail(fresh: Path) -> None:
+        assert (fresh / SUMS).exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.save(tmp_path / "new", also=fail)
+    assert not list(tmp_path.iterdir())

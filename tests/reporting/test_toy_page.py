@@ -8,6 +8,7 @@ import pytest
 
 from quantseq.errors import RunError
 from quantseq.reporting.render import page_of, render
+from quantseq.reporting.toy_page import seal_toy
 from tests.report_folders import EVIL, toy_folder
 
 SECTIONS = ["figures", "learning", "reach", "samples", "milestones", "configuration", "definitions"]
@@ -52,6 +53,7 @@ def test_foreign_text_is_text_and_nothing_is_loaded(made: str, words: Callable[[
 def test_without_attention_and_losses_the_page_says_so(tmp_path: Path) -> None:
     folder = toy_folder(tmp_path, attention=False)
     (folder / "training.json").write_text('{"history": {"steps": [], "losses": []}}')
+    seal_toy(folder)
     assert list(page_of(folder).figures) == ["accuracy"]
     page = render(folder)
     assert "This folder keeps no losses." in page

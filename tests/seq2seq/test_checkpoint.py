@@ -1,6 +1,5 @@
 """A model folder gives back the same machine, or says which file is wrong."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from quantseq.errors import ModelFileError, StorageError
-from quantseq.files import read_json
+from quantseq.files import read_json, read_sealed, seal, write_json
 from quantseq.seq2seq import checkpoint
 from quantseq.seq2seq.checkpoint import (
     TrainingHistory,
@@ -180,9 +179,12 @@ def test_a_history_survives_json_and_refuses_other_names(tmp_path: Path) -> None
     save_model(tmp_path, machine(config_of()), history=history)
     assert load_model(tmp_path)[2] == history
     path = tmp_path / "training.json"
-    record = json.loads(path.read_text())
+    record = read_sealed(path)
     record["history"]["colour"] = 1
-    path.write_text(json.dumps(record))
+    write_json(path, record)
+    with pytest.raises(ModelFileError, match="does not match its own SHA-256"):
+        load_model(tmp_path)
+    write_json(path, seal(record))
     with pytest.raises(ModelFileError, match="colour"):
         load_model(tmp_path)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantseq.errors import ConfigError, GateError, ModelFileError
-from quantseq.files import read_json, write_json
+from quantseq.files import read_json
 from quantseq.seq2seq import copy_task, model
 from quantseq.seq2seq.checkpoint import load_model
 from quantseq.seq2seq.copy_task import (
@@ -367,7 +367,7 @@ def test_the_price_architecture_passes_and_is_remembered(tmp_path: Path) -> None
     assert record.score >= BAR
     assert steps == list(range(300))
     path = tmp_path / f"{record.fingerprint}.json"
-    assert _read_record(path) == record
+    assert _read_record(path, print) == record
     again = ensure_gate(PRICES, folder=tmp_path, on_step=lambda report: pytest.fail("ran again"))
     assert again == replace(record, was_cached=True)
 
@@ -413,7 +413,7 @@ def test_a_broken_machine_fails(
     with pytest.raises(GateError, match="has not mastered"):
         ensure_gate(PRICES, folder=tmp_path)
     (path,) = tmp_path.iterdir()
-    record = _read_record(path)
+    record = _read_record(path, print)
     assert not record.passed
     if sabotage is leak_padding:
         assert record.padding_gap > 1e-3
@@ -459,7 +459,7 @@ def test_a_failure_is_remembered_and_refused_from_its_record(
         ensure_gate(PRICES, folder=tmp_path)
     seeds = fake(monkeypatch, [(1.0, 0.0)])
     (path,) = tmp_path.iterdir()
-    record = _read_record(path)
+    record = _read_record(path, print)
     assert (record.passed, record.cut_by_time, record.seed) == (False, False, 1)
     with pytest.raises(GateError, match=f"has not mastered .* Record of {record.date[:10]}"):
         ensure_gate(PRICES, folder=tmp_path, seed=9)
@@ -478,7 +478,7 @@ def test_time_ends_the_attempts_and_is_named_as_the_reason(
     assert "not mastered" not in str(refusal.value)
     assert seeds == [0]
     (path,) = tmp_path.iterdir()
-    assert _read_record(path).cut_by_time
+    assert _read_record(path, print).cut_by_time
 
 
 def test_a_gate_that_ran_out_of_time_is_tried_again(
@@ -536,12 +536,16 @@ def test_padding_gap_sees_what_padding_moves() -> None:
     assert padding_gap(leaky, batch) > 1e-3
 
 
-def test_a_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"passed": True})
-    with pytest.raises(GateError, match="not a gate record"):
-        _read_record(tmp_path / "x.json")
-    mark = gate_fingerprint(PRICES)
-    write_json(tmp_path / f"{mark}.json", {"passed": True})
-    with pytest.raises(GateError, match="not a gate record"):
-        ensure_gate(PRICES, folder=tmp_path)
-    assert read_json(tmp_path / f"{mark}.json") == {"passed": True}
+def test_a_damaged_record_is_made_again_and_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seeds = fake(monkeypatch, [(1.0, 0.0), (1.0, 0.0)])
+    ensure_gate(PRICES, folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_text(path.read_text().replace("1.0", "0.9", 1))
+    said: list[str] = []
+    assert not ensure_gate(PRICES, folder=tmp_path, say=said.append).was_cached
+    assert len(seeds) == 2
+    assert "is damaged; the gate runs again" in said[0]
+    assert ensure_gate(PRICES, folder=tmp_path, say=said.append).was_cached
+    assert len(said) == 1

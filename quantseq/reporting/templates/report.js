@@ -178,7 +178,7 @@ function point(day, brush = null) {
     }
     if (day === null) continue;
     add(chart.readout, "b", {}, iso(chart.days[place]));
-    for (const line of chart.lines) add(chart.readout, "span", { class: line.role }, `${line.name} ${chart.text(line.values[place])}`);
+    for (const line of chart.lines) add(add(chart.readout, "span", { class: line.role }, ""), "bdi", {}, line.name).after(` ${chart.text(line.values[place])}`);
   }
 }
 
