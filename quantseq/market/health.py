@@ -451,7 +451,9 @@ class RawBars:
         """Date and place of some rows."""
         days = self.sessions.astype(str)
         return [
-            self.places[at] if self.places[at] == days[at] else f"{days[at]} ({self.places[at]})"
+            self.places[at]
+            if days[at] in (self.places[at], "NaT")
+            else f"{days[at]} ({self.places[at]})"
             for at in rows
         ]
 

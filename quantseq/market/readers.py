@@ -432,6 +432,8 @@ def _content_names(rows: Any, how: Reading) -> list[str]:
 
 def _long(sheet: _Sheet, how: Reading, symbol: str | None) -> pd.DataFrame:
     """The body under our names, with a symbol column where the file tells symbols apart."""
+    if not sheet.header:
+        raise BarsError("there are no columns. Give a file with prices.")
     if sheet.body.empty:
         raise BarsError("there is a header but no rows. Give a file with prices.")
     tickers = sheet.tickers or [""] * len(sheet.header)
