@@ -5,7 +5,7 @@
     price/
     ├─ forecaster.json    configuration, calibration, training cutoff, symbols, hashes of data and parts
     ├─ tokenizer.json     what an id means, with its fingerprint
-    ├─ task.json          reference density and stream bins
+    ├─ task.json          reference density and measures of the inputs
     └─ member-0/ …        one network each, in the format of `quantseq.seq2seq.checkpoint`
 
 Owns this layout. The networks' files are read and written by the seq2seq room alone.
@@ -27,7 +27,7 @@ from quantseq.forecasting.tokenizer import ReturnTokenizer
 from quantseq.forecasting.windows import PriceTask
 from quantseq.seq2seq.checkpoint import MODEL_FILE, load_model, save_model
 
-FORMAT = 3
+FORMAT = 4
 STATE = "forecaster.json"
 _OURS = ("tokenizer.json", "task.json", "metrics.json", "member-[0-9]", "member-[0-9][0-9]")
 
@@ -93,7 +93,7 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
             config,
             PriceTask.from_json(task, tokenizer),
             tuple(model for model, _, _ in members),
-            Shrinkage(**state["shrinkage"]),
+            Shrinkage(**state["shrinkage"] | {"later": tuple(state["shrinkage"]["later"])}),
             Recalibration(**state["recalibration"]),
             np.datetime64(state["validate_from"], "D"),
             np.datetime64(state["trained_until"], "D"),
