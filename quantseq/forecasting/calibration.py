@@ -89,16 +89,17 @@ class Recalibration:
 def choose_shrinkage(tilt: Floats, cutoffs: Dates) -> Shrinkage:
     """Choose the pool's weight on validation, accepted only if it helps out of block.
 
-    `tilt`, (M, H), is ``V · p(token that happened)``: how many times likelier the network made it than the
-    reference. Every step has a weight of its own. Blocks are consecutive spans of the `cutoffs` (M,). The weight is 0 unless the
+    `tilt`, (M,) or (M, H), is ``V · p(token that happened)``: how many times likelier the network made it than the
+    reference. A step's weight is the mean of its own and of that which serves all steps best: one year of
+    validation says little of one step. Blocks are consecutive spans of the `cutoffs` (M,). The weight is 0 unless the
     cross-fitted gain is positive: little data can then not make the forecast worse than the reference.
     Else it is `KEEP` times the mean of the blocks' weights, which is steadier than a single optimum [2]_.
     """
 
-    def of_step(tilt: Floats) -> tuple[float, float]:
+    def choose(tilt: Floats) -> tuple[float, float]:
         def gains(rows: NDArray[np.bool_], weight: Floats) -> Floats:
             with np.errstate(divide="ignore"):  # a token that was ruled out costs infinitely much
-                return np.asarray(np.log(1 + weight * (tilt[rows] - 1)))
+                return np.asarray(np.log(1 + weight * (tilt[rows].ravel() - 1)))
 
         def best(rows: NDArray[np.bool_]) -> Floats:
             return np.asarray(KEEP * max(WEIGHTS, key=lambda weight: gains(rows, weight).mean()))
@@ -106,8 +107,11 @@ def choose_shrinkage(tilt: Floats, cutoffs: Dates) -> Shrinkage:
         weight, gain = _cross_fit(cutoffs, best, gains)
         return float(weight), gain
 
-    (weight, gain), *later = (of_step(column) for column in tilt.T)
-    return Shrinkage(weight, gain, tuple(weight for weight, _ in later))
+    steps = tilt if tilt.ndim == 2 else tilt[:, None]
+    together, _ = choose(steps)
+    (weight, gain), *later = (choose(steps[:, [step]]) for step in range(steps.shape[1]))
+    weights = tuple((together + own) / 2 for own in (weight, *(own for own, _ in later)))
+    return Shrinkage(weights[0], gain, weights[1:])
 
 
 def choose_recalibration(

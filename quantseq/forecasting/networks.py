@@ -62,7 +62,7 @@ class ForecasterConfig:
     num_bins: int = 48  # V, size of the return vocabulary without PAD and EOS
     members: int = 4  # networks in the ensemble, each from a seed of its own
     epochs: int = 3  # passes over the training windows
-    stride: int = 2  # every so many-th window per epoch, at a random phase; more of small panels
+    stride: int = 3  # every so many-th window per epoch, at a random phase; more of small panels
     batch_size: int = 256  # windows per training step
     hidden_size: int = 32  # of the recurrent layers, per direction
     embedding_size: int = 16  # of a token

@@ -47,10 +47,12 @@ from quantseq.forecasting.inputs import (
 from quantseq.forecasting.volatility import (
     LONG_WINDOW,
     MIN_OWN_ROWS,
+    THIN,
     Scale,
     SymbolFeatures,
     aligned_returns,
     before,
+    rolling_mean,
 )
 from quantseq.market.bars import Floats, Panel
 
@@ -90,6 +92,12 @@ MAX_SLOPE_ROWS = 250_000
 
 LONGEST_STRETCH = 1.0
 """The log of the scale is moved no further than this."""
+
+TAIL = 0.001
+"""Probability on each side beyond which the tails must be right."""
+
+HEAVIER = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+"""What the likeliest degrees of freedom may be multiplied by for that."""
 
 POOL = ""
 """Key of the pooled parameters, used for symbols that were not in the training block."""
@@ -258,6 +266,7 @@ class Reference:
             symbol: np.array([fit_student_t(z[:, h]) for h in range(horizon)])
             for symbol, z in standardised.items()
         }
+        _make_heavier(shapes, standardised)
         own = {s: shape for s, shape in shapes.items() if len(standardised[s]) >= MIN_OWN_ROWS}
         pooled = np.median(list((own or shapes).values()), axis=0)
         for shape in own.values():  # a stale series would have hardly any scale of its own
@@ -321,7 +330,10 @@ def _fit_stretch(
     data: Mapping[str, SymbolInputs], levelled: Mapping[str, Floats]
 ) -> tuple[Measure, Floats]:
     """The measure of all inputs, and slopes (H, 1 + K) for returns (n, H) in units of σ times the level."""
-    chosen = {symbol: np.flatnonzero(np.isfinite(z).all(axis=1)) for symbol, z in levelled.items()}
+    chosen = {}
+    for symbol, z in levelled.items():
+        unchanged = rolling_mean((data[symbol].returns == 0).astype(np.float64), LONG_WINDOW)
+        chosen[symbol] = np.flatnonzero(np.isfinite(z).all(axis=1) & (unchanged <= THIN))
     every = -(-sum(map(len, chosen.values())) // MAX_SLOPE_ROWS)
     chosen = {symbol: rows[::every] for symbol, rows in chosen.items()}
     numbers = np.concatenate([data[s].numbers[rows] for s, rows in chosen.items()])
@@ -336,6 +348,29 @@ def _fit_stretch(
             values = measure.apply(np.concatenate([numbers, days[:, step]], axis=1))
             slopes[step] = fit_slopes(values, z[:, step], sessions.astype(np.float64))
     return measure, slopes
+
+
+def _make_heavier(shapes: Mapping[str, Floats], standardised: Mapping[str, Floats]) -> None:
+    """Lower all degrees of freedom until neither tail beyond `TAIL` holds more of the next day's returns than is due.
+
+    The likelihood of a t is decided in the middle, where most of the returns are; what is beyond one in a thousand
+    decays more slowly. A symbol counts with at most twice the share that is due, so that none decides for all.
+    """
+    nus = np.array([shape[:, 0] for shape in shapes.values()])
+    pooled = np.median(nus, axis=0)
+    for part in HEAVIER:
+        beyond = []
+        for (symbol, shape), nu in zip(shapes.items(), nus, strict=True):
+            z = standardised[symbol]
+            for step in range(len(nu)):
+                # half of a symbol's own, by its reciprocal: a tail's weight is known to few digits
+                own = part * 2 / (1 / nu[step] + 1 / pooled[step])
+                shape[step] = max(own, MIN_NU), student_scale(z[:, step], max(own, MIN_NU))
+            edge = special.stdtrit(shape[0, 0], 1 - TAIL) * shape[0, 1]
+            sides = np.mean(z[:, 0] < -edge), np.mean(z[:, 0] > edge)
+            beyond.append(np.minimum(sides, 2 * TAIL))
+        if np.mean(beyond, axis=0).max() <= TAIL:
+            return
 
 
 def _starts(ahead: Mapping[str, Floats]) -> dict[str, float]:
