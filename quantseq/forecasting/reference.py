@@ -356,21 +356,27 @@ def _make_heavier(shapes: Mapping[str, Floats], standardised: Mapping[str, Float
     The likelihood of a t is decided in the middle, where most of the returns are; what is beyond one in a thousand
     decays more slowly. A symbol counts with at most twice the share that is due, so that none decides for all.
     """
-    nus = np.array([shape[:, 0] for shape in shapes.values()])
-    pooled = np.median(nus, axis=0)
+    likeliest = {symbol: shape[:, 0].copy() for symbol, shape in shapes.items()}
+    pooled = np.median(list(likeliest.values()), axis=0)
+
+    def change(part: float, steps: range) -> None:
+        for symbol, shape in shapes.items():
+            for step in steps:
+                # half of a symbol's own, by its reciprocal: the weight of one tail is known to few digits
+                nu = part * 2 / (1 / likeliest[symbol][step] + 1 / pooled[step])
+                nu = max(nu, MIN_NU)
+                shape[step] = nu, student_scale(standardised[symbol][:, step], nu)
+
     for part in HEAVIER:
+        change(part, range(1))
         beyond = []
-        for (symbol, shape), nu in zip(shapes.items(), nus, strict=True):
-            z = standardised[symbol]
-            for step in range(len(nu)):
-                # half of a symbol's own, by its reciprocal: a tail's weight is known to few digits
-                own = part * 2 / (1 / nu[step] + 1 / pooled[step])
-                shape[step] = max(own, MIN_NU), student_scale(z[:, step], max(own, MIN_NU))
-            edge = special.stdtrit(shape[0, 0], 1 - TAIL) * shape[0, 1]
-            sides = np.mean(z[:, 0] < -edge), np.mean(z[:, 0] > edge)
-            beyond.append(np.minimum(sides, 2 * TAIL))
+        for symbol, shape in shapes.items():
+            z = standardised[symbol][:, 0] / shape[0, 1]
+            edge = special.stdtrit(shape[0, 0], 1 - TAIL)
+            beyond.append(np.minimum((np.mean(z < -edge), np.mean(z > edge)), 2 * TAIL))
         if np.mean(beyond, axis=0).max() <= TAIL:
-            return
+            break
+    change(part, range(len(pooled)))
 
 
 def _starts(ahead: Mapping[str, Floats]) -> dict[str, float]:
