@@ -92,7 +92,7 @@ def test_tokens_do_not_see_the_future(
 ) -> None:
     task = loud_forecaster().task
     old, new = task.table(recent), task.table(rewritten)
-    for name in ("source", "condition", "loc", "scale", "nu"):
+    for name in ("source", "channels", "numbers", "loc", "scale", "nu"):
         early, same = (getattr(t, name)[t.sessions <= cutoff] for t in (old, new))
         assert early.tobytes() == same.tobytes(), name
     early, same = (t.targets[t.known_on <= cutoff] for t in (old, new))

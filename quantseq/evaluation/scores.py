@@ -44,6 +44,7 @@ from quantseq.market.bars import Floats, Panel
 COVERAGES = (50, 80, 90, 95)  # two-sided central intervals, in per cent
 TESTED_SCORES = ("log_score", "crps")
 CUMULATIVE = "cumulative"  # the step of a test on the sum of all steps
+TAILS = (0.0001, 0.001, 0.01, 0.99, 0.999, 0.9999)  # levels beyond which outcomes are counted
 _INTERVAL = 0.9  # of the interval score: central, between the outermost of `QUANTILE_LEVELS`
 
 # Mean differences below are printed as 0.0000 nats, and as 0.00 basis points.
@@ -153,6 +154,12 @@ def coverage(pit: Floats, level: float) -> float:
     return float(np.mean(np.abs(pit - 0.5) <= level / 2))
 
 
+def tail_rates(pit: Floats) -> dict[str, float]:
+    """Share of outcomes below each of `TAILS` up to one half, and above each of the others."""
+    shares = {level: pit < level if level < 0.5 else pit > level for level in TAILS}
+    return {f"{level:g}": float(np.mean(beyond)) for level, beyond in shares.items()}
+
+
 def kolmogorov_distance(pit: Floats) -> float:
     """Largest distance between the empirical distribution of `pit` and the uniform."""
     return float(stats.ks_1samp(pit, stats.uniform.cdf, method="asymp").statistic)
@@ -223,9 +230,18 @@ def summarise_models(scores: pd.DataFrame, reference: str, seed: int) -> dict[st
             found[name][f"mcs_{tested}"] = inside.get(name)
     for name, rows in first.items():
         found[name] |= {"skill_interval": None, "skill_nats": None}
+        found[name]["gain_by_step"] = None
         if reference in names and rows["log_score"].notna().any():
-            plain, own = (one["log_score"].to_numpy() for one in (first[reference], rows))
-            gain = by_date(plain - own, dates_of(rows))
+            gains = [
+                by_date(
+                    parts[reference, step]["log_score"].to_numpy()
+                    - parts[name, step]["log_score"].to_numpy(),
+                    dates_of(parts[name, step]),
+                )
+                for step in range(1, horizon + 1)
+            ]
+            gain = gains[0]
+            found[name]["gain_by_step"] = [float(one.mean()) if len(one) else None for one in gains]
             found[name]["skill_interval"] = list(mean_interval(gain, seed=seed))
             found[name]["skill_nats"] = float(gain.mean()) if len(gain) else None
     return found
@@ -248,8 +264,11 @@ def _one_model(by_step: list[pd.DataFrame]) -> dict[str, Any]:
         )
     rows = by_step[0]
     up, mean, came, dates = calls_of(rows)
+    known = np.isfinite(rows["pit"].to_numpy())
+    pit = rows["pit"].to_numpy(np.float64)[known]
     return {
         **{name: value for name, value in steps[0].items() if name != "step"},
+        "tail_rates": tail_rates(pit) if len(pit) else None,
         "n_days": len(np.unique(dates[np.isfinite(came)])),
         "crps_cumulative": _mean(by_step[-1]["crps_cumulative"]),
         "rank_ic": asdict(information_coefficient(mean, came, dates, ranks=True)),

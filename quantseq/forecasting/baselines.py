@@ -18,8 +18,9 @@ from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, NotEnoughDataError, did_you_mean
 from quantseq.forecasting.density import NORMAL_NU, Distribution, Quantiles, TokenDensity
-from quantseq.forecasting.forecasts import Forecaster, keyed_generators, keyed_uniforms
+from quantseq.forecasting.forecasts import Forecaster, keyed_uniforms
 from quantseq.forecasting.garch import Garch, GjrGarch
+from quantseq.forecasting.inputs import inputs
 from quantseq.forecasting.reference import POOL, Reference, StepParameters, fit_student_t
 from quantseq.forecasting.rows import Baseline, Rows
 from quantseq.forecasting.volatility import (
@@ -27,7 +28,6 @@ from quantseq.forecasting.volatility import (
     aligned_returns,
     daily_variance,
     ewma_scale,
-    features,
     har_scale,
     rolling_mean,
 )
@@ -46,7 +46,11 @@ _CLIP = 8.0
 
 @dataclass(frozen=True)
 class StudentForecaster(Baseline):
-    """A Student-t per symbol, cutoff and step; the steps of a path are independent draws."""
+    """A Student-t per symbol, cutoff and step; the steps of a path are independent draws.
+
+    A draw is the quantile at a uniform number keyed to its row: two that agree draw the same, and what two models
+    differ by is not drowned in the noise of their draws.
+    """
 
     @abstractmethod
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
@@ -64,12 +68,10 @@ class StudentForecaster(Baseline):
 
     def paths(self, rows: Rows, found: Distribution, num_paths: int, seed: int) -> Floats:
         """See `Baseline.paths`."""
-        density = cast(TokenDensity, found)
-        draws = np.empty((len(rows.symbols), num_paths, density.shape[1]))
-        generators = keyed_generators(seed, rows.symbols, rows.cutoffs)
-        for row, generator in enumerate(generators):
-            draws[row] = generator.standard_t(density.nu[row], draws.shape[1:])
-        return np.asarray(density.loc[:, None] + density.scale[:, None] * draws)
+        shape = (num_paths, found.shape[1])
+        draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, shape)
+        whole = np.zeros(draws.shape, np.int64)
+        return cast(TokenDensity, found).at_tokens(whole, draws.astype(np.float64))
 
 
 def _every_step(
@@ -111,7 +113,7 @@ class ReferenceForecaster(StudentForecaster):
         """See `StudentForecaster.parameters`."""
         return {
             symbol: self.reference.parameters(symbol, one).first(horizon)
-            for symbol, one in features(panel).items()
+            for symbol, one in inputs(panel, horizon=self.reference.horizon).items()
         }
 
     def tokens(self, panel: Panel, horizon: int) -> dict[str, NDArray[np.intp]]:

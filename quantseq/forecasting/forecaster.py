@@ -40,6 +40,9 @@ from quantseq.seq2seq.training import StepReport
 MARGINAL_PATHS = 96
 """Paths over which the probabilities of later steps are averaged, at least."""
 
+CHOOSING_ROWS, CHOOSING_PATHS = 12_000, 32
+"""Validation windows at most, and paths each, from which the shares of the network are chosen."""
+
 PREDICT_CHUNK = 4096
 """Windows gathered at once when predicting; decoding pads its own chunks."""
 
@@ -134,7 +137,6 @@ class Seq2SeqForecaster:
             )
         networks, histories = fit_networks(
             chosen,
-            task,
             table,
             training,
             stopping,
@@ -157,24 +159,32 @@ class Seq2SeqForecaster:
             len(training),
             histories,
         )
-        probs = fitted.token_probabilities(table, choosing)
-        happened = table.targets[choosing, 0].astype(np.intp) - FIRST_ID
-        tilt = np.take_along_axis(probs, happened[:, None], axis=1)[:, 0] * chosen.num_bins
+        choosing = choosing[:: -(-len(choosing) // CHOOSING_ROWS)]
+        probs = fitted.token_probabilities(table, choosing, seed=seed)
+        happened = table.targets[choosing].astype(np.intp) - FIRST_ID
+        tilt = np.take_along_axis(probs, happened[..., None], axis=2)[..., 0] * chosen.num_bins
         cutoffs = table.sessions[choosing]
         fitted = replace(fitted, shrinkage=choose_shrinkage(tilt, cutoffs))
-        pooled = fitted.pool(probs)
-        return replace(fitted, recalibration=choose_recalibration(pooled, happened, cutoffs))
+        pooled = fitted.pool(probs)[:, 0]
+        tilted = choose_recalibration(pooled, happened[:, 0], cutoffs)
+        return replace(fitted, recalibration=tilted)
 
     def pool(self, probs: Floats) -> Floats:
-        """Mix the network's probabilities (..., V) with the reference's."""
-        weight = self.shrinkage.weight
+        """Mix the network's probabilities (R, H, V) with the reference's."""
+        weight = self.shrinkage.weights(probs.shape[1])[:, None]
         return weight * probs + (1 - weight) / self.config.num_bins
 
-    def token_probabilities(self, table: WindowTable, rows: NDArray[np.intp]) -> Floats:
-        """Ensemble probabilities of the next token, before shrinkage: (R, V)."""
-        unused = np.zeros((PREDICT_CHUNK, len(self.networks), 1), np.float32)
-        parts = [rows[i : i + PREDICT_CHUNK] for i in range(0, len(rows), PREDICT_CHUNK)]
-        found = [self._sample(table, part, unused[: len(part)])[1][:, 0] for part in parts]
+    def token_probabilities(
+        self, table: WindowTable, rows: NDArray[np.intp], *, seed: int = 0
+    ) -> Floats:
+        """Ensemble probabilities of each step's token, before shrinkage: (R, H, V)."""
+        paths = CHOOSING_PATHS if self.config.horizon > 1 else 1
+        shape = (max(paths, len(self.networks)), self.config.horizon)
+        found = []
+        for start in range(0, len(rows), PREDICT_CHUNK):
+            part = rows[start : start + PREDICT_CHUNK]
+            draws = keyed_uniforms(seed, table.symbols[part], table.sessions[part], shape)
+            found.append(self._sample(table, part, draws)[1])
         return np.concatenate(found)
 
     def _sample(
@@ -205,8 +215,10 @@ class Seq2SeqForecaster:
     ) -> Forecasts:
         """See `Forecaster.predict`; ConfigError if the horizon is longer than the fitted one.
 
-        A share `shrinkage.weight` of the paths comes from the networks, the rest from the
-        reference, so that the paths are draws from the distributions that stand beside them.
+        A share of the paths comes from the networks, the rest from the reference: as large a share as any step
+        keeps of the networks. Steps that keep less move their draws, so that the paths are draws from the
+        distributions that stand beside them. The rest takes its levels from the draws as they are, as every
+        Student-t does: two models that agree then draw the same paths.
         """
         if not 1 <= horizon <= self.config.horizon:
             raise ConfigError(
@@ -218,7 +230,8 @@ class Seq2SeqForecaster:
         starts = np.cumsum([0, *(len(bars) for bars in panel.values())])
         index = np.concatenate([wanted[s] + first for s, first in zip(panel, starts, strict=False)])
         symbols, dates = table.symbols[index], table.sessions[index]
-        weight, num_bins = self.shrinkage.weight, self.config.num_bins
+        weights, num_bins = self.shrinkage.weights(horizon), self.config.num_bins
+        weight = float(weights.max())
         loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
         from_network = round(weight * num_paths)
         sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
@@ -232,17 +245,18 @@ class Seq2SeqForecaster:
             part = slice(start, start + chunk)
             shape = (2, max(num_paths, sampled), horizon)
             draws = keyed_uniforms(seed, symbols[part], dates[part], shape)
-            scaled = draws[:, 0, :num_paths] * np.float32(num_bins)
+            scaled = draws[:, 0, :num_paths].astype(np.float64) * num_bins
             bins = np.floor(scaled).astype(np.int64)
-            inside: NDArray[np.floating] = draws[:, 1, :num_paths]
-            pooled = np.broadcast_to(uniform, probs[part].shape)
+            inside: NDArray[np.floating] = scaled - bins
+            drawn_from = np.broadcast_to(uniform, probs[part].shape)
             if weight > 0:
                 answers, found = self._sample(table, index[part], draws[:, 0, :sampled])
                 bins[:, :from_network] = answers[:, :from_network]
-                pooled = self.pool(found)
-                probs[part] = self.recalibration.apply(pooled)
-            if self.recalibration.changes:
-                bins, inside = move_draws(bins, inside, pooled, probs[part])
+                inside[:, :from_network] = draws[:, 1, :from_network]
+                drawn_from = weight * found + (1 - weight) / num_bins
+                probs[part] = self.recalibration.apply(self.pool(found))
+            if self.recalibration.changes or (weights < weight).any():
+                bins, inside = move_draws(bins, inside, drawn_from, probs[part])
             paths[part] = density[part].at_tokens(bins, inside)
         shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
         until, drawn = self.trained_until, paths if num_paths else None

@@ -1,11 +1,16 @@
 """The conditional density a quant would use anyway: σ_t × Student-t, one per symbol and step.
 
 Owns the fit of degrees of freedom and scale on standardised returns, the level that follows a symbol's
-own ratio of returns to σ, and the lookup of (loc, scale, ν) for any (symbol, cutoff). It is the baseline
-to beat, and the measure that tokens are quantised in. Knows nothing of tokens or networks.
+own ratio of returns to σ, what daily bars say of the scale beyond that, and the lookup of (loc, scale, ν)
+for any (symbol, cutoff). It is the baseline to beat, and the measure that tokens are quantised in. Knows
+nothing of tokens or networks.
 
 How large a day's return is beside its range drifts over the years. A scale fitted once goes stale;
 here it is a level that moves by a small step with the score of each return [3]_, known at each close.
+On top of it the log of the scale is linear in the numbers of `inputs`, one set of slopes per step for all
+symbols, found by the likelihood of the t itself [4]_: what moves slopes is the score, which is bounded, so
+that no broken series sets them. They are shrunk by a ridge and by what the years of training say of each
+other's slopes.
 
 References
 ----------
@@ -15,6 +20,9 @@ References
    Economics 8(4).
 .. [3] Creal, D., Koopman, S. and Lucas, A. (2013). Generalized autoregressive score models with
    applications. Journal of Applied Econometrics 28(5).
+.. [4] Harvey, A. (1976). Estimating regression models with multiplicative heteroscedasticity.
+   Econometrica 44(3); here for a Student-t, by Fisher scoring: its information about the log of the scale,
+   2ν/(ν + 3), is the same for every row.
 """
 
 import math
@@ -23,18 +31,28 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy import optimize, special
+from scipy import linalg, optimize, special
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.density import MIN_NU, t_log_density
+from quantseq.forecasting.inputs import (
+    NUM_DAYS,
+    NUM_NUMBERS,
+    Measure,
+    Numbers,
+    SymbolInputs,
+    inputs,
+    score_of_scale,
+)
 from quantseq.forecasting.volatility import (
     LONG_WINDOW,
     MIN_OWN_ROWS,
+    THIN,
     Scale,
     SymbolFeatures,
     aligned_returns,
     before,
-    features,
+    rolling_mean,
 )
 from quantseq.market.bars import Floats, Panel
 
@@ -56,6 +74,30 @@ CLIP = 10.0
 
 WIDEST = 3.0
 """A level is at most this many times its start, a symbol's start so many times the pooled one."""
+
+RIDGE, RIDGE_ROWS = 0.05, 2000.0
+"""Rows, as a share of all and beyond that, that speak for slopes of zero."""
+
+SLOPE_BLOCKS, SHARES = 4, np.linspace(0, 1, 11)
+SCORING_STEPS = 4
+
+KEPT_SLOPES = 0.8
+"""Share of the slopes that is kept of what other years would ask for: the years to come are further away."""
+
+ROWS_PER_SLOPE = 20
+"""Training rows per number below which none has a slope."""
+
+MAX_SLOPE_ROWS = 250_000
+"""Rows that slopes are fitted on: of more, every k-th is used."""
+
+LONGEST_STRETCH = 1.0
+"""The log of the scale is moved no further than this."""
+
+TAIL = 0.001
+"""Probability on each side beyond which the tails must be right."""
+
+HEAVIER = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+"""What the likeliest degrees of freedom may be multiplied by for that."""
 
 POOL = ""
 """Key of the pooled parameters, used for symbols that were not in the training block."""
@@ -88,12 +130,45 @@ def student_scale(z: Floats, nu: float) -> float:
     return float(np.sqrt(scale2))
 
 
-def score_of_scale(squares: Floats, nu: Floats | float) -> Floats:
-    """Slope of the log density of squared standardised returns in the log of the scale.
+def fit_slopes(values: Numbers, z: Floats, days: Floats) -> Floats:
+    """Intercept and slopes (1 + K,) of the log of the scale of `z` (R,) in numbers (R, K) [4]_.
 
-    Above zero where the scale was too small, within [−1, ν]: no glitch can dominate an average.
+    Zero if no share of what some of the blocks of `days` (R,) ask for helps in the others; else `KEPT_SLOPES`
+    times the share that helps most.
     """
-    return np.asarray((nu + 1) * squares / (nu + squares) - 1, dtype=np.float64)
+    x = np.column_stack([np.ones(len(values), np.float32), values])
+    order = np.unique(days, return_inverse=True)[1]
+    block = order * SLOPE_BLOCKS // (order.max() + 1)
+    rows = [np.flatnonzero(block == part) for part in range(SLOPE_BLOCKS)]
+    grams = [(x[one].T @ x[one]).astype(np.float64) for one in rows]
+    whole = np.sum(grams, axis=0)
+    gains = np.zeros(len(SHARES))
+    for part, gram in zip(rows, grams, strict=True):
+        others = np.flatnonzero(~np.isin(np.arange(len(x)), part))
+        found = x[part] @ _scoring(x[others], z[others], whole - gram)
+        for place, share in enumerate(SHARES):
+            gains[place] += _log_likelihood(z[part], share * found).sum()
+    share = SHARES[int(np.argmax(gains))]
+    return np.asarray(KEPT_SLOPES * share * _scoring(x, z, whole))
+
+
+def _log_likelihood(z: Floats, log_scale: Floats) -> Floats:
+    """Of z (R,) under a t with `LEVEL_NU` and this log scale, but for a constant."""
+    squares = (z * np.exp(-log_scale)) ** 2
+    return np.asarray(-(LEVEL_NU + 1) / 2 * np.log1p(squares / LEVEL_NU) - log_scale)
+
+
+def _scoring(x: Numbers, z: Floats, gram: Floats) -> Floats:
+    """Fisher scoring with a ridge on all but the intercept: (K + 1,)."""
+    ridge = np.full(len(gram), RIDGE * len(x) + RIDGE_ROWS)
+    ridge[0] = 0.0
+    information = 2 * LEVEL_NU / (LEVEL_NU + 3)
+    factor = linalg.cho_factor(information * gram + np.diag(ridge))
+    slopes = np.zeros(len(gram))
+    for _ in range(SCORING_STEPS):
+        scores = score_of_scale((z * np.exp(-(x @ slopes))) ** 2, LEVEL_NU).astype(np.float32)
+        slopes += linalg.cho_solve(factor, (x.T @ scores).astype(np.float64) - ridge * slopes)
+    return slopes
 
 
 def follow(z: Floats, start: float) -> Floats:
@@ -140,6 +215,8 @@ class Reference:
     """
 
     volatility: Scale
+    measure: Measure  # of the numbers of a close, and of a session to come
+    slopes: Floats  # (H, 1 + K), of the log of the scale in those numbers
     drift: Floats  # (H,), location in units of σ, the same for all: a mean per stock is noise
     starts: Mapping[str, float]  # log level, in units of σ, before the first session
     shapes: Mapping[
@@ -159,7 +236,7 @@ class Reference:
         `volatility` is one of `volatility.SCALES`. NotEnoughDataError if the block is too short, or no symbol
         ever moves.
         """
-        data = features(panel)
+        data = inputs(panel, horizon=horizon)
         scale = Scale.fit(volatility, data, horizon=horizon)
         ahead: dict[str, Floats] = {}  # returns of steps 1..H over the σ that was known
         for symbol, one in data.items():
@@ -176,24 +253,29 @@ class Reference:
         drift = _shrunk_drift({s: z[np.isfinite(z).all(axis=1)] for s, z in ahead.items()})
         centred = {symbol: z - drift for symbol, z in ahead.items()}
         starts = _starts({symbol: z[:, 0] for symbol, z in centred.items()})
-        standardised = {}
+        levelled = {}
         for symbol, z in centred.items():
             level = follow(before(z[:, 0]), starts.get(symbol, starts[POOL]))
-            z = np.clip(z / np.exp(level)[:, None], -CLIP, CLIP)
+            levelled[symbol] = np.clip(z / np.exp(level)[:, None], -CLIP, CLIP)
+        measure, slopes = _fit_stretch({s: data[s] for s in levelled}, levelled)
+        standardised = {}
+        for symbol, z in levelled.items():
+            z = z / np.exp(stretch(data[symbol], measure, slopes))
             standardised[symbol] = z[np.isfinite(z).all(axis=1)]
         shapes = {
             symbol: np.array([fit_student_t(z[:, h]) for h in range(horizon)])
             for symbol, z in standardised.items()
         }
+        _make_heavier(shapes, standardised)
         own = {s: shape for s, shape in shapes.items() if len(standardised[s]) >= MIN_OWN_ROWS}
         pooled = np.median(list((own or shapes).values()), axis=0)
         for shape in own.values():  # a stale series would have hardly any scale of its own
             shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
         shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
-        return cls(scale, drift, starts, {**own, POOL: pooled}, shares)
+        return cls(scale, measure, slopes, drift, starts, {**own, POOL: pooled}, shares)
 
-    def parameters(self, symbol: str, one: SymbolFeatures) -> StepParameters:
+    def parameters(self, symbol: str, one: SymbolInputs) -> StepParameters:
         """Location, scale and ν of the next H returns, at every session: (n, H) each.
 
         A symbol without parameters of its own takes the pooled ones.
@@ -203,7 +285,8 @@ class Reference:
         z = one.returns / before(sigma[:, 0]) - self.drift[0]
         level = np.exp(follow(z, self.starts.get(symbol, self.starts[POOL])))[:, None]
         nu = np.broadcast_to(shape[:, 0], sigma.shape)
-        return StepParameters(sigma * self.drift, sigma * level * shape[:, 1], nu)
+        moved = np.exp(stretch(one, self.measure, self.slopes))
+        return StepParameters(sigma * self.drift, sigma * level * moved * shape[:, 1], nu)
 
     def share_overnight(self, symbol: str) -> float:
         """The symbol's overnight share of variance, pooled if unknown."""
@@ -214,11 +297,86 @@ class Reference:
         """Rebuild from ``dataclasses.asdict`` as JSON."""
         return cls(
             Scale.from_json(state["volatility"]),
+            Measure.from_json(state["measure"]),
+            np.array(state["slopes"]),
             np.array(state["drift"]),
             dict(state["starts"]),
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
             dict(state["overnight_share"]),
         )
+
+
+def stretch(one: SymbolInputs, measure: Measure, slopes: Floats) -> Floats:
+    """By how much the log of the scale of the next H returns is moved, at each session: (n, H)."""
+    numbers, days = measured(one, measure)
+    # Number by number: a matrix product may choose another kernel for another count of rows.
+    moved = np.repeat(slopes[None, :, 0], len(numbers), axis=0)
+    for place, column in enumerate(numbers.T, 1):
+        moved += column[:, None].astype(np.float64) * slopes[:, place]
+    ahead = np.zeros(days.shape[:2])
+    for place, columns in enumerate(np.moveaxis(days, 2, 0), 1 + numbers.shape[1]):
+        ahead += columns.astype(np.float64) * slopes[:, place]
+    return np.clip(moved + ahead[one.place], -LONGEST_STRETCH, LONGEST_STRETCH)
+
+
+def measured(one: SymbolInputs, measure: Measure) -> tuple[Numbers, Numbers]:
+    """Numbers (n, NUM_NUMBERS) and days (D, H, NUM_DAYS) of a symbol in the measure of training."""
+    return measure.part(slice(NUM_NUMBERS)).apply(one.numbers), measure.part(
+        slice(NUM_NUMBERS, None)
+    ).apply(one.days)
+
+
+def _fit_stretch(
+    data: Mapping[str, SymbolInputs], levelled: Mapping[str, Floats]
+) -> tuple[Measure, Floats]:
+    """The measure of all inputs, and slopes (H, 1 + K) for returns (n, H) in units of σ times the level."""
+    chosen = {}
+    for symbol, z in levelled.items():
+        unchanged = rolling_mean((data[symbol].returns == 0).astype(np.float64), LONG_WINDOW)
+        chosen[symbol] = np.flatnonzero(np.isfinite(z).all(axis=1) & (unchanged <= THIN))
+    every = -(-sum(map(len, chosen.values())) // MAX_SLOPE_ROWS)
+    chosen = {symbol: rows[::every] for symbol, rows in chosen.items()}
+    numbers = np.concatenate([data[s].numbers[rows] for s, rows in chosen.items()])
+    days = np.concatenate([data[s].days[data[s].place[rows]] for s, rows in chosen.items()])
+    z = np.concatenate([levelled[s][rows] for s, rows in chosen.items()])
+    sessions = np.concatenate([data[s].sessions[rows] for s, rows in chosen.items()])
+    measure = Measure.fit(np.concatenate([numbers, days[:, 0]], axis=1))
+    horizon, count = z.shape[1], NUM_NUMBERS + NUM_DAYS
+    slopes = np.zeros((horizon, 1 + count))
+    if len(z) >= ROWS_PER_SLOPE * count:
+        for step in range(horizon):
+            values = measure.apply(np.concatenate([numbers, days[:, step]], axis=1))
+            slopes[step] = fit_slopes(values, z[:, step], sessions.astype(np.float64))
+    return measure, slopes
+
+
+def _make_heavier(shapes: Mapping[str, Floats], standardised: Mapping[str, Floats]) -> None:
+    """Lower all degrees of freedom until neither tail beyond `TAIL` holds more of the next day's returns than is due.
+
+    The likelihood of a t is decided in the middle, where most of the returns are; what is beyond one in a thousand
+    decays more slowly. A symbol counts with at most twice the share that is due, so that none decides for all.
+    """
+    likeliest = {symbol: shape[:, 0].copy() for symbol, shape in shapes.items()}
+    pooled = np.median(list(likeliest.values()), axis=0)
+
+    def change(part: float, steps: range) -> None:
+        for symbol, shape in shapes.items():
+            for step in steps:
+                # half of a symbol's own, by its reciprocal: the weight of one tail is known to few digits
+                nu = part * 2 / (1 / likeliest[symbol][step] + 1 / pooled[step])
+                nu = max(nu, MIN_NU)
+                shape[step] = nu, student_scale(standardised[symbol][:, step], nu)
+
+    for part in HEAVIER:
+        change(part, range(1))
+        beyond = []
+        for symbol, shape in shapes.items():
+            z = standardised[symbol][:, 0] / shape[0, 1]
+            edge = special.stdtrit(shape[0, 0], 1 - TAIL)
+            beyond.append(np.minimum((np.mean(z < -edge), np.mean(z > edge)), 2 * TAIL))
+        if np.mean(beyond, axis=0).max() <= TAIL:
+            break
+    change(part, range(len(pooled)))
 
 
 def _starts(ahead: Mapping[str, Floats]) -> dict[str, float]:

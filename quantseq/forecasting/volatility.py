@@ -37,7 +37,7 @@ from scipy import signal
 
 from quantseq.errors import BarsError, ConfigError, NotEnoughDataError
 from quantseq.market.bars import Bars, Dates, Floats, Panel
-from quantseq.market.calendars import market_of
+from quantseq.market.calendars import calendar_of, market_of
 
 LONG_WINDOW = 120
 """Sessions of the longest HAR average: features exist from index ``LONG_WINDOW - 1`` on."""
@@ -173,6 +173,8 @@ class SymbolFeatures:
     har: Floats
     market_return: Floats  # median return of the peers that close together
     volume: Floats
+    market: str  # what closes together, see `calendars.market_of`
+    calendar: str | None  # of its exchange, None where nobody knows it
 
     @property
     def long_run(self) -> Floats:
@@ -236,7 +238,8 @@ def _market_features(peers: Panel) -> dict[str, SymbolFeatures]:
         )
         har[~np.isfinite(har).all(axis=1)] = np.nan
         parts = returns, overnight, variances[name], har, market[where], bars.volume
-        result[name] = SymbolFeatures(bars.sessions, *parts)
+        keeps = market_of(bars), calendar_of(bars)
+        result[name] = SymbolFeatures(bars.sessions, *parts, *keeps)
     return result
 
 

@@ -149,7 +149,9 @@ class Audited:
         table = self.networks[self.fold_at(cut)].task.table(panel)
         read = self.panel.sessions[self.panel.sessions <= cut][-CONTEXT:]
         rows = np.flatnonzero(np.isin(table.sessions, read) & table.usable)
-        tokens = np.hstack([table.source[rows], table.condition[rows]])
+        tokens = np.hstack(
+            [table.source[rows, None], table.channels[rows], table.numbers[rows]], dtype=np.float64
+        )
         density, count = with_tokens(found.density), len(found)
         told = [density.probs.reshape(count, -1), found.overnight_share[:, None]]
         told += [found.cumulative_quantile(QUANTILE_LEVELS).reshape(count, -1)]

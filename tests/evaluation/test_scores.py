@@ -20,6 +20,7 @@ from quantseq.evaluation.scores import (
     score,
     summarise_models,
     summary,
+    tail_rates,
     verdicts,
 )
 from quantseq.evaluation.significance import diebold_mariano
@@ -254,6 +255,8 @@ def test_scores_are_means_and_what_has_no_density_has_no_log_score() -> None:
     assert ours["crps_cumulative"] == pytest.approx(of("ours", "crps_cumulative", 2).mean())
     assert ours["by_step"][1]["mase"] == pytest.approx(of("ours", "scaled_error", 2).mean())
     gain = of("ref", "log_score").mean() - ours["log_score"]
+    assert ours["gain_by_step"][0] == ours["skill_nats"]
+    assert len(ours["gain_by_step"]) == len(ours["by_step"])
     assert ours["skill_nats"] == pytest.approx(gain)
     low, high = ours["skill_interval"]
     assert low < gain < high
@@ -314,3 +317,15 @@ def test_a_difference_that_is_printed_as_0_favours_nobody() -> None:
 
 def test_days_are_rounded_up_to_two_digits() -> None:
     assert [round_up(x) for x in (0.2, 9, 99, 101, 1834, 3762)] == [1, 9, 99, 110, 1900, 3800]
+
+
+def test_tails_are_counted_on_their_own_side() -> None:
+    found = tail_rates(np.array([0.00005, 0.0005, 0.5, 0.995]))
+    assert found == {
+        "0.0001": 0.25,
+        "0.001": 0.5,
+        "0.01": 0.5,
+        "0.99": 0.25,
+        "0.999": 0,
+        "0.9999": 0,
+    }

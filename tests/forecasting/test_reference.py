@@ -12,8 +12,10 @@ from scipy import stats
 from quantseq.errors import NotEnoughDataError
 from quantseq.files import to_json
 from quantseq.forecasting.density import MIN_NU
+from quantseq.forecasting.inputs import NUM_DAYS, NUM_NUMBERS, inputs, score_of_scale
 from quantseq.forecasting.reference import (
     DRIFT_PRIOR,
+    KEPT_SLOPES,
     LEVEL_NU,
     LEVEL_STEP,
     MAX_NU,
@@ -21,16 +23,16 @@ from quantseq.forecasting.reference import (
     WIDEST,
     Reference,
     StepParameters,
+    fit_slopes,
     fit_student_t,
     follow,
-    score_of_scale,
+    stretch,
 )
 from quantseq.forecasting.volatility import (
     LONG_WINDOW,
     MIN_OWN_ROWS,
     SCALES,
     aligned_returns,
-    features,
 )
 from quantseq.market.bars import Bars, Panel
 from tests.prices import rewrite_after, simulate_bars, simulate_panel
@@ -38,7 +40,7 @@ from tests.prices import rewrite_after, simulate_bars, simulate_panel
 law = settings(deadline=None, max_examples=15)
 PANEL = simulate_panel("ABC", 750)
 REFERENCE = Reference.fit(PANEL, horizon=2)
-DATA = features(PANEL)
+DATA = inputs(PANEL, horizon=2)
 
 
 @pytest.mark.parametrize("nu", [2.6, 4.0, 7.0, 25.0])
@@ -73,7 +75,7 @@ def test_degrees_of_freedom_stay_within_their_bounds() -> None:
 
 
 def test_training_returns_are_uniform_under_the_reference() -> None:
-    for symbol, one in features(PANEL).items():
+    for symbol, one in inputs(PANEL, horizon=2).items():
         levels = REFERENCE.parameters(symbol, one).cdf(aligned_returns(one.returns, 2))
         for step in (0, 1):
             known = levels[np.isfinite(levels[:, step]), step]
@@ -81,21 +83,22 @@ def test_training_returns_are_uniform_under_the_reference() -> None:
 
 
 def test_location_scale_and_shape_are_sigma_times_what_was_fitted() -> None:
-    one = features(PANEL)["B"]
+    one = inputs(PANEL, horizon=2)["B"]
     found, sigma = REFERENCE.parameters("B", one), REFERENCE.volatility.scale("B", one)
     nu, relative = REFERENCE.shapes["B"][1]
     np.testing.assert_array_equal(found.loc[:, 1], sigma[:, 1] * REFERENCE.drift[1])
     before = np.concatenate([[np.nan], one.returns[1:] / sigma[:-1, 0]])
     level = np.exp(follow(before - REFERENCE.drift[0], REFERENCE.starts["B"]))
-    np.testing.assert_array_equal(found.scale[:, 1], sigma[:, 1] * level * relative)
+    moved = np.exp(stretch(one, REFERENCE.measure, REFERENCE.slopes))[:, 1]
+    np.testing.assert_array_equal(found.scale[:, 1], sigma[:, 1] * level * moved * relative)
     assert (found.nu[:, 1] == nu).all()
 
 
 @given(st.integers(200, 748), st.integers(0, 99))
 @law
 def test_parameters_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> None:
-    other = features(rewrite_after(PANEL, PANEL.sessions[n], seed=seed))
-    for symbol, one in features(PANEL).items():
+    other = inputs(rewrite_after(PANEL, PANEL.sessions[n], seed=seed), horizon=2)
+    for symbol, one in inputs(PANEL, horizon=2).items():
         old = REFERENCE.parameters(symbol, one)
         new = REFERENCE.parameters(symbol, other[symbol])
         for name in ("loc", "scale", "nu"):
@@ -169,7 +172,7 @@ def test_one_broken_series_does_not_set_what_is_pooled(kind: str) -> None:
     spoiled = Reference.fit(Panel([*healthy.values(), broken(kind)]), horizon=2)
     np.testing.assert_allclose(spoiled.drift, plain.drift, atol=0.03)
     np.testing.assert_allclose(spoiled.shapes[POOL], plain.shapes[POOL], rtol=0.25)
-    for symbol, one in features(healthy).items():
+    for symbol, one in inputs(healthy, horizon=2).items():
         old, new = (r.parameters(symbol, one) for r in (plain, spoiled))
         ratio = np.log(new.scale / old.scale)[200:]
         assert np.sqrt(np.mean(ratio**2)) < 0.1
@@ -179,7 +182,7 @@ def test_one_broken_series_does_not_set_what_is_pooled(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["flat", "stale", "glitches", "rocket"])
 def test_a_broken_series_still_has_a_density(kind: str) -> None:
     panel = Panel([*PANEL.values(), broken(kind)])
-    found = Reference.fit(panel, horizon=2).parameters("Z", features(panel)["Z"])
+    found = Reference.fit(panel, horizon=2).parameters("Z", inputs(panel, horizon=2)["Z"])
     assert (found.scale[200:] > 0).all()
     assert np.isfinite(found.scale[200:]).all()
     assert (found.nu >= MIN_NU).all()
@@ -202,7 +205,7 @@ def test_symbols_with_little_history_borrow_from_the_pool() -> None:
     young = simulate_bars("Y", MIN_OWN_ROWS, start=str(PANEL.sessions[100]))
     reference = Reference.fit(Panel([*PANEL.values(), young]), horizon=2)
     assert set(reference.shapes) == set(reference.starts) == {"A", "B", "C", POOL}
-    one = features(PANEL)["A"]
+    one = inputs(PANEL, horizon=2)["A"]
     new, pooled = reference.parameters("Y", one), reference.parameters("unheard of", one)
     assert new.scale.tobytes() == pooled.scale.tobytes()
     assert new.nu.tobytes() == pooled.nu.tobytes()
@@ -212,7 +215,7 @@ def test_young_symbols_alone_are_fitted_together() -> None:
     panel = simulate_panel("ABC", 300)
     reference = Reference.fit(panel, horizon=2)
     assert set(reference.shapes) == {POOL}
-    one = features(panel)["A"]
+    one = inputs(panel, horizon=2)["A"]
     levels = reference.parameters("A", one).cdf(aligned_returns(one.returns, 2))
     assert np.nanstd(levels) == pytest.approx(np.sqrt(1 / 12), rel=0.1)
 
@@ -251,8 +254,49 @@ def test_the_first_steps_are_the_first_columns() -> None:
 
 def test_the_reference_survives_json_bit_for_bit() -> None:
     again = Reference.from_json(json.loads(to_json(asdict(REFERENCE))))
-    one = features(PANEL)["C"]
+    one = inputs(PANEL, horizon=2)["C"]
     for name in ("loc", "scale", "nu"):
         old, new = (getattr(r.parameters("C", one), name) for r in (REFERENCE, again))
         assert old.tobytes() == new.tobytes()
     assert again.overnight_share == REFERENCE.overnight_share
+
+
+def heteroscedastic(slopes: list[float], seed: int, n: int = 6000) -> tuple[np.ndarray, ...]:
+    """Numbers, returns whose log scale is linear in them, and days of ten returns each."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(n, len(slopes))).astype(np.float32)
+    z = np.exp(0.1 + values @ slopes) * rng.standard_t(LEVEL_NU, n)
+    return values, z, np.arange(n) // 10
+
+
+def test_slopes_are_found_by_the_likelihood_and_kept_in_part() -> None:
+    values, z, days = heteroscedastic([0.3, 0.0, -0.2], seed=0, n=60_000)
+    found = fit_slopes(values, z, days)
+    np.testing.assert_allclose(found, KEPT_SLOPES * np.array([0.1, 0.3, 0, -0.2]), atol=0.03)
+
+
+def test_slopes_of_noise_are_next_to_nothing() -> None:
+    values, z, days = heteroscedastic([0.0] * 40, seed=1)
+    assert np.abs(fit_slopes(values, z, days)[1:]).max() < 0.02
+
+
+def test_glitches_do_not_set_slopes() -> None:
+    values, z, days = heteroscedastic([0.3, 0.0], seed=2)
+    spoiled = np.where(np.random.default_rng(0).random(len(z)) < 0.002, 1e4, z)
+    np.testing.assert_allclose(
+        fit_slopes(values, spoiled, days), fit_slopes(values, z, days), atol=0.04
+    )
+
+
+def test_the_scale_of_simulated_days_that_are_told_apart_by_a_number_is_told_apart() -> None:
+    one = inputs(PANEL, horizon=2)["A"]
+    slopes = np.zeros((2, 1 + NUM_NUMBERS + NUM_DAYS))
+    slopes[0, 5], slopes[1, 1 + NUM_NUMBERS + 4] = 0.1, 0.2  # z of four days ago; a Friday
+    moved = stretch(one, REFERENCE.measure, slopes)
+    low, high, mean, deviation = (
+        getattr(REFERENCE.measure, n)[4] for n in ("low", "high", "mean", "deviation")
+    )
+    expected = 0.1 * (np.clip(one.numbers[:, 4], low, high) - mean) / deviation
+    np.testing.assert_allclose(moved[:, 0], expected, atol=1e-6)
+    friday = one.days[one.place, 1, 4] == 1
+    assert (moved[friday, 1].min() - moved[~friday, 1].max()) > 0.2

@@ -46,7 +46,7 @@ def same_until(left: SymbolFeatures, right: SymbolFeatures, n: int) -> bool:
     return all(
         getattr(left, one.name)[:n].tobytes() == getattr(right, one.name)[:n].tobytes()
         for one in fields(SymbolFeatures)
-        if one.name != "timezone"
+        if one.name not in ("market", "calendar")
     )
 
 

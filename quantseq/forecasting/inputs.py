@@ -1,0 +1,349 @@
+"""What is known at a close, as plain numbers: of the symbol, of its market, and of the sessions to come.
+
+Owns the numbers that the reference's scale is fitted on and that the network is told, and how they are brought to
+one measure (`Measure`). Knows nothing of tokens or networks, and fits nothing but that measure.
+
+*Surprise* is the score of the scale: above zero where a return was larger than was expected of it, zero on average
+as long as the scale is right, and bounded, so that no glitch dominates an average. *Echoes* are what the same days
+of the last four quarters were like: companies report in the same weeks. Every number of session i uses bars up to
+its close; the calendar of the sessions after it is known in advance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from quantseq.errors import ConfigError
+from quantseq.forecasting.volatility import (
+    LONG_WINDOW,
+    WINDOWS,
+    SymbolFeatures,
+    before,
+    ewma,
+    features,
+    rolling_mean,
+)
+from quantseq.market.bars import Dates, Floats, Panel, monday
+from quantseq.market.calendars import expected_sessions
+
+CHANNELS = ("return", "surprise", "range", "volume")
+"""What of each session the network reads beside its token. Not the market's moves: those are the same for all, would
+tell one day from another, and the network would learn the days by heart."""
+
+NUM_NUMBERS, NUM_DAYS = 119, 25
+"""How many numbers describe a close, and a session to come. The sum is a multiple of 4, see `seq2seq.decoding`."""
+
+CUT = 0.005
+"""Share of training values at each end that a number is cut to."""
+
+QUARTER = 63
+"""Sessions between two reports of a company."""
+
+NEAR = 4
+"""Sessions by which a report may come earlier or later than a quarter after the last."""
+
+EVENT = 2.5
+"""Standardised return, on more volume than usual, beyond which a session counts as an event."""
+
+LONGEST_GAP = 4
+"""Days between two sessions, at most: calendars also know of closures that nobody could foresee."""
+
+HALF_LIFE = 120
+"""Sessions after which the ratio of returns to ranges weighs half."""
+
+PLAIN_NU = 5.0
+"""Degrees of freedom of the surprise."""
+
+Numbers = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SymbolInputs(SymbolFeatures):
+    """A symbol's features, and all else that is known of it at the close of each of its n sessions.
+
+    No number is NaN: what is unknown is what it is on average, or zero, which says the same.
+    """
+
+    channels: Numbers  # (n, len(CHANNELS)), of the session itself
+    numbers: Numbers  # (n, NUM_NUMBERS)
+    days: Numbers  # (D, H, NUM_DAYS), of the H sessions after each of its market's D
+    place: NDArray[np.intp]  # (n,), where its own sessions stand among those
+
+
+def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
+    """Compute every symbol's inputs; BarsError as `features`."""
+    data = features(panel)
+    markets: dict[str, list[str]] = {}
+    for name, one in data.items():
+        markets.setdefault(one.market, []).append(name)
+    result: dict[str, SymbolInputs] = {}
+    for members in markets.values():
+        seen = {name: _Standardised.of(data[name]) for name in members}
+        sessions = np.unique(np.concatenate([data[name].sessions for name in members]))
+        places = {name: np.searchsorted(sessions, data[name].sessions) for name in members}
+        shared = _market(_means(len(sessions), places, seen))
+        days = _stacked(_calendar(data[members[0]].calendar, sessions, horizon), NUM_DAYS)
+        for name in members:
+            one, own, place = data[name], seen[name], places[name]
+            theirs = {key: values[place] for key, values in shared.items()}
+            shown = [np.clip(own.z, -4, 4), own.surprise, own.range, own.volume]
+            result[name] = SymbolInputs(
+                **{field.name: getattr(one, field.name) for field in fields(one)},
+                channels=np.column_stack(shown).astype(np.float32),
+                numbers=_stacked(_numbers(one, own) | theirs, NUM_NUMBERS),
+                days=days,
+                place=place,
+            )
+    return {name: result[name] for name in panel}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How numbers are brought to one measure: cut at the ends of what training showed, then mean 0, deviation 1."""
+
+    low: Floats  # (K,) each
+    high: Floats
+    mean: Floats
+    deviation: Floats
+
+    @classmethod
+    def fit(cls, values: Numbers) -> Self:
+        """Fit on the rows (R, K) of a training block; a number that never moves keeps its size."""
+        low, high = np.quantile(values, [CUT, 1 - CUT], axis=0).astype(np.float64)
+        inside = np.clip(values, low.astype(np.float32), high.astype(np.float32))
+        deviation = inside.std(axis=0, dtype=np.float64)
+        deviation[deviation < 1e-6] = 1.0
+        return cls(low, high, inside.mean(axis=0, dtype=np.float64), deviation)
+
+    def apply(self, values: Numbers) -> Numbers:
+        """Numbers (..., K) in that measure."""
+        low, high, mean, deviation = (
+            part.astype(np.float32) for part in (self.low, self.high, self.mean, self.deviation)
+        )
+        return np.asarray((np.clip(values, low, high) - mean) / deviation)
+
+    def part(self, places: slice) -> Self:
+        """That of some of the numbers."""
+        return type(self)(
+            self.low[places], self.high[places], self.mean[places], self.deviation[places]
+        )
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from ``dataclasses.asdict`` as JSON."""
+        return cls(**{name: np.array(values) for name, values in state.items()})
+
+
+def score_of_scale(squares: Floats, nu: Floats | float) -> Floats:
+    """Slope of the log density of squared standardised returns in the log of the scale.
+
+    Above zero where the scale was too small, within [−1, ν]: no glitch can dominate an average.
+    """
+    return np.asarray((nu + 1) * squares / (nu + squares) - 1, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Standardised:
+    """A symbol's sessions beside what was expected of them the day before; (n,) each, zero where unknown."""
+
+    z: Floats  # returns over their scale
+    surprise: Floats
+    range: Floats  # log of the day's range over the scale
+    volume: Floats  # log of volume over its mean of the 20 sessions before
+    event: Floats  # 1 where much happened
+
+    @classmethod
+    def of(cls, one: SymbolFeatures) -> Self:
+        """Compare sessions with a plain scale: nothing of it is fitted, so that inputs follow from prices alone."""
+        day, week, month, long = (one.har[:, 1 + k] for k in range(len(WINDOWS)))
+        ranges = before(np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2))
+        squares = np.nan_to_num(np.clip((one.returns / ranges) ** 2, 0, 25), nan=1.0)
+        expected = 0.8 * ranges * np.sqrt(before(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0)))
+        z = np.nan_to_num(one.returns / expected)
+        surprise = np.where(np.isfinite(expected), score_of_scale(z * z, PLAIN_NU), 0.0)
+        volume, usual = np.zeros(len(z)), before(rolling_mean(one.volume, 20))
+        traded = (one.volume > 0) & (usual > 0)
+        volume[traded] = np.clip(np.log(one.volume[traded] / usual[traded]), -4, 4)
+        spread = np.clip(np.nan_to_num(one.log_variance / 2 - np.log(expected)), -4, 4)
+        event = ((np.abs(z) > EVENT) & (volume >= 0)).astype(np.float64)
+        return cls(np.clip(z, -8, 8), surprise, spread, volume, event)
+
+
+def _stacked(values: Mapping[str, Floats], count: int) -> Numbers:
+    """Numbers by name, side by side in a last axis."""
+    assert len(values) == count, f"{len(values)} numbers, not {count}"
+    return np.stack([np.asarray(one, np.float32) for one in values.values()], axis=-1)
+
+
+def _means(
+    count: int, places: Mapping[str, NDArray[np.intp]], seen: Mapping[str, _Standardised]
+) -> Floats:
+    """Means over the symbols of a market, at its sessions: (D, 6).
+
+    They are added one by one, so that a symbol that comes later changes no bit of an earlier session.
+    """
+    total, members = np.zeros((count, 6)), np.zeros((count, 1))
+    for name, own in seen.items():
+        shown = [own.z, own.surprise, own.range, own.volume, own.event, own.z**2]
+        total[places[name]] += np.column_stack(shown)
+        members[places[name]] += 1
+    return total / members
+
+
+def _market(means: Floats) -> dict[str, Floats]:
+    """Numbers of a market from its mean sessions (D, 6)."""
+    z, surprise, spread, volume, event, square = means.T
+    found = {"market z": z, "market dispersion": np.sqrt(np.maximum(square - z * z, 0))}
+    for window in (1, 5, 22):
+        found[f"market surprise {window}"] = _mean(surprise, window)
+        found[f"market range {window}"] = _mean(spread, window)
+        found[f"market event {window}"] = _mean(event, window)
+    for window in (5, 22, 66):
+        found[f"market z {window}"] = _mean(z, window)
+    for window in (1, 5):
+        found[f"market volume {window}"] = _mean(volume, window)
+    found["market surprise 66"] = _mean(surprise, 66)
+    return found
+
+
+def _numbers(one: SymbolFeatures, own: _Standardised) -> dict[str, Floats]:
+    """What a symbol shows at each close, (n,) each.
+
+    Not how large its scale is: what that meant in one decade it did not mean in the next.
+    """
+    found: dict[str, Floats] = {}
+    for lag in range(5):
+        found[f"z {lag}"] = np.clip(_ago(own.z, lag), -4, 4)
+    found["fall"], found["rise"] = np.minimum(own.z, 0), np.maximum(own.z, 0)
+    for window in (1, 2, 3, 5, 10, 22, 66, 252):
+        found[f"surprise {window}"] = _mean(own.surprise, window)
+    returns, night = np.nan_to_num(one.returns), np.nan_to_num(one.overnight)
+    parts = {
+        "night": night**2,
+        "day": (returns - night) ** 2,
+        "fallen": np.minimum(returns, 0) ** 2,
+        "range": np.exp(one.log_variance),
+    }
+    for name, values in parts.items():
+        usual = _mean(values, LONG_WINDOW) + 1e-8
+        for window in (1, 5, 22, 66):
+            found[f"{name} {window}"] = np.log(_mean(values, window) / usual + 0.02)
+    nightly = _mean(parts["night"], LONG_WINDOW) / (_mean(parts["range"], LONG_WINDOW) + 1e-8)
+    found["night's share"] = np.log(nightly + 0.02)
+    for window in (22, 66):
+        spread = _mean(own.range**2, window) - _mean(own.range, window) ** 2
+        found[f"spread of ranges {window}"] = np.sqrt(np.maximum(spread, 0))
+        found[f"largest {window}"] = _largest(np.abs(own.z), window)
+        found[f"quarticity {window}"] = np.log(_mean(own.z**4, window) + 0.1)
+    for window in (5, 22, 66, 252):
+        found[f"return {window}"] = _mean(own.z, window)
+    for lag in (0, 1, 4):
+        found[f"volume {lag}"] = _ago(own.volume, lag)
+    for window in (5, 22, 66):
+        found[f"mean volume {window}"] = _mean(own.volume, window)
+    since = np.minimum(_since(own.event), 252)
+    found["since event"] = np.log1p(since)
+    angle = 2 * np.pi * since / QUARTER
+    found["event cosine"], found["event sine"] = np.cos(angle), np.sin(angle)
+    for name, values in (("surprise", own.surprise), ("volume", own.volume), ("range", own.range)):
+        found |= _echoes(name, np.minimum(values, 3))
+    return found
+
+
+def _echoes(name: str, values: Floats) -> dict[str, Floats]:
+    """How the days around the next session were in each of the last four quarters, and on average of them."""
+    found = {}
+    largest, near = _largest(values, 2 * NEAR + 1), _mean(values, 3)
+    for quarter in range(1, 5):
+        lag = quarter * QUARTER - 1  # sessions before the cutoff: the next one lies a session later
+        found[f"{name} largest, quarter {quarter}"] = _ago(largest, lag - NEAR)
+        found[f"{name} near, quarter {quarter}"] = _ago(near, lag - 1)
+    for offset in range(-NEAR, NEAR + 1):
+        total = np.zeros(len(values))
+        for quarter in range(1, 5):
+            total += _ago(values, quarter * QUARTER - 1 + offset)
+        found[f"{name} echo {offset}"] = total / 4
+    return found
+
+
+def _calendar(calendar: str | None, sessions: Dates, horizon: int) -> dict[str, Floats]:
+    """What days the sessions after each are, (D, H) each."""
+    ahead = next_sessions(calendar, sessions, horizon + 1)
+    target, gap = ahead[:, 1:-1], np.diff(ahead, axis=1).astype(np.int64)
+    weekday = (target - monday(target)).astype(np.int64)
+    usual, usual_after = np.where(weekday == 0, 3, 1), np.where(weekday == 4, 3, 1)
+    month = target.astype("datetime64[M]")
+    first = (month.astype(np.int64) // 3 * 3).astype("datetime64[M]").astype("datetime64[D]")
+    day = (target - month.astype("datetime64[D]")).astype(np.int64) + 1
+    left = ((month + 1).astype("datetime64[D]") - target).astype(np.int64)
+    begun = (target - first).astype(np.int64)
+    year = (target - target.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
+    found: dict[str, Any] = {
+        name: weekday == number
+        for number, name in enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday"))
+    }
+    found["weekend"] = weekday > 4
+    found["after holiday"] = np.clip(gap[:, :-1] - usual, 0, LONGEST_GAP - 1)
+    found["before holiday"] = np.clip(gap[:, 1:] - usual_after, 0, LONGEST_GAP - 1)
+    found["first days"] = day <= 3
+    found["last days"] = left <= 3
+    found["first Friday"] = (weekday == 4) & (day <= 7)
+    found["third Friday"] = (weekday == 4) & (day > 14) & (day <= 21)
+    found["year's end"] = year > 355
+    for harmonic in (1, 2, 3):
+        for name, share in (("quarter", begun / 91.3), ("year", year / 365.25)):
+            found[f"{name} cosine {harmonic}"] = np.cos(2 * np.pi * harmonic * share)
+            found[f"{name} sine {harmonic}"] = np.sin(2 * np.pi * harmonic * share)
+    return {name: np.asarray(values, np.float64) for name, values in found.items()}
+
+
+def next_sessions(calendar: str | None, sessions: Dates, count: int) -> Dates:
+    """Each session (D,), and the `count` that its calendar has after it: (D, 1 + count), known at the session.
+
+    Where no calendar is known, or it does not reach, the next weekday follows, or the next day for whoever trades
+    at weekends.
+    """
+    known: Dates = np.array([], dtype="datetime64[D]")
+    try:
+        if calendar is not None:
+            ahead = np.append(sessions, sessions[-1] + 30 + 3 * count)
+            known, _ = expected_sessions(calendar, ahead)
+    except ConfigError:  # the installed packages cannot build it
+        pass
+    columns = [sessions]
+    weekend = _mean((~np.is_busday(sessions)).astype(np.float64), 7) > 0
+    for _ in range(count):
+        last = columns[-1]
+        following = np.where(weekend, last + 1, np.busday_offset(last, 1, roll="backward"))
+        place = np.searchsorted(known, last, "right")
+        inside = (place > 0) & (place < len(known))
+        following[inside] = known[place[inside]]
+        columns.append(following.astype("datetime64[D]"))
+    return np.stack(columns, axis=1)
+
+
+def _mean(values: Floats, window: int) -> Floats:
+    """Mean of the last `window` values, those before the first counted as zeros."""
+    return rolling_mean(np.concatenate([np.zeros(window - 1), values]), window)[window - 1 :]
+
+
+def _ago(values: Floats, lag: int) -> Floats:
+    """What stood `lag` sessions before; zero before the first."""
+    none = np.zeros(min(lag, len(values)))
+    return np.concatenate([none, values[: max(len(values) - lag, 0)]])
+
+
+def _largest(values: Floats, window: int) -> Floats:
+    """Largest of the last `window` values."""
+    return pd.Series(values).rolling(window, min_periods=1).max().to_numpy()
+
+
+def _since(event: Floats) -> Floats:
+    """Sessions since the last event; many where there was none."""
+    place = np.arange(len(event))
+    last = np.maximum.accumulate(np.where(event > 0, place, -252))
+    return np.asarray(place - last, np.float64)
