@@ -330,10 +330,13 @@ def _fit_stretch(
     data: Mapping[str, SymbolInputs], levelled: Mapping[str, Floats]
 ) -> tuple[Measure, Floats]:
     """The measure of all inputs, and slopes (H, 1 + K) for returns (n, H) in units of σ times the level."""
+    known = {symbol: np.flatnonzero(np.isfinite(z).all(axis=1)) for symbol, z in levelled.items()}
     chosen = {}
-    for symbol, z in levelled.items():
+    for symbol, rows in known.items():
         unchanged = rolling_mean((data[symbol].returns == 0).astype(np.float64), LONG_WINDOW)
-        chosen[symbol] = np.flatnonzero(np.isfinite(z).all(axis=1) & (unchanged <= THIN))
+        chosen[symbol] = rows[unchanged[rows] <= THIN]  # a stale price teaches nothing
+    if not any(map(len, chosen.values())):
+        chosen = known
     every = -(-sum(map(len, chosen.values())) // MAX_SLOPE_ROWS)
     chosen = {symbol: rows[::every] for symbol, rows in chosen.items()}
     numbers = np.concatenate([data[s].numbers[rows] for s, rows in chosen.items()])
