@@ -77,6 +77,19 @@ def decimal_mark(cells: pd.DataFrame) -> str | None:
     return "," if comma else "."
 
 
+def dots_in_doubt(cells: pd.DataFrame) -> str:
+    """A cell whose point may part thousands, if all that have one may, and nothing else decides; else "".
+
+    A number of four digits or more without any mark says that thousands are not parted.
+    """
+    texts = [_tidy(one) for one in pd.unique(cells.to_numpy().ravel())]
+    if any("," in one or re.fullmatch(r"-?\d{4,}", one) for one in texts):
+        return ""
+    dotted = [one for one in texts if "." in one]
+    grouped = all(re.fullmatch(r"-?[1-9]\d{0,2}\.\d{3}", one) for one in dotted)
+    return dotted[0] if dotted and grouped else ""
+
+
 def parse_numbers(cells: pd.Series, decimal: str | None) -> tuple[NDArray[np.float64], Faults]:
     """A column of texts as float64, (n,), NaN where there is none.
 
@@ -134,7 +147,7 @@ def _month(word: str) -> int | None:
 
 
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)?\s*([AaPp]\.?[Mm]\.?)?)?"
-_ZONE = r"\s*(Z|UTC|GMT|(?:GMT|UTC)?[+-]\d{2}:?\d{2})?"
+_ZONE = r"\s*(Z|UTC|GMT|(?:GMT|UTC)?[+-]\d{2}(?::?\d{2})?)?"
 _ISO = re.compile(r"(\d{4})([-/. ]?)(\d{1,2})\2(\d{1,2})\.?" + _TIME + _ZONE)
 _NUMERIC = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4}|\d{2})\.?" + _TIME + _ZONE)
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})[ T]?(\d{2})(\d{2})(\d{2})?")
@@ -172,7 +185,7 @@ def parse_dates(cells: pd.Series, order: str | None = None) -> tuple[Moments, Fa
             values[at], zones[at] = found
         elif match := _COMPACT.fullmatch(text):
             values[at] = _moment(*match.groups()[:3], *match.groups()[3:])
-        elif match := _ISO.fullmatch(text):
+        elif (match := _ISO.fullmatch(text)) and (match[2] or len(match[3] + match[4]) == 4):
             year, _, month, day, *rest = match.groups()
             values[at], zones[at] = _moment(year, month, day, *rest[:4]), _offset(rest[4])
         elif match := _NUMERIC.fullmatch(text):
@@ -200,7 +213,7 @@ def _offset(zone: str | None) -> float:
     digits = zone.replace(":", "").lstrip("UTCGMZ+-")
     if not digits:
         return 0.0
-    return (int(digits[:2]) * 60 + int(digits[2:])) * (-1.0 if "-" in zone else 1.0)
+    return (int(digits[:2]) * 60 + int(digits[2:] or 0)) * (-1.0 if "-" in zone else 1.0)
 
 
 def _epoch(text: str) -> tuple[np.datetime64, float] | None:
@@ -312,6 +325,19 @@ def _read(matches: list[re.Match[str]], order: str) -> NDArray[np.datetime64]:
     return np.array(rows, dtype="datetime64[s]")
 
 
+def _refuse_evenings(local: NDArray[np.datetime64]) -> None:
+    """A BarsError if bars at one time of the day, noon or later, would be those of weekdays a day later."""
+    days = np.unique(local.astype("datetime64[D]"))
+    clock = np.unique(local - local.astype("datetime64[D]")).astype(np.int64)
+    if len(clock) != 1 or clock[0] < 12 * 3600:
+        return
+    if (~np.is_busday(days)).any() and np.is_busday(days + 1).all():
+        raise BarsError(
+            f"the times, such as {local[0]}, seem to be UTC and to belong to the next session. Write them with their "
+            "offset, or as dates."
+        )
+
+
 def sessions_of(moments: Moments, timezone: str) -> NDArray[np.datetime64]:
     """The exchange's clock at every moment, (n,) datetime64[s].
 
@@ -324,6 +350,8 @@ def sessions_of(moments: Moments, timezone: str) -> NDArray[np.datetime64]:
     """
     local, utc = moments.local.copy(), (moments.offset == 0) & ~np.isnat(moments.local)
     if not utc.any():
+        if not timezone:
+            _refuse_evenings(local[np.isnan(moments.offset) & ~np.isnat(local)])
         return local
     stamps = local[utc]
     if timezone:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from quantseq.errors import (
     BarsError,
@@ -50,6 +51,7 @@ from quantseq.market.notations import (
     Faults,
     Moments,
     decimal_mark,
+    dots_in_doubt,
     parse_dates,
     parse_numbers,
     plain_letters,
@@ -232,6 +234,7 @@ class _Sheet:
     place: str = "line"
     tickers: list[str] = field(default_factory=list)  # a second header of symbols, if any
     notes: list[str] = field(default_factory=list)  # what is not used, or was filled in
+    faults: dict[int, str] = field(default_factory=dict)  # by line, cells that stand under no name
     read_as: dict[str, Any] = field(default_factory=dict)  # what was guessed
 
 
@@ -281,7 +284,8 @@ def _text(path: Path, encoding: str | None) -> tuple[str, str]:
         data = gzip.decompress(data)
     elif data[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
+            junk = re.compile(r"(^|/)(__MACOSX/|\.)|/$")  # what a Mac adds, and folders
+            names = [name for name in archive.namelist() if not junk.search(name)]
             if len(names) != 1:
                 raise BarsError(
                     f"it holds {len(names)} files. Unpack it and import them one by one."
@@ -293,7 +297,7 @@ def _text(path: Path, encoding: str | None) -> tuple[str, str]:
         encoding = "utf-8-sig"
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             encoding = "utf-16"
-        elif b"\0" in data[:200]:
+        elif data[:200].count(b"\0") > len(data[:200]) / 3:
             encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
         else:
             try:
@@ -359,6 +363,16 @@ def _locate(cells: pd.DataFrame, how: Reading) -> _Sheet:
         ):
             return _around(_Sheet([*map(str, rows[at])], cells.iloc[at + 1 :]), cells.iloc[:at])
         if _is_data(rows[at]):
+            above = [cell for cell in rows[at - 1] if cell] if at else []
+            if len(above) > max(2, len(rows[at]) / 2) and not _is_data(rows[at - 1]):
+                if not how.columns:
+                    raise BarsError(
+                        f"the columns are called {_few(above, 12)}, and dates and prices are not told by that. Say which "
+                        "is which, by name or place, such as --columns date=1,open=2,high=3,low=4,close=5,volume=6"
+                    )
+                return _around(
+                    _Sheet([*map(str, rows[at - 1])], cells.iloc[at:]), cells.iloc[: at - 1]
+                )
             names = _content_names(rows[at:], how)
             sheet = _around(_Sheet(names, cells.iloc[at:]), cells.iloc[:at])
             sheet.notes.append(f"there is no row of names; read as {', '.join(names)}")
@@ -373,12 +387,18 @@ def _is_unnamed(key: str) -> bool:
     return key in ("", "index") or key.startswith("unnamed")
 
 
+def _is_dated(cells: Any) -> NDArray[np.bool_]:
+    """Which cells hold a date, in whatever order of day and month, (n,)."""
+    texts = pd.Series(cells, dtype=object)
+    found = [~np.isnat(parse_dates(texts, one)[0].local) for one in (None, *ORDERS)]
+    return np.asarray(np.any(found, axis=0))
+
+
 def _is_data(row: Any) -> bool:
     """Whether a row begins with a date, perhaps behind a symbol, and goes on with numbers."""
-    dates, _ = parse_dates(pd.Series(row[:3], dtype=object))
     series = pd.Series(row, name="", dtype=object)
     numbers, _ = parse_numbers(series, decimal_mark(series.to_frame()) or ".")
-    return bool((~np.isnat(dates.local)).any() and np.isfinite(numbers).sum() >= 3)
+    return bool(np.isfinite(numbers).sum() >= 3 and _is_dated(row[:3]).any())
 
 
 def _around(sheet: _Sheet, before: pd.DataFrame) -> _Sheet:
@@ -396,7 +416,18 @@ def _around(sheet: _Sheet, before: pd.DataFrame) -> _Sheet:
         sheet.notes.append(
             f"left out around the table: {outside} of the lines, such as {' '.join(filter(None, first))[:60]!r}"
         )
-    sheet.body = body.iloc[:end]
+    body = body.iloc[:end]
+    header = np.array(sheet.header, dtype=object)
+    repeated = (body.to_numpy() == header).all(axis=1) if len(body) else np.zeros(0, dtype=bool)
+    if repeated.any() and (filled[:end][np.flatnonzero(repeated) - 1] == 1).any():
+        raise BarsError("there are several tables below each other. Import them one by one.")
+    if repeated.any():
+        sheet.notes.append(f"the row of names stands {int(repeated.sum())} times more in the table")
+    sheet.body = body = body[~repeated]
+    named = max((k for k, name in enumerate(sheet.header) if name), default=0) + 1
+    beyond = (body.iloc[:, named:] != "").any(axis=1)
+    told = f"there are more cells than the {named} names; quote numbers that hold commas"
+    sheet.faults = dict.fromkeys(body.index[beyond], told)
     return sheet
 
 
@@ -406,9 +437,7 @@ def _content_names(rows: Any, how: Reading) -> list[str]:
     if how.columns:
         return [str(k + 1) for k in range(width)]
     sample = rows[:500]
-    date = next(
-        k for k in range(3) if not np.isnat(parse_dates(pd.Series(sample[:1, k]))[0].local).any()
-    )
+    date = int(np.argmax(_is_dated(sample[0][:3])))
     names = [*["symbol", "period"][:date], "date"]
     if date + 1 < width and all(_CLOCK.fullmatch(str(cell)) for cell in sample[:, date + 1]):
         names.append("time")
@@ -421,13 +450,24 @@ def _content_names(rows: Any, how: Reading) -> list[str]:
     if len(values) == 4:
         opened, high, low, closed = values
         fits = (high >= np.fmax(opened, closed)) & (low <= np.fmin(opened, closed))
-        if fits.mean() >= 0.95:
+        if fits.mean() >= 0.95 and _opens_where_it_closed(sample[:, date], opened, closed):
             names += ["open", "high", "low", "close", "volume"]
             return (names + [f"column {k + 1}" for k in range(len(names), width)])[:width]
     raise BarsError(
         "there is no row of names, and the numbers are not open, high, low, close in this order. Name them by place, "
         "such as --columns date=1,open=2,high=3,low=4,close=5"
     )
+
+
+def _opens_where_it_closed(dates: Any, opened: Any, closed: Any) -> bool:
+    """Whether each bar opens nearer to the close before than closes to the open before: else the two may be swapped."""
+    texts = pd.Series(dates, dtype=object)
+    read = [parse_dates(texts, one)[0].local for one in (None, *ORDERS)]
+    days = next((one for one in read if not np.isnat(one).any()), read[0])
+    if len(days) > 1 and days[-1] < days[0]:
+        opened, closed = opened[::-1], closed[::-1]
+    right, swapped = np.abs(opened[1:] - closed[:-1]), np.abs(closed[1:] - opened[:-1])
+    return len(right) == 0 or bool(np.nansum(right) <= 0.8 * np.nansum(swapped))
 
 
 def _long(sheet: _Sheet, how: Reading, symbol: str | None) -> pd.DataFrame:
@@ -452,7 +492,16 @@ def _long(sheet: _Sheet, how: Reading, symbol: str | None) -> pd.DataFrame:
         others = [
             k for k, name in zip(chosen, names, strict=True) if not name and sheet.header[k].strip()
         ]
-        if set(columns) == {"date"} and (wide := _wide(sheet, columns["date"], others)):
+        rest = [
+            k for k, name in zip(chosen, names, strict=True) if name != "date" and sheet.header[k]
+        ]
+        lonely = set(columns) == {"date"} or (
+            "date" in columns
+            and not set(OHLC) <= set(columns)
+            and len(others) >= 2 * len(columns)
+            and all(_TICKER.fullmatch(sheet.header[k]) for k in rest)
+        )  # C, LOW and V are tickers, and what people call columns too
+        if lonely and (wide := _wide(sheet, columns["date"], rest)):
             parts += wide
             continue
         if not parts:
@@ -467,7 +516,7 @@ def _long(sheet: _Sheet, how: Reading, symbol: str | None) -> pd.DataFrame:
         parts.append(
             pd.DataFrame(columns | ({"symbol": ticker} if ticker else {}), index=sheet.body.index)
         )
-    frame = pd.concat(parts)
+    frame = _with_events(sheet, pd.concat(parts))
     closes_only = not {"open", "high", "low"} & set(frame)
     needed = ("date", "close") if closes_only else ("date", *OHLC)
     if missing := [name for name in needed if name not in frame]:
@@ -478,19 +527,65 @@ def _long(sheet: _Sheet, how: Reading, symbol: str | None) -> pd.DataFrame:
     return _of_symbol(frame, sheet, symbol)
 
 
+_EVENT = r"^([\d.,]+)\s+Dividend|^(\d+)[:/](\d+)\s+(?:Stock )?Splits?"
+
+
+def _with_events(sheet: _Sheet, frame: pd.DataFrame) -> pd.DataFrame:
+    """Lines of Yahoo's page such as ``0.22 Dividend`` and ``4:1 Stock Splits`` as dividends and splits without prices."""
+    if sheet.place != "line" or sheet.body.shape[1] < 2:
+        return frame
+    found = sheet.body.iloc[:, 1].str.extract(_EVENT).dropna(how="all")
+    if found.empty or len(found) == len(frame):
+        return frame
+    columns = {
+        name: frame.get(name, pd.Series("", index=frame.index)) for name in ("dividends", "splits")
+    }
+    frame = frame.assign(**columns)
+    frame.loc[found.index, [name for name in frame if name not in ("date", "symbol")]] = ""
+    frame.loc[found.index, "dividends"] = found[0].fillna("")
+    frame.loc[found.index, "splits"] = (found[1] + ":" + found[2]).fillna("")
+    return frame
+
+
+_TICKER = re.compile(r"[A-Z0-9.^=_-]{1,12}")
+_FIELD = re.compile(
+    r"open|high|low(?!e)|close|clos|adj|volum|bid|ask|kurs|price|return|change|yield|turnover|value|prix|precio|avg|vwap|%",
+    re.IGNORECASE,
+)
+
+
 def _wide(sheet: _Sheet, dates: pd.Series, others: list[int]) -> list[pd.DataFrame]:
-    """A table of closes, one column per symbol, as a part of each; none if a column is anything else."""
-    parts = []
+    """A table of closes, one column per symbol, as a part of each; none if a column may be anything else.
+
+    Not where a name sounds like a field of prices, a column holds no prices, or four columns beside each other are the
+    highest, the lowest and two between, and near each other: then they are one symbol's under unknown names.
+    """
+    parts, sample = [], []
+    if any(
+        _FIELD.search(sheet.header[k]) and not _TICKER.fullmatch(sheet.header[k]) for k in others
+    ):
+        return []
     for k in others:
         part = pd.DataFrame(
             {"date": dates, "close": sheet.body[k], "symbol": sheet.header[k].strip()}
         )
-        part = part[~part["close"].map(str).str.strip().str.lower().isin(MISSING)]
-        texts = part["close"].map(str)
+        texts = sheet.body[k].iloc[:200].map(str).str.strip()
         numbers, _ = parse_numbers(texts, decimal_mark(texts.to_frame()) or ".")
-        if not len(numbers) or np.isfinite(numbers).mean() < 0.5:
+        known = numbers[np.isfinite(numbers)]
+        if not len(known) or (known > 0).mean() < 0.97:
             return []
-        parts.append(part)
+        sample.append(numbers)
+        parts.append(part[~part["close"].map(str).str.strip().str.lower().isin(MISSING)])
+    for at in range(len(sample) - 3):
+        four = np.stack(sample[at : at + 4])
+        four = four[:, np.isfinite(four).all(axis=0)]
+        if four.shape[1] < 2 or np.median(four.max(axis=0) / four.min(axis=0)) > 1.2:
+            continue
+        highest, lowest = (
+            (four == edge(four, axis=0)).mean(axis=1).max() for edge in (np.max, np.min)
+        )
+        if highest >= 0.95 and lowest >= 0.95:
+            return []
     if parts:
         sheet.notes.append(f"a table of closes, one column for each of {len(parts)} symbols")
     return parts
@@ -547,6 +642,9 @@ def _few(names: Any, most: int = 8) -> str:
     return ", ".join(named[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+_MONEY = re.compile(r"[€$£¥₹]|\b(eur|usd|gbp|chf|jpy|wert|betrag|value|turnover)\b", re.IGNORECASE)
+
+
 def _canonical(header: list[str], how: Reading) -> list[str]:
     """Our name of each column, "" for one that is not used."""
     keys, names = [_key(name) for name in header], [""] * len(header)
@@ -554,7 +652,7 @@ def _canonical(header: list[str], how: Reading) -> list[str]:
     for name, wanted in how.columns.items():
         if _key(wanted) in keys:
             given[name] = keys.index(_key(wanted))
-        elif wanted.isdigit() and 0 < int(wanted) <= len(header):
+        elif wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= len(header):
             given[name] = int(wanted) - 1
         else:
             raise BarsError(
@@ -566,6 +664,8 @@ def _canonical(header: list[str], how: Reading) -> list[str]:
         name, rank = _ALIASES.get(key, ("", 0))
         if not name or names[at] or name in given:
             continue
+        if name == "volume" and _MONEY.search(header[at]):
+            continue  # what was paid, not how many were traded
         if name in best and best[name][0] == rank:
             raise BarsError(
                 f"there are two columns for {name!r}, {header[best[name][1]]!r} and {header[at]!r}. Keep one, or name it "
@@ -589,23 +689,41 @@ def _raw_bars(
     texts = {name: _as_text(frame[name]) for name in _NUMBERS if name in frame}
     cells = pd.DataFrame({name: c.to_numpy() for name, c in texts.items() if c.dtype == object})
     mark = how.decimal or decimal_mark(cells)
+    if (
+        how.decimal is None
+        and sheet.read_as.get("separator", ",") != ","
+        and (odd := dots_in_doubt(cells))
+    ):
+        raise BarsError(
+            f"the point of {odd!r} may part thousands or decimals; say which with --decimal."
+        )
     columns: dict[str, Any] = {}
     faults: Faults = []
     for name, column in texts.items():
         if column.dtype == object:
-            columns[name], wrong = parse_numbers(column, mark)
+            given = column.map(_ratio) if name == "splits" else column
+            columns[name], wrong = parse_numbers(given, mark)
+            if wrong and name in (
+                "dividends",
+                "splits",
+            ):  # without it all earlier prices would be wrong
+                raise BarsError(
+                    f"{sheet.place} {frame.index[wrong[0][0]]}: {wrong[0][1]}. Correct it."
+                )
             faults += wrong
         else:
             columns[name] = column.to_numpy(dtype=np.float64, na_value=np.nan)
     notes = [*sheet.notes, *_settle(columns, len(frame))]
     moments, undated = _moments(frame, how)
     places = np.array([f"{sheet.place} {row}" for row in frame.index])
+    faults += [(at, sheet.faults[row]) for at, row in enumerate(frame.index) if row in sheet.faults]
     why: dict[int, str] = {}
     for at, reason in sorted([*undated, *faults]):
         why.setdefault(at, reason)
         if " say " in reason:  # a notation that nothing decides is a matter of the whole file
             raise BarsError(f"{places[at]}: {reason}.")
     local = sessions_of(moments, how.timezone)
+    notes += _notes_of_dates(frame["date"], local)
     read_as = {**sheet.read_as, **({"decimal": mark} if mark == "," else {})}
     facts = {
         "source": "file",
@@ -621,7 +739,7 @@ def _raw_bars(
     positions = symbols.groupby(symbols).indices
     for own in symbols.unique():
         rows = np.asarray(positions[own])
-        interval, sessions = _sessions(local[rows], moments.offset[rows], how)
+        interval, sessions = _sessions(local[rows], moments.local[rows], moments.offset[rows], how)
         raw = RawBars(
             symbol=str(own),
             sessions=sessions,
@@ -635,6 +753,23 @@ def _raw_bars(
         )
         found.append(raw)
     return tuple(found)
+
+
+def _ratio(cell: str) -> str:
+    """``4:1``, ``4/1`` or ``4 for 1`` as a number."""
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?::|/|for)\s*(\d+(?:\.\d+)?)", cell)
+    return str(float(parts[1]) / float(parts[2])) if parts and float(parts[2]) else cell
+
+
+def _notes_of_dates(dates: pd.Series, local: Any) -> list[str]:
+    """What of the dates could have been meant in another way."""
+    told = []
+    if _as_text(dates).map(lambda one: bool(re.fullmatch(r"\d{5}(\.\d*)?", str(one)))).any():
+        told.append("the dates are serial days, read as Excel counts them")
+    days = local[~np.isnat(local)].astype(DATE_DTYPE)
+    if len(days) > 3 and ((days.astype(np.int64) + 3) % 7 == 6).all():
+        told.append("all dates are Sundays, read as the ends of their weeks")
+    return told
 
 
 def _as_text(column: pd.Series) -> pd.Series:
@@ -688,6 +823,10 @@ def _moments(frame: pd.DataFrame, how: Reading) -> tuple[Moments, Faults]:
             (int(at), "the date is missing") for at in np.flatnonzero(np.isnat(local))
         ]
     texts = _as_text(dates)
+    if texts.dtype != object and dates.between(1e4, 8e4).any():
+        raise BarsError(
+            f"the dates are numbers such as {dates.iloc[0]}, of which nobody says from when they count. Write dates."
+        )
     if texts.dtype != object:
         texts = texts.map(
             lambda one: "" if pd.isna(one) else f"{one:.10g}" if one % 1 else str(int(one))
@@ -709,8 +848,11 @@ def _clock(time: object) -> str:
 _KEPT = {3600: "1h", 300: "5m"}
 
 
-def _sessions(local: Any, offset: Any, how: Reading) -> tuple[str, Any]:
-    """The interval that the moments of one symbol keep, and its sessions; NaT where there is no moment."""
+def _sessions(local: Any, written: Any, offset: Any, how: Reading) -> tuple[str, Any]:
+    """The interval that the moments of one symbol keep, and its sessions; NaT where there is no moment.
+
+    `local` is the exchange's clock, `written` the one of the file, `offset` its minutes ahead of UTC.
+    """
     interval, days = how.interval, local.astype(DATE_DTYPE)
     known = np.unique(local[~np.isnat(local)])
     if interval is None:
@@ -734,14 +876,20 @@ def _sessions(local: Any, offset: Any, how: Reading) -> tuple[str, Any]:
             )
     if not is_intraday(interval):
         return interval, monday(days) if interval == "1wk" else days
-    if how.timezone:  # the exchange's clock, back to UTC
-        clock = pd.DatetimeIndex(local).tz_localize(
-            how.timezone, ambiguous=True, nonexistent="shift_forward"
-        )
-        return interval, clock.tz_convert("UTC").tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
-    if np.isnan(offset[~np.isnat(local)]).any():
+    silent = np.isnan(offset) & ~np.isnat(written)
+    if silent.any() and not how.timezone:
         raise BarsError(
             f"the times of these {interval} bars have no time zone. Say whose clock they show with --timezone, such as "
             "America/New_York, or UTC."
         )
-    return interval, local - (60 * np.nan_to_num(offset)).astype("timedelta64[s]")
+    instants = written - (60 * np.nan_to_num(offset)).astype("timedelta64[s]")
+    if silent.any():
+        clock = pd.DatetimeIndex(written[silent])
+        try:
+            aware = clock.tz_localize(how.timezone, ambiguous="infer", nonexistent="shift_forward")
+        except ValueError:
+            aware = clock.tz_localize(how.timezone, ambiguous=True, nonexistent="shift_forward")
+        instants[silent] = (
+            aware.tz_convert("UTC").tz_localize(None).to_numpy().astype(INSTANT_DTYPE)
+        )
+    return interval, instants

@@ -616,3 +616,102 @@ def test_every_column_that_is_not_used_is_named(tmp_path: Path) -> None:
         write(tmp_path, "date,o,h,l,c,divCash,splitFactor\n2024-01-02,1,1,1,1,0.5,2\n")
     )
     assert (raw.columns["dividends"][0], raw.columns["splits"][0]) == (0.5, 2.0)
+
+
+def several(rows: int = 24, form: str = "{d},{o},{h},{l},{c},{v}", **how: Any) -> str:
+    """Lines of two dozen sessions, in which each bar opens near the close before."""
+    days = pd.bdate_range("2024-01-02", periods=rows)
+    written = []
+    for at, day in enumerate(days):
+        close = 16100.0 + 37 * (at % 5) + 11 * at
+        opened = 16100.0 + 37 * ((at - 1) % 5) + 11 * (at - 1) + 2
+        prices = {"o": opened, "h": max(opened, close) + 9, "l": min(opened, close) - 9, "c": close}
+        texts = {name: how.get("number", str)(value) for name, value in prices.items()}
+        written.append(form.format(d=day.date(), D=day, v=163000 + at, **texts) + "\n")
+    return "".join(written)
+
+
+HEAD = "Date,Open,High,Low,Close,Volume\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # cells beyond the names: numbers with commas that nobody quoted
+        (HEAD + several(form="{d},{o},{h},{l},{c},1,088,003"), "quote numbers that hold commas"),
+        # names in words that nobody told, above one symbol's columns
+        ("Datum;Avaus;Ylin;Alin;Loppu;Vaihto\n" + several(form="{d};{o};{h};{l};{c};{v}"), "--columns"),
+        ("Päivä;Avaus;Ylin;Alin;Loppu;Vaihto\n" + several(form="{D:%d.%m.%Y};{o};{h};{l};{c};{v}"), "--columns"),
+        ("Date,Bid,Ask\n" + several(form="{d},{l},{h}"), "columns close are missing"),
+        ("Date,Close_AAPL,High_AAPL\n" + several(form="{d},{c},{h}"), "columns close are missing"),
+        # no names, and the first and the fourth price may be swapped
+        (several(form="{d},{c},{h},{l},{o},{v}"), "are not open, high, low, close in this order"),
+        # thousands or decimals
+        (
+            "Datum;Eröffnung;Hoch;Tief;Schluss\n"
+            + several(form="{d};{o};{h};{l};{c}", number=lambda one: f"{one:,.0f}".replace(",", ".")),
+            "say which with --decimal",
+        ),
+        # midnights of Berlin, written in UTC without saying so
+        (HEAD + "".join(f"{day} 23:00:00,10,12,9,11,1\n" for day in np.arange("2023-12-31", "2024-01-05", dtype="M8[D]")), "seem to be UTC"),
+        ("date,close,splits\n2024-01-02,1,two\n2024-01-03,1,\n", "splits is 'two'"),
+        (HEAD + several(6) + "MSFT\n" + HEAD + several(6), "several tables"),
+    ],
+)  # fmt: skip
+def test_what_may_be_meant_otherwise_is_not_stored(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(BarsError, match=message):
+        clean(read_raw(path)[0])
+
+
+@pytest.mark.parametrize("order", ["%d.%m.%Y", "%m/%d/%Y"])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_without_names_no_row_is_lost(tmp_path: Path, order: str, newest_first: bool) -> None:
+    rows = several(form="{D:" + order + "};{o};{h};{l};{c};{v}").splitlines()
+    text = "\n".join(rows[::-1] if newest_first else rows) + "\n"
+    bars = clean(read_raw(write(tmp_path, text))[0])
+    assert (len(bars), str(bars.sessions[0])) == (24, "2024-01-02")
+
+
+def test_one_row_with_a_cell_too_many_costs_itself(tmp_path: Path) -> None:
+    rows = several().splitlines()
+    rows[3] = "1," + rows[3]
+    path = write(tmp_path, HEAD + "\n".join(rows) + "\n")
+    assert len(clean(read_raw(path)[0])) == 23
+
+
+def test_shares_count_as_volume_and_money_does_not(tmp_path: Path) -> None:
+    text = "Datum;Schluss;Umsatz (Stück);Umsatz (€)\n2024-01-02;1.5;1200;99999\n2024-01-03;1.5;1300;9\n"
+    assert read_raw(write(tmp_path, text))[0].columns["volume"].tolist() == [1200, 1300]
+
+
+def test_an_offset_wins_over_the_time_zone(tmp_path: Path) -> None:
+    moments = pd.date_range("2024-03-07 09:30", freq="5min", periods=12, tz="America/New_York")
+    path = tmp_path / "x.csv"
+    pd.DataFrame({"date": moments, "close": 1.0}).to_csv(path, index=False)
+    (raw,) = read_raw(path, how=Reading(timezone="Europe/Berlin"))
+    assert str(raw.sessions[0]) == "2024-03-07T14:30:00"
+    hours = pd.date_range(
+        "2024-11-02 00:00", freq="1h", periods=60, tz="America/New_York"
+    )  # the clock goes back
+    pd.DataFrame({"date": hours, "close": 1.0}).to_csv(path, index=False)
+    assert len(clean(read_raw(path, how=Reading(timezone="America/New_York"))[0])) == 60
+
+
+def test_events_between_the_lines_of_yahoos_page(tmp_path: Path) -> None:
+    text = "Date\tOpen\tHigh\tLow\tClose\tAdj Close\tVolume\n"
+    text += "Jan 4, 2024\t10\t12\t9\t11\t11\t1,000\nJan 4, 2024\t0.22 Dividend\n"
+    text += "Jan 3, 2024\t10\t12\t9\t11\t11\t1,000\nJan 3, 2024\t4:1 Stock Splits\nJan 2, 2024\t10\t12\t9\t11\t11\t1,000\n"
+    bars = clean(read_raw(write(tmp_path, text))[0])
+    assert bars.dividends.tolist() == [0, 0, 0.22]
+    assert bars.splits.tolist() == [0, 4, 0]
+
+
+def test_tickers_that_are_names_of_columns_too(tmp_path: Path) -> None:
+    tickers = ("AAPL", "BA", "C", "GE", "IBM", "KO", "LOW", "MMM", "MSFT", "PG", "T", "V", "WMT")
+    lines = [
+        f"2024-01-{day:02}," + ",".join(str(50 * at + day) for at in range(13))
+        for day in range(2, 6)
+    ]
+    path = write(tmp_path, "Date," + ",".join(tickers) + "\n" + "\n".join(lines) + "\n")
+    assert read_panel(path).symbols == tickers
