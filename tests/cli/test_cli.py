@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from quantseq import __version__
 from quantseq.cli import app
 from quantseq.market.bars import Panel
 from quantseq.market.store import Store
@@ -274,8 +275,10 @@ def test_train_then_forecast(
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == result.stdout == ""
-    assert json.loads(metrics.read_text()) == json.loads((out / "metrics.json").read_text())
-    assert json.loads(metrics.read_text())["gate"]["passed"] is True
+    found = json.loads(metrics.read_text())
+    assert found.pop("quantseq") == __version__
+    assert found == json.loads((out / "metrics.json").read_text())
+    assert found["gate"]["passed"] is True
 
     words = ("forecast", "IBM", "--model", out, "--data-dir", stored, "--reports-dir", tmp_path)
     result = quantseq(*words, "--horizon", 2, "--csv", tmp_path / "f.csv", "--json", tmp_path / "f")
@@ -321,6 +324,7 @@ def test_the_copy_task_writes_its_metrics(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     found = json.loads(metrics.read_text())
+    assert found.pop("quantseq") == __version__
     assert {"loss_at", "exact_match", "exact_match_by_length", "token_accuracy"} <= set(found)
     assert json.loads((out / "metrics.json").read_text()) == found
     assert not list(out.rglob("*.pt")) + list(out.rglob("*.pkl"))

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from typer.testing import CliRunner, Result
 
-from quantseq import errors
+from quantseq import __version__, errors
 from quantseq.cli import app
 from quantseq.market.store import Store
 from tests.market.conftest import (
@@ -108,6 +108,7 @@ def test_the_documented_keys_are_there(tiny: Path) -> None:
     text = (Path(__file__).parents[2] / "docs/json.md").read_text().partition("## `fetch`")[2]
     text = text.partition("\n## ")[0]
     found = json.loads(Path("out.json").read_text())
+    assert found.pop("quantseq") == __version__
     for key in (*found, *found["symbols"][0], *found["counts"]):
         assert f"`{key}" in text, key
 

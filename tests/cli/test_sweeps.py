@@ -64,7 +64,7 @@ def test_a_sweep_and_its_trials(home: tuple[str, ...], tmp_path: Path) -> None:
     found = json.loads((tmp_path / "s.json").read_text())
     folder = Path(found["folder"])
     assert {path.name for path in folder.iterdir()} == {
-        *("manifest.json", "result.json", "points.csv", "best.toml", "points"),
+        *("manifest.json", "result.json", "points.csv", "best.toml", "points", "SHA256SUMS"),
     }
     assert len(found["sweep"]["points"]) == 2 * (1 + 3 + 2)
     assert len((folder / "points.csv").read_text().splitlines()) == 13
