@@ -157,7 +157,8 @@ def train_command(
         str | None, Option(help="For toys: seed, bidirectional, attention or strong [strong].")
     ] = None,
     batches: Annotated[
-        int | None, Option(min=1, help="For toys: training batches instead of the preset's.")
+        int | None,
+        Option(min=1, max=10_000_000, help="For toys: training batches instead of the preset's."),
     ] = None,
     panel: opt.PanelFile = None,
     start: opt.Start = None,
@@ -569,7 +570,7 @@ def import_command(
     keep_closes: opt.Closes = False,
     replace: Annotated[
         bool,
-        Option("--replace", help="Also where stored sessions are lost; a backup is kept."),
+        Option("--replace", help="Also where something stored is lost; a backup is kept."),
     ] = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Show what would be stored, and store nothing.")
@@ -581,7 +582,7 @@ def import_command(
     and counted; more than 5 % of them need --allow-gaps. `data check --file` counts every fault.
     """
     from quantseq.market.health import describe_left_out
-    from quantseq.pipeline.data import import_
+    from quantseq.pipeline.data import describe_imported, import_
 
     how: Any = {"symbol": symbol, "how": shape.reading, "currency": currency, "start": start}
     how |= {"allow_gaps": allow_gaps, "keep_closes": keep_closes}
@@ -609,6 +610,8 @@ def import_command(
     to.say(*(f"Note: {note}." for note in notes))
     if dry_run:
         to.say("Nothing was stored: this was a dry run.")
+    elif errors_found := describe_imported(found, places=to.places):
+        to.say(errors_found)
 
 
 def list_command(to: opt.Data) -> None:

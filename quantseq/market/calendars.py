@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from quantseq.errors import BarsError, ConfigError, did_you_mean
+from quantseq.files import parse_toml
 from quantseq.market.bars import (
     DATE_DTYPE,
     INSTANT_DTYPE,
@@ -148,8 +149,8 @@ def session_changes(folder: Path) -> Changes:
     """
     path = folder / "sessions.toml"
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
-    except (OSError, ValueError, RecursionError) as error:
+        said = parse_toml(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"Cannot read {str(path)!r} as TOML: {error}. It holds tables such as [XHKG] with "
             'cancelled = ["2023-09-01"] and extra = ["2024-06-15"]; mend or remove it.'

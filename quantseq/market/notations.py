@@ -37,7 +37,7 @@ _SCALE = re.compile(r"^(.*\d[.,]?)\s*(k|m|b|t|mio\.?|mrd\.?)$", re.IGNORECASE)
 # What only one mark can have written; ``1,234`` alone fits both.
 _COMMA_GROUPS = re.compile(r"-?\d{1,3}(,\d{2,3})*,\d{3}(\.\d*)?")
 _DOT_GROUPS = re.compile(r"-?\d{1,3}(\.\d{3})+(,\d*)?")
-_EITHER = re.compile(r"-?[1-9]\d{0,2},\d{3}")
+_EITHER, _EITHER_DOT = (re.compile(rf"-?[1-9]\d{{0,2}}{mark}\d{{3}}") for mark in (",", r"\."))
 _DECIMAL_COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+),\d*")
 _POINT = re.compile(r"-?\d+\.\d*")
 
@@ -47,18 +47,22 @@ def _tidy(cell: str) -> str:
     return re.sub(_SIGNS, "", cell).replace("−", "-").removeprefix("+")
 
 
-def decimal_mark(cells: pd.DataFrame) -> str | None:
+def decimal_mark(cells: pd.DataFrame, *, comma_parted: bool = True) -> str | None:
     """The decimal mark of a table's numbers, or None where its cells contradict each other or decide nothing.
 
     ``12,5`` and ``1.234,56`` can only have decimal commas, ``1,234,567``, ``1,234.5`` and, beside commas, ``1.5``
     only points; ``1,234`` may be either and follows the others. Without any comma the mark is the point,
-    unless ``1.234.567`` says otherwise.
+    unless ``1.234.567`` says otherwise, or, in a table that is not `comma_parted`, all points stand as in ``1.234`` and
+    no number of four digits shows that thousands are not parted.
     """
     point = comma = doubt = False
-    texts = cells.to_numpy().ravel()
+    texts = pd.unique(cells.to_numpy().ravel())
     numbers = np.asarray(pd.to_numeric(texts, errors="coerce"), dtype=np.float64)
     if (~np.isnan(numbers) | (texts == "")).all():
-        return "."
+        dotted = [one for one in map(_tidy, texts) if "." in one]
+        whole = any(re.fullmatch(r"-?\d{4,}", one) for one in texts)
+        grouped = bool(dotted) and all(map(_EITHER_DOT.fullmatch, dotted))
+        return None if grouped and not (comma_parted or whole) else "."
     for name in cells:
         for cell in map(_tidy, cells[name].unique()):
             text = match[1] if (match := _SCALE.match(cell)) else cell
@@ -77,26 +81,13 @@ def decimal_mark(cells: pd.DataFrame) -> str | None:
     return "," if comma else "."
 
 
-def dots_in_doubt(cells: pd.DataFrame) -> str:
-    """A cell whose point may part thousands, if all that have one may, and nothing else decides; else "".
-
-    A number of four digits or more without any mark says that thousands are not parted.
-    """
-    texts = [_tidy(one) for one in pd.unique(cells.to_numpy().ravel())]
-    if any("," in one or re.fullmatch(r"-?\d{4,}", one) for one in texts):
-        return ""
-    dotted = [one for one in texts if "." in one]
-    grouped = all(re.fullmatch(r"-?[1-9]\d{0,2}\.\d{3}", one) for one in dotted)
-    return dotted[0] if dotted and grouped else ""
-
-
 def parse_numbers(cells: pd.Series, decimal: str | None) -> tuple[NDArray[np.float64], Faults]:
     """A column of texts as float64, (n,), NaN where there is none.
 
-    With `decimal` None, cells with a comma are faults.
+    With `decimal` None, cells whose mark may mean either are faults.
     """
     values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, copy=True)
-    if decimal == ",":
+    if decimal != ".":
         values[cells.str.contains(".", regex=False).to_numpy()] = np.nan
     faults: Faults = []
     for at in map(int, np.flatnonzero(np.isnan(values))):
@@ -115,8 +106,9 @@ def _number(text: str, decimal: str | None) -> float:
     scale = 1.0
     if match := _SCALE.match(text):
         text, scale = match[1], _SCALES[match[2].lower().rstrip(".")]
-    if "," in text and decimal is None:
-        raise ValueError("whose comma may part thousands or decimals; say which with --decimal")
+    if decimal is None and ("," in text or _EITHER_DOT.fullmatch(text)):
+        mark = "comma" if "," in text else "point"
+        raise ValueError(f"whose {mark} may part thousands or decimals; say which with --decimal")
     if decimal == ",":
         if "." in text and not _DOT_GROUPS.fullmatch(text):
             raise ValueError
@@ -318,24 +310,11 @@ def _read(matches: list[re.Match[str]], order: str) -> NDArray[np.datetime64]:
         part = dict(zip(order, match.groups()[:3], strict=True))
         if (
             len(part["y"]) < 2 or len(part["d"]) > 2
-        ):  # as ymd: the year has two digits, the day no four
+        ):  # as ymd: two digits of the year, not four of a day
             rows.append(np.datetime64("NaT", "s"))
         else:
             rows.append(_moment(part["y"], part["m"], part["d"], *match.groups()[3:7]))
     return np.array(rows, dtype="datetime64[s]")
-
-
-def _refuse_evenings(local: NDArray[np.datetime64]) -> None:
-    """A BarsError if bars at one time of the day, noon or later, would be those of weekdays a day later."""
-    days = np.unique(local.astype("datetime64[D]"))
-    clock = np.unique(local - local.astype("datetime64[D]")).astype(np.int64)
-    if len(clock) != 1 or clock[0] < 12 * 3600:
-        return
-    if (~np.is_busday(days)).any() and np.is_busday(days + 1).all():
-        raise BarsError(
-            f"the times, such as {local[0]}, seem to be UTC and to belong to the next session. Write them with their "
-            "offset, or as dates."
-        )
 
 
 def sessions_of(moments: Moments, timezone: str) -> NDArray[np.datetime64]:
@@ -348,25 +327,25 @@ def sessions_of(moments: Moments, timezone: str) -> NDArray[np.datetime64]:
     BarsError
         If it cannot be told to which session UTC stamps belong.
     """
-    local, utc = moments.local.copy(), (moments.offset == 0) & ~np.isnat(moments.local)
-    if not utc.any():
-        if not timezone:
-            _refuse_evenings(local[np.isnan(moments.offset) & ~np.isnat(local)])
-        return local
-    stamps = local[utc]
+    local, known = moments.local.copy(), ~np.isnat(moments.local)
+    utc = (moments.offset == 0) & known
     if timezone:
-        clock = pd.DatetimeIndex(stamps, tz="UTC").tz_convert(timezone).tz_localize(None)
+        clock = pd.DatetimeIndex(local[utc], tz="UTC").tz_convert(timezone).tz_localize(None)
         local[utc] = clock.to_numpy().astype("datetime64[s]")
         return local
+    stamps = local[utc] if utc.any() else local[known & np.isnan(moments.offset)]
     days = np.unique(stamps.astype("datetime64[D]"))
     hours = (stamps - stamps.astype("datetime64[D]")).astype(np.int64) / 3600
+    # midnights elsewhere, whether or not somebody wrote that they are UTC
+    evenings = len(hours) > 0 and (utc.any() or (hours.min() == hours.max() >= 12))
     rest, shifted = ~np.is_busday(days), ~np.is_busday(days + 1)
     # bars of shares on Sunday that a day later would be bars of Monday are the next day's, begun in the evening
     betrayed = rest.any() and not shifted.any()
-    unsure = not rest.any() and not shifted.any() and np.median(hours) >= 12
-    if betrayed or unsure:
+    unsure = utc.any() and not rest.any() and not shifted.any() and np.median(hours) >= 12
+    if evenings and (betrayed or unsure):
         raise BarsError(
-            f"the times are UTC, such as {stamps[0]}, and may belong to the next session. Name the exchange's time "
-            "zone with --timezone, such as Europe/Berlin."
+            f"the times are UTC, such as {stamps[0]}, and may belong to the next session. "
+            + ("Name" if utc.any() else "Write their offset, +00:00, and name")
+            + " the exchange's time zone with --timezone, such as Europe/Berlin."
         )
     return local

@@ -51,7 +51,6 @@ from quantseq.market.notations import (
     Faults,
     Moments,
     decimal_mark,
-    dots_in_doubt,
     parse_dates,
     parse_numbers,
     plain_letters,
@@ -615,9 +614,7 @@ def _of_symbol(frame: pd.DataFrame, sheet: _Sheet, symbol: str | None) -> pd.Dat
             )
         return frame.assign(symbol=keys.map(spelt))
     by_name = _key(sheet.read_as.get("columns", {}).get("symbol", "symbol")) == "name"
-    if len(spelt) == 1 and (
-        sheet.tickers or by_name
-    ):  # what it is called there need not be a symbol
+    if len(spelt) == 1 and (sheet.tickers or by_name):  # a name need not be the symbol
         return frame.assign(symbol=symbol)
     mine = keys == symbol.upper()
     if not mine.any():
@@ -688,25 +685,15 @@ def _raw_bars(
     """Parse all rows together, so that one notation holds for the file, and part them by symbol."""
     texts = {name: _as_text(frame[name]) for name in _NUMBERS if name in frame}
     cells = pd.DataFrame({name: c.to_numpy() for name, c in texts.items() if c.dtype == object})
-    mark = how.decimal or decimal_mark(cells)
-    if (
-        how.decimal is None
-        and sheet.read_as.get("separator", ",") != ","
-        and (odd := dots_in_doubt(cells))
-    ):
-        raise BarsError(
-            f"the point of {odd!r} may part thousands or decimals; say which with --decimal."
-        )
+    comma_parted = sheet.read_as.get("separator", ",") == ","
+    mark = how.decimal or decimal_mark(cells, comma_parted=comma_parted)
     columns: dict[str, Any] = {}
     faults: Faults = []
     for name, column in texts.items():
         if column.dtype == object:
             given = column.map(_ratio) if name == "splits" else column
             columns[name], wrong = parse_numbers(given, mark)
-            if wrong and name in (
-                "dividends",
-                "splits",
-            ):  # without it all earlier prices would be wrong
+            if wrong and name in ("dividends", "splits"):  # all earlier prices would be wrong
                 raise BarsError(
                     f"{sheet.place} {frame.index[wrong[0][0]]}: {wrong[0][1]}. Correct it."
                 )
@@ -723,7 +710,8 @@ def _raw_bars(
         if " say " in reason:  # a notation that nothing decides is a matter of the whole file
             raise BarsError(f"{places[at]}: {reason}.")
     local = sessions_of(moments, how.timezone)
-    notes += _notes_of_dates(frame["date"], local)
+    if frame["date"].iloc[:20].map(str).str.fullmatch(r"\d{5}(\.\d*)?").any():
+        notes.append("the dates are serial days, read as Excel counts them")
     read_as = {**sheet.read_as, **({"decimal": mark} if mark == "," else {})}
     facts = {
         "source": "file",
@@ -759,17 +747,6 @@ def _ratio(cell: str) -> str:
     """``4:1``, ``4/1`` or ``4 for 1`` as a number."""
     parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?::|/|for)\s*(\d+(?:\.\d+)?)", cell)
     return str(float(parts[1]) / float(parts[2])) if parts and float(parts[2]) else cell
-
-
-def _notes_of_dates(dates: pd.Series, local: Any) -> list[str]:
-    """What of the dates could have been meant in another way."""
-    told = []
-    if _as_text(dates).map(lambda one: bool(re.fullmatch(r"\d{5}(\.\d*)?", str(one)))).any():
-        told.append("the dates are serial days, read as Excel counts them")
-    days = local[~np.isnat(local)].astype(DATE_DTYPE)
-    if len(days) > 3 and ((days.astype(np.int64) + 3) % 7 == 6).all():
-        told.append("all dates are Sundays, read as the ends of their weeks")
-    return told
 
 
 def _as_text(column: pd.Series) -> pd.Series:
@@ -869,11 +846,20 @@ def _sessions(local: Any, written: Any, offset: Any, how: Reading) -> tuple[str,
             interval = _KEPT[step]
         elif 5 <= usual <= 9:
             interval = "1wk"
+        elif len(apart) > 4 and (np.convolve(apart == 7, np.ones(4), "valid") == 4).any():
+            raise BarsError(
+                "some of these bars are a week apart and others a day. Import them apart, or say --interval 1d."
+            )
         elif usual > 9:
             raise BarsError(
                 f"these bars are {usual:g} days apart. quantseq keeps {', '.join(INTERVALS)}; say that they are "
                 "daily with --interval 1d."
             )
+    sundays = (days[~np.isnat(local)] - monday(days[~np.isnat(local)])).astype(np.int64) == 6
+    if interval == "1wk" and len(sundays) and sundays.all():
+        raise BarsError(
+            "the weeks are dated by Sundays, which may begin or end them. Date each by one of its trading days."
+        )
     if not is_intraday(interval):
         return interval, monday(days) if interval == "1wk" else days
     silent = np.isnan(offset) & ~np.isnat(written)

@@ -179,12 +179,15 @@ def extend(old: Bars, parts: Sequence[Bars], *, front: Ask | None = None) -> Joi
 
 
 def _join_left_out(facts: dict[str, Any], parts: Sequence[Bars], kept: set[str]) -> None:
-    """What was left out of any part, unless another has it, in place."""
+    """What was left out of any part unless another has it, and what is kept with its close alone, in place."""
     left_out: dict[str, list[str]] = {}
     for part in parts:
         for why, rows in part.provenance.get("left_out", {}).items():
             left_out[why] = sorted({*left_out.get(why, []), *rows} - kept)
-    facts.pop("left_out", None)
+    closes = {row for part in parts for row in part.provenance.get("closes_only", [])} & kept
+    for name in ("left_out", "closes_only"):
+        facts.pop(name, None)
+    facts |= {"closes_only": sorted(closes)} if closes else {}
     if left_out := {why: rows for why, rows in left_out.items() if rows}:
         facts["left_out"] = left_out
 

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
+from unicodedata import category
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from quantseq.market.calendars import session_changes
 from quantseq.market.health import Finding, check_bars, screen
 from quantseq.market.readers import Reading, clean_all, read_panel, read_raw
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
-from quantseq.market.store import Store, file_name
+from quantseq.market.store import Store
 from quantseq.market.update import FetchOutcome, update
 
 Findings = Mapping[str, Sequence[Finding]]
@@ -37,6 +39,16 @@ _PLAIN = Reading()
 
 _NAMED = 8
 """How many symbols a message names."""
+
+_SAME_PRICE = 0.05
+"""Closes of one instrument on one session differ by no more than this, whoever kept them."""
+
+_NOT_STORED = (
+    "Nothing was stored; --replace stores it all the same and keeps the old file as a backup."
+)
+
+_NO_FILE_NAME = '/\\:*?"<>|'
+"""What file systems forbid in a name, besides control characters."""
 
 
 def fetch(
@@ -103,8 +115,8 @@ def import_(
     the file does not, `allow_gaps` and `keep_closes` what becomes of rows without use (see
     `quantseq.market.health.clean`), `currency` that of the listing, "" if unknown. Rows before `start` are left away.
 
-    Bars take the place of stored ones only if they hold every session of them, and a backup is kept; others need
-    `replace_`. With `dry_run` nothing is stored. DataError if the file cannot be read or breaks a rule, ConfigError if
+    Bars take the place of stored ones, of which a backup is kept, only if they hold every session of them, lose no
+    dividends, splits, adjustment or volumes, and have about the same closes; others need `replace_`. With `dry_run` nothing is stored. DataError if the file cannot be read or breaks a rule, ConfigError if
     stored bars are in the way; then nothing is stored at all.
     """
     raws = [raw.since(start) for raw in read_raw(path, symbol, how=how)]
@@ -146,15 +158,44 @@ def _refuse_to_lose(
 
 
 def _check_covers(bars: Bars, old: Bars | None, replace_: bool) -> None:
-    """Refuse bars that lack a session of those whose place they would take."""
+    """Refuse bars that lack what those hold whose place they would take, or that seem to be another instrument's."""
     if old is None or replace_:
         return
     if lost := np.setdiff1d(old.sessions, bars.sessions).astype(str).tolist():
         span = f", {lost[0]} to {lost[-1]}" if len(lost) > 1 else f", {lost[0]}"
         raise ConfigError(
             f"{bars.provenance['file']} lacks {len(lost)} of the {len(old)} stored sessions of {bars.symbol}{span}. "
-            "Nothing was stored; --replace stores it all the same and keeps the old file as a backup."
+            f"{_NOT_STORED}"
         )
+    if gone := [f"all {had[0]} {what}" for what, had in _holdings(old, bars).items() if not had[1]]:
+        raise ConfigError(
+            f"{bars.provenance['file']} lacks what is stored of {bars.symbol}: {', '.join(gone)}. {_NOT_STORED}"
+        )
+    at = np.isin(bars.sessions, old.sessions, assume_unique=True)
+    with np.errstate(over="ignore"):
+        far = int((np.abs(bars.close[at] / old.close - 1) > _SAME_PRICE).sum())
+    if 2 * far > len(old):
+        raise ConfigError(
+            f"{bars.provenance['file']} may be of another instrument than the stored {bars.symbol}: on {far} of the "
+            f"{len(old)} stored sessions, the closes differ by more than {_SAME_PRICE:.0%}. {_NOT_STORED}"
+        )
+
+
+def _holdings(*several: Bars) -> dict[str, list[int]]:
+    """How much each of the bars holds of what a file may leave out, by its name."""
+    found: dict[str, list[int]] = {}
+    for bars in several:
+        held = {
+            "dividends": bars.dividends > 0,
+            "splits": (bars.splits > 0) & (bars.splits != 1),
+            "adjusted closes that differ from the close": ~np.isclose(
+                bars.adj_close, bars.close, rtol=1e-6, atol=0
+            ),
+            "volumes": bars.volume > 0,
+        }
+        for name, mask in held.items():
+            found.setdefault(name, []).append(int(mask.sum()))
+    return {name: held for name, held in found.items() if held[0]}
 
 
 def _keep(bars: Bars, places: Places, replace_: bool, dry_run: bool) -> ImportOutcome:
@@ -244,10 +285,15 @@ def show(
     bars = resolve_panel([symbol], places=places, start=start, end=end)[symbol]
     from quantseq.reporting.charts import font_note, price_chart_png, write_picture
 
-    path = out or Path(f"{file_name(symbol).replace('/', '')}-{bars.sessions[-1]}.png")
+    path = out or Path(f"{_readable(symbol)}-{bars.sessions[-1]}.png")
     write_picture(path, price_chart_png(bars))
     note = font_note(bars.symbol)
     return dict(summarise(bars)) | ({"fonts": note} if note else {}), path
+
+
+def _readable(symbol: str) -> str:
+    """The symbol as the name of a file that people see: only what no file system takes becomes ``_``."""
+    return "".join("_" if c in _NO_FILE_NAME or category(c) in {"Cc", "Cs"} else c for c in symbol)
 
 
 def rm(
@@ -329,6 +375,21 @@ def describe_errors(found: Findings) -> str:
 
     errors = errors_only(found).items()
     return _some([f"{name} ({', '.join(map(words, several))})" for name, several in errors])
+
+
+def describe_imported(found: Sequence[ImportOutcome], *, places: Places = Places()) -> str:
+    """One line about the errors in daily prices that were imported; "" if there are none."""
+    changes = session_changes(places.data)
+    every = {one.bars.symbol: one.bars for one in found if one.bars.interval == "1d"}
+    errors = errors_only({name: check_bars(bars, changes) for name, bars in every.items()})
+    if not errors:
+        return ""
+    number = sum(one.count for several in errors.values() for one in several)
+    names = " ".join(map(quote, errors)) if len(errors) <= _NAMED else ""
+    return (
+        f"{number} {'error' if number == 1 else 'errors'} in the prices: {describe_errors(errors)}; "
+        f"`{f'quantseq data check {names}'.strip()}` lists them."
+    )
 
 
 def refuse_errors(

@@ -586,11 +586,17 @@ def list_trials(places: Places = Places()) -> dict[str, Any]:
     sharpes, edited = record.trial_sharpes(), [r["line"] for r in rows if r["returns"] == "changed"]
     said = [f"{plural(record.n_trials(), 'distinct trial')} in {plural(len(rows), 'line')}."]
     for what, lines in (
-        ("Torn, as a killed process leaves them", record.torn),
+        ("Torn, as a killed process leaves them", () if record.foreign else record.torn),
         ("Net returns that are no longer those that were scored", edited),
     ):
         said += [f"{what}: line {', '.join(map(str, lines))}."] if lines else []
-    said.append("The chain is intact." if fault is None else f"The ledger is damaged: {fault}.")
+    if record.foreign:
+        said = [
+            f"{str(places.ledger)!r} is no ledger of quantseq: line 1 is none of its lines. Nothing is ever added to "
+            "it; move it away, or choose another reports folder."
+        ]
+    else:
+        said.append("The chain is intact." if fault is None else f"The ledger is damaged: {fault}.")
     return {
         "ledger": str(places.ledger),
         "intact": fault is None,

@@ -246,6 +246,7 @@ def train_toy(
         for line in _milestone_lines(stone):
             progress.tell(line)
 
+    copy_task.check_folder(out, resume=resume)  # before a lock lies beside it
     with _alone(out.resolve()):
         with step_bars(progress, lambda _: f"{toy} task, preset {preset}") as step:
             result = copy_task.train_preset(

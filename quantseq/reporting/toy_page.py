@@ -67,8 +67,10 @@ def toy_page(folder: Path) -> page.Page:
         ]
         return page.Page(_header(record), sections, page.stands("toy"))
     except (OSError, CorruptFileError, KeyError, TypeError) as error:
+        ours = isinstance(error, CorruptFileError)
+        why = str(error).rstrip(".") if ours else f"{error!r:.200}"
         raise RunError(
-            f"{str(folder)!r} holds no toy task that can be shown: {error!r:.200}. Name a folder that "
+            f"{str(folder)!r} holds no toy task that can be shown: {why}. Name a folder that "
             "`quantseq train --task copy` wrote, or train again."
         ) from error
 

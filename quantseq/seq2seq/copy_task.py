@@ -300,6 +300,14 @@ def closing_line(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def check_folder(out: Path, *, resume: bool = False) -> Path:
+    """Give `out` back if a toy may be trained there; a StorageError if it holds something else."""
+    check_ours(out, _MILESTONES)
+    if not (resume and (out / "state" / STATE_FILE).exists()):
+        check_file(out / _MILESTONES, b'{\n  "training": {')  # a file of that name is a weak mark
+    return out
+
+
 def train_preset(
     preset: str = "strong",
     *,
@@ -331,14 +339,13 @@ def train_preset(
         raise ConfigError(f"There is no preset {preset!r}. Choose one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]
     training = chosen.training if batches is None else replace(chosen.training, steps=batches)
-    make_folder(check_ours(out, _MILESTONES))
+    make_folder(check_folder(out, resume=resume))
     model, source = Seq2Seq(chosen.config, seed=seed), CopySource(toy=toy, seed=seed)
     meta = {"task": toy, "preset": preset, "seed": seed}
     log = _TrainingLog(out / _MILESTONES, meta, model, source, training.masked_loss, on_milestone)
     if resume and (out / "state" / STATE_FILE).exists():
         log.load()
     else:
-        check_file(out / _MILESTONES, b'{\n  "training": {')  # a file of that name is a weak mark
         (out / "state" / STATE_FILE).unlink(missing_ok=True)
     log.reach(0)
 

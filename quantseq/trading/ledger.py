@@ -49,12 +49,14 @@ class Ledger:
     """What stands in a ledger file: every whole line in order, and their line numbers from 1.
 
     ``torn`` are the numbers of lines that are no whole record: what a killed process leaves behind. They
-    do not count and break nothing.
+    do not count and break nothing. `foreign` says that the file begins with no line of a ledger, whole or torn: it
+    is somebody else's, and nothing is ever added to it.
     """
 
     entries: tuple[Entry, ...] = ()
     lines: tuple[int, ...] = ()
     torn: tuple[int, ...] = ()
+    foreign: bool = False
 
     @property
     def head(self) -> str:
@@ -66,6 +68,8 @@ class Ledger:
 
         `heads` is what results saw as the last line, by their name (`kept_heads`): each must still be there.
         """
+        if self.foreign:
+            return "it does not begin with a line of a ledger: it is another file of that name"
         before = FIRST
         for line, entry in zip(self.lines, self.entries, strict=True):
             if entry.get("prev") != before:
@@ -144,7 +148,18 @@ def read(path: Path) -> Ledger:
                     lines.append(number)
                     continue
             torn.append(number)
-    return Ledger(tuple(entries), tuple(lines), tuple(torn))
+    foreign = _is_foreign(data, entries[0] if entries else None, lines[0] if lines else None)
+    return Ledger(tuple(entries), tuple(lines), tuple(torn), foreign)
+
+
+def _is_foreign(data: bytes, first: Entry | None, line: int | None) -> bool:
+    """Whether a file begins with no line of ours: neither a whole one nor what a killed process leaves of it."""
+    begun = [one for one in data.split(b"\n")[: line and line - 1] if one.strip()]
+    if first is None:  # a line that was never finished has no end
+        ours = not begun or not data.endswith(b"\n")
+    else:
+        ours = {"prev", "hash"} <= set(first)
+    return not ours or any(not one.startswith(b"{") for one in begun)
 
 
 def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
@@ -152,14 +167,20 @@ def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
 
     The file is created with its folder when missing; its lock is the same name with ``.lock``. Each entry must hold
     ``returns_sha256`` and ``sharpe``, and must not ``prev`` or ``hash``, else ConfigError and nothing is written; NaN
-    become null. StorageError if the disk refuses or the lock is held too long: what was in the file stays. Returns
-    the lines as written.
+    become null. StorageError if the disk refuses or the lock is held too long, or if the file begins with no line of
+    a ledger: what was in the file stays. Returns the lines as written.
     """
     written = [_complete(entry) for entry in entries]
     with lock(path.with_name(path.name + ".lock")):
         if not path.exists():
             write_bytes(path, b"")
-        head, lines = read(path).head, ""
+        known = read(path)
+        if known.foreign:
+            raise StorageError(
+                f"{str(path)!r} does not begin with a line of a ledger, so it is left as it is and nothing is added to "
+                "it. Move it away, or choose another reports folder."
+            )
+        head, lines = known.head, ""
         for one in written:
             one["prev"] = head
             one["hash"] = head = _hash(one)

@@ -1,7 +1,9 @@
 """What is stored, from the door: listed, shown, checked and imported, and errors by exit code."""
 
+import glob
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,27 @@ def test_bad_data_stops_a_training_and_a_backtest(data: Path, tmp_path: Path) ->
     assert_one_line(result, "MSFT (digit_glitch on ")
     result = quantseq("train", "--task", "copy", "--allow-bad-data", *words)
     assert_one_line(result, "--allow-bad-data belongs to --task price")
+
+
+def test_an_import_says_that_there_are_errors(small_panel: Panel, tmp_path: Path) -> None:
+    for bars, said in ((small_panel["IBM"], False), (spoiled(small_panel["MSFT"]), True)):
+        path = tmp_path / f"{bars.symbol}.csv"
+        bars.to_frame().to_csv(path, index_label="date")
+        result = quantseq("data", "import", path, "--data-dir", tmp_path / "data")
+        assert result.returncode == 0, result.stderr
+        assert ("in the prices: MSFT (digit_glitch on " in result.stdout) == said
+        assert ("`quantseq data check MSFT` lists them." in result.stdout) == said
+
+
+def test_the_picture_has_the_name_that_people_read(small_panel: Panel, tmp_path: Path) -> None:
+    for symbol, name in (("שלום", "שלום"), ("A/B:c?^", "A_B_c_^")):
+        Store(tmp_path / "data").write(replace(small_panel["IBM"], symbol=symbol))
+        result = quantseq("data", "show", symbol, "--data-dir", tmp_path / "data")
+        assert result.returncode == 0, result.stderr
+        assert len(list(tmp_path.glob(f"{glob.escape(name)}-*.png"))) == 1
+
+
+def test_more_batches_than_anybody_can_train_are_refused(tmp_path: Path) -> None:
+    result = quantseq("train", "--task", "copy", "--batches", 99999999999999999999)
+    assert result.returncode == 2
+    assert "--batches" in result.stderr

@@ -653,9 +653,11 @@ HEAD = "Date,Open,High,Low,Close,Volume\n"
             "say which with --decimal",
         ),
         # midnights of Berlin, written in UTC without saying so
-        (HEAD + "".join(f"{day} 23:00:00,10,12,9,11,1\n" for day in np.arange("2023-12-31", "2024-01-05", dtype="M8[D]")), "seem to be UTC"),
+        (HEAD + "".join(f"{day} 23:00:00,10,12,9,11,1\n" for day in np.arange("2023-12-31", "2024-01-05", dtype="M8[D]")), "Write their offset"),
         ("date,close,splits\n2024-01-02,1,two\n2024-01-03,1,\n", "splits is 'two'"),
         (HEAD + several(6) + "MSFT\n" + HEAD + several(6), "several tables"),
+        ("date,close\n" + "".join(f"{day},1\n" for day in np.arange("2023-01-01", "2023-03-01", 7, "M8[D]")), "dated by Sundays"),
+        ("date,close\n" + "".join(f"{day},1\n" for day in [*np.arange("2023-01-02", "2023-02-14", 7, "M8[D]"), *np.arange("2023-02-14", "2023-02-25", dtype="M8[D]")]), "a week apart and others a day"),
     ],
 )  # fmt: skip
 def test_what_may_be_meant_otherwise_is_not_stored(tmp_path: Path, text: str, message: str) -> None:
@@ -705,6 +707,12 @@ def test_events_between_the_lines_of_yahoos_page(tmp_path: Path) -> None:
     bars = clean(read_raw(write(tmp_path, text))[0])
     assert bars.dividends.tolist() == [0, 0, 0.22]
     assert bars.splits.tolist() == [0, 4, 0]
+
+
+def test_serial_days_are_told(tmp_path: Path) -> None:
+    (raw,) = read_raw(write(tmp_path, "Date,Close\n45293,1\n45294,2\n"))
+    assert str(raw.sessions[0]) == "2024-01-02"
+    assert "the dates are serial days, read as Excel counts them" in raw.provenance["notes"]
 
 
 def test_tickers_that_are_names_of_columns_too(tmp_path: Path) -> None:

@@ -787,3 +787,15 @@ def test_a_negative_price_refuses_no_history(yahoo: Yahoo, tmp_path: Path) -> No
     )
     assert (outcome.status, outcome.rows) == ("new", 3)
     assert "prices that are zero or negative: 2020-04-20" in outcome.why
+
+
+def test_what_was_kept_with_its_close_alone_stays_told(yahoo: Yahoo, tmp_path: Path) -> None:
+    store, days = Store(tmp_path), DAYS[:15]
+    for count in (12, 15):
+        opens: list[Any] = [0.0 if at == 1 else 99.5 + at for at in range(count)]
+        yahoo.answer = lambda symbol, query, n=count, o=opens: good(chart(days[:n], open=o))
+        source = source_for(yahoo, keep_closes=True)
+        how: Any = {"end": days[count - 1], "now": utc("2025-02-01T00:00")}
+        update(["ACME"], source=source, store=store, **how)
+    bars = store.read("ACME")
+    assert (len(bars), bars.provenance["closes_only"]) == (15, [days[1]])

@@ -230,3 +230,36 @@ def test_a_misspelt_time_zone_is_refused_before_the_file_is_read(tmp_path: Path)
         import_(tmp_path / "a.csv", how=Reading(timezone="Europe/Berlni"))
     with pytest.raises(ConfigError, match="Europe/Berlin"):
         check(file=tmp_path / "a.csv", how=Reading(timezone="Europe/Berlni"))
+
+
+EVENTS_FILE = "date,open,high,low,close,adj close,volume,dividends,splits\n" + "".join(
+    f"2024-01-{day:02},10,12,9,11,{10.5 if day < 5 else 11},1000,{0.5 * (day == 5)},{2 * (day == 9)}\n"
+    for day in (2, 3, 4, 5, 8, 9, 10, 11)
+)
+
+
+def test_an_import_never_loses_events_or_volumes_unasked(tmp_path: Path) -> None:
+    imported(tmp_path, EVENTS_FILE)
+    before = Store(tmp_path / "data").path("ACME").read_bytes()
+    with pytest.raises(
+        ConfigError,
+        match=r"all 1 dividends, all 1 splits, all 3 adjusted closes that differ.*--replace stores",
+    ):
+        imported(tmp_path, PRICES_FILE)
+    with pytest.raises(ConfigError, match=r"ACME: all 8 volumes\. Nothing was stored; --replace"):
+        imported(tmp_path, EVENTS_FILE.replace(",1000,", ",0,"), dry_run=True)
+    assert Store(tmp_path / "data").path("ACME").read_bytes() == before
+    assert imported(tmp_path, EVENTS_FILE.replace("0.5,", "0.6,")).status == "replaced"
+    assert imported(tmp_path, PRICES_FILE, replace_=True).backup
+
+
+def test_another_instrument_under_that_name_is_asked_about(tmp_path: Path) -> None:
+    imported(tmp_path, PRICES_FILE)
+    other = PRICES_FILE.replace(",11,1000", ",11.8,1000")
+    with pytest.raises(
+        ConfigError, match=r"another instrument.*on 8 of the 8 stored.*more than 5%.*--replace"
+    ):
+        imported(tmp_path, other)
+    half = PRICES_FILE.replace(",11,1000", ",11.8,1000", 4)
+    assert imported(tmp_path, half).status == "replaced"
+    assert imported(tmp_path, other, replace_=True).status == "replaced"

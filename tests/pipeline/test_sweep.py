@@ -489,6 +489,11 @@ def test_damage_is_said(kept: Places) -> None:
     edited = lines[1].replace('"run-b"', '"run-x"')
     kept.ledger.write_text("".join([lines[0], edited, *lines[2:]]))
     assert list_trials(kept)["fault"] == "line 2 does not match its own hash: it was edited"
+    kept.ledger.write_text("dear diary\n")
+    found = list_trials(kept)
+    assert not found["intact"]
+    assert "is no ledger of quantseq: line 1 is none of its lines" in found["sentence"]
+    assert "Torn" not in found["sentence"]
 
 
 def test_nothing_is_an_empty_ledger(tmp_path: Path) -> None:

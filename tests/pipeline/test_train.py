@@ -274,6 +274,7 @@ def test_a_toy_lands_in_no_folder_of_somebody_else(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="was not written by quantseq"):
         train_toy("seed", out=tmp_path, batches=1)
     assert (tmp_path / "state" / "state.safetensors").read_text() == "mine"
+    assert not (tmp_path.parent / f".{tmp_path.name}.lock").exists()
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path, small_panel: Panel) -> None:

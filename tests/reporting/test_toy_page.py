@@ -65,3 +65,13 @@ def test_an_incomplete_folder_is_named(tmp_path: Path) -> None:
     (folder / "metrics.json").write_text("{}")
     with pytest.raises(RunError, match="holds no toy task that can be shown"):
         render(folder)
+
+
+def test_a_damaged_folder_is_named_in_plain_words(tmp_path: Path) -> None:
+    folder = toy_folder(tmp_path)
+    (folder / "metrics.json").write_text("{}")
+    with pytest.raises(
+        RunError, match=r"shown: metrics\.json in .* do not match SHA256SUMS\. Name"
+    ) as caught:
+        render(folder)
+    assert "CorruptFileError" not in str(caught.value)

@@ -253,3 +253,27 @@ def test_kept_returns_are_checked_against_their_hash(path):
     assert check_returns(reports, line) == "changed"
     (reports / "run" / "x.parquet").write_bytes(b"PAR1 no more")
     assert check_returns(reports, line) == "changed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["dear diary\n", "dear diary", '{"mine": 1}\n', '{\n "mine": 1\n}\n', "[1, 2]", '{"a": NaN}\n'],
+)
+def test_a_file_of_somebody_else_is_left_alone(path, text):
+    path.parent.mkdir()
+    path.write_text(text)
+    assert read(path).foreign
+    assert "does not begin with a line" in read(path).verify()
+    with pytest.raises(StorageError, match=r"ledger\.jsonl' does not begin with a line"):
+        append(path, entry(1))
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", "\n", "{", '{"returns_sha256": "ab', '{"re\n{"retu'])
+def test_a_first_line_that_a_kill_has_torn_is_ours(path, text):
+    path.parent.mkdir()
+    path.write_text(text)
+    for k in (1, 2):
+        append(path, entry(k))
+        assert read(path).verify() is None
+        assert read(path).n_trials() == k
