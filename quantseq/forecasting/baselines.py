@@ -21,7 +21,13 @@ from quantseq.forecasting.density import NORMAL_NU, Distribution, Quantiles, Tok
 from quantseq.forecasting.forecasts import Forecaster, keyed_uniforms
 from quantseq.forecasting.garch import Garch, GjrGarch
 from quantseq.forecasting.inputs import inputs
-from quantseq.forecasting.reference import POOL, Reference, StepParameters, fit_student_t
+from quantseq.forecasting.reference import (
+    POOL,
+    Reference,
+    StepParameters,
+    fit_reference,
+    fit_student_t,
+)
 from quantseq.forecasting.rows import Baseline, Rows
 from quantseq.forecasting.volatility import (
     VARIANCE_FLOOR,
@@ -555,7 +561,7 @@ def fit_baseline(name: str, panel: Panel, *, horizon: int, jobs: int = 1) -> For
 
     The numbers are the same for any number of processes.
     """
-    reference = Reference.fit(panel, horizon=horizon)
+    reference = fit_reference(panel, horizon=horizon)
     return BASELINES[name].fit(panel, reference, horizon=horizon, jobs=jobs)
 
 

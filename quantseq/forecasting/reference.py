@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, optimize, special
 
 from quantseq.errors import NotEnoughDataError
@@ -99,6 +100,9 @@ TAIL = 0.001
 HEAVIER = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 """What the likeliest degrees of freedom may be multiplied by for that."""
 
+KEPT_REFERENCES = 16
+"""References that a process keeps; each has a few numbers per symbol."""
+
 POOL = ""
 """Key of the pooled parameters, used for symbols that were not in the training block."""
 
@@ -139,17 +143,12 @@ def fit_slopes(values: Numbers, z: Floats, days: Floats) -> Floats:
     x = np.column_stack([np.ones(len(values), np.float32), values])
     order = np.unique(days, return_inverse=True)[1]
     block = order * SLOPE_BLOCKS // (order.max() + 1)
-    rows = [np.flatnonzero(block == part) for part in range(SLOPE_BLOCKS)]
-    grams = [(x[one].T @ x[one]).astype(np.float64) for one in rows]
-    whole = np.sum(grams, axis=0)
-    gains = np.zeros(len(SHARES))
-    for part, gram in zip(rows, grams, strict=True):
-        others = np.flatnonzero(~np.isin(np.arange(len(x)), part))
-        found = x[part] @ _scoring(x[others], z[others], whole - gram)
-        for place, share in enumerate(SHARES):
-            gains[place] += _log_likelihood(z[part], share * found).sum()
-    share = SHARES[int(np.argmax(gains))]
-    return np.asarray(KEPT_SLOPES * share * _scoring(x, z, whole))
+    seen = np.column_stack([*(block != part for part in range(SLOPE_BLOCKS)), block >= 0])
+    slopes = _scoring(x, z, seen)
+    found = x @ slopes.astype(np.float32)
+    found = np.where(seen[:, :-1], 0, found[:, :-1]).sum(axis=1, dtype=np.float64)
+    gains = [_log_likelihood(z, share * found).sum() for share in SHARES]
+    return np.asarray(KEPT_SLOPES * SHARES[int(np.argmax(gains))] * slopes[:, -1])
 
 
 def _log_likelihood(z: Floats, log_scale: Floats) -> Floats:
@@ -158,16 +157,27 @@ def _log_likelihood(z: Floats, log_scale: Floats) -> Floats:
     return np.asarray(-(LEVEL_NU + 1) / 2 * np.log1p(squares / LEVEL_NU) - log_scale)
 
 
-def _scoring(x: Numbers, z: Floats, gram: Floats) -> Floats:
-    """Fisher scoring with a ridge on all but the intercept: (K + 1,)."""
-    ridge = np.full(len(gram), RIDGE * len(x) + RIDGE_ROWS)
-    ridge[0] = 0.0
+def _scoring(x: Numbers, z: Floats, seen: NDArray[np.bool_]) -> Floats:
+    """Fisher scoring with a ridge on all but the intercept, on the rows that each of F fits has `seen` (R, F): (K + 1, F).
+
+    All fits go side by side, because reading the numbers is what takes the time.
+    """
     information = 2 * LEVEL_NU / (LEVEL_NU + 3)
-    factor = linalg.cho_factor(information * gram + np.diag(ridge))
-    slopes = np.zeros(len(gram))
+    slopes = np.zeros((x.shape[1], seen.shape[1]))
+    ridge = np.outer(np.arange(len(slopes)) > 0, RIDGE * seen.sum(axis=0) + RIDGE_ROWS)
+    whole = x.T @ x
+    unseen = [x[~rows] for rows in seen.T]
+    grams = [(whole - part.T @ part).astype(np.float64) for part in unseen]
+    factors = [
+        linalg.cho_factor(information * gram + np.diag(own))
+        for gram, own in zip(grams, ridge.T, strict=True)
+    ]
     for _ in range(SCORING_STEPS):
-        scores = score_of_scale((z * np.exp(-(x @ slopes))) ** 2, LEVEL_NU).astype(np.float32)
-        slopes += linalg.cho_solve(factor, (x.T @ scores).astype(np.float64) - ridge * slopes)
+        relative = z[:, None] * np.exp(-(x @ slopes.astype(np.float32)))
+        scores = np.where(seen, score_of_scale(relative**2, LEVEL_NU), 0).astype(np.float32)
+        ahead = (x.T @ scores).astype(np.float64) - ridge * slopes
+        for fit, factor in enumerate(factors):
+            slopes[:, fit] += linalg.cho_solve(factor, ahead[:, fit])
     return slopes
 
 
@@ -306,6 +316,19 @@ class Reference:
         )
 
 
+_newest: dict[tuple[str, int, str], Reference] = {}
+
+
+def fit_reference(panel: Panel, *, horizon: int, volatility: str = "har") -> Reference:
+    """`Reference.fit`; the last few of a process are kept, because all models of a fold start from the same."""
+    key = panel.sha256, horizon, volatility
+    if key not in _newest:
+        _newest[key] = Reference.fit(panel, horizon=horizon, volatility=volatility)
+        if len(_newest) > KEPT_REFERENCES:
+            del _newest[next(iter(_newest))]
+    return _newest[key]
+
+
 def stretch(one: SymbolInputs, measure: Measure, slopes: Floats) -> Floats:
     """By how much the log of the scale of the next H returns is moved, at each session: (n, H)."""
     numbers, days = measured(one, measure)
@@ -347,8 +370,10 @@ def _fit_stretch(
     horizon, count = z.shape[1], NUM_NUMBERS + NUM_DAYS
     slopes = np.zeros((horizon, 1 + count))
     if len(z) >= ROWS_PER_SLOPE * count:
+        values = measure.apply(np.concatenate([numbers, days[:, 0]], axis=1))
+        ahead = measure.part(slice(NUM_NUMBERS, None))
         for step in range(horizon):
-            values = measure.apply(np.concatenate([numbers, days[:, step]], axis=1))
+            values[:, NUM_NUMBERS:] = ahead.apply(days[:, step])
             slopes[step] = fit_slopes(values, z[:, step], sessions.astype(np.float64))
     return measure, slopes
 

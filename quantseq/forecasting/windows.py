@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from quantseq.errors import NotEnoughDataError
 from quantseq.files import to_json
 from quantseq.forecasting.inputs import Measure, inputs
-from quantseq.forecasting.reference import Reference, measured
+from quantseq.forecasting.reference import Reference, fit_reference, measured
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, is_moving
 from quantseq.forecasting.tokenizer import ReturnTokenizer
 from quantseq.forecasting.volatility import LONG_WINDOW, aligned_returns, before
@@ -134,7 +134,7 @@ class PriceTask:
                 f"({LONG_WINDOW} for the scale, {CONTEXT} of context, one cutoff, {horizon} of horizon). "
                 "Give a longer history or a later split."
             )
-        reference = Reference.fit(panel, horizon=horizon, volatility=volatility)
+        reference = fit_reference(panel, horizon=horizon, volatility=volatility)
         shown = [one.channels[LONG_WINDOW:] for one in inputs(panel, horizon=horizon).values()]
         return cls(
             reference,
