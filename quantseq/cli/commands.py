@@ -244,7 +244,7 @@ def forecast_command(
     """Forecast the next sessions: quantiles, P(up), and a fan chart per symbol."""
     from quantseq.files import check_file, write_text
     from quantseq.forecasting.model_folder import load_forecaster
-    from quantseq.pipeline.data import as_rows, need_symbols, resolve_panel
+    from quantseq.pipeline.data import as_rows, need_symbols, peers_of, resolve_panel
     from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
     from quantseq.reporting.charts import font_note
 
@@ -255,7 +255,9 @@ def forecast_command(
     prices = resolve_panel(wanted, panel=panel, places=places, allow_bad_data=allow_bad_data)
     fitted = load_forecaster(model or places.models / "price")
     how: Any = {"horizon": horizon, "cutoff": cutoff, "num_paths": paths, "seed": seed}
-    found = forecast(prices, fitted, places=line.places, allow_bad_data=allow_bad_data, **how)
+    peers = peers_of(fitted.symbols, prices, panel=panel, places=places)
+    how |= {"peers": peers, "allow_bad_data": allow_bad_data}
+    found = forecast(prices, fitted, places=line.places, **how)
     charts = draw_fans(prices, found, places.reports, jobs=line.jobs)
     table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
     if csv is not None:

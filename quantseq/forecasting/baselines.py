@@ -20,7 +20,6 @@ from quantseq.errors import ConfigError, NotEnoughDataError, did_you_mean
 from quantseq.forecasting.density import NORMAL_NU, Distribution, Quantiles, TokenDensity
 from quantseq.forecasting.forecasts import Forecaster, keyed_uniforms
 from quantseq.forecasting.garch import Garch, GjrGarch
-from quantseq.forecasting.inputs import inputs
 from quantseq.forecasting.reference import (
     POOL,
     Reference,
@@ -119,7 +118,7 @@ class ReferenceForecaster(StudentForecaster):
         """See `StudentForecaster.parameters`."""
         return {
             symbol: self.reference.parameters(symbol, one).first(horizon)
-            for symbol, one in inputs(panel, horizon=self.reference.horizon).items()
+            for symbol, one in self.reference.inputs(panel).items()
         }
 
     def tokens(self, panel: Panel, horizon: int) -> dict[str, NDArray[np.intp]]:

@@ -9,7 +9,7 @@ of the last four quarters were like: companies report in the same weeks. Every n
 its close; the calendar of the sessions after it is known in advance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from quantseq.forecasting.volatility import (
     LONG_WINDOW,
     WINDOWS,
     SymbolFeatures,
+    at_sessions,
     before,
     ewma,
     features,
@@ -74,22 +75,32 @@ class SymbolInputs(SymbolFeatures):
     place: NDArray[np.intp]  # (n,), where its own sessions stand among those
 
 
-def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
-    """Compute every symbol's inputs; BarsError as `features`."""
-    data = features(panel)
+def inputs(
+    panel: Panel, *, horizon: int, members: Container[str] | None = None
+) -> dict[str, SymbolInputs]:
+    """Compute every symbol's inputs, with the `members` as its market; see `features`, and BarsError as there."""
+    data = features(panel, members)
     markets: dict[str, list[str]] = {}
     for name, one in data.items():
         markets.setdefault(one.market, []).append(name)
     result: dict[str, SymbolInputs] = {}
-    for members in markets.values():
-        seen = {name: _Standardised.of(data[name]) for name in members}
-        sessions = np.unique(np.concatenate([data[name].sessions for name in members]))
-        places = {name: np.searchsorted(sessions, data[name].sessions) for name in members}
-        shared = _market(_means(len(sessions), places, seen))
-        days = _stacked(_calendar(data[members[0]].calendar, sessions, horizon), NUM_DAYS)
-        for name in members:
-            one, own, place = data[name], seen[name], places[name]
-            theirs = {key: values[place] for key, values in shared.items()}
+    for names in markets.values():
+        seen = {name: _Standardised.of(data[name]) for name in names}
+        makers = {name: seen[name] for name in names if members is None or name in members}
+        known = _union([data[name].sessions for name in makers])
+        shared = _market(_means(known, data, makers)) if makers else {}
+        sessions = _union([data[name].sessions for name in names])
+        days = _stacked(_calendar(data[names[0]].calendar, sessions, horizon), NUM_DAYS)
+        for name in names:
+            one, own = data[name], seen[name]
+            place = np.searchsorted(sessions, one.sessions)
+            theirs = shared
+            if not np.array_equal(known, one.sessions):
+                alone = _market(_means(one.sessions, data, {name: own}))
+                theirs = {
+                    key: at_sessions(one.sessions, known, shared.get(key, values), values)
+                    for key, values in alone.items()
+                }
             shown = [np.clip(own.z, -4, 4), own.surprise, own.range, own.volume]
             result[name] = SymbolInputs(
                 **{field.name: getattr(one, field.name) for field in fields(one)},
@@ -179,19 +190,25 @@ def _stacked(values: Mapping[str, Floats], count: int) -> Numbers:
     return np.stack([np.asarray(one, np.float32) for one in values.values()], axis=-1)
 
 
+def _union(several: Sequence[Dates]) -> Dates:
+    """All sessions, sorted."""
+    return np.unique(np.concatenate(several)) if several else np.array([], "datetime64[D]")
+
+
 def _means(
-    count: int, places: Mapping[str, NDArray[np.intp]], seen: Mapping[str, _Standardised]
+    sessions: Dates, data: Mapping[str, SymbolFeatures], seen: Mapping[str, _Standardised]
 ) -> Floats:
     """Means over the symbols of a market, at its sessions: (D, 6).
 
     They are added one by one, so that a symbol that comes later changes no bit of an earlier session.
     """
-    total, members = np.zeros((count, 6)), np.zeros((count, 1))
+    total, count = np.zeros((len(sessions), 6)), np.zeros((len(sessions), 1))
     for name, own in seen.items():
+        place = np.searchsorted(sessions, data[name].sessions)
         shown = [own.z, own.surprise, own.range, own.volume, own.event, own.z**2]
-        total[places[name]] += np.column_stack(shown)
-        members[places[name]] += 1
-    return total / members
+        total[place] += np.column_stack(shown)
+        count[place] += 1
+    return total / count
 
 
 def _market(means: Floats) -> dict[str, Floats]:

@@ -233,6 +233,9 @@ class Reference:
         str, Floats
     ]  # (H, 2), degrees of freedom, and scale in units of σ times the level
     overnight_share: Mapping[str, float]  # of the close-to-close variance, between close and open
+    members: tuple[
+        str, ...
+    ]  # the symbols that it was fitted on: they are the market for all others
 
     @property
     def horizon(self) -> int:
@@ -283,7 +286,12 @@ class Reference:
             shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
         shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
-        return cls(scale, measure, slopes, drift, starts, {**own, POOL: pooled}, shares)
+        shapes = {**own, POOL: pooled}
+        return cls(scale, measure, slopes, drift, starts, shapes, shares, panel.symbols)
+
+    def inputs(self, panel: Panel) -> dict[str, SymbolInputs]:
+        """What is known of every symbol at each close, beside the market of the training block."""
+        return inputs(panel, horizon=self.horizon, members=frozenset(self.members))
 
     def parameters(self, symbol: str, one: SymbolInputs) -> StepParameters:
         """Location, scale and ν of the next H returns, at every session: (n, H) each.
@@ -313,6 +321,7 @@ class Reference:
             dict(state["starts"]),
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
             dict(state["overnight_share"]),
+            tuple(state["members"]),
         )
 
 

@@ -49,12 +49,14 @@ def forecast(
     cutoff: Any = None,
     num_paths: int = 1000,
     seed: int = 0,
+    peers: Panel | None = None,
     places: Places = Places(),
     allow_bad_data: bool = False,
 ) -> ForecastTable:
     """Forecast every symbol of a panel from its newest bar.
 
-    Left out and named are symbols with errors in their prices, too little history, or a price that stands still.
+    The symbols that the model was trained on are its market: `peers` are those that are not to be forecast; a sentence
+    says how many are missing. Left out and named are symbols with errors in their prices, too little history, or a price that stands still.
     `horizon` is at most the model's; `num_paths`, 2 or more, are sampled for the cumulative quantiles. With `cutoff` it
     is forecast as of this session instead; the model must not have seen anything later.
 
@@ -75,7 +77,9 @@ def forecast(
             )
     cutoffs = {symbol: one.sessions[-1] for symbol, one in panel.items()}
     draws = {"horizon": horizon, "num_paths": num_paths, "seed": seed}
-    everything = model.predict(panel, np.unique([*cutoffs.values()]), **draws)
+    known = Panel([*panel.values(), *(bars for s, bars in (peers or {}).items() if s not in panel)])
+    known = known if cutoff is None else known.until(cutoff)
+    everything = model.predict(known, np.unique([*cutoffs.values()]), symbols=panel, **draws)
     newest = np.array([cutoffs[str(s)] for s in everything.symbols]) == everything.cutoffs
     forecasts = everything[newest]
     notes += [_why_not(one) for one in panel.values() if one.symbol not in forecasts.symbols]
@@ -90,7 +94,7 @@ def forecast(
     for name, losses in risks.items():
         for i, level in enumerate(RISK_LEVELS):
             table[f"{name}_{round(100 * level)}"] = losses[..., i].ravel()
-    notes += _strangers(panel, model)
+    notes += _strangers(panel, model) + _missing(known, model)
     return ForecastTable(forecasts, table, tuple(notes), found)
 
 
@@ -103,6 +107,17 @@ def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
         f"Until {model.trained_until} these prices are not those that the model was trained on: "
         f"{', '.join(other)}. Dividends and splits since then revise them; so does another source, or "
         "another symbol under that name."
+    ]
+
+
+def _missing(known: Panel, model: Seq2SeqForecaster) -> list[str]:
+    """One sentence about symbols that make the market of the model and are not there."""
+    if not (missing := [symbol for symbol in model.symbols if symbol not in known]):
+        return []
+    some = ", ".join(missing[:6]) + (" and others" if len(missing) > 6 else "")
+    return [
+        f"{len(missing)} of the {len(model.symbols)} symbols that the model knows the market by have no prices here "
+        f"({some}): it is taken from the others. Fetch them for the forecast that was validated."
     ]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from quantseq.errors import BarsError, LeakageError, NotEnoughDataError
@@ -49,14 +50,15 @@ def test_more_history_before_or_after_what_was_trained_on_is_no_other_price() ->
     model = fit_small(recent.between(days[100]), small_config(), last=len(days) - 120)
     assert model.task.tokenizer.fitted_from == str(days[100])
     for panel in (recent, recent.until(days[-10]), recent.select(list(recent)[:2])):
-        assert forecast(panel, model, horizon=3, num_paths=8).notes == ()
+        assert forecast(panel, model, horizon=3, num_paths=8, peers=recent).notes == ()
     name, bars = next(iter(recent.items()))
     close = bars.adj_close.copy()
     close[50] *= 1.01  # before the training
     before = Panel([replace(bars, adj_close=close)])
-    assert forecast(before, model, horizon=3, num_paths=8).notes == ()
+    assert forecast(before, model, horizon=3, num_paths=8, peers=recent).notes == ()
     close[150] *= 1.001  # within
-    (note,) = forecast(Panel([replace(bars, adj_close=close)]), model, horizon=3, num_paths=8).notes
+    other = Panel([replace(bars, adj_close=close)])
+    (note,) = forecast(other, model, horizon=3, num_paths=8, peers=recent).notes
     assert f"trained on: {name}. Dividends" in note
 
 
@@ -67,7 +69,8 @@ def test_symbols_that_cannot_be_forecast_are_left_out_and_named() -> None:
     flat = replace(only_closes(good, np.full(len(good), 7.0)), symbol="FLAT")
     young = replace(good.between(good.sessions[-60]), symbol="YOUNG")
     wrong = replace(glitch(good, len(good) - 30, 1000.0), symbol="WRONG")
-    found = forecast(Panel([good, flat, young, wrong]), model, horizon=3, num_paths=8)
+    panel = Panel([good, flat, young, wrong])
+    found = forecast(panel, model, horizon=3, num_paths=8, peers=recent)
     assert set(found.forecasts.symbols) == {good.symbol}
     assert np.isfinite(found.table.select_dtypes("number")).all(axis=None)
     lines = describe_forecast(found, model)[-3:]
@@ -89,3 +92,17 @@ def test_symbols_that_cannot_be_forecast_are_left_out_and_named() -> None:
     awake = Panel([good.until(good.sessions[-2]), flat])  # the one that moves ends a day earlier
     shown = forecast(awake, model, horizon=3, num_paths=8)
     assert set(shown.forecasts.symbols) == {good.symbol}
+
+
+def test_one_symbol_is_forecast_as_among_all_if_its_market_is_there() -> None:
+    recent = recent_prices()
+    model = fit_small(recent, small_config(), last=len(recent.sessions) - 20)
+    first = next(iter(recent))
+    how = {"horizon": 3, "num_paths": 8}
+    every, one = forecast(recent, model, **how), recent.select([first])
+    alone = forecast(one, model, peers=recent, **how)
+    mine = every.table[every.table["symbol"] == first].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone.table, mine, check_exact=True)
+    assert alone.notes == ()
+    (note,) = forecast(one, model, **how).notes
+    assert f"{len(recent) - 1} of the {len(recent)} symbols" in note
