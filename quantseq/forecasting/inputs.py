@@ -35,8 +35,9 @@ CHANNELS = ("return", "surprise", "range", "volume")
 """What of each session the network reads beside its token. Not the market's moves: those are the same for all, would
 tell one day from another, and the network would learn the days by heart."""
 
-NUM_NUMBERS, NUM_DAYS = 119, 25
-"""How many numbers describe a close, and a session to come. The sum is a multiple of 4, see `seq2seq.decoding`."""
+NUM_NUMBERS, NUM_SHARED, NUM_DAYS = 119, 17, 25
+"""How many numbers describe a close, how many of these its market, and how many a session to come. The first and the
+last add up to a multiple of 4, see `seq2seq.decoding`."""
 
 CUT = 0.005
 """Share of training values at each end that a number is cut to."""
@@ -62,6 +63,33 @@ PLAIN_NU = 5.0
 Numbers = NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class Standardised:
+    """A symbol's sessions beside what was expected of them the day before; (n,) each, zero where unknown."""
+
+    z: Floats  # returns over their scale
+    surprise: Floats
+    range: Floats  # log of the day's range over the scale
+    volume: Floats  # log of volume over its mean of the 20 sessions before
+    event: Floats  # 1 where much happened
+
+    @classmethod
+    def of(cls, one: SymbolFeatures) -> Self:
+        """Compare sessions with a plain scale: nothing of it is fitted, so that inputs follow from prices alone."""
+        day, week, month, long = (one.har[:, 1 + k] for k in range(len(WINDOWS)))
+        ranges = before(np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2))
+        squares = np.nan_to_num(np.clip((one.returns / ranges) ** 2, 0, 25), nan=1.0)
+        expected = 0.8 * ranges * np.sqrt(before(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0)))
+        z = np.nan_to_num(one.returns / expected)
+        surprise = np.where(np.isfinite(expected), score_of_scale(z * z, PLAIN_NU), 0.0)
+        volume, usual = np.zeros(len(z)), before(rolling_mean(one.volume, 20))
+        traded = (one.volume > 0) & (usual > 0)
+        volume[traded] = np.clip(np.log(one.volume[traded] / usual[traded]), -4, 4)
+        spread = np.clip(np.nan_to_num(one.log_variance / 2 - np.log(expected)), -4, 4)
+        event = ((np.abs(z) > EVENT) & (volume >= 0)).astype(np.float64)
+        return cls(np.clip(z, -8, 8), surprise, spread, volume, event)
+
+
 @dataclass(frozen=True)
 class SymbolInputs(SymbolFeatures):
     """A symbol's features, and all else that is known of it at the close of each of its n sessions.
@@ -69,10 +97,23 @@ class SymbolInputs(SymbolFeatures):
     No number is NaN: what is unknown is what it is on average, or zero, which says the same.
     """
 
-    channels: Numbers  # (n, len(CHANNELS)), of the session itself
-    numbers: Numbers  # (n, NUM_NUMBERS)
+    surprises: Standardised
+    shared: Numbers  # (n, NUM_SHARED), numbers of its market
     days: Numbers  # (D, H, NUM_DAYS), of the H sessions after each of its market's D
     place: NDArray[np.intp]  # (n,), where its own sessions stand among those
+
+    @property
+    def channels(self) -> Numbers:
+        """What of each session the network reads, (n, len(CHANNELS))."""
+        own = self.surprises
+        shown = [np.clip(own.z, -4, 4), own.surprise, own.range, own.volume]
+        return np.column_stack(shown).astype(np.float32)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What describes each close, (n, NUM_NUMBERS); computed when asked for, which is cheaper than to keep it."""
+        own = _stacked(_numbers(self, self.surprises), NUM_NUMBERS - NUM_SHARED)
+        return np.concatenate([own, self.shared], axis=1)
 
 
 def inputs(
@@ -85,7 +126,7 @@ def inputs(
         markets.setdefault(one.market, []).append(name)
     result: dict[str, SymbolInputs] = {}
     for names in markets.values():
-        seen = {name: _Standardised.of(data[name]) for name in names}
+        seen = {name: Standardised.of(data[name]) for name in names}
         makers = {name: seen[name] for name in names if members is None or name in members}
         known = _union([data[name].sessions for name in makers])
         shared = _market(_means(known, data, makers)) if makers else {}
@@ -101,11 +142,10 @@ def inputs(
                     key: at_sessions(one.sessions, known, shared.get(key, values), values)
                     for key, values in alone.items()
                 }
-            shown = [np.clip(own.z, -4, 4), own.surprise, own.range, own.volume]
             result[name] = SymbolInputs(
                 **{field.name: getattr(one, field.name) for field in fields(one)},
-                channels=np.column_stack(shown).astype(np.float32),
-                numbers=_stacked(_numbers(one, own) | theirs, NUM_NUMBERS),
+                surprises=own,
+                shared=_stacked(theirs, NUM_SHARED),
                 days=days,
                 place=place,
             )
@@ -157,33 +197,6 @@ def score_of_scale(squares: Floats, nu: Floats | float) -> Floats:
     return np.asarray((nu + 1) * squares / (nu + squares) - 1, dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class _Standardised:
-    """A symbol's sessions beside what was expected of them the day before; (n,) each, zero where unknown."""
-
-    z: Floats  # returns over their scale
-    surprise: Floats
-    range: Floats  # log of the day's range over the scale
-    volume: Floats  # log of volume over its mean of the 20 sessions before
-    event: Floats  # 1 where much happened
-
-    @classmethod
-    def of(cls, one: SymbolFeatures) -> Self:
-        """Compare sessions with a plain scale: nothing of it is fitted, so that inputs follow from prices alone."""
-        day, week, month, long = (one.har[:, 1 + k] for k in range(len(WINDOWS)))
-        ranges = before(np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2))
-        squares = np.nan_to_num(np.clip((one.returns / ranges) ** 2, 0, 25), nan=1.0)
-        expected = 0.8 * ranges * np.sqrt(before(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0)))
-        z = np.nan_to_num(one.returns / expected)
-        surprise = np.where(np.isfinite(expected), score_of_scale(z * z, PLAIN_NU), 0.0)
-        volume, usual = np.zeros(len(z)), before(rolling_mean(one.volume, 20))
-        traded = (one.volume > 0) & (usual > 0)
-        volume[traded] = np.clip(np.log(one.volume[traded] / usual[traded]), -4, 4)
-        spread = np.clip(np.nan_to_num(one.log_variance / 2 - np.log(expected)), -4, 4)
-        event = ((np.abs(z) > EVENT) & (volume >= 0)).astype(np.float64)
-        return cls(np.clip(z, -8, 8), surprise, spread, volume, event)
-
-
 def _stacked(values: Mapping[str, Floats], count: int) -> Numbers:
     """Numbers by name, side by side in a last axis."""
     assert len(values) == count, f"{len(values)} numbers, not {count}"
@@ -196,7 +209,7 @@ def _union(several: Sequence[Dates]) -> Dates:
 
 
 def _means(
-    sessions: Dates, data: Mapping[str, SymbolFeatures], seen: Mapping[str, _Standardised]
+    sessions: Dates, data: Mapping[str, SymbolFeatures], seen: Mapping[str, Standardised]
 ) -> Floats:
     """Means over the symbols of a market, at its sessions: (D, 6).
 
@@ -227,7 +240,7 @@ def _market(means: Floats) -> dict[str, Floats]:
     return found
 
 
-def _numbers(one: SymbolFeatures, own: _Standardised) -> dict[str, Floats]:
+def _numbers(one: SymbolFeatures, own: Standardised) -> dict[str, Floats]:
     """What a symbol shows at each close, (n,) each.
 
     Not how large its scale is: what that meant in one decade it did not mean in the next.

@@ -134,13 +134,12 @@ def student_scale(z: Floats, nu: float) -> float:
     return float(np.sqrt(scale2))
 
 
-def fit_slopes(values: Numbers, z: Floats, days: Floats) -> Floats:
-    """Intercept and slopes (1 + K,) of the log of the scale of `z` (R,) in numbers (R, K) [4]_.
+def fit_slopes(x: Numbers, z: Floats, days: Floats) -> Floats:
+    """Intercept and slopes (1 + K,) of the log of the scale of `z` (R,) in a one and K numbers, (R, 1 + K) [4]_.
 
     Zero if no share of what some of the blocks of `days` (R,) ask for helps in the others; else `KEPT_SLOPES`
     times the share that helps most.
     """
-    x = np.column_stack([np.ones(len(values), np.float32), values])
     order = np.unique(days, return_inverse=True)[1]
     block = order * SLOPE_BLOCKS // (order.max() + 1)
     seen = np.column_stack([*(block != part for part in range(SLOPE_BLOCKS)), block >= 0])
@@ -166,12 +165,11 @@ def _scoring(x: Numbers, z: Floats, seen: NDArray[np.bool_]) -> Floats:
     slopes = np.zeros((x.shape[1], seen.shape[1]))
     ridge = np.outer(np.arange(len(slopes)) > 0, RIDGE * seen.sum(axis=0) + RIDGE_ROWS)
     whole = x.T @ x
-    unseen = [x[~rows] for rows in seen.T]
-    grams = [(whole - part.T @ part).astype(np.float64) for part in unseen]
-    factors = [
-        linalg.cho_factor(information * gram + np.diag(own))
-        for gram, own in zip(grams, ridge.T, strict=True)
-    ]
+    factors = []
+    for rows, own in zip(seen.T, ridge.T, strict=True):
+        unseen = x[~rows]
+        gram = (whole - unseen.T @ unseen).astype(np.float64)
+        factors.append(linalg.cho_factor(information * gram + np.diag(own)))
     for _ in range(SCORING_STEPS):
         relative = z[:, None] * np.exp(-(x @ slopes.astype(np.float32)))
         scores = np.where(seen, score_of_scale(relative**2, LEVEL_NU), 0).astype(np.float32)
@@ -379,11 +377,12 @@ def _fit_stretch(
     horizon, count = z.shape[1], NUM_NUMBERS + NUM_DAYS
     slopes = np.zeros((horizon, 1 + count))
     if len(z) >= ROWS_PER_SLOPE * count:
-        values = measure.apply(np.concatenate([numbers, days[:, 0]], axis=1))
+        x = np.ones((len(z), 1 + count), np.float32)
+        x[:, 1 : 1 + NUM_NUMBERS] = measure.part(slice(NUM_NUMBERS)).apply(numbers)
         ahead = measure.part(slice(NUM_NUMBERS, None))
         for step in range(horizon):
-            values[:, NUM_NUMBERS:] = ahead.apply(days[:, step])
-            slopes[step] = fit_slopes(values, z[:, step], sessions.astype(np.float64))
+            x[:, 1 + NUM_NUMBERS :] = ahead.apply(days[:, step])
+            slopes[step] = fit_slopes(x, z[:, step], sessions.astype(np.float64))
     return measure, slopes
 
 
