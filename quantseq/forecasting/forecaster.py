@@ -249,7 +249,8 @@ class Seq2SeqForecaster:
         sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
         uniform = np.full((1, 1, num_bins), 1 / num_bins)
         calibrated = self.recalibration.apply(uniform)
-        probs = np.broadcast_to(calibrated, (len(index), horizon, num_bins)).copy()
+        probs = np.empty((len(index), horizon, num_bins), np.float32)
+        probs[:] = calibrated
         density = TokenDensity(loc, scale, nu, probs)
         paths = np.empty((len(index), num_paths, horizon), np.float32)
         chunk = max(1, min(PREDICT_CHUNK, PREDICT_DRAWS // max(num_paths * horizon, 1)))
@@ -278,7 +279,7 @@ class Seq2SeqForecaster:
         """What was fitted, as JSON values."""
         return {
             **{
-                name: asdict(getattr(self, name))
+                name: asdict(getattr(self, name), dict_factory=_as_json)
                 for name in ("config", "shrinkage", "recalibration")
             },
             "validate_from": str(self.validate_from),
@@ -289,3 +290,7 @@ class Seq2SeqForecaster:
             "tokenizer": self.task.tokenizer.fingerprint,
             "zero_share": self.task.tokenizer.zero_share,
         }
+
+
+def _as_json(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
