@@ -249,8 +249,7 @@ class Seq2SeqForecaster:
         sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
         uniform = np.full((1, 1, num_bins), 1 / num_bins)
         calibrated = self.recalibration.apply(uniform)
-        probs = np.empty((len(index), horizon, num_bins), np.float32)
-        probs[:] = calibrated
+        probs = np.broadcast_to(calibrated, (len(index), horizon, num_bins)).copy()
         density = TokenDensity(loc, scale, nu, probs)
         paths = np.empty((len(index), num_paths, horizon), np.float32)
         chunk = max(1, min(PREDICT_CHUNK, PREDICT_DRAWS // max(num_paths * horizon, 1)))
