@@ -72,6 +72,7 @@ class SymbolInputs(SymbolFeatures):
     numbers: Numbers  # (n, NUM_NUMBERS)
     days: Numbers  # (D, H, NUM_DAYS), of the H sessions after each of its market's D
     place: NDArray[np.intp]  # (n,), where its own sessions stand among those
+    names: tuple[str, ...]  # of its numbers, and of those of a day
 
 
 def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
@@ -86,17 +87,19 @@ def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
         sessions = np.unique(np.concatenate([data[name].sessions for name in members]))
         places = {name: np.searchsorted(sessions, data[name].sessions) for name in members}
         shared = _market(_means(len(sessions), places, seen))
-        days = _stacked(_calendar(data[members[0]].calendar, sessions, horizon), NUM_DAYS)
+        calendar = _calendar(data[members[0]].calendar, sessions, horizon)
+        days = _stacked(calendar, NUM_DAYS)
         for name in members:
             one, own, place = data[name], seen[name], places[name]
-            theirs = {key: values[place] for key, values in shared.items()}
+            numbers = _numbers(one, own) | {key: values[place] for key, values in shared.items()}
             shown = [np.clip(own.z, -4, 4), own.surprise, own.range, own.volume]
             result[name] = SymbolInputs(
                 **{field.name: getattr(one, field.name) for field in fields(one)},
                 channels=np.column_stack(shown).astype(np.float32),
-                numbers=_stacked(_numbers(one, own) | theirs, NUM_NUMBERS),
+                numbers=_stacked(numbers, NUM_NUMBERS),
                 days=days,
                 place=place,
+                names=(*numbers, *calendar),
             )
     return {name: result[name] for name in panel}
 
