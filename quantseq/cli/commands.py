@@ -259,12 +259,16 @@ def forecast_command(
     how |= {"peers": peers, "allow_bad_data": allow_bad_data}
     found = forecast(prices, fitted, places=line.places, **how)
     charts = draw_fans(prices, found, places.reports, jobs=line.jobs)
-    table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
+    table, moved = (
+        one.assign(cutoff=one["cutoff"].dt.strftime("%Y-%m-%d"))
+        for one in (found.table, found.moved)
+    )
     if csv is not None:
         write_text(csv, table.to_csv(index=False))
     line.save(
         {
             "forecasts": table.to_dict(orient="records"),
+            "moved": moved.to_dict(orient="records"),
             "model": fitted.describe(),
             "charts": {symbol: str(path) for symbol, path in charts.items()},
             "notes": list(found.notes),
