@@ -151,7 +151,7 @@ def train_command(
     more: opt.Symbols = None,
     symbols: Annotated[
         list[str] | None,
-        Option(help="Stored symbols, comma-separated or repeated; default: all of them."),
+        Option(help="Stored symbols, comma-separated or repeated, or all; default: all."),
     ] = None,
     preset: Annotated[
         str | None, Option(help="For toys: seed, bidirectional, attention or strong [strong].")
@@ -195,6 +195,7 @@ def train_command(
         how |= {"jobs": jobs, "allow_bad_data": allow_bad_data}
         span: Any = {"start": start, "end": end, "allow_bad_data": allow_bad_data}
         wanted = opt.symbol_list(more, symbols)
+        wanted = [] if wanted == ["all"] else wanted
         prices = resolve_panel(wanted, panel=panel, places=to.places, **span)
     else:
         given: Any = {"more": more, "symbols": symbols, "panel": panel, "horizon": horizon}
