@@ -151,7 +151,7 @@ def train_command(
     more: opt.Symbols = None,
     symbols: Annotated[
         list[str] | None,
-        Option(help="Stored symbols, comma-separated or repeated; default: all of them."),
+        Option(help="Stored symbols, comma-separated or repeated, or all; default: all."),
     ] = None,
     preset: Annotated[
         str | None, Option(help="For toys: seed, bidirectional, attention or strong [strong].")
@@ -195,6 +195,7 @@ def train_command(
         how |= {"jobs": jobs, "allow_bad_data": allow_bad_data}
         span: Any = {"start": start, "end": end, "allow_bad_data": allow_bad_data}
         wanted = opt.symbol_list(more, symbols)
+        wanted = [] if wanted == ["all"] else wanted
         prices = resolve_panel(wanted, panel=panel, places=to.places, **span)
     else:
         given: Any = {"more": more, "symbols": symbols, "panel": panel, "horizon": horizon}
@@ -259,12 +260,16 @@ def forecast_command(
     how |= {"peers": peers, "allow_bad_data": allow_bad_data}
     found = forecast(prices, fitted, places=line.places, **how)
     charts = draw_fans(prices, found, places.reports, jobs=line.jobs)
-    table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
+    table, moved = (
+        one.assign(cutoff=one["cutoff"].dt.strftime("%Y-%m-%d"))
+        for one in (found.table, found.moved)
+    )
     if csv is not None:
         write_text(csv, table.to_csv(index=False))
     line.save(
         {
             "forecasts": table.to_dict(orient="records"),
+            "moved": moved.to_dict(orient="records"),
             "model": fitted.describe(),
             "charts": {symbol: str(path) for symbol, path in charts.items()},
             "notes": list(found.notes),

@@ -278,7 +278,7 @@ class Seq2SeqForecaster:
         """What was fitted, as JSON values."""
         return {
             **{
-                name: asdict(getattr(self, name))
+                name: asdict(getattr(self, name), dict_factory=_as_json)
                 for name in ("config", "shrinkage", "recalibration")
             },
             "validate_from": str(self.validate_from),
@@ -289,3 +289,7 @@ class Seq2SeqForecaster:
             "tokenizer": self.task.tokenizer.fingerprint,
             "zero_share": self.task.tokenizer.zero_share,
         }
+
+
+def _as_json(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}

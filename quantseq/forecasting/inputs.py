@@ -101,6 +101,7 @@ class SymbolInputs(SymbolFeatures):
     shared: Numbers  # (n, NUM_SHARED), numbers of its market
     days: Numbers  # (D, H, NUM_DAYS), of the H sessions after each of its market's D
     place: NDArray[np.intp]  # (n,), where its own sessions stand among those
+    names: tuple[str, ...]  # of its numbers, and of those of a day
 
     @property
     def channels(self) -> Numbers:
@@ -131,7 +132,9 @@ def inputs(
         known = _union([data[name].sessions for name in makers])
         shared = _market(_means(known, data, makers)) if makers else {}
         sessions = _union([data[name].sessions for name in names])
-        days = _stacked(_calendar(data[names[0]].calendar, sessions, horizon), NUM_DAYS)
+        calendar = _calendar(data[names[0]].calendar, sessions, horizon)
+        days = _stacked(calendar, NUM_DAYS)
+        listed: tuple[str, ...] = ()
         for name in names:
             one, own = data[name], seen[name]
             place = np.searchsorted(sessions, one.sessions)
@@ -142,12 +145,14 @@ def inputs(
                     key: at_sessions(one.sessions, known, shared.get(key, values), values)
                     for key, values in alone.items()
                 }
+            listed = listed or (*_numbers(one, own), *theirs, *calendar)
             result[name] = SymbolInputs(
                 **{field.name: getattr(one, field.name) for field in fields(one)},
                 surprises=own,
                 shared=_stacked(theirs, NUM_SHARED),
                 days=days,
                 place=place,
+                names=listed,
             )
     return {name: result[name] for name in panel}
 

@@ -1,5 +1,6 @@
 """`forecast`: the next days of stored symbols, from a trained model, as a table, texts and fan charts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from joblib import delayed
 from quantseq.errors import ConfigError, LeakageError, NotEnoughDataError
 from quantseq.files import Places
 from quantseq.forecasting.density import RISK_LEVELS
+from quantseq.forecasting.explain import explain
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
 from quantseq.forecasting.rows import MIN_HISTORY, STALE_RULE
@@ -22,6 +24,7 @@ from quantseq.progress import parallel
 from quantseq.reporting.charts import Fan, forecast_png, write_picture
 
 HISTORY_SHOWN = 60  # sessions of history in a fan chart
+LEAST_TOLD = 0.005  # a cause that moves sigma by less is not named
 _QUANTILES = [f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS]
 
 
@@ -31,12 +34,14 @@ class ForecastTable:
 
     The table has one line per symbol and step: see `Forecasts.to_frame`, with ``price_q05 …`` beside it (the last
     adjusted close moved by the cumulative quantile), ``last_close``, and the losses ``var_95 … es_99`` of the step.
-    `notes` are a sentence about each symbol that was not forecast, and about prices that the model does not know;
+    `moved` has one line per symbol, with what made the next day's sigma: see `quantseq.forecasting.explain`. `notes`
+    are a sentence about each symbol that was not forecast, and about prices that the model does not know;
     `data_findings` by symbol what the health check found in the prices.
     """
 
     forecasts: Forecasts
     table: pd.DataFrame
+    moved: pd.DataFrame
     notes: tuple[str, ...] = ()
     data_findings: Findings = field(default_factory=dict)
 
@@ -95,7 +100,8 @@ def forecast(
         for i, level in enumerate(RISK_LEVELS):
             table[f"{name}_{round(100 * level)}"] = losses[..., i].ravel()
     notes += _strangers(panel, model) + _missing(known, model)
-    return ForecastTable(forecasts, table, tuple(notes), found)
+    moved = explain(forecasts, known, model.task.reference)
+    return ForecastTable(forecasts, table, moved, tuple(notes), found)
 
 
 def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
@@ -141,11 +147,15 @@ def draw_fans(
 ) -> dict[str, Path]:
     """Write a fan chart PNG per symbol, in `jobs` processes; the paths by symbol."""
     parts = {str(symbol): rows for symbol, rows in found.table.groupby("symbol", sort=False)}
-    work = (delayed(_draw_fan)(panel[symbol], rows, folder) for symbol, rows in parts.items())
+    moved = _moved(found)
+    work = (
+        delayed(_draw_fan)(panel[symbol], rows, moved[symbol], folder)
+        for symbol, rows in parts.items()
+    )
     return dict(zip(parts, parallel(min(jobs, len(parts)))(work), strict=True))
 
 
-def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
+def _draw_fan(bars: Bars, rows: pd.DataFrame, moved: Mapping[str, Any], folder: Path) -> Path:
     cutoff = rows["cutoff"].iloc[0]
     known = bars.until(cutoff)
     scale = known.close[-1] / known.adj_close[-1]  # adjusted history on today's price scale
@@ -158,13 +168,25 @@ def _draw_fan(bars: Bars, rows: pd.DataFrame, folder: Path) -> Path:
         prices=rows[[f"price_{name}" for name in _QUANTILES]].to_numpy(),
     )
     path = folder / f"forecast-{file_name(bars.symbol)}-{cutoff:%Y-%m-%d}.png"
-    write_picture(path, forecast_png(fan))
+    causes = {cause: change for cause, change in _causes(moved).items() if abs(change) > 1e-6}
+    write_picture(path, forecast_png(fan, moved["average_day"], causes))
     return path
 
 
+def _moved(found: ForecastTable) -> dict[str, dict[Any, Any]]:
+    """The lines of `ForecastTable.moved`, by symbol."""
+    return {line["symbol"]: line for line in found.moved.to_dict(orient="records")}
+
+
+def _causes(moved: Mapping[str, Any]) -> dict[str, float]:
+    """What each cause changes, in a line of `ForecastTable.moved`."""
+    return dict(list(moved.items())[list(moved).index("change") + 1 :])
+
+
 def describe_forecast(found: ForecastTable, model: Seq2SeqForecaster) -> list[str]:
-    """Forecasts as lines of text: quantile prices and P(up) per step."""
+    """Forecasts as lines of text: quantile prices and P(up) per step, and what made the next day's sigma."""
     lines = []
+    moved = _moved(found)
     heads = "".join(f"{name[1:] + ' %':>10}" for name in _QUANTILES)
     for symbol, rows in found.table.groupby("symbol", sort=False):
         first = rows.iloc[0]
@@ -176,6 +198,13 @@ def describe_forecast(found: ForecastTable, model: Seq2SeqForecaster) -> list[st
         for _, row in rows.iterrows():
             prices = "".join(f"{row[f'price_{name}']:>10.2f}" for name in _QUANTILES)
             lines.append(f"  {row['step']:>4}{prices}{row['prob_up']:>9.1%}")
+        line = moved[str(symbol)]
+        told = (one for one in _causes(line).items() if abs(one[1]) >= LEAST_TOLD)
+        causes = ", ".join(f"{cause} {100 * by:+.0f} %" for cause, by in told)
+        lines.append(
+            f"  sigma of step 1 {100 * line['sigma']:.2f} %: {100 * line['change']:+.0f} % against "
+            f"an average day ({causes or 'no cause of half a per cent'})"
+        )
     kept = model.shrinkage.weight
     lines.append(
         f"Model trained until {model.trained_until}; {kept:.0%} network, {1 - kept:.0%} reference, "

@@ -1,6 +1,7 @@
 """A forecast starts at each symbol's newest bar, which the model may have seen but not passed."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,9 @@ import pytest
 
 from quantseq.errors import BarsError, LeakageError, NotEnoughDataError
 from quantseq.market.bars import Panel
-from quantseq.pipeline.forecast import describe_forecast, forecast
+from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
 from tests.forecasting.broken import glitch, only_closes
-from tests.prices import fit_small, recent_prices, small_config
+from tests.prices import fit_small, loud_forecaster, recent_prices, small_config
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +107,18 @@ def test_one_symbol_is_forecast_as_among_all_if_its_market_is_there() -> None:
     assert alone.notes == ()
     (note,) = forecast(one, model, **how).notes
     assert f"{len(recent) - 1} of the {len(recent)} symbols" in note
+
+
+def test_what_made_sigma_is_said_for_every_symbol_and_adds_up(tmp_path: Path) -> None:
+    recent, model = recent_prices(), loud_forecaster()
+    found = forecast(recent, model, horizon=2, num_paths=8)
+    assert found.moved["symbol"].tolist() == list(found.forecasts.symbols)
+    first = found.table[found.table["step"] == 1]
+    np.testing.assert_array_equal(found.moved["sigma"], first["sigma"])
+    lines = [one for one in describe_forecast(found, model) if one.startswith("  sigma of step 1 ")]
+    for line, moved in zip(lines, found.moved.to_dict("records"), strict=True):
+        assert f" {100 * moved['sigma']:.2f} %: {100 * moved['change']:+.0f} % against" in line
+        assert f"network {100 * moved['network']:+.0f} %" in line
+        assert "limit" not in line
+    charts = draw_fans(recent, found, tmp_path)
+    assert [path.read_bytes()[:4] for path in charts.values()] == [b"\x89PNG"] * len(recent)

@@ -125,7 +125,8 @@ def test_a_price_chart_and_a_forecast_are_pictures() -> None:
     fan = charts.Fan(
         "IBM", history.sessions, history.close, ["+1"], levels, np.array([[1.0, 2, 3]])
     )
-    for picture in (charts.price_chart_png(history), charts.forecast_png(fan)):
+    forecast = charts.forecast_png(fan, 0.02, {"volatility": 0.2, "market": -0.1})
+    for picture in (charts.price_chart_png(history), forecast):
         assert picture[:4] == b"\x89PNG"
 
 
