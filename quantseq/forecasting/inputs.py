@@ -27,14 +27,14 @@ from quantseq.forecasting.volatility import (
     features,
     rolling_mean,
 )
-from quantseq.market.bars import Dates, Floats, Panel, monday
+from quantseq.market.bars import Dates, Events, Floats, Panel, monday
 from quantseq.market.calendars import expected_sessions
 
 CHANNELS = ("return", "surprise", "range", "volume")
 """What of each session the network reads beside its token. Not the market's moves: those are the same for all, would
 tell one day from another, and the network would learn the days by heart."""
 
-NUM_NUMBERS, NUM_DAYS = 119, 25
+NUM_NUMBERS, NUM_DAYS, NUM_EVENTS = 119, 25, 6
 """How many numbers describe a close, and a session to come. The sum is a multiple of 4, see `seq2seq.decoding`."""
 
 CUT = 0.005
@@ -72,6 +72,7 @@ class SymbolInputs(SymbolFeatures):
     numbers: Numbers  # (n, NUM_NUMBERS)
     days: Numbers  # (D, H, NUM_DAYS), of the H sessions after each of its market's D
     place: NDArray[np.intp]  # (n,), where its own sessions stand among those
+    events: Numbers  # (n, H, NUM_EVENTS), what its scheduled events say of the H sessions after each
 
 
 def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
@@ -86,7 +87,8 @@ def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
         sessions = np.unique(np.concatenate([data[name].sessions for name in members]))
         places = {name: np.searchsorted(sessions, data[name].sessions) for name in members}
         shared = _market(_means(len(sessions), places, seen))
-        days = _stacked(_calendar(data[members[0]].calendar, sessions, horizon), NUM_DAYS)
+        ahead = next_sessions(data[members[0]].calendar, sessions, horizon + 1)
+        days = _stacked(_calendar(ahead), NUM_DAYS)
         for name in members:
             one, own, place = data[name], seen[name], places[name]
             theirs = {key: values[place] for key, values in shared.items()}
@@ -97,6 +99,7 @@ def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
                 numbers=_stacked(_numbers(one, own) | theirs, NUM_NUMBERS),
                 days=days,
                 place=place,
+                events=_events(panel.events.get(name), one.sessions, own, ahead[place]),
             )
     return {name: result[name] for name in panel}
 
@@ -270,9 +273,57 @@ def _echoes(name: str, values: Floats) -> dict[str, Floats]:
     return found
 
 
-def _calendar(calendar: str | None, sessions: Dates, horizon: int) -> dict[str, Floats]:
+def _events(events: Events | None, sessions: Dates, own: _Standardised, ahead: Dates) -> Numbers:
+    """What events that were known at each close say of the sessions after it (n, H, NUM_EVENTS).
+
+    A session reacts to what happens between the close before and its own. Where nobody says whether that is before
+    the open or after the close of its date, this session or the next one may react, and the symbol's earlier
+    events say how likely each is. `ahead` (n, 2 + H) has each session and those that follow.
+    """
+    n, horizon = len(sessions), ahead.shape[1] - 2
+    if events is None:
+        return np.broadcast_to(np.zeros(NUM_EVENTS, np.float32), (n, horizon, NUM_EVENTS))
+    edges = np.column_stack([np.append(sessions[:1] - 1, sessions[:-1]), ahead])
+    reacts, size = np.zeros((2, n, horizon + 2))
+    first = np.searchsorted(sessions, np.maximum(events.known_on, sessions[0]))
+    first = np.maximum(first, np.searchsorted(edges[:, -1], events.dates))
+    behind = np.searchsorted(edges[:, 0], events.dates, "right")
+    on, after = (np.searchsorted(sessions, events.dates, side) for side in ("left", "right"))
+    square = own.surprise
+    for at, day in enumerate(events.dates):
+        rows = slice(first[at], behind[at])
+        if rows.start >= rows.stop:
+            continue
+        past = np.flatnonzero(after[:at] <= rows.start)
+        past = past[on[past] < after[past]]
+        said = events.timings[past]
+        louder = square[on[past]] > square[after[past]]
+        early = np.where(said == "unknown", louder, said == "before-open")
+        timing = events.timings[at]
+        if timing == "unknown":
+            share = (1 + early.sum()) / (2 + len(past))
+        else:
+            share = float(timing == "before-open")
+        moved = np.where(early, square[on[past]], square[after[past]])[-8:]
+        part = edges[rows]
+        inside = np.where((part[:, :-1] < day) & (day <= part[:, 1:]), share, 0.0)
+        inside = np.maximum(inside, np.where((part[:, :-1] <= day) & (day < part[:, 1:]), 1 - share, 0.0))
+        usual = (moved.sum() + 4) / (len(moved) + 4) - 1
+        size[rows] = np.where(inside > reacts[rows], inside * usual, size[rows])
+        reacts[rows] = np.maximum(reacts[rows], inside)
+    found = {
+        "reacts": reacts[:, 1:-1],
+        "perhaps": 4 * reacts[:, 1:-1] * (1 - reacts[:, 1:-1]),
+        "as usual": size[:, 1:-1],
+        "before": reacts[:, 2:],
+        "after": reacts[:, :-2],
+        "after as usual": size[:, :-2],
+    }
+    return _stacked(found, NUM_EVENTS)
+
+
+def _calendar(ahead: Dates) -> dict[str, Floats]:
     """What days the sessions after each are, (D, H) each."""
-    ahead = next_sessions(calendar, sessions, horizon + 1)
     target, gap = ahead[:, 1:-1], np.diff(ahead, axis=1).astype(np.int64)
     weekday = (target - monday(target)).astype(np.int64)
     usual, usual_after = np.where(weekday == 0, 3, 1), np.where(weekday == 4, 3, 1)

@@ -38,6 +38,7 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.density import MIN_NU, t_log_density
 from quantseq.forecasting.inputs import (
     NUM_DAYS,
+    NUM_EVENTS,
     NUM_NUMBERS,
     Measure,
     Numbers,
@@ -84,6 +85,9 @@ SCORING_STEPS = 4
 
 KEPT_SLOPES = 0.8
 """Share of the slopes that is kept of what other years would ask for: the years to come are further away."""
+
+EVENT_RIDGE = 30.0
+"""Events that speak for their days being like others."""
 
 ROWS_PER_SLOPE = 20
 """Training rows per number below which none has a slope."""
@@ -144,7 +148,7 @@ def fit_slopes(values: Numbers, z: Floats, days: Floats) -> Floats:
     order = np.unique(days, return_inverse=True)[1]
     block = order * SLOPE_BLOCKS // (order.max() + 1)
     seen = np.column_stack([*(block != part for part in range(SLOPE_BLOCKS)), block >= 0])
-    slopes = _scoring(x, z, seen)
+    slopes = _scoring(x, z, seen, RIDGE * seen.sum(axis=0) + RIDGE_ROWS)
     found = x @ slopes.astype(np.float32)
     found = np.where(seen[:, :-1], 0, found[:, :-1]).sum(axis=1, dtype=np.float64)
     gains = [_log_likelihood(z, share * found).sum() for share in SHARES]
@@ -157,14 +161,14 @@ def _log_likelihood(z: Floats, log_scale: Floats) -> Floats:
     return np.asarray(-(LEVEL_NU + 1) / 2 * np.log1p(squares / LEVEL_NU) - log_scale)
 
 
-def _scoring(x: Numbers, z: Floats, seen: NDArray[np.bool_]) -> Floats:
-    """Fisher scoring with a ridge on all but the intercept, on the rows that each of F fits has `seen` (R, F): (K + 1, F).
+def _scoring(x: Numbers, z: Floats, seen: NDArray[np.bool_], rows: Floats) -> Floats:
+    """Fisher scoring with a ridge (F,) on all but the intercept, on the rows that each of F fits has `seen` (R, F): (K + 1, F).
 
     All fits go side by side, because reading the numbers is what takes the time.
     """
     information = 2 * LEVEL_NU / (LEVEL_NU + 3)
     slopes = np.zeros((x.shape[1], seen.shape[1]))
-    ridge = np.outer(np.arange(len(slopes)) > 0, RIDGE * seen.sum(axis=0) + RIDGE_ROWS)
+    ridge = np.outer(np.arange(len(slopes)) > 0, rows)
     whole = x.T @ x
     unseen = [x[~rows] for rows in seen.T]
     grams = [(whole - part.T @ part).astype(np.float64) for part in unseen]
@@ -227,6 +231,7 @@ class Reference:
     volatility: Scale
     measure: Measure  # of the numbers of a close, and of a session to come
     slopes: Floats  # (H, 1 + K), of the log of the scale in those numbers
+    event_slopes: Floats  # (H, NUM_EVENTS), the same in what scheduled events say
     drift: Floats  # (H,), location in units of σ, the same for all: a mean per stock is noise
     starts: Mapping[str, float]  # log level, in units of σ, before the first session
     shapes: Mapping[
@@ -267,10 +272,10 @@ class Reference:
         for symbol, z in centred.items():
             level = follow(before(z[:, 0]), starts.get(symbol, starts[POOL]))
             levelled[symbol] = np.clip(z / np.exp(level)[:, None], -CLIP, CLIP)
-        measure, slopes = _fit_stretch({s: data[s] for s in levelled}, levelled)
+        measure, slopes, event_slopes = _fit_stretch({s: data[s] for s in levelled}, levelled)
         standardised = {}
         for symbol, z in levelled.items():
-            z = z / np.exp(stretch(data[symbol], measure, slopes))
+            z = z / np.exp(stretch(data[symbol], measure, slopes, event_slopes))
             standardised[symbol] = z[np.isfinite(z).all(axis=1)]
         shapes = {
             symbol: np.array([fit_student_t(z[:, h]) for h in range(horizon)])
@@ -283,7 +288,7 @@ class Reference:
             shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
         shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
-        return cls(scale, measure, slopes, drift, starts, {**own, POOL: pooled}, shares)
+        return cls(scale, measure, slopes, event_slopes, drift, starts, {**own, POOL: pooled}, shares)
 
     def parameters(self, symbol: str, one: SymbolInputs) -> StepParameters:
         """Location, scale and ν of the next H returns, at every session: (n, H) each.
@@ -295,7 +300,7 @@ class Reference:
         z = one.returns / before(sigma[:, 0]) - self.drift[0]
         level = np.exp(follow(z, self.starts.get(symbol, self.starts[POOL])))[:, None]
         nu = np.broadcast_to(shape[:, 0], sigma.shape)
-        moved = np.exp(stretch(one, self.measure, self.slopes))
+        moved = np.exp(stretch(one, self.measure, self.slopes, self.event_slopes))
         return StepParameters(sigma * self.drift, sigma * level * moved * shape[:, 1], nu)
 
     def share_overnight(self, symbol: str) -> float:
@@ -309,6 +314,7 @@ class Reference:
             Scale.from_json(state["volatility"]),
             Measure.from_json(state["measure"]),
             np.array(state["slopes"]),
+            np.array(state["event_slopes"]),
             np.array(state["drift"]),
             dict(state["starts"]),
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
@@ -329,7 +335,7 @@ def fit_reference(panel: Panel, *, horizon: int, volatility: str = "har") -> Ref
     return _newest[key]
 
 
-def stretch(one: SymbolInputs, measure: Measure, slopes: Floats) -> Floats:
+def stretch(one: SymbolInputs, measure: Measure, slopes: Floats, event_slopes: Floats) -> Floats:
     """By how much the log of the scale of the next H returns is moved, at each session: (n, H)."""
     numbers, days = measured(one, measure)
     # Number by number: a matrix product may choose another kernel for another count of rows.
@@ -339,7 +345,16 @@ def stretch(one: SymbolInputs, measure: Measure, slopes: Floats) -> Floats:
     ahead = np.zeros(days.shape[:2])
     for place, columns in enumerate(np.moveaxis(days, 2, 0), 1 + numbers.shape[1]):
         ahead += columns.astype(np.float64) * slopes[:, place]
-    return np.clip(moved + ahead[one.place], -LONGEST_STRETCH, LONGEST_STRETCH)
+    moved = np.clip(moved + ahead[one.place], -LONGEST_STRETCH, LONGEST_STRETCH)
+    return moved + _event_stretch(one, event_slopes)
+
+
+def _event_stretch(one: SymbolInputs, event_slopes: Floats) -> Floats:
+    """What of that is due to events."""
+    moved = np.zeros(one.events.shape[:2])
+    for place, columns in enumerate(np.moveaxis(one.events, 2, 0)):
+        moved += columns * event_slopes[:, place]
+    return np.clip(moved, -LONGEST_STRETCH, LONGEST_STRETCH)
 
 
 def measured(one: SymbolInputs, measure: Measure) -> tuple[Numbers, Numbers]:
@@ -351,8 +366,8 @@ def measured(one: SymbolInputs, measure: Measure) -> tuple[Numbers, Numbers]:
 
 def _fit_stretch(
     data: Mapping[str, SymbolInputs], levelled: Mapping[str, Floats]
-) -> tuple[Measure, Floats]:
-    """The measure of all inputs, and slopes (H, 1 + K) for returns (n, H) in units of σ times the level."""
+) -> tuple[Measure, Floats, Floats]:
+    """The measure of all inputs, slopes, and those of events, for returns (n, H) in units of σ times the level."""
     known = {symbol: np.flatnonzero(np.isfinite(z).all(axis=1)) for symbol, z in levelled.items()}
     chosen = {}
     for symbol, rows in known.items():
@@ -368,14 +383,22 @@ def _fit_stretch(
     sessions = np.concatenate([data[s].sessions[rows] for s, rows in chosen.items()])
     measure = Measure.fit(np.concatenate([numbers, days[:, 0]], axis=1))
     horizon, count = z.shape[1], NUM_NUMBERS + NUM_DAYS
-    slopes = np.zeros((horizon, 1 + count))
+    slopes, event_slopes = np.zeros((horizon, 1 + count)), np.zeros((horizon, NUM_EVENTS))
+    events = np.concatenate([data[s].events[rows] for s, rows in chosen.items()])
+    if events.any():
+        every_row = np.ones((len(z), 1), dtype=bool)
+        for step in range(horizon):
+            x = np.column_stack([np.ones(len(z), np.float32), events[:, step]])
+            found = _scoring(x, z[:, step], every_row, np.array([EVENT_RIDGE]))
+            event_slopes[step] = found[1:, 0]
+            z[:, step] /= np.exp(events[:, step] @ event_slopes[step])
     if len(z) >= ROWS_PER_SLOPE * count:
         values = measure.apply(np.concatenate([numbers, days[:, 0]], axis=1))
         ahead = measure.part(slice(NUM_NUMBERS, None))
         for step in range(horizon):
             values[:, NUM_NUMBERS:] = ahead.apply(days[:, step])
             slopes[step] = fit_slopes(values, z[:, step], sessions.astype(np.float64))
-    return measure, slopes
+    return measure, slopes, event_slopes
 
 
 def _make_heavier(shapes: Mapping[str, Floats], standardised: Mapping[str, Floats]) -> None:
