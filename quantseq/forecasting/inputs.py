@@ -6,7 +6,13 @@ one measure (`Measure`). Knows nothing of tokens or networks, and fits nothing b
 *Surprise* is the score of the scale: above zero where a return was larger than was expected of it, zero on average
 as long as the scale is right, and bounded, so that no glitch dominates an average. *Echoes* are what the same days
 of the last four quarters were like: companies report in the same weeks. Every number of session i uses bars up to
-its close; the calendar of the sessions after it is known in advance.
+its close; the calendar of the sessions after it is known in advance, and so are the events that were announced by
+then: the variance of the session that reacts is that of any day and some more [1]_.
+
+References
+----------
+.. [1] Dubinsky, A., Johannes, M., Kaeck, A. and Seeger, N. (2019). Option pricing of earnings announcement risks.
+   Review of Financial Studies 32(2).
 """
 
 from collections.abc import Mapping
@@ -27,15 +33,15 @@ from quantseq.forecasting.volatility import (
     features,
     rolling_mean,
 )
-from quantseq.market.bars import Dates, Events, Floats, Panel, monday
+from quantseq.market.bars import Bars, Dates, Events, Floats, Panel, monday
 from quantseq.market.calendars import expected_sessions
 
 CHANNELS = ("return", "surprise", "range", "volume")
 """What of each session the network reads beside its token. Not the market's moves: those are the same for all, would
 tell one day from another, and the network would learn the days by heart."""
 
-NUM_NUMBERS, NUM_DAYS, NUM_EVENTS = 119, 25, 6
-"""How many numbers describe a close, and a session to come. The sum is a multiple of 4, see `seq2seq.decoding`."""
+NUM_NUMBERS, NUM_DAYS, NUM_EVENTS = 123, 25, 4
+"""How many numbers describe a close, the day of a session to come, and its scheduled events. The sum is a multiple of 4, see `seq2seq.decoding`."""
 
 CUT = 0.005
 """Share of training values at each end that a number is cut to."""
@@ -48,6 +54,12 @@ NEAR = 4
 
 EVENT = 2.5
 """Standardised return, on more volume than usual, beyond which a session counts as an event."""
+
+COVARIATE_MOVES = (1, 5, 22)
+"""Sessions over which a covariate has moved."""
+
+HABIT, PRIOR = 12, 4
+"""Past events of a symbol that say what the next is like, and how many count for what events are like elsewhere."""
 
 LONGEST_GAP = 4
 """Days between two sessions, at most: calendars also know of closures that nobody could foresee."""
@@ -72,7 +84,9 @@ class SymbolInputs(SymbolFeatures):
     numbers: Numbers  # (n, NUM_NUMBERS)
     days: Numbers  # (D, H, NUM_DAYS), of the H sessions after each of its market's D
     place: NDArray[np.intp]  # (n,), where its own sessions stand among those
-    events: Numbers  # (n, H, NUM_EVENTS), what its scheduled events say of the H sessions after each
+    events: (
+        Numbers  # (n, H, NUM_EVENTS), what its scheduled events say of the H sessions after each
+    )
 
 
 def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
@@ -87,6 +101,7 @@ def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
         sessions = np.unique(np.concatenate([data[name].sessions for name in members]))
         places = {name: np.searchsorted(sessions, data[name].sessions) for name in members}
         shared = _market(_means(len(sessions), places, seen))
+        shared |= _covariate(panel.covariate, sessions)
         ahead = next_sessions(data[members[0]].calendar, sessions, horizon + 1)
         days = _stacked(_calendar(ahead), NUM_DAYS)
         for name in members:
@@ -99,7 +114,7 @@ def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
                 numbers=_stacked(_numbers(one, own) | theirs, NUM_NUMBERS),
                 days=days,
                 place=place,
-                events=_events(panel.events.get(name), one.sessions, own, ahead[place]),
+                events=_events(panel.events.get(name), own, one.sessions, ahead[place]),
             )
     return {name: result[name] for name in panel}
 
@@ -158,14 +173,16 @@ class _Standardised:
     range: Floats  # log of the day's range over the scale
     volume: Floats  # log of volume over its mean of the 20 sessions before
     event: Floats  # 1 where much happened
+    scale: Floats  # what is expected of the session after each
 
     @classmethod
     def of(cls, one: SymbolFeatures) -> Self:
         """Compare sessions with a plain scale: nothing of it is fitted, so that inputs follow from prices alone."""
         day, week, month, long = (one.har[:, 1 + k] for k in range(len(WINDOWS)))
-        ranges = before(np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2))
-        squares = np.nan_to_num(np.clip((one.returns / ranges) ** 2, 0, 25), nan=1.0)
-        expected = 0.8 * ranges * np.sqrt(before(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0)))
+        plain = np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2)
+        squares = np.nan_to_num(np.clip((one.returns / before(plain)) ** 2, 0, 25), nan=1.0)
+        scale = 0.8 * plain * np.sqrt(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0))
+        expected = before(scale)
         z = np.nan_to_num(one.returns / expected)
         surprise = np.where(np.isfinite(expected), score_of_scale(z * z, PLAIN_NU), 0.0)
         volume, usual = np.zeros(len(z)), before(rolling_mean(one.volume, 20))
@@ -173,7 +190,7 @@ class _Standardised:
         volume[traded] = np.clip(np.log(one.volume[traded] / usual[traded]), -4, 4)
         spread = np.clip(np.nan_to_num(one.log_variance / 2 - np.log(expected)), -4, 4)
         event = ((np.abs(z) > EVENT) & (volume >= 0)).astype(np.float64)
-        return cls(np.clip(z, -8, 8), surprise, spread, volume, event)
+        return cls(np.clip(z, -8, 8), surprise, spread, volume, event, scale)
 
 
 def _stacked(values: Mapping[str, Floats], count: int) -> Numbers:
@@ -273,53 +290,65 @@ def _echoes(name: str, values: Floats) -> dict[str, Floats]:
     return found
 
 
-def _events(events: Events | None, sessions: Dates, own: _Standardised, ahead: Dates) -> Numbers:
-    """What events that were known at each close say of the sessions after it (n, H, NUM_EVENTS).
+def _covariate(bars: Bars | None, sessions: Dates) -> dict[str, Floats]:
+    """How high a market's covariate stood the day before each session, and how it had moved; (D,) each.
 
-    A session reacts to what happens between the close before and its own. Where nobody says whether that is before
-    the open or after the close of its date, this session or the next one may react, and the symbol's earlier
-    events say how likely each is. `ahead` (n, 2 + H) has each session and those that follow.
+    Its own session of that day may close later than the market's.
     """
-    n, horizon = len(sessions), ahead.shape[1] - 2
+    count = len(sessions)
+    if bars is None or not len(bars):
+        return {f"covariate {name}": np.zeros(count) for name in ("level", *COVARIATE_MOVES)}
+    level = np.log(bars.adj_close)
+    place = np.searchsorted(bars.sessions, sessions) - 1
+    usual = rolling_mean(np.concatenate([np.full(251, level[0]), level]), 252)[251:]
+    found = {"covariate level": level - usual}
+    for lag in COVARIATE_MOVES:
+        ago = np.maximum(np.arange(len(level)) - lag, 0)
+        found[f"covariate {lag}"] = level - level[ago]
+    return {name: np.where(place >= 0, values[place], 0.0) for name, values in found.items()}
+
+
+def _events(events: Events | None, own: _Standardised, sessions: Dates, ahead: Dates) -> Numbers:
+    """What the events that were known at each close say of the sessions after it: (n, H, NUM_EVENTS).
+
+    The session that reacts is the one whose return, from close to close, holds the event. Where nobody says whether
+    that comes before the close of its date or after, the symbol's earlier events say how likely each is. They say
+    too by how much it widens: the variance of such a day comes on top of that of any day [1]_. `ahead` (n, 2 + H) has
+    each session and those that follow.
+    """
+    n, steps = len(sessions), ahead.shape[1]
     if events is None:
-        return np.broadcast_to(np.zeros(NUM_EVENTS, np.float32), (n, horizon, NUM_EVENTS))
+        return np.broadcast_to(np.zeros(NUM_EVENTS, np.float32), (n, steps - 2, NUM_EVENTS))
     edges = np.column_stack([np.append(sessions[:1] - 1, sessions[:-1]), ahead])
-    reacts, size = np.zeros((2, n, horizon + 2))
-    first = np.searchsorted(sessions, np.maximum(events.known_on, sessions[0]))
-    first = np.maximum(first, np.searchsorted(edges[:, -1], events.dates))
-    behind = np.searchsorted(edges[:, 0], events.dates, "right")
+    known = np.searchsorted(sessions, events.known_on)
+    begin = np.maximum(known, np.searchsorted(edges[:, -1], events.dates))
+    stop = np.searchsorted(edges[:, 0], events.dates, "right")
     on, after = (np.searchsorted(sessions, events.dates, side) for side in ("left", "right"))
-    square = own.surprise
-    for at, day in enumerate(events.dates):
-        rows = slice(first[at], behind[at])
-        if rows.start >= rows.stop:
-            continue
-        past = np.flatnonzero(after[:at] <= rows.start)
-        past = past[on[past] < after[past]]
-        said = events.timings[past]
-        louder = square[on[past]] > square[after[past]]
-        early = np.where(said == "unknown", louder, said == "before-open")
-        timing = events.timings[at]
-        if timing == "unknown":
-            share = (1 + early.sum()) / (2 + len(past))
-        else:
-            share = float(timing == "before-open")
-        moved = np.where(early, square[on[past]], square[after[past]])[-8:]
-        part = edges[rows]
-        inside = np.where((part[:, :-1] < day) & (day <= part[:, 1:]), share, 0.0)
-        inside = np.maximum(inside, np.where((part[:, :-1] <= day) & (day < part[:, 1:]), 1 - share, 0.0))
-        usual = (moved.sum() + 4) / (len(moved) + 4) - 1
-        size[rows] = np.where(inside > reacts[rows], inside * usual, size[rows])
-        reacts[rows] = np.maximum(reacts[rows], inside)
-    found = {
-        "reacts": reacts[:, 1:-1],
-        "perhaps": 4 * reacts[:, 1:-1] * (1 - reacts[:, 1:-1]),
-        "as usual": size[:, 1:-1],
-        "before": reacts[:, 2:],
-        "after": reacts[:, :-2],
-        "after as usual": size[:, :-2],
-    }
-    return _stacked(found, NUM_EVENTS)
+    variance = np.nan_to_num(own.z * before(own.scale)) ** 2
+    usual = _mean(variance, 252) * 252 / np.minimum(np.arange(1, n + 1), 252)
+    expected = np.nan_to_num(own.scale, nan=1.0) ** 2
+    louder = 3 * (np.log1p(own.z**2 / PLAIN_NU) - np.log1p(own.z**2 / (4 * PLAIN_NU)))
+    early, late = events.timings == "before-open", events.timings == "after-close"
+    reacts, widens = np.zeros((2, n, steps))
+    for at in np.flatnonzero(begin < stop):
+        rows = slice(begin[at], stop[at])
+        seen = np.flatnonzero((after[:at] <= begin[at]) & (on[:at] < after[:at]))[-HABIT:]
+        votes = np.where(
+            early[seen], 2.0, np.where(late[seen], -2.0, louder[on[seen]] - louder[after[seen]])
+        )
+        share = 1 / (1 + np.exp(-votes.sum() / 2))
+        share = 1.0 if early[at] else 0.0 if late[at] else np.clip(share, 0.03, 0.97)
+        moved = variance[np.where(votes > 0, on[seen], after[seen])]
+        extra = (moved.sum() + PRIOR * 3 * usual[rows]) / (len(seen) + PRIOR)
+        times = np.minimum(extra / expected[rows], 50)[:, None]
+        day, left, right = events.dates[at], edges[rows, :-1], edges[rows, 1:]
+        chance = np.maximum(
+            ((left < day) & (day <= right)) * share, ((left <= day) & (day < right)) * (1 - share)
+        )
+        reacts[rows] = np.maximum(reacts[rows], chance)
+        widens[rows] = np.maximum(widens[rows], np.log1p(chance * times) / 2)
+    found = {"widens": widens[:, 1:-1], "reacts": reacts[:, 1:-1]}
+    return _stacked(found | {"before": reacts[:, 2:], "after": reacts[:, :-2]}, NUM_EVENTS)
 
 
 def _calendar(ahead: Dates) -> dict[str, Floats]:

@@ -10,7 +10,8 @@ here it is a level that moves by a small step with the score of each return [3]_
 On top of it the log of the scale is linear in the numbers of `inputs`, one set of slopes per step for all
 symbols, found by the likelihood of the t itself [4]_: what moves slopes is the score, which is bounded, so
 that no broken series sets them. They are shrunk by a ridge and by what the years of training say of each
-other's slopes.
+other's slopes. Scheduled events have slopes of their own, found first: they are too rare for the measure and the
+shrinkage of the other numbers, and too large to be left among what those explain.
 
 References
 ----------
@@ -275,7 +276,8 @@ class Reference:
         measure, slopes, event_slopes = _fit_stretch({s: data[s] for s in levelled}, levelled)
         standardised = {}
         for symbol, z in levelled.items():
-            z = z / np.exp(stretch(data[symbol], measure, slopes, event_slopes))
+            z = z / np.exp(stretch(data[symbol], measure, slopes))
+            z /= np.exp(event_stretch(data[symbol], event_slopes))
             standardised[symbol] = z[np.isfinite(z).all(axis=1)]
         shapes = {
             symbol: np.array([fit_student_t(z[:, h]) for h in range(horizon)])
@@ -288,7 +290,9 @@ class Reference:
             shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
         shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
-        return cls(scale, measure, slopes, event_slopes, drift, starts, {**own, POOL: pooled}, shares)
+        return cls(
+            scale, measure, slopes, event_slopes, drift, starts, {**own, POOL: pooled}, shares
+        )
 
     def parameters(self, symbol: str, one: SymbolInputs) -> StepParameters:
         """Location, scale and ν of the next H returns, at every session: (n, H) each.
@@ -300,7 +304,8 @@ class Reference:
         z = one.returns / before(sigma[:, 0]) - self.drift[0]
         level = np.exp(follow(z, self.starts.get(symbol, self.starts[POOL])))[:, None]
         nu = np.broadcast_to(shape[:, 0], sigma.shape)
-        moved = np.exp(stretch(one, self.measure, self.slopes, self.event_slopes))
+        moved = np.exp(stretch(one, self.measure, self.slopes))
+        moved *= np.exp(event_stretch(one, self.event_slopes))
         return StepParameters(sigma * self.drift, sigma * level * moved * shape[:, 1], nu)
 
     def share_overnight(self, symbol: str) -> float:
@@ -335,7 +340,7 @@ def fit_reference(panel: Panel, *, horizon: int, volatility: str = "har") -> Ref
     return _newest[key]
 
 
-def stretch(one: SymbolInputs, measure: Measure, slopes: Floats, event_slopes: Floats) -> Floats:
+def stretch(one: SymbolInputs, measure: Measure, slopes: Floats) -> Floats:
     """By how much the log of the scale of the next H returns is moved, at each session: (n, H)."""
     numbers, days = measured(one, measure)
     # Number by number: a matrix product may choose another kernel for another count of rows.
@@ -345,15 +350,14 @@ def stretch(one: SymbolInputs, measure: Measure, slopes: Floats, event_slopes: F
     ahead = np.zeros(days.shape[:2])
     for place, columns in enumerate(np.moveaxis(days, 2, 0), 1 + numbers.shape[1]):
         ahead += columns.astype(np.float64) * slopes[:, place]
-    moved = np.clip(moved + ahead[one.place], -LONGEST_STRETCH, LONGEST_STRETCH)
-    return moved + _event_stretch(one, event_slopes)
+    return np.clip(moved + ahead[one.place], -LONGEST_STRETCH, LONGEST_STRETCH)
 
 
-def _event_stretch(one: SymbolInputs, event_slopes: Floats) -> Floats:
-    """What of that is due to events."""
+def event_stretch(one: SymbolInputs, slopes: Floats) -> Floats:
+    """By how much scheduled events move it, with slopes (H, NUM_EVENTS), beyond that: (n, H)."""
     moved = np.zeros(one.events.shape[:2])
     for place, columns in enumerate(np.moveaxis(one.events, 2, 0)):
-        moved += columns * event_slopes[:, place]
+        moved += columns * slopes[:, place]
     return np.clip(moved, -LONGEST_STRETCH, LONGEST_STRETCH)
 
 

@@ -383,15 +383,26 @@ class Events:
 
     def __post_init__(self) -> None:
         order = np.lexsort((self.kinds, np.asarray(self.dates, DATE_DTYPE)))
-        for name, dtype in (("dates", DATE_DTYPE), ("known_on", DATE_DTYPE), ("kinds", str), ("timings", str)):
-            object.__setattr__(self, name, _frozen(np.asarray(getattr(self, name), dtype)[order], None))
+        for name, dtype in (
+            ("dates", DATE_DTYPE),
+            ("known_on", DATE_DTYPE),
+            ("kinds", str),
+            ("timings", str),
+        ):
+            object.__setattr__(
+                self, name, _frozen(np.asarray(getattr(self, name), dtype)[order], None)
+            )
         where = undated_rows(self.dates)
         if where.any():
-            raise BarsError(f"{self.dates[where][0]} is not a date of an event. Write it as YYYY-MM-DD.")
+            raise BarsError(
+                f"{self.dates[where][0]} is not a date of an event. Write it as YYYY-MM-DD."
+            )
         twice = (self.dates[1:] == self.dates[:-1]) & (self.kinds[1:] == self.kinds[:-1])
         if twice.any():
             at = int(np.argmax(twice))
-            raise BarsError(f"Two events of kind {self.kinds[at]!r} are on {self.dates[at]}. Give one of them.")
+            raise BarsError(
+                f"Two events of kind {self.kinds[at]!r} are on {self.dates[at]}. Give one of them."
+            )
         late = self.known_on > self.dates
         if late.any():
             at = int(np.argmax(late))
@@ -400,7 +411,9 @@ class Events:
                 "before; leave it out."
             )
         if wrong := sorted(set(self.timings.tolist()) - set(TIMINGS)):
-            raise BarsError(f"The timing of an event must be one of {', '.join(TIMINGS)}. Got {wrong[0]!r}.")
+            raise BarsError(
+                f"The timing of an event must be one of {', '.join(TIMINGS)}. Got {wrong[0]!r}."
+            )
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -425,11 +438,17 @@ class Panel(Mapping[str, Bars]):
 
     A NoDataError if there are no bars at all, or a symbol has none; a BarsError if a symbol appears twice.
 
-    Beside them stand the `events` of some symbols. Nothing in a panel is known later than its newest bar: an event
-    that was is not in it, so that whoever cuts the bars cuts these too.
+    Beside them stand the `events` of some symbols, and one more series about the market, its `covariate`. Nothing in
+    a panel was known later than its newest bar: what was is left out, so that whoever cuts the bars cuts that too.
     """
 
-    def __init__(self, bars: Iterable[Bars], *, events: Mapping[str, Events] | None = None) -> None:
+    def __init__(
+        self,
+        bars: Iterable[Bars],
+        *,
+        events: Mapping[str, Events] | None = None,
+        covariate: Bars | None = None,
+    ) -> None:
         self._bars: dict[str, Bars] = {}
         for one in bars:
             require_daily(one.symbol, one.interval)
@@ -452,6 +471,7 @@ class Panel(Mapping[str, Bars]):
             known = several.rows(several.known_on <= self.sessions[-1])
             if symbol in self._bars and len(known):
                 self.events[symbol] = known
+        self.covariate = None if covariate is None else covariate.until(self.sessions[-1])
 
     def __getitem__(self, symbol: str) -> Bars:
         try:
@@ -495,8 +515,8 @@ class Panel(Mapping[str, Bars]):
         return result
 
     def replaced(self, bars: Iterable[Bars]) -> "Panel":
-        """Other bars in place of these, with the events of those that are left, as far as these were known then."""
-        return Panel(bars, events=self.events)
+        """Other bars in place of these, with what of all else is about them and was known by then."""
+        return Panel(bars, events=self.events, covariate=self.covariate)
 
     def until(self, cutoff: Any) -> "Panel":
         """Only what is known at the close of `cutoff`; a NoDataError if that is nothing.
@@ -521,6 +541,8 @@ class Panel(Mapping[str, Bars]):
 
     @cached_property
     def sha256(self) -> str:
-        """Content hash over all symbols in order, and over their events if there are any."""
-        told = {symbol: several.sha256 for symbol, several in sorted(self.events.items())}
-        return fingerprint([bars.sha256 for bars in self._bars.values()] + ([told] if told else []))
+        """Content hash over all symbols in order, and over their events and the covariate if there are any."""
+        told: list[Any] = [bars.sha256 for bars in self._bars.values()]
+        if self.events:
+            told.append({symbol: several.sha256 for symbol, several in self.events.items()})
+        return fingerprint(told if self.covariate is None else [told, self.covariate.sha256])
