@@ -55,6 +55,9 @@ NEAR = 4
 EVENT = 2.5
 """Standardised return, on more volume than usual, beyond which a session counts as an event."""
 
+REACTS = 1
+"""Where among the numbers of its events stands how likely a session is to react to one."""
+
 COVARIATE_MOVES = (1, 5, 22)
 """Sessions over which a covariate has moved."""
 
