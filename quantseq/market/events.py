@@ -216,12 +216,7 @@ class EventStore:
                 return KeptEvents(symbol, "unchanged", joined)
             backup = ""
             if path.is_file():
-                moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-                kept = path.with_name(
-                    f"{path.name}.{moment}.{'damaged' if old is None else 'backup'}"
-                )
-                write_bytes(kept, path.read_bytes())
-                backup = kept.name
+                backup = _back_up(path, "damaged" if old is None else "backup")
             columns = (joined.dates, joined.kinds, joined.timings, joined.known_on)
             rows = zip(*(one.astype(str).tolist() for one in columns), strict=True)
             told = [[None if cell == "NaT" else cell for cell in row] for row in rows]
@@ -233,9 +228,22 @@ class EventStore:
             return KeptEvents(symbol, "new" if old is None else "updated", joined, lost, backup)
 
     def remove(self, symbol: str) -> bool:
-        """Delete the events of a symbol; whether there were any."""
-        if not self.path(symbol).is_file():
+        """Delete the events of a symbol, but for a copy of a file that cannot be read; whether there were any."""
+        path = self.path(symbol)
+        if not path.is_file():
             return False
         with lock(self.folder / ".lock"):
-            self.path(symbol).unlink(missing_ok=True)
+            try:
+                self.read(symbol)
+            except CorruptFileError:
+                _back_up(path, "damaged")
+            path.unlink(missing_ok=True)
         return True
+
+
+def _back_up(path: Path, kind: str) -> str:
+    """Keep a copy of a file beside it, under a dated name."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    kept = path.with_name(f"{path.name}.{moment}.{kind}")
+    write_bytes(kept, path.read_bytes())
+    return kept.name

@@ -121,9 +121,12 @@ def test_what_is_stored_comes_back_and_is_sealed(
     path.write_text(path.read_text().replace('"events"', '"Events"'))
     with pytest.raises(CorruptFileError, match="damaged"):
         store.read("^X")
+    kept = list(path.parent.glob("*.damaged"))
     mended = store.keep("^X", events, {})
     assert mended.backup.endswith(".damaged")
+    path.write_text("somebody's")
     assert store.remove("^X")
+    assert len(list(path.parent.glob("*.damaged"))) == len(kept) + 2
     assert not store.remove("^X")
 
 
