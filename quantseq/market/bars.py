@@ -401,7 +401,7 @@ class Events:
         if twice.any():
             at = int(np.argmax(twice))
             raise BarsError(
-                f"Two events of kind {self.kinds[at]!r} are on {self.dates[at]}. Give one of them."
+                f"Two events of kind {str(self.kinds[at])!r} are on {self.dates[at]}. Give one of them."
             )
         late = self.known_on > self.dates
         if late.any():

@@ -24,6 +24,7 @@ from quantseq.forecasting.reference import Reference, StepParameters
 from quantseq.forecasting.volatility import SymbolFeatures
 from quantseq.forecasting.windows import PriceTask
 from quantseq.market.bars import Events, Panel
+from quantseq.market.events import EventStore
 from quantseq.market.store import Store
 from quantseq.pipeline import audit as module
 from quantseq.pipeline.audit import (
@@ -38,7 +39,7 @@ from quantseq.pipeline.audit import (
     find_prices,
 )
 from quantseq.pipeline.backtest import BacktestOutcome, describe_backtest
-from quantseq.pipeline.results import OURS
+from quantseq.pipeline.results import OURS, new_manifest
 from quantseq.reporting.run import Run, sign
 from quantseq.trading.audit import Check, cut_points, prefix_invariance
 from quantseq.trading.policies import held_moments
@@ -236,6 +237,32 @@ def folder(small_run: BacktestOutcome, tmp_path: Path) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full audit that looks at little."""
     monkeypatch.setattr(module, "_FULL", Depth("full", cuts=1, window=1, draws=2))
+
+
+def test_what_was_known_beside_the_prices_is_found_and_proved(
+    small_panel: Panel, tmp_path: Path
+) -> None:
+    places, told = Places(tmp_path / "data"), with_events(small_panel)
+    for symbol, bars in told.items():
+        Store(places.data).write(bars)
+        later = told.events[symbol].dates[-1:] + 90
+        events = replace(
+            told.events[symbol], known_on=np.full(len(told.events[symbol]), "NaT", "datetime64[D]")
+        )
+        EventStore(places.data).keep(symbol, events, {})
+        EventStore(places.data).keep(symbol, replace(events.rows([0]), dates=later), {})
+    panel = Panel(told.values(), events=told.events)
+    manifest = new_manifest(
+        panel, RunConfig(), panel.sessions, command="", title="", reports=tmp_path
+    )
+    assert find_prices(manifest, places).sha256 == panel.sha256
+    assert find_prices(manifest, places, panel).sha256 == panel.sha256
+    with pytest.raises(RunError, match="its events or its covariate differ"):
+        find_prices(manifest, places, None, {"notice": 3})
+    plain = new_manifest(
+        small_panel, RunConfig(), panel.sessions, command="", title="", reports=tmp_path
+    )
+    assert plain["ahead"] is None
 
 
 @pytest.mark.slow
