@@ -158,7 +158,7 @@ def train_command(
     more: opt.Symbols = None,
     symbols: Annotated[
         list[str] | None,
-        Option(help="Stored symbols, comma-separated or repeated; default: all of them."),
+        Option(help="Stored symbols, comma-separated or repeated, or all; default: all."),
     ] = None,
     preset: Annotated[
         str | None, Option(help="For toys: seed, bidirectional, attention or strong [strong].")
@@ -202,6 +202,7 @@ def train_command(
         how |= {"jobs": jobs, "allow_bad_data": allow_bad_data}
         span: Any = {"start": start, "end": end, "allow_bad_data": allow_bad_data}
         wanted = opt.symbol_list(more, symbols)
+        wanted = [] if wanted == ["all"] else wanted
         prices = resolve_panel(wanted, panel=panel, places=to.places, **span, **ahead.known)
     else:
         given: Any = {"more": more, "symbols": symbols, "panel": panel, "horizon": horizon}
@@ -253,7 +254,7 @@ def forecast_command(
     """Forecast the next sessions: quantiles, P(up), and a fan chart per symbol."""
     from quantseq.files import check_file, write_text
     from quantseq.forecasting.model_folder import load_forecaster
-    from quantseq.pipeline.data import as_rows, need_symbols, resolve_panel
+    from quantseq.pipeline.data import as_rows, need_symbols, peers_of, resolve_panel
     from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
     from quantseq.reporting.charts import font_note
 
@@ -265,14 +266,20 @@ def forecast_command(
     prices = resolve_panel(wanted, panel=panel, places=places, **how)
     fitted = load_forecaster(model or places.models / "price")
     how = {"horizon": horizon, "cutoff": cutoff, "num_paths": paths, "seed": seed}
-    found = forecast(prices, fitted, places=line.places, allow_bad_data=allow_bad_data, **how)
+    peers = peers_of(fitted.symbols, prices, panel=panel, places=places)
+    how |= {"peers": peers, "allow_bad_data": allow_bad_data}
+    found = forecast(prices, fitted, places=line.places, **how)
     charts = draw_fans(prices, found, places.reports, jobs=line.jobs)
-    table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
+    table, moved = (
+        one.assign(cutoff=one["cutoff"].dt.strftime("%Y-%m-%d"))
+        for one in (found.table, found.moved)
+    )
     if csv is not None:
         write_text(csv, table.to_csv(index=False))
     line.save(
         {
             "forecasts": table.to_dict(orient="records"),
+            "moved": moved.to_dict(orient="records"),
             "model": fitted.describe(),
             "charts": {symbol: str(path) for symbol, path in charts.items()},
             "notes": list(found.notes),

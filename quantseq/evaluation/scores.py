@@ -47,6 +47,8 @@ CUMULATIVE = "cumulative"  # the step of a test on the sum of all steps
 TAILS = (0.0001, 0.001, 0.01, 0.99, 0.999, 0.9999)  # levels beyond which outcomes are counted
 _INTERVAL = 0.9  # of the interval score: central, between the outermost of `QUANTILE_LEVELS`
 
+TOLD_THE_SAME = ("boosting-t", "perceptron-t")  # plain models that know what the network knows
+
 # Mean differences below are printed as 0.0000 nats, and as 0.00 basis points.
 LEAST_SHOWN = {"log_score": 5e-5, "crps": 5e-7}
 
@@ -320,11 +322,23 @@ def next_day(tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
 
 
 def verdicts(tests: list[dict[str, Any]], *, own_reference: str) -> list[str]:
-    """One sentence per other model, on `next_day`."""
-    return [
+    """One sentence per other model, on `next_day`, and one on those that are `told_the_same`."""
+    sentences = [
         f"better than {f'its own reference ({other})' if other == own_reference else other}: {in_words(test)}"
         for other, test in next_day(tests).items()
     ]
+    return sentences + told_the_same(tests)
+
+
+def told_the_same(tests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whether the network beats the plain models that are told the same: a sentence, none if they took no part."""
+    found = next_day(tests)
+    told = {name: in_words(found[name]) for name in TOLD_THE_SAME if name in found}
+    missed = {name: words for name, words in told.items() if not words.startswith("yes")}
+    if not told:
+        return []
+    judged = " and ".join(f"{name} ({words})" for name, words in (missed or told).items())
+    return [f"the network {'does not beat' if missed else 'beats'} {judged}, told the same"]
 
 
 def negligible(test: Mapping[str, Any]) -> bool:

@@ -1,14 +1,14 @@
 """The baselines: forecasters without a network, under the same protocol; whoever cannot beat them has no edge.
 
 Owns every baseline but the GARCH family, and the registry that knows all of them by name. Each is a good
-version of itself: causal, floored, with its distribution fitted on the training block. Knows nothing of
-folds, scores or trades.
+version of itself: causal, floored, with its distribution fitted on the training block. What those learn that are
+told the same as the network is `plain_models`' business. Knows nothing of folds, scores or trades.
 """
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from joblib import delayed
@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 from quantseq.errors import ConfigError, NotEnoughDataError, did_you_mean
 from quantseq.forecasting.density import NORMAL_NU, Distribution, Quantiles, TokenDensity
 from quantseq.forecasting.forecasts import Forecaster, keyed_uniforms
-from quantseq.forecasting.garch import Garch, GjrGarch
-from quantseq.forecasting.inputs import inputs
+from quantseq.forecasting.garch import Egarch, Garch, GjrGarch, ScoreDriven
+from quantseq.forecasting.plain_models import Learner, Perceptron, Stretch, Trees
 from quantseq.forecasting.reference import (
     POOL,
     Reference,
@@ -119,7 +119,7 @@ class ReferenceForecaster(StudentForecaster):
         """See `StudentForecaster.parameters`."""
         return {
             symbol: self.reference.parameters(symbol, one).first(horizon)
-            for symbol, one in inputs(panel, horizon=self.reference.horizon).items()
+            for symbol, one in self.reference.inputs(panel).items()
         }
 
     def tokens(self, panel: Panel, horizon: int) -> dict[str, NDArray[np.intp]]:
@@ -129,6 +129,48 @@ class ReferenceForecaster(StudentForecaster):
             symbol: tokens(found[symbol].cdf(aligned_returns(bars.log_returns(), horizon)))
             for symbol, bars in panel.items()
         }
+
+
+@dataclass(frozen=True)
+class ToldTheSame(ReferenceForecaster):
+    """The reference with its scale stretched by a model that is told what the network is told; see `plain_models`."""
+
+    learner: ClassVar[type[Learner]]
+    learned: Stretch
+
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """See `Baseline.fit`."""
+        learned = Stretch.fit(panel, reference, kind=cls.learner, name=cls.name, jobs=jobs)
+        return cls(panel.sessions[-1], reference.overnight_share, reference, learned)
+
+    def distribution(self, rows: Rows, horizon: int) -> TokenDensity:
+        """See `Baseline.distribution`."""
+        plain = super().distribution(rows, horizon)
+        data = self.reference.inputs(rows.panel)
+        parts = (
+            self.learned.at(one, rows.index[symbol], self.reference, horizon)
+            for symbol, one in data.items()
+        )
+        return replace(plain, scale=plain.scale * np.exp(np.concatenate(list(parts))))
+
+    def describe(self) -> dict[str, Any]:
+        """How much of what was learned is believed at each step."""
+        return {"kept": list(self.learned.kept)}
+
+
+class BoostingStudent(ToldTheSame):
+    """Boosted trees stretch the scale of the reference."""
+
+    name = "boosting-t"
+    learner = Trees
+
+
+class PerceptronStudent(ToldTheSame):
+    """A small perceptron stretches the scale of the reference."""
+
+    name = "perceptron-t"
+    learner = Perceptron
 
 
 @dataclass(frozen=True)
@@ -545,12 +587,16 @@ BASELINES: Mapping[str, type[Baseline]] = {
         EwmaStudent,
         Garch,
         GjrGarch,
+        Egarch,
+        ScoreDriven,
         HarRangeStudent,
         ReferenceForecaster,
         Autoregression,
         Unigram,
         Markov,
         Boosting,
+        BoostingStudent,
+        PerceptronStudent,
     )
 }
 """From the simplest to the heaviest idea; tables keep this order."""

@@ -8,7 +8,7 @@ average, shrink towards the reference and recalibrate by what validation allows,
 reference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -211,9 +211,19 @@ class Seq2SeqForecaster:
         return bins, probs / probs.sum(axis=-1, keepdims=True)
 
     def predict(
-        self, panel: Panel, cutoffs: Dates, *, horizon: int, num_paths: int = 0, seed: int = 0
+        self,
+        panel: Panel,
+        cutoffs: Dates,
+        *,
+        horizon: int,
+        num_paths: int = 0,
+        seed: int = 0,
+        symbols: Container[str] | None = None,
     ) -> Forecasts:
         """See `Forecaster.predict`; ConfigError if the horizon is longer than the fitted one.
+
+        Only `symbols` are forecast, by default all of the panel. The market is made by those symbols of the panel that
+        the model was trained on: leaving these out changes the forecasts of others, adding or asking for any does not.
 
         A share of the paths comes from the networks, the rest from the reference: as large a share as any step
         keeps of the networks. Steps that keep less move their draws, so that the paths are draws from the
@@ -225,11 +235,13 @@ class Seq2SeqForecaster:
                 f"This model forecasts 1 to {self.config.horizon} steps; got a horizon of {horizon}. "
                 "Train again with a longer horizon."
             )
-        wanted = rows_to_forecast(panel, cutoffs)
+        asked = panel if symbols is None else panel.select(s for s in panel if s in symbols)
+        wanted = rows_to_forecast(asked, cutoffs)
         table = self.task.table(panel)
         starts = np.cumsum([0, *(len(bars) for bars in panel.values())])
-        index = np.concatenate([wanted[s] + first for s, first in zip(panel, starts, strict=False)])
-        symbols, dates = table.symbols[index], table.sessions[index]
+        begin = dict(zip(panel, starts, strict=False))
+        index = np.concatenate([places + begin[s] for s, places in wanted.items()])
+        names, dates = table.symbols[index], table.sessions[index]
         weights, num_bins = self.shrinkage.weights(horizon), self.config.num_bins
         weight = float(weights.max())
         loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
@@ -244,7 +256,7 @@ class Seq2SeqForecaster:
         for start in range(0, len(index), chunk):
             part = slice(start, start + chunk)
             shape = (2, max(num_paths, sampled), horizon)
-            draws = keyed_uniforms(seed, symbols[part], dates[part], shape)
+            draws = keyed_uniforms(seed, names[part], dates[part], shape)
             scaled = draws[:, 0, :num_paths].astype(np.float64) * num_bins
             bins = np.floor(scaled).astype(np.int64)
             inside: NDArray[np.floating] = scaled - bins
@@ -258,15 +270,15 @@ class Seq2SeqForecaster:
             if self.recalibration.changes or (weights < weight).any():
                 bins, inside = move_draws(bins, inside, drawn_from, probs[part])
             paths[part] = density[part].at_tokens(bins, inside)
-        shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
+        shares = np.array([self.task.reference.share_overnight(str(s)) for s in names])
         until, drawn = self.trained_until, paths if num_paths else None
-        return Forecasts(self.name, symbols, dates, density, shares, until, seed, drawn)
+        return Forecasts(self.name, names, dates, density, shares, until, seed, drawn)
 
     def describe(self) -> dict[str, Any]:
         """What was fitted, as JSON values."""
         return {
             **{
-                name: asdict(getattr(self, name))
+                name: asdict(getattr(self, name), dict_factory=_as_json)
                 for name in ("config", "shrinkage", "recalibration")
             },
             "validate_from": str(self.validate_from),
@@ -277,3 +289,7 @@ class Seq2SeqForecaster:
             "tokenizer": self.task.tokenizer.fingerprint,
             "zero_share": self.task.tokenizer.zero_share,
         }
+
+
+def _as_json(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}

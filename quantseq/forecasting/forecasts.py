@@ -110,7 +110,8 @@ class Forecasts:
     def without_paths(self) -> "Forecasts":
         """The same forecasts with the quantiles of their paths' sums instead of the paths."""
         moved = None if self.paths is None else self.cumulative_quantile(QUANTILE_LEVELS)
-        return replace(self, paths=None, cumulative=moved)
+        plain = replace(self.density)  # without what was computed of it meanwhile, which is larger
+        return replace(self, density=plain, paths=None, cumulative=moved)
 
     def fill_moments(self, fill: str = "open") -> pd.DataFrame:
         """Moments of the log return that a position decided at the cutoff really holds.

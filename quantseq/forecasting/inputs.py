@@ -15,7 +15,7 @@ References
    Review of Financial Studies 32(2).
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ from quantseq.forecasting.volatility import (
     LONG_WINDOW,
     WINDOWS,
     SymbolFeatures,
+    at_sessions,
     before,
     ewma,
     features,
@@ -40,8 +41,9 @@ CHANNELS = ("return", "surprise", "range", "volume")
 """What of each session the network reads beside its token. Not the market's moves: those are the same for all, would
 tell one day from another, and the network would learn the days by heart."""
 
-NUM_NUMBERS, NUM_DAYS, NUM_EVENTS = 123, 25, 4
-"""How many numbers describe a close, the day of a session to come, and its scheduled events. The sum is a multiple of 4, see `seq2seq.decoding`."""
+NUM_NUMBERS, NUM_SHARED, NUM_DAYS, NUM_EVENTS = 123, 21, 25, 4
+"""How many numbers describe a close, how many of these its market, how many the day of a session to come, and how many
+its scheduled events. All but the second add up to a multiple of 4, see `seq2seq.decoding`."""
 
 CUT = 0.005
 """Share of training values at each end that a number is cut to."""
@@ -76,6 +78,35 @@ PLAIN_NU = 5.0
 Numbers = NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class Standardised:
+    """A symbol's sessions beside what was expected of them the day before; (n,) each, zero where unknown."""
+
+    z: Floats  # returns over their scale
+    surprise: Floats
+    range: Floats  # log of the day's range over the scale
+    volume: Floats  # log of volume over its mean of the 20 sessions before
+    event: Floats  # 1 where much happened
+    scale: Floats  # what is expected of the session after each
+
+    @classmethod
+    def of(cls, one: SymbolFeatures) -> Self:
+        """Compare sessions with a plain scale: nothing of it is fitted, so that inputs follow from prices alone."""
+        day, week, month, long = (one.har[:, 1 + k] for k in range(len(WINDOWS)))
+        plain = np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2)
+        squares = np.nan_to_num(np.clip((one.returns / before(plain)) ** 2, 0, 25), nan=1.0)
+        scale = 0.8 * plain * np.sqrt(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0))
+        expected = before(scale)
+        z = np.nan_to_num(one.returns / expected)
+        surprise = np.where(np.isfinite(expected), score_of_scale(z * z, PLAIN_NU), 0.0)
+        volume, usual = np.zeros(len(z)), before(rolling_mean(one.volume, 20))
+        traded = (one.volume > 0) & (usual > 0)
+        volume[traded] = np.clip(np.log(one.volume[traded] / usual[traded]), -4, 4)
+        spread = np.clip(np.nan_to_num(one.log_variance / 2 - np.log(expected)), -4, 4)
+        event = ((np.abs(z) > EVENT) & (volume >= 0)).astype(np.float64)
+        return cls(np.clip(z, -8, 8), surprise, spread, volume, event, scale)
+
+
 @dataclass(frozen=True)
 class SymbolInputs(SymbolFeatures):
     """A symbol's features, and all else that is known of it at the close of each of its n sessions.
@@ -83,41 +114,67 @@ class SymbolInputs(SymbolFeatures):
     No number is NaN: what is unknown is what it is on average, or zero, which says the same.
     """
 
-    channels: Numbers  # (n, len(CHANNELS)), of the session itself
-    numbers: Numbers  # (n, NUM_NUMBERS)
+    surprises: Standardised
+    shared: Numbers  # (n, NUM_SHARED), numbers of its market
     days: Numbers  # (D, H, NUM_DAYS), of the H sessions after each of its market's D
     place: NDArray[np.intp]  # (n,), where its own sessions stand among those
-    events: (
-        Numbers  # (n, H, NUM_EVENTS), what its scheduled events say of the H sessions after each
-    )
+    # (n, H, NUM_EVENTS), what its scheduled events say of the H sessions after each
+    events: Numbers
+    names: tuple[str, ...]  # of its numbers, and of those of a day
+
+    @property
+    def channels(self) -> Numbers:
+        """What of each session the network reads, (n, len(CHANNELS))."""
+        own = self.surprises
+        shown = [np.clip(own.z, -4, 4), own.surprise, own.range, own.volume]
+        return np.column_stack(shown).astype(np.float32)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What describes each close, (n, NUM_NUMBERS); computed when asked for, which is cheaper than to keep it."""
+        own = _stacked(_numbers(self, self.surprises), NUM_NUMBERS - NUM_SHARED)
+        return np.concatenate([own, self.shared], axis=1)
 
 
-def inputs(panel: Panel, *, horizon: int) -> dict[str, SymbolInputs]:
-    """Compute every symbol's inputs; BarsError as `features`."""
-    data = features(panel)
+def inputs(
+    panel: Panel, *, horizon: int, members: Container[str] | None = None
+) -> dict[str, SymbolInputs]:
+    """Compute every symbol's inputs, with the `members` as its market; see `features`, and BarsError as there."""
+    data = features(panel, members)
     markets: dict[str, list[str]] = {}
     for name, one in data.items():
         markets.setdefault(one.market, []).append(name)
     result: dict[str, SymbolInputs] = {}
-    for members in markets.values():
-        seen = {name: _Standardised.of(data[name]) for name in members}
-        sessions = np.unique(np.concatenate([data[name].sessions for name in members]))
-        places = {name: np.searchsorted(sessions, data[name].sessions) for name in members}
-        shared = _market(_means(len(sessions), places, seen))
-        shared |= _covariate(panel.covariate, sessions)
-        ahead = next_sessions(data[members[0]].calendar, sessions, horizon + 1)
-        days = _stacked(_calendar(ahead), NUM_DAYS)
-        for name in members:
-            one, own, place = data[name], seen[name], places[name]
-            theirs = {key: values[place] for key, values in shared.items()}
-            shown = [np.clip(own.z, -4, 4), own.surprise, own.range, own.volume]
+    for names in markets.values():
+        seen = {name: Standardised.of(data[name]) for name in names}
+        makers = {name: seen[name] for name in names if members is None or name in members}
+        known = _union([data[name].sessions for name in makers])
+        shared = _market(_means(known, data, makers)) if makers else {}
+        sessions = _union([data[name].sessions for name in names])
+        ahead = next_sessions(data[names[0]].calendar, sessions, horizon + 1)
+        calendar = _calendar(ahead)
+        days = _stacked(calendar, NUM_DAYS)
+        listed: tuple[str, ...] = ()
+        for name in names:
+            one, own = data[name], seen[name]
+            place = np.searchsorted(sessions, one.sessions)
+            theirs = shared
+            if not np.array_equal(known, one.sessions):
+                alone = _market(_means(one.sessions, data, {name: own}))
+                theirs = {
+                    key: at_sessions(one.sessions, known, shared.get(key, values), values)
+                    for key, values in alone.items()
+                }
+            theirs = theirs | _covariate(panel.covariate, one.sessions)
+            listed = listed or (*_numbers(one, own), *theirs, *calendar)
             result[name] = SymbolInputs(
                 **{field.name: getattr(one, field.name) for field in fields(one)},
-                channels=np.column_stack(shown).astype(np.float32),
-                numbers=_stacked(_numbers(one, own) | theirs, NUM_NUMBERS),
+                surprises=own,
+                shared=_stacked(theirs, NUM_SHARED),
                 days=days,
                 place=place,
                 events=_events(panel.events.get(name), own, one.sessions, ahead[place]),
+                names=listed,
             )
     return {name: result[name] for name in panel}
 
@@ -167,54 +224,31 @@ def score_of_scale(squares: Floats, nu: Floats | float) -> Floats:
     return np.asarray((nu + 1) * squares / (nu + squares) - 1, dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class _Standardised:
-    """A symbol's sessions beside what was expected of them the day before; (n,) each, zero where unknown."""
-
-    z: Floats  # returns over their scale
-    surprise: Floats
-    range: Floats  # log of the day's range over the scale
-    volume: Floats  # log of volume over its mean of the 20 sessions before
-    event: Floats  # 1 where much happened
-    scale: Floats  # what is expected of the session after each
-
-    @classmethod
-    def of(cls, one: SymbolFeatures) -> Self:
-        """Compare sessions with a plain scale: nothing of it is fitted, so that inputs follow from prices alone."""
-        day, week, month, long = (one.har[:, 1 + k] for k in range(len(WINDOWS)))
-        plain = np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2)
-        squares = np.nan_to_num(np.clip((one.returns / before(plain)) ** 2, 0, 25), nan=1.0)
-        scale = 0.8 * plain * np.sqrt(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0))
-        expected = before(scale)
-        z = np.nan_to_num(one.returns / expected)
-        surprise = np.where(np.isfinite(expected), score_of_scale(z * z, PLAIN_NU), 0.0)
-        volume, usual = np.zeros(len(z)), before(rolling_mean(one.volume, 20))
-        traded = (one.volume > 0) & (usual > 0)
-        volume[traded] = np.clip(np.log(one.volume[traded] / usual[traded]), -4, 4)
-        spread = np.clip(np.nan_to_num(one.log_variance / 2 - np.log(expected)), -4, 4)
-        event = ((np.abs(z) > EVENT) & (volume >= 0)).astype(np.float64)
-        return cls(np.clip(z, -8, 8), surprise, spread, volume, event, scale)
-
-
 def _stacked(values: Mapping[str, Floats], count: int) -> Numbers:
     """Numbers by name, side by side in a last axis."""
     assert len(values) == count, f"{len(values)} numbers, not {count}"
     return np.stack([np.asarray(one, np.float32) for one in values.values()], axis=-1)
 
 
+def _union(several: Sequence[Dates]) -> Dates:
+    """All sessions, sorted."""
+    return np.unique(np.concatenate(several)) if several else np.array([], "datetime64[D]")
+
+
 def _means(
-    count: int, places: Mapping[str, NDArray[np.intp]], seen: Mapping[str, _Standardised]
+    sessions: Dates, data: Mapping[str, SymbolFeatures], seen: Mapping[str, Standardised]
 ) -> Floats:
     """Means over the symbols of a market, at its sessions: (D, 6).
 
     They are added one by one, so that a symbol that comes later changes no bit of an earlier session.
     """
-    total, members = np.zeros((count, 6)), np.zeros((count, 1))
+    total, count = np.zeros((len(sessions), 6)), np.zeros((len(sessions), 1))
     for name, own in seen.items():
+        place = np.searchsorted(sessions, data[name].sessions)
         shown = [own.z, own.surprise, own.range, own.volume, own.event, own.z**2]
-        total[places[name]] += np.column_stack(shown)
-        members[places[name]] += 1
-    return total / members
+        total[place] += np.column_stack(shown)
+        count[place] += 1
+    return total / count
 
 
 def _market(means: Floats) -> dict[str, Floats]:
@@ -233,7 +267,7 @@ def _market(means: Floats) -> dict[str, Floats]:
     return found
 
 
-def _numbers(one: SymbolFeatures, own: _Standardised) -> dict[str, Floats]:
+def _numbers(one: SymbolFeatures, own: Standardised) -> dict[str, Floats]:
     """What a symbol shows at each close, (n,) each.
 
     Not how large its scale is: what that meant in one decade it did not mean in the next.
@@ -311,7 +345,7 @@ def _covariate(bars: Bars | None, sessions: Dates) -> dict[str, Floats]:
     return {name: np.where(place >= 0, values[place], 0.0) for name, values in found.items()}
 
 
-def _events(events: Events | None, own: _Standardised, sessions: Dates, ahead: Dates) -> Numbers:
+def _events(events: Events | None, own: Standardised, sessions: Dates, ahead: Dates) -> Numbers:
     """What the events that were known at each close say of the sessions after it: (n, H, NUM_EVENTS).
 
     The session that reacts is the one whose return, from close to close, holds the event. Where nobody says whether

@@ -139,13 +139,12 @@ def student_scale(z: Floats, nu: float) -> float:
     return float(np.sqrt(scale2))
 
 
-def fit_slopes(values: Numbers, z: Floats, days: Floats) -> Floats:
-    """Intercept and slopes (1 + K,) of the log of the scale of `z` (R,) in numbers (R, K) [4]_.
+def fit_slopes(x: Numbers, z: Floats, days: Floats) -> Floats:
+    """Intercept and slopes (1 + K,) of the log of the scale of `z` (R,) in a one and K numbers, (R, 1 + K) [4]_.
 
     Zero if no share of what some of the blocks of `days` (R,) ask for helps in the others; else `KEPT_SLOPES`
     times the share that helps most.
     """
-    x = np.column_stack([np.ones(len(values), np.float32), values])
     order = np.unique(days, return_inverse=True)[1]
     block = order * SLOPE_BLOCKS // (order.max() + 1)
     seen = np.column_stack([*(block != part for part in range(SLOPE_BLOCKS)), block >= 0])
@@ -162,21 +161,20 @@ def _log_likelihood(z: Floats, log_scale: Floats) -> Floats:
     return np.asarray(-(LEVEL_NU + 1) / 2 * np.log1p(squares / LEVEL_NU) - log_scale)
 
 
-def _scoring(x: Numbers, z: Floats, seen: NDArray[np.bool_], rows: Floats) -> Floats:
-    """Fisher scoring with a ridge (F,) on all but the intercept, on the rows that each of F fits has `seen` (R, F): (K + 1, F).
+def _scoring(x: Numbers, z: Floats, seen: NDArray[np.bool_], prior: Floats) -> Floats:
+    """Fisher scoring with a ridge, on the rows that each of F fits has `seen` (R, F): (K + 1, F).
 
-    All fits go side by side, because reading the numbers is what takes the time.
+    So many rows as the `prior` (F,) says speak for slopes of zero, but for the intercept. All fits go side by side, because reading the numbers is what takes the time.
     """
     information = 2 * LEVEL_NU / (LEVEL_NU + 3)
     slopes = np.zeros((x.shape[1], seen.shape[1]))
-    ridge = np.outer(np.arange(len(slopes)) > 0, rows)
+    ridge = np.outer(np.arange(len(slopes)) > 0, prior)
     whole = x.T @ x
-    unseen = [x[~rows] for rows in seen.T]
-    grams = [(whole - part.T @ part).astype(np.float64) for part in unseen]
-    factors = [
-        linalg.cho_factor(information * gram + np.diag(own))
-        for gram, own in zip(grams, ridge.T, strict=True)
-    ]
+    factors = []
+    for rows, own in zip(seen.T, ridge.T, strict=True):
+        unseen = x[~rows]
+        gram = (whole - unseen.T @ unseen).astype(np.float64)
+        factors.append(linalg.cho_factor(information * gram + np.diag(own)))
     for _ in range(SCORING_STEPS):
         relative = z[:, None] * np.exp(-(x @ slopes.astype(np.float32)))
         scores = np.where(seen, score_of_scale(relative**2, LEVEL_NU), 0).astype(np.float32)
@@ -239,6 +237,9 @@ class Reference:
         str, Floats
     ]  # (H, 2), degrees of freedom, and scale in units of σ times the level
     overnight_share: Mapping[str, float]  # of the close-to-close variance, between close and open
+    members: tuple[
+        str, ...
+    ]  # the symbols that it was fitted on: they are the market for all others
 
     @property
     def horizon(self) -> int:
@@ -290,9 +291,14 @@ class Reference:
             shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
         shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
+        shapes = {**own, POOL: pooled}
         return cls(
-            scale, measure, slopes, event_slopes, drift, starts, {**own, POOL: pooled}, shares
+            scale, measure, slopes, event_slopes, drift, starts, shapes, shares, panel.symbols
         )
+
+    def inputs(self, panel: Panel) -> dict[str, SymbolInputs]:
+        """What is known of every symbol at each close, beside the market of the training block."""
+        return inputs(panel, horizon=self.horizon, members=frozenset(self.members))
 
     def parameters(self, symbol: str, one: SymbolInputs) -> StepParameters:
         """Location, scale and ν of the next H returns, at every session: (n, H) each.
@@ -307,6 +313,10 @@ class Reference:
         moved = np.exp(stretch(one, self.measure, self.slopes))
         moved *= np.exp(event_stretch(one, self.event_slopes))
         return StepParameters(sigma * self.drift, sigma * level * moved * shape[:, 1], nu)
+
+    def events(self, one: SymbolInputs) -> Numbers:
+        """What scheduled events say to models on top of it; zero if there was none to learn from in training."""
+        return one.events * np.float32(self.event_slopes.any())
 
     def share_overnight(self, symbol: str) -> float:
         """The symbol's overnight share of variance, pooled if unknown."""
@@ -324,6 +334,7 @@ class Reference:
             dict(state["starts"]),
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
             dict(state["overnight_share"]),
+            tuple(state["members"]),
         )
 
 
@@ -397,11 +408,12 @@ def _fit_stretch(
             event_slopes[step] = found[1:, 0]
             z[:, step] /= np.exp(events[:, step] @ event_slopes[step])
     if len(z) >= ROWS_PER_SLOPE * count:
-        values = measure.apply(np.concatenate([numbers, days[:, 0]], axis=1))
+        x = np.ones((len(z), 1 + count), np.float32)
+        x[:, 1 : 1 + NUM_NUMBERS] = measure.part(slice(NUM_NUMBERS)).apply(numbers)
         ahead = measure.part(slice(NUM_NUMBERS, None))
         for step in range(horizon):
-            values[:, NUM_NUMBERS:] = ahead.apply(days[:, step])
-            slopes[step] = fit_slopes(values, z[:, step], sessions.astype(np.float64))
+            x[:, 1 + NUM_NUMBERS :] = ahead.apply(days[:, step])
+            slopes[step] = fit_slopes(x, z[:, step], sessions.astype(np.float64))
     return measure, slopes, event_slopes
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.files import to_json
-from quantseq.forecasting.inputs import Measure, inputs
+from quantseq.forecasting.inputs import Measure
 from quantseq.forecasting.reference import Reference, fit_reference, measured
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, is_moving
 from quantseq.forecasting.tokenizer import ReturnTokenizer
@@ -137,7 +137,7 @@ class PriceTask:
                 "Give a longer history or a later split."
             )
         reference = fit_reference(panel, horizon=horizon, volatility=volatility)
-        shown = [one.channels[LONG_WINDOW:] for one in inputs(panel, horizon=horizon).values()]
+        shown = [one.channels[LONG_WINDOW:] for one in reference.inputs(panel).values()]
         return cls(
             reference,
             ReturnTokenizer.fit(panel, num_bins=num_bins),
@@ -151,9 +151,7 @@ class PriceTask:
             str, tuple[int, SmallNumbers]
         ] = {}  # first row of each market's days, and these
         count = 0
-        # A network that was never shown an event has not learned what to make of one.
-        told = np.float16(self.reference.event_slopes.any())
-        for symbol, one in inputs(panel, horizon=self.horizon).items():
+        for symbol, one in self.reference.inputs(panel).items():
             n = len(one.sessions)
             expected = self.reference.parameters(symbol, one)
             numbers, days = measured(one, self.reference.measure)
@@ -173,7 +171,7 @@ class PriceTask:
                     self.channels.apply(one.channels).astype(np.float16),
                     numbers.astype(np.float16),
                     one.place + markets[one.market][0],
-                    told * one.events.astype(np.float16),
+                    self.reference.events(one).astype(np.float16),
                     targets.astype(np.int16),
                     known_on,
                     *vars(expected).values(),

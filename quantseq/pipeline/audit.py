@@ -124,7 +124,7 @@ class Audited:
     def __call__(self, panel: Panel, cut: np.datetime64) -> checks.Trace:
         """The same from `panel`: forecast again, decide again."""
         days, model = self._days(cut), self.networks[self.fold_at(cut)]
-        draws = {"num_paths": self.config.num_paths, "seed": self.config.seed}
+        draws: Any = {"num_paths": self.config.num_paths, "seed": self.config.seed}
         found = model.predict(panel, days, horizon=self.forecasts.horizon, **draws)
         moments = self._moments(found)
         earlier = self.moments[self.moments["cutoff"] < days[0]]

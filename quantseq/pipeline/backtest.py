@@ -96,6 +96,7 @@ def backtest(
     """
     chosen = settled(config, panel, model, progress)
     ensure_writable(places.reports)
+    ledger.check_ledger(places.ledger)
     found = refuse_errors(panel, places=places, allow_bad_data=allow_bad_data)
     folds = split_calendar(panel, chosen, model=model)
     gate = pass_gate(chosen.forecaster, places, seed=chosen.seed, progress=progress)

@@ -338,6 +338,22 @@ def describe_events(panel: Panel) -> list[str]:
     return lines
 
 
+def peers_of(
+    names: Sequence[str], prices: Panel, *, panel: Path | None = None, places: Places = Places()
+) -> Panel | None:
+    """Those of some symbols that are not among the `prices`, from where these come; None if there are none.
+
+    What is not there, or damaged, is left out: they are only the market of others.
+    """
+    found = []
+    if rest := [name for name in names if name not in prices]:
+        stored = read_panel(panel, allow_gaps=True) if panel is not None else None
+        for name in rest:
+            with suppress(NoDataError, SymbolNotFoundError, CorruptFileError, BarsError):
+                found.append(Store(places.data).read(name) if stored is None else stored[name])
+    return Panel(found) if found else None
+
+
 def sample_panel() -> Panel:
     """The bundled real prices of AAPL, GOOG, IBM and MSFT."""
     source = SampleSource()

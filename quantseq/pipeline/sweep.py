@@ -288,6 +288,7 @@ def sweep(
     chosen = settled(config, panel, model, progress)
     points = grid.points(chosen, progress)
     ensure_writable(places.reports)
+    ledger.check_ledger(places.ledger)
     checked = refuse_errors(panel, places=places, allow_bad_data=allow_bad_data)
     identity = {
         "code": code_fingerprint((*DECIDING_ROOMS, "trading")),

@@ -590,8 +590,11 @@ class Fan:
         cutoff.set_horizontalalignment("right" if steps[-1] < 0.3 * len(past) else "center")
 
 
-def forecast_png(fan: Fan) -> bytes:
-    """Picture of one forecast: the history, the fan of quantile prices, and where the fan ends."""
+def forecast_png(fan: Fan, average_day: float, causes: Mapping[str, float]) -> bytes:
+    """Picture of one forecast: the history, the fan of quantile prices, where it ends, and below it a waterfall.
+
+    That leads from the sigma of an average day to the next day's, by causes that each change it by a share.
+    """
     cutoff, last, middle = str(fan.dates[-1])[:10], len(fan.prices), len(fan.levels) // 2
     shown = f"{fan.symbol}: forecast for the {last} sessions after {cutoff}"
     held = ", ".join(percent_text(fan.levels[-1 - i] - fan.levels[i]) for i in range(middle))
@@ -599,7 +602,9 @@ def forecast_png(fan: Fan) -> bytes:
 
     def draw(canvas: Canvas, theme: Theme) -> None:
         fan.draw(canvas, theme)
-        axes = canvas.axes[0]
+        axes, places = canvas.axes[0], canvas.add_gridspec(2, 1, height_ratios=(3, 1))
+        axes.set_subplotspec(places[0])
+        _waterfall(canvas.add_subplot(places[1], ylabel="sigma"), theme, average_day, causes)
         axes.set_title(shown, loc="left", color=theme.ink, fontweight="bold")
         for place in sorted({0, middle, len(fan.levels) - 1}):
             price = fan.prices[-1, place]
@@ -608,7 +613,29 @@ def forecast_png(fan: Fan) -> bytes:
         marked = " · dashed: may react to a scheduled event" if fan.events else ""
         axes.set_xlabel(f"{across}adjusted close{marked}")
 
-    return png(draw, (900, 460))
+    return png(draw, (900, 620))
+
+
+def _waterfall(axes: Axes, theme: Theme, average_day: float, causes: Mapping[str, float]) -> None:
+    """A bar from level to level per cause, between the sigma of an average day and that of the next day."""
+    levels = average_day * np.cumprod([1.0, *(1 + change for change in causes.values())])
+    low, high = np.minimum(levels[1:], levels[:-1]), np.maximum(levels[1:], levels[:-1])
+    where = np.arange(len(levels) + 1)
+    axes.grid(axis="y")
+    _heights(axes, percent_text, 3)
+    ends: Any = {"color": theme.neutral, "linewidth": 3}
+    axes.hlines(levels[[0, -1]], where[[0, -1]] - 0.4, where[[0, -1]] + 0.4, **ends)
+    tones = [theme.accent if change > 0 else theme.loss for change in causes.values()]
+    axes.bar(where[1:-1], high - low, 0.8, low, color=tones, alpha=0.85)
+    texts = [f"{100 * change:+.0f}\u00a0%".replace("-", "−") for change in causes.values()]
+    first, last = (f"{100 * level:.2f}\u00a0%" for level in levels[[0, -1]])
+    tops = [levels[0], *high, levels[-1]]
+    for at, top, text in zip(where, tops, [first, *texts, last], strict=True):
+        _note(axes, text, (at, top), (0, 3), color=theme.ink)
+    names = ["average day", *causes, "next day"]
+    axes.set_xticks(where, ["\n".join(wrap(n, 9, break_long_words=False)) for n in names])
+    air = 0.2 * float(np.ptp(levels)) + 0.01 * average_day
+    axes.set_ylim(levels.min() - air, levels.max() + 2 * air)
 
 
 def price_chart_png(history: Bars) -> bytes:

@@ -240,7 +240,7 @@ class _TrainingLog:
             whose, self.stones = record["training"], [Milestone(**m) for m in record["milestones"]]
         except (CorruptFileError, KeyError, TypeError) as error:
             raise ModelFileError(
-                f"{str(self.path)!r} does not say which training it belongs to: {error!r}. "
+                f"{str(self.path)!r} does not say which training it belongs to: it is damaged or from elsewhere. "
                 "Train without resuming."
             ) from error
         if whose != self.meta:

@@ -162,6 +162,17 @@ def _is_foreign(data: bytes, first: Entry | None, line: int | None) -> bool:
     return not ours or any(not one.startswith(b"{") for one in begun)
 
 
+def check_ledger(path: Path) -> Ledger:
+    """What stands in the file, if lines may be added to it: StorageError if it begins with no line of a ledger."""
+    known = read(path)
+    if known.foreign:
+        raise StorageError(
+            f"{str(path)!r} does not begin with a line of a ledger, so it is left as it is and nothing is added to "
+            "it. Move it away, or choose another reports folder."
+        )
+    return known
+
+
 def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
     """Add lines of JSON values, locked against other processes and synced to the disk before returning.
 
@@ -174,12 +185,7 @@ def append(path: Path, *entries: Mapping[str, Any]) -> list[Entry]:
     with lock(path.with_name(path.name + ".lock")):
         if not path.exists():
             write_bytes(path, b"")
-        known = read(path)
-        if known.foreign:
-            raise StorageError(
-                f"{str(path)!r} does not begin with a line of a ledger, so it is left as it is and nothing is added to "
-                "it. Move it away, or choose another reports folder."
-            )
+        known = check_ledger(path)
         head, lines = known.head, ""
         for one in written:
             one["prev"] = head

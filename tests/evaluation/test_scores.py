@@ -10,6 +10,7 @@ from scipy import stats
 
 from quantseq.evaluation.scores import (
     COVERAGES,
+    TOLD_THE_SAME,
     compare_models,
     coverage,
     in_words,
@@ -21,10 +22,11 @@ from quantseq.evaluation.scores import (
     summarise_models,
     summary,
     tail_rates,
+    told_the_same,
     verdicts,
 )
 from quantseq.evaluation.significance import diebold_mariano
-from quantseq.forecasting.baselines import fit_baseline
+from quantseq.forecasting.baselines import BASELINES, fit_baseline
 from quantseq.forecasting.density import Distribution, Quantiles, TokenDensity
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
 from quantseq.market.bars import Bars, Panel
@@ -289,6 +291,25 @@ def test_verdicts_name_the_other_model_and_the_reference() -> None:
     assert first.endswith("more days would be needed")
     assert second.startswith("better than far: yes, t = −")
     assert third.endswith(" on CRPS")
+
+
+def test_one_sentence_says_whether_what_is_told_the_same_is_beaten() -> None:
+    def against(**found: float) -> list[str]:
+        kind = {"score": "log_score", "step": 1, "n_days": 500}
+        return told_the_same(
+            [{"baseline": n.replace("_", "-"), "t": t, **kind} for n, t in found.items()]
+        )
+
+    assert against(garch_t=-9.0) == []
+    assert against(perceptron_t=-2.5, boosting_t=-3.1, garch_t=1.0) == [
+        "the network beats boosting-t (yes, t = −3.1) and perceptron-t (yes, t = −2.5), told the same"
+    ]
+    assert against(boosting_t=-3.1, perceptron_t=2.5) == [
+        "the network does not beat perceptron-t (no, the other is better, t = +2.5), told the same"
+    ]
+    tests = [{"baseline": "boosting-t", "t": 0.5, "score": "log_score", "step": 1, "n_days": 9}]
+    assert verdicts(tests, own_reference="")[-1] == told_the_same(tests)[0]
+    assert set(TOLD_THE_SAME) <= set(BASELINES)
 
 
 @pytest.mark.parametrize(

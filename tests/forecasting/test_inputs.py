@@ -66,6 +66,19 @@ def test_inputs_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> N
         assert old.tobytes() == new.tobytes()
 
 
+def test_who_is_no_member_of_the_market_changes_no_bit_of_others() -> None:
+    members = ("A", "B", "T")
+    alone, other = (
+        inputs(PANEL.select(members), horizon=H),
+        inputs(PANEL, horizon=H, members=members),
+    )
+    for symbol in members:
+        assert alone[symbol].numbers.tobytes() == other[symbol].numbers.tobytes()
+    single = inputs(PANEL.select("C"), horizon=H, members=members)["C"]
+    by_itself = inputs(PANEL.select("C"), horizon=H)["C"]
+    assert single.numbers.tobytes() == by_itself.numbers.tobytes()
+
+
 def test_a_prefix_gives_the_same_bits() -> None:
     cutoff = PANEL.sessions[300]
     short = inputs(PANEL.until(cutoff), horizon=H)

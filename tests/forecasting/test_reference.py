@@ -266,7 +266,7 @@ def heteroscedastic(slopes: list[float], seed: int, n: int = 6000) -> tuple[np.n
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(n, len(slopes))).astype(np.float32)
     z = np.exp(0.1 + values @ slopes) * rng.standard_t(LEVEL_NU, n)
-    return values, z, np.arange(n) // 10
+    return np.column_stack([np.ones(n, np.float32), values]), z, np.arange(n) // 10
 
 
 def test_slopes_are_found_by_the_likelihood_and_kept_in_part() -> None:

@@ -126,12 +126,23 @@ def test_features_equal_their_definition_with_gaps_and_late_starters() -> None:
             np.testing.assert_allclose(one.har[i], slow_har(panel, symbol, i), rtol=1e-9, atol=1e-9)
 
 
-def test_the_market_return_is_the_median_of_who_traded() -> None:
-    panel = simulate_panel("ABC", 130)
-    returns = panel.matrix("log_returns")
-    np.testing.assert_allclose(
-        features(panel)["B"].market_return[1:], np.median(returns[1:], axis=1), atol=1e-15
-    )
+def test_the_market_is_made_by_its_members_alone() -> None:
+    panel = simulate_panel("ABC", 300)
+    members, other = panel.select("AB"), simulate_bars("X", 300, seed=9)
+    alone = features(members)
+    together = features(Panel([other, *panel.values()]), members=("A", "B"))
+    for symbol in "AB":
+        assert same_until(alone[symbol], together[symbol], 300)
+    other_market = features(Panel([*members.values(), panel["C"]]))["C"]
+    assert (together["C"].har[200] != other_market.har[200]).any()
+
+
+def test_a_symbol_stands_in_for_its_market_where_no_member_traded() -> None:
+    panel = simulate_panel("AB", 300)
+    late = Panel([panel["A"], panel["B"].between(panel.sessions[200])])
+    found, alone = features(late, members=("B",))["A"], features(late.select("A"))["A"]
+    assert same_until(found, alone, 200)
+    assert same_until(features(late.select("A"), members=("B",))["A"], alone, 300)
 
 
 def test_peers_in_other_time_zones_are_never_used() -> None:
@@ -146,12 +157,12 @@ def test_peers_in_other_time_zones_are_never_used() -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_a_symbol_that_starts_later_changes_no_earlier_bit(first: bool) -> None:
     old = simulate_panel("AB", 300)
-    new = simulate_bars("N", 100, start=str(old.sessions[150]))
+    new = simulate_bars("N", 150, start=str(old.sessions[150]))
     order = [new, *old.values()] if first else [*old.values(), new]
     before, after = features(old), features(Panel(order))
     for symbol in "AB":
         assert same_until(before[symbol], after[symbol], 150)
-        assert before[symbol].market_return[200] != after[symbol].market_return[200]
+        assert (before[symbol].har[290] != after[symbol].har[290]).any()
 
 
 def test_garman_klass_and_the_overnight_gap_by_hand() -> None:
@@ -231,7 +242,8 @@ def test_medians_over_symbols_leave_out_who_has_no_value() -> None:
         "B": (days[:2], np.array([3.0, 5.0])),
         "C": (days, np.array([9.0, 6.0, np.nan, np.nan])),
     }
-    median = median_over_symbols(parts)
+    known, median = median_over_symbols(parts)
+    np.testing.assert_array_equal(known, days)
     np.testing.assert_array_equal(median, [3, 5.5, np.nan, 4])
 
 

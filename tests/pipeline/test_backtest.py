@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from quantseq.config import PolicyConfig, RunConfig
-from quantseq.errors import LeakageError, NotEnoughDataError
+from quantseq.errors import LeakageError, NotEnoughDataError, StorageError
 from quantseq.evaluation.scores import at_step
 from quantseq.evaluation.significance import diebold_mariano
 from quantseq.evaluation.walkforward import WalkForward
@@ -29,6 +29,7 @@ from quantseq.pipeline.backtest import (
 )
 from quantseq.pipeline.evaluate import model_fold
 from quantseq.pipeline.results import _free
+from quantseq.pipeline.sweep import sweep
 from quantseq.progress import Progress
 from quantseq.reporting.render import write_report
 from quantseq.reporting.run import TABLES
@@ -480,3 +481,17 @@ def test_what_happened_once_is_told_in_the_singular(
         ["1", noun] for noun in ("order", "order", "rest", "time", "position", "time", "session")
     ]
     assert "1 time the volume of a session cut an order or its rest." in notes
+
+
+def test_a_file_that_is_no_ledger_is_refused_before_anything_is_computed(
+    small_panel: Panel, tmp_path: Path
+) -> None:
+    places = Places(tmp_path / "data", tmp_path / "reports")
+    places.reports.mkdir()
+    places.ledger.write_text("my diary\n")
+    with pytest.raises(StorageError, match="does not begin with a line"):
+        backtest(small_panel, places=places)
+    with pytest.raises(StorageError, match="does not begin with a line"):
+        sweep(small_panel, places=places)
+    assert places.ledger.read_text() == "my diary\n"
+    assert not places.cache.exists()

@@ -126,8 +126,9 @@ def test_a_price_chart_and_a_forecast_are_pictures() -> None:
     fan = charts.Fan(
         "IBM", history.sessions, history.close, ["+1"], levels, np.array([[1.0, 2, 3]])
     )
-    marked = replace(fan, events=[1])
-    pictures = [charts.price_chart_png(history), *map(charts.forecast_png, (fan, marked))]
+    causes = 0.02, {"volatility": 0.2, "market": -0.1}
+    forecasts = [charts.forecast_png(one, *causes) for one in (fan, replace(fan, events=[1]))]
+    pictures = [charts.price_chart_png(history), *forecasts]
     for picture in pictures:
         assert picture[:4] == b"\x89PNG"
     assert len(set(pictures)) == 3
