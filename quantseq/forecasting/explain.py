@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from quantseq.forecasting.forecasts import Forecasts
-from quantseq.forecasting.reference import Reference, measured, stretch
+from quantseq.forecasting.reference import Reference, event_stretch, measured, stretch
 from quantseq.market.bars import Panel
 
 CAUSES = {
-    "market": "market .*",
+    "market": "(market|covariate) .*",
     "quarter echoes": r".*(echo|quarter \d|event).*",
     "holidays": ".* holiday",
     "weekday": ".*day|weekend",
@@ -38,7 +38,7 @@ def explain(forecasts: Forecasts, panel: Panel, reference: Reference) -> pd.Data
     ``symbol, cutoff, sigma``, that of the symbol's ``average_day``, the ``change`` between them, and one of each
     cause: ``1 + change`` is the product of theirs. On an average day the scale, before any of the numbers, has the
     mean that it had so far (in logs), and all numbers have that of the training block. ``volatility`` is where that
-    scale stands now, ``limit`` what `LONGEST_STRETCH` takes back, ``network`` what the network and its calibration do.
+    scale stands now, ``events`` what is scheduled, ``limit`` what `LONGEST_STRETCH` takes back, ``network`` what the network and its calibration do.
     """
     data, lines = reference.inputs(panel), []
     for symbol, cutoff, sigma in zip(
@@ -51,10 +51,12 @@ def explain(forecasts: Forecasts, panel: Panel, reference: Reference) -> pd.Data
         moved = stretch(one, reference.measure, reference.slopes)[: row + 1, 0]
         numbers, days = measured(one, reference.measure)
         shown = np.concatenate([numbers[row], days[one.place[row], 0]]).astype(np.float64)
-        terms, own = reference.slopes[0, 1:] * shown, np.log(scale) - moved
+        widened = event_stretch(one, reference.event_slopes)[: row + 1, 0]
+        terms, own = reference.slopes[0, 1:] * shown, np.log(scale) - moved - widened
         parts = {"volatility": own[-1] - np.nanmean(own)} | dict.fromkeys(reversed(CAUSES), 0.0)
         for name, term in zip(one.names, terms, strict=True):
             parts[cause_of(name)] += term
+        parts["events"] = widened[-1]
         parts["limit"] = moved[-1] - reference.slopes[0, 0] - terms.sum()
         parts["network"] = np.log(sigma / (scale[-1] * np.sqrt(nu / (nu - 2))))
         total = sum(parts.values())

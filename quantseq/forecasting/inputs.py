@@ -6,7 +6,13 @@ one measure (`Measure`). Knows nothing of tokens or networks, and fits nothing b
 *Surprise* is the score of the scale: above zero where a return was larger than was expected of it, zero on average
 as long as the scale is right, and bounded, so that no glitch dominates an average. *Echoes* are what the same days
 of the last four quarters were like: companies report in the same weeks. Every number of session i uses bars up to
-its close; the calendar of the sessions after it is known in advance.
+its close; the calendar of the sessions after it is known in advance, and so are the events that were announced by
+then: the variance of the session that reacts is that of any day and some more [1]_.
+
+References
+----------
+.. [1] Dubinsky, A., Johannes, M., Kaeck, A. and Seeger, N. (2019). Option pricing of earnings announcement risks.
+   Review of Financial Studies 32(2).
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -28,16 +34,16 @@ from quantseq.forecasting.volatility import (
     features,
     rolling_mean,
 )
-from quantseq.market.bars import Dates, Floats, Panel, monday
+from quantseq.market.bars import Bars, Dates, Events, Floats, Panel, monday
 from quantseq.market.calendars import expected_sessions
 
 CHANNELS = ("return", "surprise", "range", "volume")
 """What of each session the network reads beside its token. Not the market's moves: those are the same for all, would
 tell one day from another, and the network would learn the days by heart."""
 
-NUM_NUMBERS, NUM_SHARED, NUM_DAYS = 119, 17, 25
-"""How many numbers describe a close, how many of these its market, and how many a session to come. The first and the
-last add up to a multiple of 4, see `seq2seq.decoding`."""
+NUM_NUMBERS, NUM_SHARED, NUM_DAYS, NUM_EVENTS = 123, 21, 25, 4
+"""How many numbers describe a close, how many of these its market, how many the day of a session to come, and how many
+its scheduled events. All but the second add up to a multiple of 4, see `seq2seq.decoding`."""
 
 CUT = 0.005
 """Share of training values at each end that a number is cut to."""
@@ -50,6 +56,15 @@ NEAR = 4
 
 EVENT = 2.5
 """Standardised return, on more volume than usual, beyond which a session counts as an event."""
+
+REACTS = 1
+"""Where among the numbers of its events stands how likely a session is to react to one."""
+
+COVARIATE_MOVES = (1, 5, 22)
+"""Sessions over which a covariate has moved."""
+
+HABIT, PRIOR = 12, 4
+"""Past events of a symbol that say what the next is like, and how many count for what events are like elsewhere."""
 
 LONGEST_GAP = 4
 """Days between two sessions, at most: calendars also know of closures that nobody could foresee."""
@@ -72,14 +87,16 @@ class Standardised:
     range: Floats  # log of the day's range over the scale
     volume: Floats  # log of volume over its mean of the 20 sessions before
     event: Floats  # 1 where much happened
+    scale: Floats  # what is expected of the session after each
 
     @classmethod
     def of(cls, one: SymbolFeatures) -> Self:
         """Compare sessions with a plain scale: nothing of it is fitted, so that inputs follow from prices alone."""
         day, week, month, long = (one.har[:, 1 + k] for k in range(len(WINDOWS)))
-        ranges = before(np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2))
-        squares = np.nan_to_num(np.clip((one.returns / ranges) ** 2, 0, 25), nan=1.0)
-        expected = 0.8 * ranges * np.sqrt(before(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0)))
+        plain = np.exp((0.15 * day + 0.3 * week + 0.35 * month + 0.2 * long) / 2)
+        squares = np.nan_to_num(np.clip((one.returns / before(plain)) ** 2, 0, 25), nan=1.0)
+        scale = 0.8 * plain * np.sqrt(ewma(squares, 0.5 ** (1 / HALF_LIFE), 1.0))
+        expected = before(scale)
         z = np.nan_to_num(one.returns / expected)
         surprise = np.where(np.isfinite(expected), score_of_scale(z * z, PLAIN_NU), 0.0)
         volume, usual = np.zeros(len(z)), before(rolling_mean(one.volume, 20))
@@ -87,7 +104,7 @@ class Standardised:
         volume[traded] = np.clip(np.log(one.volume[traded] / usual[traded]), -4, 4)
         spread = np.clip(np.nan_to_num(one.log_variance / 2 - np.log(expected)), -4, 4)
         event = ((np.abs(z) > EVENT) & (volume >= 0)).astype(np.float64)
-        return cls(np.clip(z, -8, 8), surprise, spread, volume, event)
+        return cls(np.clip(z, -8, 8), surprise, spread, volume, event, scale)
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,8 @@ class SymbolInputs(SymbolFeatures):
     shared: Numbers  # (n, NUM_SHARED), numbers of its market
     days: Numbers  # (D, H, NUM_DAYS), of the H sessions after each of its market's D
     place: NDArray[np.intp]  # (n,), where its own sessions stand among those
+    # (n, H, NUM_EVENTS), what its scheduled events say of the H sessions after each
+    events: Numbers
     names: tuple[str, ...]  # of its numbers, and of those of a day
 
     @property
@@ -132,7 +151,8 @@ def inputs(
         known = _union([data[name].sessions for name in makers])
         shared = _market(_means(known, data, makers)) if makers else {}
         sessions = _union([data[name].sessions for name in names])
-        calendar = _calendar(data[names[0]].calendar, sessions, horizon)
+        ahead = next_sessions(data[names[0]].calendar, sessions, horizon + 1)
+        calendar = _calendar(ahead)
         days = _stacked(calendar, NUM_DAYS)
         listed: tuple[str, ...] = ()
         for name in names:
@@ -145,6 +165,7 @@ def inputs(
                     key: at_sessions(one.sessions, known, shared.get(key, values), values)
                     for key, values in alone.items()
                 }
+            theirs = theirs | _covariate(panel.covariate, one.sessions)
             listed = listed or (*_numbers(one, own), *theirs, *calendar)
             result[name] = SymbolInputs(
                 **{field.name: getattr(one, field.name) for field in fields(one)},
@@ -152,6 +173,7 @@ def inputs(
                 shared=_stacked(theirs, NUM_SHARED),
                 days=days,
                 place=place,
+                events=_events(panel.events.get(name), own, one.sessions, ahead[place]),
                 names=listed,
             )
     return {name: result[name] for name in panel}
@@ -305,9 +327,69 @@ def _echoes(name: str, values: Floats) -> dict[str, Floats]:
     return found
 
 
-def _calendar(calendar: str | None, sessions: Dates, horizon: int) -> dict[str, Floats]:
+def _covariate(bars: Bars | None, sessions: Dates) -> dict[str, Floats]:
+    """How high a market's covariate stood the day before each session, and how it had moved; (D,) each.
+
+    Its own session of that day may close later than the market's.
+    """
+    count = len(sessions)
+    if bars is None or not len(bars):
+        return {f"covariate {name}": np.zeros(count) for name in ("level", *COVARIATE_MOVES)}
+    level = np.log(bars.adj_close)
+    place = np.searchsorted(bars.sessions, sessions) - 1
+    usual = rolling_mean(np.concatenate([np.full(251, level[0]), level]), 252)[251:]
+    found = {"covariate level": level - usual}
+    for lag in COVARIATE_MOVES:
+        ago = np.maximum(np.arange(len(level)) - lag, 0)
+        found[f"covariate {lag}"] = level - level[ago]
+    return {name: np.where(place >= 0, values[place], 0.0) for name, values in found.items()}
+
+
+def _events(events: Events | None, own: Standardised, sessions: Dates, ahead: Dates) -> Numbers:
+    """What the events that were known at each close say of the sessions after it: (n, H, NUM_EVENTS).
+
+    The session that reacts is the one whose return, from close to close, holds the event. Where nobody says whether
+    that comes before the close of its date or after, the symbol's earlier events say how likely each is. They say
+    too by how much it widens: the variance of such a day comes on top of that of any day [1]_. `ahead` (n, 2 + H) has
+    each session and those that follow.
+    """
+    n, steps = len(sessions), ahead.shape[1]
+    if events is None:
+        return np.broadcast_to(np.zeros(NUM_EVENTS, np.float32), (n, steps - 2, NUM_EVENTS))
+    edges = np.column_stack([np.append(sessions[:1] - 1, sessions[:-1]), ahead])
+    known = np.searchsorted(sessions, events.known_on)
+    begin = np.maximum(known, np.searchsorted(edges[:, -1], events.dates))
+    stop = np.searchsorted(edges[:, 0], events.dates, "right")
+    on, after = (np.searchsorted(sessions, events.dates, side) for side in ("left", "right"))
+    variance = np.nan_to_num(own.z * before(own.scale)) ** 2
+    usual = _mean(variance, 252) * 252 / np.minimum(np.arange(1, n + 1), 252)
+    expected = np.nan_to_num(own.scale, nan=1.0) ** 2
+    louder = 3 * (np.log1p(own.z**2 / PLAIN_NU) - np.log1p(own.z**2 / (4 * PLAIN_NU)))
+    early, late = events.timings == "before-open", events.timings == "after-close"
+    reacts, widens = np.zeros((2, n, steps))
+    for at in np.flatnonzero(begin < stop):
+        rows = slice(begin[at], stop[at])
+        seen = np.flatnonzero((after[:at] <= begin[at]) & (on[:at] < after[:at]))[-HABIT:]
+        votes = np.where(
+            early[seen], 2.0, np.where(late[seen], -2.0, louder[on[seen]] - louder[after[seen]])
+        )
+        share = 1 / (1 + np.exp(-votes.sum() / 2))
+        share = 1.0 if early[at] else 0.0 if late[at] else np.clip(share, 0.03, 0.97)
+        moved = variance[np.where(votes > 0, on[seen], after[seen])]
+        extra = (moved.sum() + PRIOR * 3 * usual[rows]) / (len(seen) + PRIOR)
+        times = np.minimum(extra / expected[rows], 50)[:, None]
+        day, left, right = events.dates[at], edges[rows, :-1], edges[rows, 1:]
+        chance = np.maximum(
+            ((left < day) & (day <= right)) * share, ((left <= day) & (day < right)) * (1 - share)
+        )
+        reacts[rows] = np.maximum(reacts[rows], chance)
+        widens[rows] = np.maximum(widens[rows], np.log1p(chance * times) / 2)
+    found = {"widens": widens[:, 1:-1], "reacts": reacts[:, 1:-1]}
+    return _stacked(found | {"before": reacts[:, 2:], "after": reacts[:, :-2]}, NUM_EVENTS)
+
+
+def _calendar(ahead: Dates) -> dict[str, Floats]:
     """What days the sessions after each are, (D, H) each."""
-    ahead = next_sessions(calendar, sessions, horizon + 1)
     target, gap = ahead[:, 1:-1], np.diff(ahead, axis=1).astype(np.int64)
     weekday = (target - monday(target)).astype(np.int64)
     usual, usual_after = np.where(weekday == 0, 3, 1), np.where(weekday == 4, 3, 1)

@@ -22,7 +22,7 @@ from quantseq.errors import CorruptFileError, ModelFileError
 from quantseq.files import atomic_folder, fingerprint, read_json, sha256_file, to_json, write_json
 from quantseq.forecasting.calibration import Recalibration, Shrinkage
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
-from quantseq.forecasting.inputs import CHANNELS, NUM_DAYS, NUM_NUMBERS, Measure
+from quantseq.forecasting.inputs import CHANNELS, NUM_DAYS, NUM_EVENTS, NUM_NUMBERS, Measure
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.forecasting.reference import POOL
 from quantseq.forecasting.tokenizer import ReturnTokenizer
@@ -30,7 +30,7 @@ from quantseq.forecasting.volatility import WINDOWS
 from quantseq.forecasting.windows import PriceTask
 from quantseq.seq2seq.checkpoint import MODEL_FILE, load_model, save_model
 
-FORMAT = 5
+FORMAT = 6
 STATE = "forecaster.json"
 _OURS = ("tokenizer.json", "task.json", "metrics.json", "member-[0-9]", "member-[0-9][0-9]")
 
@@ -130,7 +130,8 @@ def _check_fitted(task: PriceTask, config: ForecasterConfig) -> None:
         "the measures": _is_fitted(task.channels, len(CHANNELS))
         and _is_fitted(reference.measure, numbers),
         "the slopes": reference.slopes.shape == (steps, 1 + numbers)
-        and bool(np.isfinite(reference.slopes).all()),
+        and reference.event_slopes.shape == (steps, NUM_EVENTS)
+        and bool(np.isfinite(reference.slopes).all() and np.isfinite(reference.event_slopes).all()),
         "the horizon": reference.horizon == steps and reference.drift.shape == (steps,),
         "the pooled parameters": all(POOL in one for one in parts),
         "the shapes": all(one.shape == (steps, 2) and (one > 0).all() for one in shapes),

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from quantseq.errors import check_parameters
 from quantseq.forecasting.calibration import hermite
-from quantseq.forecasting.inputs import CHANNELS, NUM_DAYS, NUM_NUMBERS
+from quantseq.forecasting.inputs import CHANNELS, NUM_DAYS, NUM_EVENTS, NUM_NUMBERS
 from quantseq.forecasting.tokenizer import MAX_BINS
 from quantseq.forecasting.volatility import SCALES
 from quantseq.forecasting.windows import WindowSource, WindowTable
@@ -97,7 +97,7 @@ class ForecasterConfig:
             attention="luong",
             dropout=self.dropout,
             channels=len(CHANNELS),
-            condition_size=NUM_NUMBERS + NUM_DAYS,
+            condition_size=NUM_NUMBERS + NUM_DAYS + NUM_EVENTS,
             never_emit=(PAD, EOS),
             zero_projection=True,
         )

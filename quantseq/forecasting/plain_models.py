@@ -165,7 +165,7 @@ class _Told:
     """Rows of a training block: what was known, and what came."""
 
     numbers: Numbers  # (R, NUM_NUMBERS), in the reference's measure, as `days`
-    days: Numbers  # (R, H, NUM_DAYS)
+    days: Numbers  # (R, H, NUM_DAYS + NUM_EVENTS), and events, of the sessions to come
     z: Floats  # (R, H), returns in units of the reference's scale
     nu: Floats  # (R, H), its degrees of freedom
     sessions: Dates
@@ -183,7 +183,8 @@ class _Told:
             expected = reference.parameters(symbol, one)
             z = (aligned_returns(one.returns, reference.horizon) - expected.loc) / expected.scale
             numbers, days = measured(one, reference.measure)
-            seen = numbers[chosen], days[one.place[chosen]], z[chosen]
+            ahead = np.concatenate([days[one.place[chosen]], reference.events(one)[chosen]], axis=2)
+            seen = numbers[chosen], ahead, z[chosen]
             parts.append((*seen, expected.nu[chosen], one.sessions[chosen]))
         columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
         order = np.unique(columns[-1], return_inverse=True)[1]
@@ -250,11 +251,12 @@ class Stretch:
         self, one: SymbolInputs, rows: NDArray[np.intp], reference: Reference, horizon: int
     ) -> Floats:
         """The log of the factor at some sessions, (M, H)."""
-        numbers, days = measured(one, reference.measure)
+        (numbers, days), events = measured(one, reference.measure), reference.events(one)
         found = np.zeros((len(rows), horizon))
         for step, (models, kept) in enumerate(zip(self.models[:horizon], self.kept, strict=False)):
             if kept and len(rows):
-                x = np.concatenate([numbers[rows], days[one.place[rows], step]], axis=1)
+                ahead = days[one.place[rows], step], events[rows, step]
+                x = np.concatenate([numbers[rows], *ahead], axis=1)
                 total = np.zeros(len(rows))
                 for model in models:
                     total += model.factor(x)

@@ -10,7 +10,8 @@ here it is a level that moves by a small step with the score of each return [3]_
 On top of it the log of the scale is linear in the numbers of `inputs`, one set of slopes per step for all
 symbols, found by the likelihood of the t itself [4]_: what moves slopes is the score, which is bounded, so
 that no broken series sets them. They are shrunk by a ridge and by what the years of training say of each
-other's slopes.
+other's slopes. Scheduled events have slopes of their own, found first: they are too rare for the measure and the
+shrinkage of the other numbers, and too large to be left among what those explain.
 
 References
 ----------
@@ -38,6 +39,7 @@ from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.density import MIN_NU, t_log_density
 from quantseq.forecasting.inputs import (
     NUM_DAYS,
+    NUM_EVENTS,
     NUM_NUMBERS,
     Measure,
     Numbers,
@@ -84,6 +86,9 @@ SCORING_STEPS = 4
 
 KEPT_SLOPES = 0.8
 """Share of the slopes that is kept of what other years would ask for: the years to come are further away."""
+
+EVENT_RIDGE = 30.0
+"""Events that speak for their days being like others."""
 
 ROWS_PER_SLOPE = 20
 """Training rows per number below which none has a slope."""
@@ -143,7 +148,7 @@ def fit_slopes(x: Numbers, z: Floats, days: Floats) -> Floats:
     order = np.unique(days, return_inverse=True)[1]
     block = order * SLOPE_BLOCKS // (order.max() + 1)
     seen = np.column_stack([*(block != part for part in range(SLOPE_BLOCKS)), block >= 0])
-    slopes = _scoring(x, z, seen)
+    slopes = _scoring(x, z, seen, RIDGE * seen.sum(axis=0) + RIDGE_ROWS)
     found = x @ slopes.astype(np.float32)
     found = np.where(seen[:, :-1], 0, found[:, :-1]).sum(axis=1, dtype=np.float64)
     gains = [_log_likelihood(z, share * found).sum() for share in SHARES]
@@ -156,14 +161,14 @@ def _log_likelihood(z: Floats, log_scale: Floats) -> Floats:
     return np.asarray(-(LEVEL_NU + 1) / 2 * np.log1p(squares / LEVEL_NU) - log_scale)
 
 
-def _scoring(x: Numbers, z: Floats, seen: NDArray[np.bool_]) -> Floats:
-    """Fisher scoring with a ridge on all but the intercept, on the rows that each of F fits has `seen` (R, F): (K + 1, F).
+def _scoring(x: Numbers, z: Floats, seen: NDArray[np.bool_], prior: Floats) -> Floats:
+    """Fisher scoring with a ridge, on the rows that each of F fits has `seen` (R, F): (K + 1, F).
 
-    All fits go side by side, because reading the numbers is what takes the time.
+    So many rows as the `prior` (F,) says speak for slopes of zero, but for the intercept. All fits go side by side, because reading the numbers is what takes the time.
     """
     information = 2 * LEVEL_NU / (LEVEL_NU + 3)
     slopes = np.zeros((x.shape[1], seen.shape[1]))
-    ridge = np.outer(np.arange(len(slopes)) > 0, RIDGE * seen.sum(axis=0) + RIDGE_ROWS)
+    ridge = np.outer(np.arange(len(slopes)) > 0, prior)
     whole = x.T @ x
     factors = []
     for rows, own in zip(seen.T, ridge.T, strict=True):
@@ -225,6 +230,7 @@ class Reference:
     volatility: Scale
     measure: Measure  # of the numbers of a close, and of a session to come
     slopes: Floats  # (H, 1 + K), of the log of the scale in those numbers
+    event_slopes: Floats  # (H, NUM_EVENTS), the same in what scheduled events say
     drift: Floats  # (H,), location in units of σ, the same for all: a mean per stock is noise
     starts: Mapping[str, float]  # log level, in units of σ, before the first session
     shapes: Mapping[
@@ -268,10 +274,11 @@ class Reference:
         for symbol, z in centred.items():
             level = follow(before(z[:, 0]), starts.get(symbol, starts[POOL]))
             levelled[symbol] = np.clip(z / np.exp(level)[:, None], -CLIP, CLIP)
-        measure, slopes = _fit_stretch({s: data[s] for s in levelled}, levelled)
+        measure, slopes, event_slopes = _fit_stretch({s: data[s] for s in levelled}, levelled)
         standardised = {}
         for symbol, z in levelled.items():
             z = z / np.exp(stretch(data[symbol], measure, slopes))
+            z /= np.exp(event_stretch(data[symbol], event_slopes))
             standardised[symbol] = z[np.isfinite(z).all(axis=1)]
         shapes = {
             symbol: np.array([fit_student_t(z[:, h]) for h in range(horizon)])
@@ -285,7 +292,9 @@ class Reference:
         shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
         shapes = {**own, POOL: pooled}
-        return cls(scale, measure, slopes, drift, starts, shapes, shares, panel.symbols)
+        return cls(
+            scale, measure, slopes, event_slopes, drift, starts, shapes, shares, panel.symbols
+        )
 
     def inputs(self, panel: Panel) -> dict[str, SymbolInputs]:
         """What is known of every symbol at each close, beside the market of the training block."""
@@ -302,7 +311,12 @@ class Reference:
         level = np.exp(follow(z, self.starts.get(symbol, self.starts[POOL])))[:, None]
         nu = np.broadcast_to(shape[:, 0], sigma.shape)
         moved = np.exp(stretch(one, self.measure, self.slopes))
+        moved *= np.exp(event_stretch(one, self.event_slopes))
         return StepParameters(sigma * self.drift, sigma * level * moved * shape[:, 1], nu)
+
+    def events(self, one: SymbolInputs) -> Numbers:
+        """What scheduled events say to models on top of it; zero if there was none to learn from in training."""
+        return one.events * np.float32(self.event_slopes.any())
 
     def share_overnight(self, symbol: str) -> float:
         """The symbol's overnight share of variance, pooled if unknown."""
@@ -315,6 +329,7 @@ class Reference:
             Scale.from_json(state["volatility"]),
             Measure.from_json(state["measure"]),
             np.array(state["slopes"]),
+            np.array(state["event_slopes"]),
             np.array(state["drift"]),
             dict(state["starts"]),
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
@@ -349,6 +364,14 @@ def stretch(one: SymbolInputs, measure: Measure, slopes: Floats) -> Floats:
     return np.clip(moved + ahead[one.place], -LONGEST_STRETCH, LONGEST_STRETCH)
 
 
+def event_stretch(one: SymbolInputs, slopes: Floats) -> Floats:
+    """By how much scheduled events move it, with slopes (H, NUM_EVENTS), beyond that: (n, H)."""
+    moved = np.zeros(one.events.shape[:2])
+    for place, columns in enumerate(np.moveaxis(one.events, 2, 0)):
+        moved += columns * slopes[:, place]
+    return np.clip(moved, -LONGEST_STRETCH, LONGEST_STRETCH)
+
+
 def measured(one: SymbolInputs, measure: Measure) -> tuple[Numbers, Numbers]:
     """Numbers (n, NUM_NUMBERS) and days (D, H, NUM_DAYS) of a symbol in the measure of training."""
     return measure.part(slice(NUM_NUMBERS)).apply(one.numbers), measure.part(
@@ -358,8 +381,8 @@ def measured(one: SymbolInputs, measure: Measure) -> tuple[Numbers, Numbers]:
 
 def _fit_stretch(
     data: Mapping[str, SymbolInputs], levelled: Mapping[str, Floats]
-) -> tuple[Measure, Floats]:
-    """The measure of all inputs, and slopes (H, 1 + K) for returns (n, H) in units of σ times the level."""
+) -> tuple[Measure, Floats, Floats]:
+    """The measure of all inputs, slopes, and those of events, for returns (n, H) in units of σ times the level."""
     known = {symbol: np.flatnonzero(np.isfinite(z).all(axis=1)) for symbol, z in levelled.items()}
     chosen = {}
     for symbol, rows in known.items():
@@ -375,7 +398,15 @@ def _fit_stretch(
     sessions = np.concatenate([data[s].sessions[rows] for s, rows in chosen.items()])
     measure = Measure.fit(np.concatenate([numbers, days[:, 0]], axis=1))
     horizon, count = z.shape[1], NUM_NUMBERS + NUM_DAYS
-    slopes = np.zeros((horizon, 1 + count))
+    slopes, event_slopes = np.zeros((horizon, 1 + count)), np.zeros((horizon, NUM_EVENTS))
+    events = np.concatenate([data[s].events[rows] for s, rows in chosen.items()])
+    if events.any():
+        every_row = np.ones((len(z), 1), dtype=bool)
+        for step in range(horizon):
+            x = np.column_stack([np.ones(len(z), np.float32), events[:, step]])
+            found = _scoring(x, z[:, step], every_row, np.array([EVENT_RIDGE]))
+            event_slopes[step] = found[1:, 0]
+            z[:, step] /= np.exp(events[:, step] @ event_slopes[step])
     if len(z) >= ROWS_PER_SLOPE * count:
         x = np.ones((len(z), 1 + count), np.float32)
         x[:, 1 : 1 + NUM_NUMBERS] = measure.part(slice(NUM_NUMBERS)).apply(numbers)
@@ -383,7 +414,7 @@ def _fit_stretch(
         for step in range(horizon):
             x[:, 1 + NUM_NUMBERS :] = ahead.apply(days[:, step])
             slopes[step] = fit_slopes(x, z[:, step], sessions.astype(np.float64))
-    return measure, slopes
+    return measure, slopes, event_slopes
 
 
 def _make_heavier(shapes: Mapping[str, Floats], standardised: Mapping[str, Floats]) -> None:

@@ -5,7 +5,7 @@ the reference for densities, the tokenizer for ids and `inputs` for numbers.
 
 The context is a stream of tokens, each session's return in bins of its transform under the reference that was
 known the day before, with `CHANNELS` of the session beside it. Each step of the answer has a condition: the
-numbers that were known at the close, and what day its session is.
+numbers that were known at the close, what day its session is, and its scheduled events.
 """
 
 import json
@@ -51,6 +51,7 @@ class WindowTable:
     numbers: SmallNumbers  # (L, NUM_NUMBERS)
     days: SmallNumbers  # (D, H, NUM_DAYS), of the sessions after each of the markets' D
     place: NDArray[np.intp]  # (L,), where a session stands among those
+    events: SmallNumbers  # (L, H, NUM_EVENTS)
     targets: SmallIds  # (L, H)
     known_on: Dates  # when the last target is known; 9999-12-31 past the end
     loc: Floats  # (L, H), the reference at each session, as scale and nu
@@ -67,7 +68,8 @@ class WindowTable:
         horizon = self.targets.shape[1]
         days = self.days[self.place[rows]].transpose(1, 0, 2)
         numbers = np.broadcast_to(self.numbers[rows], (horizon, len(rows), self.numbers.shape[1]))
-        condition = np.concatenate([numbers, days], axis=2).astype(np.float32)
+        events = self.events[rows].transpose(1, 0, 2)
+        condition = np.concatenate([numbers, days, events], axis=2).astype(np.float32)
         return Batch(
             source=torch.from_numpy(self.source[index].astype(np.int64)),
             source_lengths=torch.full((len(rows),), CONTEXT, dtype=torch.int64),
@@ -169,6 +171,7 @@ class PriceTask:
                     self.channels.apply(one.channels).astype(np.float16),
                     numbers.astype(np.float16),
                     one.place + markets[one.market][0],
+                    self.reference.events(one).astype(np.float16),
                     targets.astype(np.int16),
                     known_on,
                     *vars(expected).values(),

@@ -15,15 +15,17 @@ from quantseq.forecasting.density import RISK_LEVELS
 from quantseq.forecasting.explain import explain
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
+from quantseq.forecasting.inputs import REACTS, inputs
 from quantseq.forecasting.rows import MIN_HISTORY, STALE_RULE
-from quantseq.market.bars import Bars, Panel
+from quantseq.market.bars import Bars, Floats, Panel
 from quantseq.market.store import file_name
-from quantseq.pipeline.data import Findings, usable
+from quantseq.pipeline.data import Findings, describe_events, usable
 from quantseq.pipeline.evaluate import tilt_in_words
 from quantseq.progress import parallel
 from quantseq.reporting.charts import Fan, forecast_png, write_picture
 
 HISTORY_SHOWN = 60  # sessions of history in a fan chart
+EVENT_SHOWN = 0.1  # chance of a reaction to an event above which a session is marked
 LEAST_TOLD = 0.005  # a cause that moves sigma by less is not named
 _QUANTILES = [f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS]
 
@@ -33,7 +35,8 @@ class ForecastTable:
     """Forecasts at each symbol's newest cutoff, and a table of them in returns and prices.
 
     The table has one line per symbol and step: see `Forecasts.to_frame`, with ``price_q05 …`` beside it (the last
-    adjusted close moved by the cumulative quantile), ``last_close``, and the losses ``var_95 … es_99`` of the step.
+    adjusted close moved by the cumulative quantile), ``last_close``, the losses ``var_95 … es_99`` of the step, and
+    ``event``, how likely its session is to react to a scheduled event.
     `moved` has one line per symbol, with what made the next day's sigma: see `quantseq.forecasting.explain`. `notes`
     are a sentence about each symbol that was not forecast, and about prices that the model does not know;
     `data_findings` by symbol what the health check found in the prices.
@@ -82,7 +85,9 @@ def forecast(
             )
     cutoffs = {symbol: one.sessions[-1] for symbol, one in panel.items()}
     draws = {"horizon": horizon, "num_paths": num_paths, "seed": seed}
-    known = Panel([*panel.values(), *(bars for s, bars in (peers or {}).items() if s not in panel)])
+    known = panel.replaced(
+        [*panel.values(), *(bars for s, bars in (peers or {}).items() if s not in panel)]
+    )
     known = known if cutoff is None else known.until(cutoff)
     everything = model.predict(known, np.unique([*cutoffs.values()]), symbols=panel, **draws)
     newest = np.array([cutoffs[str(s)] for s in everything.symbols]) == everything.cutoffs
@@ -99,9 +104,18 @@ def forecast(
     for name, losses in risks.items():
         for i, level in enumerate(RISK_LEVELS):
             table[f"{name}_{round(100 * level)}"] = losses[..., i].ravel()
-    notes += _strangers(panel, model) + _missing(known, model)
+    table["event"] = _reactions(panel, forecasts)
+    notes += _strangers(panel, model) + _missing(known, model) + describe_events(panel)
     moved = explain(forecasts, known, model.task.reference)
     return ForecastTable(forecasts, table, moved, tuple(notes), found)
+
+
+def _reactions(panel: Panel, forecasts: Forecasts) -> Floats:
+    """How likely each step's session is to react to a scheduled event, row by row of the table."""
+    if not panel.events:
+        return np.zeros(len(forecasts) * forecasts.horizon)
+    known = inputs(panel, horizon=forecasts.horizon)
+    return np.concatenate([known[str(s)].events[-1, :, REACTS] for s in forecasts.symbols])
 
 
 def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
@@ -166,6 +180,7 @@ def _draw_fan(bars: Bars, rows: pd.DataFrame, moved: Mapping[str, Any], folder: 
         labels=[f"+{step}" for step in rows["step"]],
         levels=np.array(QUANTILE_LEVELS),
         prices=rows[[f"price_{name}" for name in _QUANTILES]].to_numpy(),
+        events=rows["step"][rows["event"] > EVENT_SHOWN].tolist(),
     )
     path = folder / f"forecast-{file_name(bars.symbol)}-{cutoff:%Y-%m-%d}.png"
     causes = {cause: change for cause, change in _causes(moved).items() if abs(change) > 1e-6}

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache, partial
 from importlib.resources import files
 from itertools import pairwise
@@ -120,8 +120,8 @@ def inline_svg(
     `boxes` notes in ``data-boxes`` where each axes lies, for the page's script.
     """
     body, places = _svg_body(draw, size, prefix)
-    for field in fields(Theme):
-        body = body.replace(getattr(_SENTINELS, field.name), f"var(--{field.name})")
+    for one in fields(Theme):
+        body = body.replace(getattr(_SENTINELS, one.name), f"var(--{one.name})")
     if boxes:
         body = f'<g class="still">{body}</g>'
     noted = f' data-boxes="{places}"' if boxes else ""
@@ -551,7 +551,8 @@ class Fan:
     """A forecast distribution of prices behind the history it was made from, which ends with the cutoff.
 
     `labels` name H future steps; `levels` are Q quantile levels, increasing, symmetric about 0.5; `prices` (H, Q)
-    the quantiles, `realised` (H) what the price did, NaN where unknown.
+    the quantiles, `realised` (H) what the price did, NaN where unknown; `events` are the steps, from 1, whose session
+    may react to a scheduled event.
     """
 
     symbol: str
@@ -561,6 +562,7 @@ class Fan:
     levels: Floats
     prices: Floats
     realised: Floats | None = None
+    events: Sequence[int] = field(default=(), kw_only=True)
 
     def draw(self, canvas: Canvas, theme: Theme) -> None:
         """History, nested quantile bands from the cutoff on, their median, and what happened."""
@@ -574,6 +576,8 @@ class Fan:
         if len(self.levels) % 2:
             axes.plot(steps, prices[:, middle], color=theme.accent, linewidth=1.6)
         axes.axvline(0, color=theme.muted, linewidth=0.8, dashes=(1, 3))
+        for step in self.events:
+            axes.axvline(step, color=theme.accent, linewidth=0.9, dashes=(4, 2))
         axes.plot(past, self.closes, color=theme.neutral, linewidth=1.4)
         if self.realised is not None:
             path = np.concatenate([[start], self.realised])
@@ -606,7 +610,8 @@ def forecast_png(fan: Fan, average_day: float, causes: Mapping[str, float]) -> b
             price = fan.prices[-1, place]
             text = f"{price:,.2f}  ({percent_text(fan.levels[place])})"
             _note(axes, text, (last, price), (10, 0), color=theme.accent, **_BESIDE)
-        axes.set_xlabel(f"{across}adjusted close")
+        marked = " · dashed: may react to a scheduled event" if fan.events else ""
+        axes.set_xlabel(f"{across}adjusted close{marked}")
 
     return png(draw, (900, 620))
 

@@ -10,6 +10,7 @@ from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.inputs import NUM_DAYS, NUM_NUMBERS, inputs
 from quantseq.forecasting.reference import Reference, stretch
 from quantseq.market.bars import Panel
+from tests.prices import with_events
 
 
 def with_slopes(fitted: Seq2SeqForecaster, size: float) -> Seq2SeqForecaster:
@@ -29,6 +30,28 @@ def own_scale(reference: Reference, symbol: str, panel: Panel) -> np.ndarray:
     return np.asarray(np.log(found.scale[:, 0] * np.sqrt(nu / (nu - 2))) - moved)
 
 
+def test_scheduled_events_are_a_cause_of_their_own(
+    fitted: Seq2SeqForecaster, recent: Panel
+) -> None:
+    told = with_events(recent)
+    name = told.symbols[0]
+    cutoff = told.sessions[np.searchsorted(told.sessions, told.events[name].dates[5]) - 1]
+    slopes = np.full_like(fitted.task.reference.event_slopes, 0.1)
+    reference = replace(fitted.task.reference, event_slopes=slopes)
+    model = replace(fitted, task=replace(fitted.task, reference=reference))
+    found = explain(model.predict(told, np.array([cutoff]), horizon=1), told, reference)
+    lines = found.set_index("symbol")
+    assert lines.loc[name, "events"] > np.expm1(0.1)
+    causes = lines.loc[:, "volatility":].drop(columns="events")
+    plain = Panel(told.values())
+    silent = explain(
+        fitted.predict(plain, np.array([cutoff]), horizon=1), plain, fitted.task.reference
+    )
+    silent = silent.set_index("symbol")
+    rest = [cause for cause in causes if cause not in ("network", "market")]
+    np.testing.assert_allclose(causes.loc[name, rest], silent.loc[name, rest], rtol=1e-9)
+
+
 @pytest.mark.parametrize("size", [0.01, 0.2])
 def test_causes_multiply_to_the_ratio_of_the_sigmas(
     fitted: Seq2SeqForecaster, recent: Panel, size: float
@@ -42,7 +65,7 @@ def test_causes_multiply_to_the_ratio_of_the_sigmas(
     assert found["symbol"].tolist() == forecasts.symbols.tolist()
     np.testing.assert_array_equal(found["sigma"], forecasts.std[:, 0])
     causes = found.loc[:, "volatility":]
-    assert set(causes) == {"volatility", *CAUSES, "limit", "network"}
+    assert set(causes) == {"volatility", *CAUSES, "events", "limit", "network"}
     ratio = found["sigma"] / found["average_day"]
     np.testing.assert_allclose((1 + causes).prod(axis=1), ratio, rtol=1e-12)
     np.testing.assert_allclose(1 + found["change"], ratio, rtol=1e-12)
@@ -93,6 +116,7 @@ def test_every_number_has_a_cause_that_a_reader_would_look_under(recent: Panel) 
         "surprise echo -4": "quarter echoes",
         "since event": "quarter echoes",
         "market event 5": "market",
+        "covariate 5": "market",
         "Monday": "weekday",
         "third Friday": "weekday",
         "after holiday": "holidays",

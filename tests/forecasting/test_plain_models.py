@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from quantseq.errors import NotEnoughDataError
-from quantseq.forecasting.inputs import NUM_DAYS, NUM_NUMBERS, Numbers
+from quantseq.forecasting.inputs import NUM_DAYS, NUM_EVENTS, NUM_NUMBERS, Numbers
 from quantseq.forecasting.plain_models import (
     KEPT,
     LEAST_ROWS,
@@ -81,7 +81,7 @@ def test_the_perceptron_is_that_of_torch_and_leaves_its_generator_alone() -> Non
 
 def test_rows_are_those_with_all_that_comes_after_them_and_parts_follow_each_other() -> None:
     assert TOLD.numbers.shape[1:] == (NUM_NUMBERS,)
-    assert TOLD.days.shape[1:] == (2, NUM_DAYS)
+    assert TOLD.days.shape[1:] == (2, NUM_DAYS + NUM_EVENTS)
     assert len(TOLD.z) == 3 * (701 - MIN_HISTORY - 2)
     assert np.isfinite(TOLD.z).all()
     assert TOLD.sessions.max() == BLOCK.sessions[-3]

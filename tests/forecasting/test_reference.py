@@ -11,8 +11,8 @@ from scipy import stats
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.files import to_json
-from quantseq.forecasting.density import MIN_NU
-from quantseq.forecasting.inputs import NUM_DAYS, NUM_NUMBERS, inputs, score_of_scale
+from quantseq.forecasting.density import MIN_NU, t_log_density
+from quantseq.forecasting.inputs import NUM_DAYS, NUM_NUMBERS, REACTS, inputs, score_of_scale
 from quantseq.forecasting.reference import (
     DRIFT_PRIOR,
     KEPT_SLOPES,
@@ -35,7 +35,7 @@ from quantseq.forecasting.volatility import (
     aligned_returns,
 )
 from quantseq.market.bars import Bars, Panel
-from tests.prices import rewrite_after, simulate_bars, simulate_panel
+from tests.prices import rewrite_after, simulate_bars, simulate_panel, with_events
 
 law = settings(deadline=None, max_examples=15)
 PANEL = simulate_panel("ABC", 750)
@@ -300,3 +300,29 @@ def test_the_scale_of_simulated_days_that_are_told_apart_by_a_number_is_told_apa
     np.testing.assert_allclose(moved[:, 0], expected, atol=1e-6)
     friday = one.days[one.place, 1, 4] == 1
     assert (moved[friday, 1].min() - moved[~friday, 1].max()) > 0.2
+
+
+def test_the_days_of_events_are_wider_by_what_they_were_in_training() -> None:
+    panel = with_events(simulate_panel("ABC", 1100), size=0.06)
+    fitted = Reference.fit(panel.until(panel.sessions[800]), horizon=2)
+    assert fitted.event_slopes[:, 0].min() > 0.3
+    known, plain = (inputs(one, horizon=2) for one in (panel, Panel(panel.values())))
+    for symbol, one in known.items():
+        told, silent = (fitted.parameters(symbol, each).scale for each in (one, plain[symbol]))
+        sure = (one.events[:, :, REACTS] > 0.9) & np.isfinite(silent)
+        none = ~one.events.any(axis=2)
+        assert (told[sure] > 1.5 * silent[sure]).all()
+        assert told[none].tobytes() == silent[none].tobytes()
+    blind = Reference.fit(Panel(panel.values()).until(panel.sessions[800]), horizon=2)
+    assert not blind.event_slopes.any()
+    late = np.arange(1100) > 801
+    gains = []
+    for symbol, one in known.items():
+        returns = aligned_returns(one.returns, 2)[:, 0]
+        densities = []
+        for reference in (fitted, blind):
+            p = reference.parameters(symbol, one).first(1)
+            density = t_log_density((returns - p.loc[:, 0]) / p.scale[:, 0], p.nu[:, 0])
+            densities.append(density - np.log(p.scale[:, 0]))
+        gains.append((densities[0] - densities[1])[late & np.isfinite(returns)])
+    assert np.mean(np.concatenate(gains)) > 0.005

@@ -62,7 +62,7 @@ def test_gathering_equals_a_slow_loop() -> None:
             assert batch.source[s, b] == TABLE.source[where]
             assert batch.channels[s, b].tolist() == TABLE.channels[where].tolist()
         for h in range(H):
-            told = [*TABLE.numbers[row].tolist(), *TABLE.days[TABLE.place[row], h].tolist()]
+            told = [*TABLE.numbers[row], *TABLE.days[TABLE.place[row], h], *TABLE.events[row, h]]
             assert batch.condition[h, b].tolist() == told
         assert batch.target_out[:, b].tolist() == TABLE.targets[row].tolist()
         assert batch.target_in[:, b].tolist() == [EOS, *TABLE.targets[row, :-1]]

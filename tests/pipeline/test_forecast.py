@@ -11,7 +11,13 @@ from quantseq.errors import BarsError, LeakageError, NotEnoughDataError
 from quantseq.market.bars import Panel
 from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
 from tests.forecasting.broken import glitch, only_closes
-from tests.prices import fit_small, loud_forecaster, recent_prices, small_config
+from tests.prices import (
+    fit_small,
+    loud_forecaster,
+    recent_prices,
+    small_config,
+    with_events,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +99,30 @@ def test_symbols_that_cannot_be_forecast_are_left_out_and_named() -> None:
     awake = Panel([good.until(good.sessions[-2]), flat])  # the one that moves ends a day earlier
     shown = forecast(awake, model, horizon=3, num_paths=8)
     assert set(shown.forecasts.symbols) == {good.symbol}
+
+
+def test_the_session_of_an_event_is_wider_named_and_marked(tmp_path: Path) -> None:
+    recent = with_events(recent_prices(), size=0.05)
+    model = fit_small(recent, small_config(), last=len(recent.sessions) - 20)
+    assert model.task.reference.event_slopes.any()
+    name = recent.symbols[0]  # whose events are before the open
+    day = recent.events[name].dates[-2]
+    cutoff = recent.sessions[np.searchsorted(recent.sessions, day) - 1]
+    model = replace(model, trained_until=cutoff - 1)
+    known, plain = (
+        forecast(panel, model, horizon=3, num_paths=8, cutoff=cutoff)
+        for panel in (recent, Panel(recent.values()))
+    )
+    told, silent = (one.table[one.table["symbol"] == name] for one in (known, plain))
+    assert told["event"].tolist() == [1.0, 0.0, 0.0]
+    assert silent["event"].tolist() == [0.0] * 3
+    wider = told["sigma"].to_numpy() / silent["sigma"].to_numpy()
+    assert wider[0] > 1.3
+    assert 0.8 < wider[2] < 1.2
+    assert "Scheduled events: " in known.notes[-2]
+    drawn = draw_fans(recent, known, tmp_path / "a"), draw_fans(recent, plain, tmp_path / "b")
+    pictures = [one[name].read_bytes() for one in drawn]
+    assert pictures[0] != pictures[1]
 
 
 def test_one_symbol_is_forecast_as_among_all_if_its_market_is_there() -> None:
