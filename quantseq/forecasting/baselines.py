@@ -195,7 +195,12 @@ class FittedStudent(StudentForecaster):
     @classmethod
     def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
         """Fit every symbol by itself; NotEnoughDataError if none has a fit."""
-        found = {symbol: cls.fit_symbol(bars, horizon) for symbol, bars in panel.items()}
+        return cls._of(
+            {s: cls.fit_symbol(bars, horizon) for s, bars in panel.items()}, panel, reference
+        )
+
+    @classmethod
+    def _of(cls, found: Mapping[str, Floats | None], panel: Panel, reference: Reference) -> Self:
         fits = {symbol: one for symbol, one in found.items() if one is not None}
         if not fits:
             raise NotEnoughDataError(
@@ -231,13 +236,22 @@ class EwmaStudent(FittedStudent):
         return _every_step(horizon, (ewma_scale(bars.log_returns()) * fit[1])[:, None], fit[0])
 
 
-def _har_rows(bars: Bars) -> tuple[Floats, Floats, Floats]:
-    """Features (n, 5), log variances (n,) and log returns (n,) of adjusted bars."""
+def _har_rows(bars: Bars, beside: Bars | None = None) -> tuple[Floats, Floats, Floats]:
+    """Features (n, 5), log variances (n,) and log returns (n,) of adjusted bars.
+
+    One more feature is the log of a series `beside` them, as of its last session before each.
+    """
     log_variance = np.log(daily_variance(bars))
     means = [rolling_mean(log_variance, lag) for lag in (1, 5, 22)]
     returns = bars.log_returns()
     negative = np.minimum(np.clip(returns / np.exp(means[-1] / 2), -_CLIP, _CLIP), 0)
-    return np.column_stack([np.ones(len(bars)), *means, negative]), log_variance, returns
+    columns = [np.ones(len(bars)), *means, negative]
+    if beside is not None:
+        known = np.append(
+            np.log(beside.adj_close), np.nan
+        )  # before its first session nothing is known
+        columns.append(known[np.searchsorted(beside.sessions, bars.sessions) - 1])
+    return np.column_stack(columns), log_variance, returns
 
 
 class HarRangeStudent(FittedStudent):
@@ -251,9 +265,9 @@ class HarRangeStudent(FittedStudent):
     least = 250
 
     @classmethod
-    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+    def fit_symbol(cls, bars: Bars, horizon: int, beside: Bars | None = None) -> Floats | None:
         """Least squares per step, then a t on the standardised returns."""
-        x, log_variance, returns = _har_rows(bars.adjusted())
+        x, log_variance, returns = _har_rows(bars.adjusted(), beside)
         y, ahead = (aligned_returns(part, horizon) for part in (log_variance, returns))
         usable = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
         if usable.sum() < cls.least or not np.any(ahead[usable]):
@@ -263,15 +277,47 @@ class HarRangeStudent(FittedStudent):
         shapes = np.array([fit_student_t(z[:, h]) for h in range(horizon)])
         return np.vstack([found, shapes.T])
 
-    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+    def follow(
+        self, bars: Bars, fit: Floats, horizon: int, beside: Bars | None = None
+    ) -> StepParameters:
         """The regression's σ at every session, times the t of each step."""
         *coefficients, nu, relative = fit[:, :horizon]
-        scale = har_scale(_har_rows(bars.adjusted())[0], np.array(coefficients)) * relative
+        x, _, _ = _har_rows(bars.adjusted(), beside)
+        scale = har_scale(x, np.array(coefficients)) * relative
         return _every_step(horizon, scale, nu)
 
     def describe(self) -> dict[str, Any]:
         """How many symbols have a regression of their own."""
         return {"own_fits": len(self.fits) - 1}
+
+
+class HarX(HarRangeStudent):
+    """The same regression with the log of the panel's covariate, such as the VIX, of the day before each session."""
+
+    name = "har-x"
+    needs_covariate = True
+
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """As `FittedStudent.fit`; NotEnoughDataError too if the panel has no covariate."""
+        if panel.covariate is None:
+            raise NotEnoughDataError(
+                f"{cls.name} reads a covariate such as ^VIX, and there is none. Give one with --covariate, or "
+                "leave this baseline out."
+            )
+        found = {
+            symbol: cls.fit_symbol(bars, horizon, panel.covariate) for symbol, bars in panel.items()
+        }
+        return cls._of(found, panel, reference)
+
+    def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
+        """See `StudentForecaster.parameters`."""
+        return {
+            symbol: self.follow(
+                bars, self.fits.get(symbol, self.fits[POOL]), horizon, panel.covariate
+            )
+            for symbol, bars in panel.items()
+        }
 
 
 class Autoregression(FittedStudent):
@@ -590,6 +636,7 @@ BASELINES: Mapping[str, type[Baseline]] = {
         Egarch,
         ScoreDriven,
         HarRangeStudent,
+        HarX,
         ReferenceForecaster,
         Autoregression,
         Unigram,
@@ -611,10 +658,11 @@ def fit_baseline(name: str, panel: Panel, *, horizon: int, jobs: int = 1) -> For
     return BASELINES[name].fit(panel, reference, horizon=horizon, jobs=jobs)
 
 
-def choose_baselines(names: str | Sequence[str]) -> tuple[str, ...]:
+def choose_baselines(names: str | Sequence[str], *, covariate: bool = True) -> tuple[str, ...]:
     """Names of baselines: ``all``, ``none``, or some, comma-separated or as a sequence.
 
-    Our own reference is always among them: skill is measured against it. ConfigError if a name is unknown
+    ``all`` are those without a covariate, if there is none. Our own reference is always among them: skill is measured
+    against it. ConfigError if a name is unknown
     (with the nearest known one), if there is none, or if ``all`` or ``none`` has names beside it.
     """
     given = names.split(",") if isinstance(names, str) else names
@@ -631,5 +679,7 @@ def choose_baselines(names: str | Sequence[str]) -> tuple[str, ...]:
             raise ConfigError(
                 f"{name!r} stands alone. Got {', '.join(asked)}: leave {name!r} or the others out."
             )
-    chosen = BASELINES if asked == ["all"] else (*asked, ReferenceForecaster.name)
+    chosen: Sequence[str] = (*asked, ReferenceForecaster.name)
+    if asked == ["all"]:
+        chosen = [name for name, kind in BASELINES.items() if covariate or not kind.needs_covariate]
     return tuple(name for name in BASELINES if name in chosen)
