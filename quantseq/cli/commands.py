@@ -192,7 +192,7 @@ def train_command(
     toys: Any = {"preset": preset, "batches": batches, "figures": figures}
     if task == "price":
         from quantseq.config import resolve_config
-        from quantseq.pipeline.data import resolve_panel
+        from quantseq.pipeline.data import describe_events, resolve_panel
 
         _only_for("copy, reverse or sort", **toys)
         asked = opt.asked_settings(set_, seed=seed, forecaster__horizon=horizon)
@@ -204,6 +204,7 @@ def train_command(
         wanted = opt.symbol_list(more, symbols)
         wanted = [] if wanted == ["all"] else wanted
         prices = resolve_panel(wanted, panel=panel, places=to.places, **span, **ahead.known)
+        to.say(*describe_events(prices))
     else:
         given: Any = {"more": more, "symbols": symbols, "panel": panel, "horizon": horizon}
         given |= {"config": config, "set": set_, "allow_bad_data": allow_bad_data or None}
