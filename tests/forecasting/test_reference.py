@@ -248,7 +248,7 @@ def test_prices_that_never_move_cannot_be_fitted() -> None:
 
 def test_the_first_steps_are_the_first_columns() -> None:
     columns = np.arange(6.0).reshape(2, 3)
-    first = StepParameters(columns, columns + 1, columns + 3).first(2)
+    first = StepParameters(columns, columns + 1, columns + 3, columns, columns).first(2)
     np.testing.assert_array_equal(first.scale, columns[:, :2] + 1)
 
 
