@@ -91,8 +91,14 @@ class Distribution(ABC):
         return 1 - self.cdf(np.zeros(self.shape))
 
     @property
+    def prob_zero(self) -> Floats:
+        """P(R = 0), (M, H): above 0 where there is an atom."""
+        nothing = np.zeros(self.shape)
+        return self.cdf(nothing) - self.cdf_below(nothing)
+
+    @property
     def prob_down(self) -> Floats:
-        """P(R < 0), (M, H); what is left by both is that of a return of exactly 0."""
+        """P(R < 0), (M, H)."""
         return self.cdf_below(np.zeros(self.shape))
 
     @property
@@ -431,19 +437,20 @@ class TokenDensity(Distribution):
         found = self._smooth_crps(returns)
         if not self.has_ticks:
             return found
-        a, extra = self.half_tick, self._extra
-        came = np.where(np.abs(returns) < a, 0.0, returns)
-        found = np.where(came == returns, found, self._smooth_crps(came))
-        found = (1 - extra) * (found - extra * self._smooth_crps(np.zeros(self.shape)))
-        found += extra * np.abs(came)
+        a, extra, at_zero = self.half_tick, self._extra, self._smooth_crps(np.zeros(self.shape))
+        inside = (
+            np.abs(returns) < a
+        )  # first as 0, then along a CDF that is flat from there to the end of the tick
+        found = (1 - extra) * (np.where(inside, at_zero, found) - extra * at_zero)
+        found += extra * np.where(inside, 0, np.abs(returns))
         low, left, middle, right, high = (1 - extra) * self._inside
-        for flat, nodes, passed in (
-            (low, (low, left, middle), came < 0),
-            (high + extra, (middle + extra, right + extra, high + extra), came <= 0),
-        ):
-            first, second, third = ((node - passed) ** 2 for node in nodes)
-            found += a * (flat - passed) ** 2 - a / 6 * (first + 4 * second + third)
-        return found
+        low_side = (low, left, middle), ~inside & (returns < 0)
+        high_side = (high + extra, right + extra, middle + extra), inside | (returns < 0)
+        for nodes, passed in (low_side, high_side):
+            flat, between, last = ((node - passed) ** 2 for node in nodes)
+            found += a * flat - a / 6 * (flat + 4 * between + last)
+        slope = np.where(returns < 0, 1 - 2 * low, 2 * (high + extra) - 1)
+        return np.asarray(found + np.where(inside, np.abs(returns) * slope, 0))
 
     def _smooth_crps(self, returns: Floats) -> Floats:
         t, u, bins, p = self._locate(returns)

@@ -85,8 +85,13 @@ class Forecasts:
         return self.density.prob_up
 
     @property
+    def prob_zero(self) -> Floats:
+        """P(log return = 0) per step, (M, H): above 0 where ticks are large."""
+        return self.density.prob_zero
+
+    @property
     def prob_down(self) -> Floats:
-        """P(log return < 0) per step, (M, H); the rest is that of exactly 0, where ticks are large."""
+        """P(log return < 0) per step, (M, H)."""
         return self.density.prob_down
 
     def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
@@ -157,6 +162,7 @@ class Forecasts:
             "sigma": self.std.ravel(),
             "mean": self.mean.ravel(),
             "prob_up": self.prob_up.ravel(),
+            "prob_zero": self.prob_zero.ravel(),
             "prob_down": self.prob_down.ravel(),
             "token_prob_max": likeliest.ravel(),
         }

@@ -268,7 +268,7 @@ def has_ticks(returns: Floats) -> bool:
 
     It does where more than `TICKS` of them are exactly 0, but not where more than `THIN` are: that is a stale price.
     """
-    return len(returns) > 1 and TICKS < np.mean(returns[1:] == 0) <= THIN
+    return len(returns) > 1 and bool(TICKS < np.mean(returns[1:] == 0) <= THIN)
 
 
 def tick_widths(returns: Floats) -> Floats:
