@@ -56,6 +56,20 @@ def simulate_panel(symbols: str = "ABC", n: int = 400, **changes: Any) -> Panel:
     return Panel(simulate_bars(symbol, n, **changes) for symbol in symbols)
 
 
+def rounded(bars: Bars, tick: float, *, still: float = 0.0) -> Bars:
+    """The same bars about a price of 2, rounded to ticks; on a share of days the close is the last one again."""
+    factor = 2 / np.exp(np.log(bars.close).mean())
+    names = ("open", "high", "low", "close")
+    prices = {
+        name: np.maximum(np.round(getattr(bars, name) * factor / tick), 1) * tick for name in names
+    }
+    for i in np.flatnonzero(np.random.default_rng(1).random(len(bars)) < still):
+        prices["close"][i] = prices["close"][max(i - 1, 0)]
+    prices["high"] = np.maximum(prices["high"], prices["close"])
+    prices["low"] = np.minimum(prices["low"], prices["close"])
+    return replace(bars, **prices, adj_close=prices["close"])
+
+
 def rewrite_after(panel: Panel, cutoff: Any, *, seed: int = 1) -> Panel:
     """The same panel up to `cutoff`; every later bar is invented, some are gone, and so is what was known later."""
     rng = np.random.default_rng(seed)

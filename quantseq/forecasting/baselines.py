@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, NotEnoughDataError, did_you_mean
 from quantseq.forecasting.density import NORMAL_NU, Distribution, Quantiles, TokenDensity
-from quantseq.forecasting.forecasts import Forecaster, keyed_uniforms
+from quantseq.forecasting.forecasts import Forecaster, keyed_uniforms, with_zeros
 from quantseq.forecasting.garch import Egarch, Garch, GjrGarch, ScoreDriven
 from quantseq.forecasting.plain_models import Learner, Perceptron, Stretch, Trees
 from quantseq.forecasting.reference import (
@@ -68,7 +68,7 @@ class StudentForecaster(Baseline):
         return TokenDensity.reference(
             *(
                 rows.stack({symbol: getattr(one, name) for symbol, one in found.items()})
-                for name in ("loc", "scale", "nu")
+                for name in ("loc", "scale", "nu", "zero", "half_tick")
             )
         )
 
@@ -77,7 +77,8 @@ class StudentForecaster(Baseline):
         shape = (num_paths, found.shape[1])
         draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, shape)
         whole = np.zeros(draws.shape, np.int64)
-        return cast(TokenDensity, found).at_tokens(whole, draws.astype(np.float64))
+        paths = cast(TokenDensity, found).at_tokens(whole, draws.astype(np.float64))
+        return with_zeros(paths, found, seed, rows.symbols, rows.cutoffs)
 
 
 def _every_step(
@@ -85,7 +86,7 @@ def _every_step(
 ) -> StepParameters:
     """One t for every step, or each its own; scale (n, 1) or (n, H)."""
     shape = (len(scale), horizon)
-    return StepParameters(*(np.broadcast_to(part, shape) for part in (loc, scale, nu)))
+    return StepParameters(*(np.broadcast_to(part, shape) for part in (loc, scale, nu, 0.0, 0.0)))
 
 
 class HistoricalVolatility(StudentForecaster):
@@ -413,7 +414,8 @@ class TokenBaseline(ReferenceForecaster):
         """See `Baseline.paths`: a uniform place inside each bin."""
         shape = (2, num_paths, found.shape[1])
         draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, shape)
-        return cast(TokenDensity, found).at_tokens(self._walk(rows, draws[:, 0]), draws[:, 1])
+        paths = cast(TokenDensity, found).at_tokens(self._walk(rows, draws[:, 0]), draws[:, 1])
+        return with_zeros(paths, found, seed, rows.symbols, rows.cutoffs)
 
 
 class Unigram(TokenBaseline):

@@ -11,6 +11,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from quantseq.forecasting.density import TokenDensity
 from quantseq.forecasting.forecasts import Forecasts
 from quantseq.forecasting.reference import Reference, event_stretch, measured, stretch
 from quantseq.market.bars import Panel
@@ -37,8 +38,9 @@ def explain(forecasts: Forecasts, panel: Panel, reference: Reference) -> pd.Data
 
     ``symbol, cutoff, sigma``, that of the symbol's ``average_day``, the ``change`` between them, and one of each
     cause: ``1 + change`` is the product of theirs. On an average day the scale, before any of the numbers, has the
-    mean that it had so far (in logs), and all numbers have that of the training block. ``volatility`` is where that
-    scale stands now, ``events`` what is scheduled, ``limit`` what `LONGEST_STRETCH` takes back, ``network`` what the network and its calibration do.
+    mean that it had so far (in logs), and all numbers have that of the training block; where ticks are large, a
+    price stays as often as today. ``volatility`` is where that scale stands now, ``events`` what is scheduled,
+    ``limit`` what `LONGEST_STRETCH` takes back, ``network`` what the network and its calibration do.
     """
     data, lines = reference.inputs(panel), []
     for symbol, cutoff, sigma in zip(
@@ -47,7 +49,7 @@ def explain(forecasts: Forecasts, panel: Panel, reference: Reference) -> pd.Data
         one = data[symbol]
         row = int(np.searchsorted(one.sessions, cutoff))
         found = reference.parameters(symbol, one)
-        scale, nu = found.scale[: row + 1, 0], found.nu[row, 0]
+        scale = found.scale[: row + 1, 0]
         moved = stretch(one, reference.measure, reference.slopes)[: row + 1, 0]
         numbers, days = measured(one, reference.measure)
         shown = np.concatenate([numbers[row], days[one.place[row], 0]]).astype(np.float64)
@@ -58,7 +60,8 @@ def explain(forecasts: Forecasts, panel: Panel, reference: Reference) -> pd.Data
             parts[cause_of(name)] += term
         parts["events"] = widened[-1]
         parts["limit"] = moved[-1] - reference.slopes[0, 0] - terms.sum()
-        parts["network"] = np.log(sigma / (scale[-1] * np.sqrt(nu / (nu - 2))))
+        plain = TokenDensity.reference(*(part[[row], :1] for part in vars(found).values()))
+        parts["network"] = np.log(sigma / plain.std[0, 0])
         total = sum(parts.values())
         line = {"symbol": symbol, "cutoff": cutoff, "sigma": sigma}
         line |= {"average_day": sigma / np.exp(total), "change": np.expm1(total)}

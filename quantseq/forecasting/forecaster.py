@@ -26,7 +26,7 @@ from quantseq.forecasting.calibration import (
     move_draws,
 )
 from quantseq.forecasting.density import TokenDensity
-from quantseq.forecasting.forecasts import Forecasts, keyed_uniforms
+from quantseq.forecasting.forecasts import Forecasts, keyed_uniforms, with_zeros
 from quantseq.forecasting.networks import ForecasterConfig, fit_networks
 from quantseq.forecasting.rows import rows_to_forecast
 from quantseq.forecasting.windows import PriceTask, WindowTable
@@ -244,13 +244,14 @@ class Seq2SeqForecaster:
         names, dates = table.symbols[index], table.sessions[index]
         weights, num_bins = self.shrinkage.weights(horizon), self.config.num_bins
         weight = float(weights.max())
-        loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
+        parts = ("loc", "scale", "nu", "zero", "half_tick")
+        known = {part: getattr(table, part)[index, :horizon] for part in parts}
         from_network = round(weight * num_paths)
         sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
         uniform = np.full((1, 1, num_bins), 1 / num_bins)
         calibrated = self.recalibration.apply(uniform)
         probs = np.broadcast_to(calibrated, (len(index), horizon, num_bins)).copy()
-        density = TokenDensity(loc, scale, nu, probs)
+        density = TokenDensity(probs=probs, **known)
         paths = np.empty((len(index), num_paths, horizon), np.float32)
         chunk = max(1, min(PREDICT_CHUNK, PREDICT_DRAWS // max(num_paths * horizon, 1)))
         for start in range(0, len(index), chunk):
@@ -269,7 +270,8 @@ class Seq2SeqForecaster:
                 probs[part] = self.recalibration.apply(self.pool(found))
             if self.recalibration.changes or (weights < weight).any():
                 bins, inside = move_draws(bins, inside, drawn_from, probs[part])
-            paths[part] = density[part].at_tokens(bins, inside)
+            smooth = density[part].at_tokens(bins, inside)
+            paths[part] = with_zeros(smooth, density[part], seed, names[part], dates[part])
         shares = np.array([self.task.reference.share_overnight(str(s)) for s in names])
         until, drawn = self.trained_until, paths if num_paths else None
         return Forecasts(self.name, names, dates, density, shares, until, seed, drawn)

@@ -1,8 +1,8 @@
 """The conditional density a quant would use anyway: σ_t × Student-t, one per symbol and step.
 
 Owns the fit of degrees of freedom and scale on standardised returns, the level that follows a symbol's
-own ratio of returns to σ, what daily bars say of the scale beyond that, and the lookup of (loc, scale, ν)
-for any (symbol, cutoff). It is the baseline to beat, and the measure that tokens are quantised in. Knows
+own ratio of returns to σ, what daily bars say of the scale beyond that, how often a price that moves by large
+ticks does not move, and the lookup of (loc, scale, ν) for any (symbol, cutoff). It is the baseline to beat, and the measure that tokens are quantised in. Knows
 nothing of tokens or networks.
 
 How large a day's return is beside its range drifts over the years. A scale fitted once goes stale;
@@ -55,7 +55,10 @@ from quantseq.forecasting.volatility import (
     SymbolFeatures,
     aligned_returns,
     before,
+    ewma,
+    has_ticks,
     rolling_mean,
+    tick_widths,
 )
 from quantseq.market.bars import Floats, Panel
 
@@ -104,6 +107,12 @@ TAIL = 0.001
 
 HEAVIER = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 """What the likeliest degrees of freedom may be multiplied by for that."""
+
+ZERO_HALF_LIFE = 250
+"""Sessions after which it weighs half that returns were exactly 0 more often than a density says."""
+
+MOST_ZEROS = 0.9
+"""And the share of all other days, at most, on which they are 0 for that."""
 
 KEPT_REFERENCES = 16
 """References that a process keeps; each has a few numbers per symbol."""
@@ -201,13 +210,26 @@ def follow(z: Floats, start: float) -> Floats:
     return np.array(levels, dtype=np.float64)
 
 
+def chance_of_zero(returns: Floats, within: Floats) -> Floats:
+    """Probability that each of the next H returns is exactly 0, (n, H).
+
+    That is how likely a density says it is to be `within` half a tick of 0, (n, H), and as much of the rest as returns
+    (n,) have been 0 more often than that.
+    """
+    more = (returns == 0) - before(within[:, 0])
+    more = ewma(np.where(np.isfinite(more), more, 0.0), 0.5 ** (1 / ZERO_HALF_LIFE), 0.0)
+    return within + (1 - within) * np.clip(more, 0, MOST_ZEROS)[:, None]
+
+
 @dataclass(frozen=True)
 class StepParameters:
-    """Parameters (M, H) of the reference at M (symbol, cutoff) rows."""
+    """Parameters (M, H) of the reference at M (symbol, cutoff) rows, see `TokenDensity`."""
 
     loc: Floats
     scale: Floats
     nu: Floats
+    zero: Floats  # 0 but for symbols with large ticks, as half a tick
+    half_tick: Floats
 
     def cdf(self, returns: Floats) -> Floats:
         """Probability integral transform u = F(r), shape (M, H)."""
@@ -215,7 +237,7 @@ class StepParameters:
 
     def first(self, steps: int) -> "StepParameters":
         """The first `steps` columns."""
-        return StepParameters(self.loc[:, :steps], self.scale[:, :steps], self.nu[:, :steps])
+        return StepParameters(*(part[:, :steps] for part in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -237,9 +259,8 @@ class Reference:
         str, Floats
     ]  # (H, 2), degrees of freedom, and scale in units of σ times the level
     overnight_share: Mapping[str, float]  # of the close-to-close variance, between close and open
-    members: tuple[
-        str, ...
-    ]  # the symbols that it was fitted on: they are the market for all others
+    members: tuple[str, ...]  # what it was fitted on: the market of all others
+    ticks: tuple[str, ...]  # symbols whose prices move by large ones
 
     @property
     def horizon(self) -> int:
@@ -291,10 +312,10 @@ class Reference:
             shape[:, 1].clip(pooled[:, 1] / WIDEST, pooled[:, 1] * WIDEST, out=shape[:, 1])
         shares = {symbol: _overnight_share(data[symbol]) for symbol in ahead}
         shares[POOL] = float(np.median(list(shares.values())))
+        ticks = tuple(symbol for symbol in own if has_ticks(data[symbol].returns))
         shapes = {**own, POOL: pooled}
-        return cls(
-            scale, measure, slopes, event_slopes, drift, starts, shapes, shares, panel.symbols
-        )
+        names = panel.symbols, ticks
+        return cls(scale, measure, slopes, event_slopes, drift, starts, shapes, shares, *names)
 
     def inputs(self, panel: Panel) -> dict[str, SymbolInputs]:
         """What is known of every symbol at each close, beside the market of the training block."""
@@ -312,7 +333,13 @@ class Reference:
         nu = np.broadcast_to(shape[:, 0], sigma.shape)
         moved = np.exp(stretch(one, self.measure, self.slopes))
         moved *= np.exp(event_stretch(one, self.event_slopes))
-        return StepParameters(sigma * self.drift, sigma * level * moved * shape[:, 1], nu)
+        loc, scale = sigma * self.drift, sigma * level * moved * shape[:, 1]
+        zero, half_tick = np.zeros_like(scale), np.zeros_like(scale)
+        if symbol in self.ticks:
+            half_tick = half_tick + tick_widths(one.returns)[:, None] / 2
+            ends = (special.stdtr(nu, (end - loc) / scale) for end in (half_tick, -half_tick))
+            zero = chance_of_zero(one.returns, np.subtract(*ends))
+        return StepParameters(loc, scale, nu, zero, half_tick)
 
     def events(self, one: SymbolInputs) -> Numbers:
         """What scheduled events say to models on top of it; zero if there was none to learn from in training."""
@@ -335,6 +362,7 @@ class Reference:
             {symbol: np.array(shape) for symbol, shape in state["shapes"].items()},
             dict(state["overnight_share"]),
             tuple(state["members"]),
+            tuple(state["ticks"]),
         )
 
 

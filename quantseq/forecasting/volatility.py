@@ -274,8 +274,31 @@ def aligned_returns(returns: Floats, horizon: int) -> NDArray[np.float64]:
     return np.array(np.lib.stride_tricks.sliding_window_view(padded, horizon)[1:])
 
 
+def has_ticks(returns: Floats) -> bool:
+    """Whether the price moves by large ticks, from the log returns (n,) of training, the first of them NaN.
+
+    It does where more than `TICKS` of them are exactly 0, but not where more than `THIN` are: that is a stale price.
+    """
+    return len(returns) > 1 and bool(TICKS < np.mean(returns[1:] == 0) <= THIN)
+
+
+def tick_widths(returns: Floats) -> Floats:
+    """What one tick is in log return, as seen at each close: (n,), NaN before the price has moved.
+
+    A low quantile of the moves so far, as prices rarely move by less; two prices of a day are one tick apart or more.
+    """
+    moves = pd.Series(np.where(returns == 0, np.nan, np.abs(returns)))
+    return moves.rolling(LONG_WINDOW, min_periods=1).quantile(ONE_TICK).to_numpy()
+
+
 THIN = 0.5
 """Share of unchanged closes in `LONG_WINDOW` sessions beyond which a row is not fitted."""
+
+TICKS = 0.05
+"""Share of returns that are exactly 0 beyond which a price moves by large ticks."""
+
+ONE_TICK = 0.05
+"""Quantile of the moves of `LONG_WINDOW` sessions that is taken for one tick."""
 
 HUBER = 2.0
 """Residuals beyond this many robust standard deviations count linearly, not quadratically."""

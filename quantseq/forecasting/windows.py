@@ -54,9 +54,11 @@ class WindowTable:
     events: SmallNumbers  # (L, H, NUM_EVENTS)
     targets: SmallIds  # (L, H)
     known_on: Dates  # when the last target is known; 9999-12-31 past the end
-    loc: Floats  # (L, H), the reference at each session, as scale and nu
+    loc: Floats  # (L, H), the reference at each session, as the four that follow
     scale: Floats
     nu: Floats
+    zero: Floats
+    half_tick: Floats
     usable: NDArray[np.bool_]  # whether a whole context ends here
     is_moving: NDArray[np.bool_]  # whether the price moved, see `rows.is_moving`
 

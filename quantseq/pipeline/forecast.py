@@ -204,15 +204,18 @@ def describe_forecast(found: ForecastTable, model: Seq2SeqForecaster) -> list[st
     moved = _moved(found)
     heads = "".join(f"{name[1:] + ' %':>10}" for name in _QUANTILES)
     for symbol, rows in found.table.groupby("symbol", sort=False):
-        first = rows.iloc[0]
+        first, tied = rows.iloc[0], (rows["prob_zero"] > 0).any()
         lines += [
             f"{symbol}: last close {first['last_close']:.2f} on {first['cutoff']:%Y-%m-%d}, "
             "price quantiles in per cent",
-            f"  step{heads}{'P(up)':>9}",
+            f"  step{heads}{'P(up)':>9}" + (f"{'P(0)':>9}{'P(down)':>9}" if tied else ""),
         ]
         for _, row in rows.iterrows():
             prices = "".join(f"{row[f'price_{name}']:>10.2f}" for name in _QUANTILES)
-            lines.append(f"  {row['step']:>4}{prices}{row['prob_up']:>9.1%}")
+            shown = [
+                row[name] for name in ("prob_up", *(("prob_zero", "prob_down") if tied else ()))
+            ]
+            lines.append(f"  {row['step']:>4}{prices}" + "".join(f"{one:>9.1%}" for one in shown))
         line = moved[str(symbol)]
         told = (one for one in _causes(line).items() if abs(one[1]) >= LEAST_TOLD)
         causes = ", ".join(f"{cause} {100 * by:+.0f} %" for cause, by in told)

@@ -21,6 +21,7 @@ from quantseq.evaluation.scores import (
     score,
     summarise_models,
     summary,
+    symbols_with_ticks,
     tail_rates,
     told_the_same,
     verdicts,
@@ -350,3 +351,39 @@ def test_tails_are_counted_on_their_own_side() -> None:
         "0.999": 0,
         "0.9999": 0,
     }
+
+
+def test_where_ticks_are_large_all_models_are_scored_by_their_mean_density_over_the_tick() -> None:
+    rng = np.random.default_rng(0)
+    panel = panel_of(0.01 * rng.integers(-3, 4, 300))
+    assert symbols_with_ticks(panel) == {"A"}
+    assert symbols_with_ticks(simulate_panel("A", 300)) == set()
+    days = panel.sessions[150:-1]
+    shape = (len(days), 1)
+    t = (np.zeros(shape), np.full(shape, 0.02), np.full(shape, 4.0))
+    smooth = forecasts_of(days, TokenDensity.reference(*t))
+    rounded = forecasts_of(days, TokenDensity.reference(*t, np.zeros(shape), np.full(shape, 0.005)))
+    often = forecasts_of(
+        days, TokenDensity.reference(*t, np.full(shape, 0.3), np.full(shape, 0.005))
+    )
+    plain = score(smooth, panel, {"": 0.04})
+    one, two, three = (score(f, panel, {"": 0.04}, ticks={"A"}) for f in (smooth, rounded, often))
+    still = (np.abs(one["realised"]) < 1e-9).to_numpy()
+    assert 0.1 < still.mean() < 0.2
+    assert plain["log_score"][~still].equals(one["log_score"][~still])
+    law_of_r = stats.t(4, 0, 0.02)
+    mass = law_of_r.cdf(0.005) - law_of_r.cdf(-0.005)
+    np.testing.assert_allclose(one["log_score"][still], -np.log(mass / 0.01), rtol=1e-6)
+    np.testing.assert_allclose(one["log_score"], two["log_score"], rtol=1e-6)  # like with like
+    np.testing.assert_allclose(three["log_score"][still], -np.log(0.3 / 0.01), rtol=1e-6)
+    rarer = np.log((1 - 0.3) / (1 - mass))
+    np.testing.assert_allclose((one["log_score"] - three["log_score"])[~still], rarer, rtol=1e-6)
+    assert one["prob_up"].equals(three["prob_up"])  # of a move
+
+
+def test_a_distribution_without_density_still_has_no_log_score_where_ticks_are_large() -> None:
+    panel = panel_of(0.01 * np.random.default_rng(0).integers(-3, 4, 300))
+    days = panel.sessions[150:160]
+    values = np.broadcast_to(np.linspace(-0.03, 0.03, 7), (len(days), 1, 7))
+    found = forecasts_of(days, Quantiles(values, tuple(np.arange(1, 8) / 8)))
+    assert score(found, panel, {"": 0.04}, ticks={"A"})["log_score"].isna().all()

@@ -1,7 +1,7 @@
 """The rival to beat: its t is scipy's t, it is causal, and one broken series does not set it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from scipy import stats
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.files import to_json
-from quantseq.forecasting.density import MIN_NU, t_log_density
+from quantseq.forecasting.density import MIN_NU, TokenDensity, t_log_density
 from quantseq.forecasting.inputs import NUM_DAYS, NUM_NUMBERS, REACTS, inputs, score_of_scale
 from quantseq.forecasting.reference import (
     DRIFT_PRIOR,
@@ -23,6 +23,7 @@ from quantseq.forecasting.reference import (
     WIDEST,
     Reference,
     StepParameters,
+    chance_of_zero,
     fit_slopes,
     fit_student_t,
     follow,
@@ -35,7 +36,7 @@ from quantseq.forecasting.volatility import (
     aligned_returns,
 )
 from quantseq.market.bars import Bars, Panel
-from tests.prices import rewrite_after, simulate_bars, simulate_panel, with_events
+from tests.prices import rewrite_after, rounded, simulate_bars, simulate_panel, with_events
 
 law = settings(deadline=None, max_examples=15)
 PANEL = simulate_panel("ABC", 750)
@@ -248,7 +249,7 @@ def test_prices_that_never_move_cannot_be_fitted() -> None:
 
 def test_the_first_steps_are_the_first_columns() -> None:
     columns = np.arange(6.0).reshape(2, 3)
-    first = StepParameters(columns, columns + 1, columns + 3).first(2)
+    first = StepParameters(columns, columns + 1, columns + 3, columns, columns).first(2)
     np.testing.assert_array_equal(first.scale, columns[:, :2] + 1)
 
 
@@ -326,3 +327,60 @@ def test_the_days_of_events_are_wider_by_what_they_were_in_training() -> None:
             densities.append(density - np.log(p.scale[:, 0]))
         gains.append((densities[0] - densities[1])[late & np.isfinite(returns)])
     assert np.mean(np.concatenate(gains)) > 0.005
+
+
+TIED = Panel(
+    rounded(bars, tick, still=still)
+    for bars, tick, still in zip(
+        simulate_panel("ABCDE", 1000).values(),
+        (0.02, 0.01, 0.01, 0.0001, 0.01),
+        (0, 0, 0.1, 0, 0.7),
+        strict=True,
+    )
+)
+TICKS = Reference.fit(TIED.until(TIED.sessions[750]), horizon=2)
+
+
+def test_prices_with_large_ticks_are_those_with_many_zeros_and_not_the_stale_ones() -> None:
+    assert TICKS.ticks == ("A", "B", "C")
+    assert REFERENCE.ticks == ()
+    again = Reference.from_json(json.loads(to_json(asdict(TICKS))))
+    assert again.ticks == TICKS.ticks
+    data = inputs(TIED, horizon=2)
+    for symbol in "DE":
+        found = TICKS.parameters(symbol, data[symbol])
+        assert not (found.zero + found.half_tick).any()
+
+
+def test_zeros_come_as_often_as_is_said() -> None:
+    for symbol, one in inputs(TIED, horizon=2).items():
+        if symbol in TICKS.ticks:
+            density = TokenDensity.reference(
+                *(part[751:-1] for part in vars(TICKS.parameters(symbol, one)).values())
+            )
+            came = (one.returns[752:] == 0).mean()
+            np.testing.assert_allclose(density.prob_zero[:, 0].mean(), came, atol=0.08)
+            rounded_alone = replace(density, zero=np.zeros(density.shape)).prob_zero.mean()
+            assert (density.prob_zero.mean() > rounded_alone + 0.04) == (symbol == "C")
+
+
+def test_more_zeros_than_a_density_says_are_learned_and_forgotten() -> None:
+    rng = np.random.default_rng(0)
+    within = np.full((4000, 2), 0.1)
+    zero = rng.random(4000) < np.where(np.arange(4000) < 2500, 0.1 + 0.9 * 0.3, 0.02)
+    found = chance_of_zero(np.where(zero, 0.0, 0.01), within)
+    assert found[1500:2500].mean() == pytest.approx(0.37, abs=0.03)
+    np.testing.assert_array_equal(found[3500:], 0.1)
+    assert (
+        found[:900].tobytes()
+        == chance_of_zero(np.where(zero, 0.0, 0.01)[:900], within[:900]).tobytes()
+    )
+
+
+@given(st.integers(760, 990), st.integers(0, 99))
+@law
+def test_ticks_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> None:
+    other = inputs(rewrite_after(TIED, TIED.sessions[n], seed=seed), horizon=2)["C"]
+    old, new = (TICKS.parameters("C", one) for one in (inputs(TIED, horizon=2)["C"], other))
+    for name in ("zero", "half_tick", "scale"):
+        assert getattr(old, name)[: n + 1].tobytes() == getattr(new, name)[: n + 1].tobytes()

@@ -30,8 +30,10 @@ from quantseq.forecasting.volatility import (
     ewma_scale,
     features,
     gjr_variances,
+    has_ticks,
     median_over_symbols,
     rolling_mean,
+    tick_widths,
 )
 from quantseq.market.bars import Bars, Panel
 from tests.forecasting.broken import glitch, only_closes, stale
@@ -479,3 +481,22 @@ def test_gjr_falls_back_to_the_ewma_for_the_young_and_the_flat() -> None:
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="har, har-symbol, ewma, gjr"):
         Scale.fit("garch", DATA, horizon=1)
+
+
+def test_large_ticks_are_told_by_the_zeros_of_training() -> None:
+    returns = np.full(1001, 0.01)
+    for zeros, expected in ((50, False), (51, True), (500, True), (501, False)):
+        returns[1:] = np.where(np.arange(1000) < zeros, 0.0, 0.01)
+        assert has_ticks(returns) is expected
+    assert not has_ticks(np.array([np.nan]))
+
+
+def test_a_tick_is_about_the_smallest_move_so_far() -> None:
+    rng = np.random.default_rng(0)
+    price = 2 + 0.01 * np.cumsum(rng.integers(-2, 3, 600))
+    returns = np.concatenate([[np.nan], np.diff(np.log(price))])
+    widths = tick_widths(returns)
+    np.testing.assert_allclose(widths[200:], 0.01 / price[200:], rtol=0.2)
+    first = np.flatnonzero(returns[1:] != 0)[0] + 1
+    assert np.isnan(widths[:first]).all()
+    assert widths[:300].tobytes() == tick_widths(returns[:300]).tobytes()

@@ -294,7 +294,7 @@ def test_a_loop_that_shows_a_fit_the_future_and_a_changed_run_are_caught(
         fitted = model.fit(
             panel.between(fold.train_start, fold.test_end), fold, draws["seed"], jobs
         )
-        return fitted, {}, naive_errors(panel.between(fold.train_start, fold.train_end))
+        return fitted, {}, {"naive": naive_errors(panel.between(fold.train_start, fold.train_end))}
 
     forecasts = pd.read_parquet(folder / "forecasts.parquet")
     forecasts.loc[3, "sigma"] *= 1.01
