@@ -152,3 +152,29 @@ def test_what_made_sigma_is_said_for_every_symbol_and_adds_up(tmp_path: Path) ->
         assert "limit" not in line
     charts = draw_fans(recent, found, tmp_path)
     assert [path.read_bytes()[:4] for path in charts.values()] == [b"\x89PNG"] * len(recent)
+
+
+def test_where_ticks_are_large_three_chances_are_said() -> None:
+    recent, model = recent_prices(), loud_forecaster()
+    reference = replace(model.task.reference, ticks=("IBM",))
+    found = forecast(
+        recent,
+        replace(model, task=replace(model.task, reference=reference)),
+        horizon=2,
+        num_paths=400,
+    )
+    three = found.table[["prob_up", "prob_zero", "prob_down"]]
+    np.testing.assert_allclose(three.sum(axis=1), 1)
+    tied = (found.table["symbol"] == "IBM").to_numpy()
+    assert ((three["prob_zero"] > 0) == tied).all()
+    drawn = found.forecasts.paths
+    assert drawn is not None
+    still = (drawn == 0).mean(axis=1).ravel()
+    np.testing.assert_allclose(still, three["prob_zero"], atol=0.08)
+    heads = [line for line in describe_forecast(found, model) if line.startswith("  step")]
+    assert [line.endswith("P(up)     P(0)  P(down)") for line in heads] == [
+        name == "IBM" for name in recent
+    ]
+    ratio = found.moved["sigma"] / found.moved["average_day"]
+    causes = found.moved.loc[:, "volatility":]
+    np.testing.assert_allclose((1 + causes).prod(axis=1), ratio)
