@@ -27,6 +27,7 @@ from quantseq.forecasting.reference import (
     StepParameters,
     fit_reference,
     fit_student_t,
+    reference_parameters,
 )
 from quantseq.forecasting.rows import Baseline, Rows
 from quantseq.forecasting.volatility import (
@@ -118,10 +119,8 @@ class ReferenceForecaster(StudentForecaster):
 
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """See `StudentForecaster.parameters`."""
-        return {
-            symbol: self.reference.parameters(symbol, one).first(horizon)
-            for symbol, one in self.reference.inputs(panel).items()
-        }
+        found = reference_parameters(self.reference, panel)
+        return {symbol: one.first(horizon) for symbol, one in found.items()}
 
     def tokens(self, panel: Panel, horizon: int) -> dict[str, NDArray[np.intp]]:
         """Tokens (n, H) of the returns that follow each session, each under its own step's t."""

@@ -379,6 +379,18 @@ def fit_reference(panel: Panel, *, horizon: int, volatility: str = "har") -> Ref
     return _newest[key]
 
 
+_known: list[tuple[Reference, str, dict[str, StepParameters]]] = []
+
+
+def reference_parameters(reference: Reference, panel: Panel) -> dict[str, StepParameters]:
+    """`Reference.parameters` of every symbol; the newest are kept, because a panel is forecast part by part."""
+    if not _known or _known[0][0] is not reference or _known[0][1] != panel.sha256:
+        data = reference.inputs(panel)
+        found = {symbol: reference.parameters(symbol, one) for symbol, one in data.items()}
+        _known[:] = [(reference, panel.sha256, found)]
+    return _known[0][2]
+
+
 def stretch(one: SymbolInputs, measure: Measure, slopes: Floats) -> Floats:
     """By how much the log of the scale of the next H returns is moved, at each session: (n, H)."""
     numbers, days = measured(one, measure)
