@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from quantseq.forecasting.model_folder import save_forecaster as save_forecaster
     from quantseq.forecasting.networks import ForecasterConfig as ForecasterConfig
     from quantseq.market.bars import Bars as Bars
+    from quantseq.market.bars import Events as Events
     from quantseq.market.bars import Panel as Panel
+    from quantseq.market.events import read_events as read_events
     from quantseq.market.readers import read_panel as read_panel
     from quantseq.market.store import Store as Store
     from quantseq.pipeline import data as data
@@ -62,7 +64,8 @@ _HOMES = {
     "forecasting.forecasts": "Forecasts",
     "forecasting.model_folder": "load_forecaster save_forecaster",
     "forecasting.networks": "ForecasterConfig",
-    "market.bars": "Bars Panel",
+    "market.bars": "Bars Events Panel",
+    "market.events": "read_events",
     "market.readers": "read_panel",
     "market.store": "Store",
     "pipeline.audit": "audit",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from quantseq.market.bars import Bars, Panel
+from quantseq.market.bars import TIMINGS, Bars, Events, Panel
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource
 
 if TYPE_CHECKING:
@@ -56,8 +56,22 @@ def simulate_panel(symbols: str = "ABC", n: int = 400, **changes: Any) -> Panel:
     return Panel(simulate_bars(symbol, n, **changes) for symbol in symbols)
 
 
+def rounded(bars: Bars, tick: float, *, still: float = 0.0) -> Bars:
+    """The same bars about a price of 2, rounded to ticks; on a share of days the close is the last one again."""
+    factor = 2 / np.exp(np.log(bars.close).mean())
+    names = ("open", "high", "low", "close")
+    prices = {
+        name: np.maximum(np.round(getattr(bars, name) * factor / tick), 1) * tick for name in names
+    }
+    for i in np.flatnonzero(np.random.default_rng(1).random(len(bars)) < still):
+        prices["close"][i] = prices["close"][max(i - 1, 0)]
+    prices["high"] = np.maximum(prices["high"], prices["close"])
+    prices["low"] = np.minimum(prices["low"], prices["close"])
+    return replace(bars, **prices, adj_close=prices["close"])
+
+
 def rewrite_after(panel: Panel, cutoff: Any, *, seed: int = 1) -> Panel:
-    """The same panel up to `cutoff`; every later bar is invented, some are gone."""
+    """The same panel up to `cutoff`; every later bar is invented, some are gone, and so is what was known later."""
     rng = np.random.default_rng(seed)
     changed = []
     for bars in panel.values():
@@ -72,7 +86,42 @@ def rewrite_after(panel: Panel, cutoff: Any, *, seed: int = 1) -> Panel:
         fields |= {"sessions": bars.sessions, "volume": volume}
         fields |= {"dividends": bars.dividends, "splits": bars.splits}
         changed.append(replace(bars, **{name: values[keep] for name, values in fields.items()}))
-    return Panel(changed)
+    events = {}
+    for symbol, known in panel.until(cutoff).events.items():
+        late = np.datetime64(cutoff, "D") + 1 + rng.permutation(30)[:10]
+        fields = {"dates": late + rng.integers(0, 9, 10), "known_on": late}
+        fields |= {"kinds": np.array([f"invented {i}" for i in range(10)])}
+        fields |= {"timings": rng.choice(TIMINGS, 10)}
+        events[symbol] = Events(
+            **{name: np.concatenate([getattr(known, name), fields[name]]) for name in fields}
+        )
+    beside = panel.covariate
+    if beside is not None:
+        late = beside.sessions >= np.datetime64(cutoff, "D")
+        beside = replace(beside, adj_close=np.where(late, 7.0, beside.adj_close))
+    return Panel(changed, events=events, covariate=beside)
+
+
+def with_events(panel: Panel, *, notice: int = 7, size: float = 0.0) -> Panel:
+    """The panel with a covariate and an event a quarter per symbol; each moves its price by draws of this `size`."""
+    made, events = [], {}
+    for number, (symbol, bars) in enumerate(panel.items()):
+        rng = np.random.default_rng([number, *symbol.encode()])
+        places = np.arange(20 + 3 * number, len(bars) + 63, 63)
+        days = np.busday_offset(bars.sessions[-1], places - len(bars) + 1, roll="backward")
+        days[places < len(bars)] = bars.sessions[places[places < len(bars)]]
+        timing = TIMINGS[number % len(TIMINGS)]
+        jumps, inside = np.zeros(len(bars)), places + (timing == "after-close")
+        inside = inside[inside < len(bars)]
+        jumps[inside] = size * rng.standard_t(5, len(inside))
+        factor = np.exp(np.cumsum(jumps))
+        names = ("open", "high", "low", "close", "adj_close")
+        made.append(replace(bars, **{name: getattr(bars, name) * factor for name in names}))
+        n = len(places)
+        unknown = np.full(n, "NaT", dtype="datetime64[D]")
+        told = Events(days, np.full(n, "earnings"), np.full(n, timing), unknown)
+        events[symbol] = told.assuming(notice)
+    return Panel(made, events=events, covariate=replace(made[0], symbol="^V"))
 
 
 @cache

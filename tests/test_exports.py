@@ -31,7 +31,7 @@ def test_what_a_command_does_the_function_of_its_name_does() -> None:
     assert all(callable(getattr(quantseq, name)) for name in commands)
     for one in data.registered_commands:
         name = {"import": "import_", "list": "list_"}.get(str(one.name), one.name)
-        assert callable(getattr(quantseq.data, str(name)))
+        assert callable(getattr(quantseq.data, str(name).replace("-", "_")))
 
 
 def test_unknown_names_are_attribute_errors() -> None:

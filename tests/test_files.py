@@ -420,6 +420,7 @@ REMOVES = {
     "files.atomic_folder rmtree": "test_an_older_folder_never_leaves_its_place_for_nothing",
     "files._take_over copytree": "test_folder_is_replaced_as_a_whole_but_for_what_somebody_put_into_it",
     "files._take_over copy2": "test_folder_is_replaced_as_a_whole_but_for_what_somebody_put_into_it",
+    "market.events.remove unlink": "test_what_is_stored_comes_back_and_is_sealed",
     "market.store.remove unlink": "test_remove_keeps_what_is_no_file_of_ours",
     "pipeline.train.train_toy unlink": "test_a_picture_of_somebody_in_a_toys_folder_is_refused",
     "seq2seq.copy_task.train_preset unlink": "test_a_toy_lands_in_no_folder_of_somebody_else",
@@ -439,6 +440,8 @@ INSIDE = {
     "forecasting.forecasts.save": "a part of the cache",
     "forecasting.model_folder.save_forecaster": "atomic_folder",
     "forecasting.tokenizer.save": "in a fresh model folder",
+    "market.events._back_up": "a dated name that is new",
+    "market.events.keep": "_back_up keeps what is not ours",
     "market.store.back_up": "a dated name that is new",
     "market.store._replace": "_spare keeps what is not ours",
     "pipeline.sweep.sweep": "check_ours(folder, SUMS)",
@@ -512,7 +515,7 @@ def test_every_place_that_removes_is_known_and_proved() -> None:
         "reporting.sections._placebos rename",
         "reporting.sections.coverage_figure rename",
     }
-    of_store = {"pipeline.data.rm remove"}
+    of_store = {"pipeline.data.rm remove"}  # of bars and of events
     reads_back = {"files.atomic_path open"}  # to sync what was written
     found = places(RAW, method=True) - data_frames - of_store - reads_back
     assert found == set(REMOVES)

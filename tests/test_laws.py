@@ -16,7 +16,14 @@ from quantseq.market.bars import Panel
 from quantseq.pipeline.evaluate import fit_network
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 from quantseq.trading.policies import POLICIES, held_moments, make_policy
-from tests.prices import forecast_bytes, loud_forecaster, opinionated, recent_prices, rewrite_after
+from tests.prices import (
+    forecast_bytes,
+    loud_forecaster,
+    opinionated,
+    recent_prices,
+    rewrite_after,
+    with_events,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +63,7 @@ def run_all(panel: Panel, *, seed: int = 0) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def recent() -> Panel:
-    return recent_prices()
+    return with_events(recent_prices())
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +80,7 @@ def cutoff(recent: Panel) -> np.datetime64:
 
 @pytest.fixture(scope="module")
 def rewritten(recent: Panel, cutoff: np.datetime64) -> Panel:
-    """Every bar after the cutoff is invented."""
+    """Every bar after the cutoff is invented, every event that was known later, and the covariate."""
     return rewrite_after(recent, cutoff)
 
 
@@ -92,7 +99,7 @@ def test_tokens_do_not_see_the_future(
 ) -> None:
     task = loud_forecaster().task
     old, new = task.table(recent), task.table(rewritten)
-    for name in ("source", "condition", "loc", "scale", "nu"):
+    for name in ("source", "channels", "numbers", "events", "loc", "scale", "nu"):
         early, same = (getattr(t, name)[t.sessions <= cutoff] for t in (old, new))
         assert early.tobytes() == same.tobytes(), name
     early, same = (t.targets[t.known_on <= cutoff] for t in (old, new))
@@ -105,6 +112,7 @@ def test_forecasts_do_not_see_the_future_from_fit_to_forecast(
     ours, theirs = (one.forecasts["seq2seq"] for one in (evaluation, other))
     early = until(ours, cutoff)
     assert len(early) == 4 * 91
+    assert all(one.task.reference.event_slopes.any() for one in evaluation.fitted["seq2seq"])
     assert forecast_bytes(early) == forecast_bytes(until(theirs, cutoff))
     assert not np.isin(ours[ours.cutoffs > cutoff].std[:, 0], theirs.std[:, 0]).any()
     same = ["model", "symbol", "cutoff", "step", "mean", "prob_up"]

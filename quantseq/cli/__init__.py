@@ -118,7 +118,7 @@ def _spare_what_is_theirs(json: Path | None, figures: Path | None) -> None:
 
 def _add(to: typer.Typer, name: str, examples: list[str]) -> None:
     label = "Example:  " if len(examples) == 1 else "Examples:  "
-    command = _guarded(flat(getattr(commands, f"{name}_command")))
+    command = _guarded(flat(getattr(commands, f"{name.replace('-', '_')}_command")))
     to.command(name, epilog=label + "   |   ".join(examples))(command)
 
 

@@ -55,6 +55,9 @@ def fetch_command(
     rate: Annotated[float, Option(help="Requests a second, about.")] = 1.0,
     allow_gaps: opt.Gaps = False,
     keep_closes: opt.Closes = False,
+    events: Annotated[
+        bool, Option("--events", help="Also the dates of earnings, past and to come.")
+    ] = False,
 ) -> None:
     """Download bars and store them; a failure never replaces what is stored.
 
@@ -87,7 +90,7 @@ def fetch_command(
 
         span: Any = {"start": start, "end": end, "interval": interval}
         how: Any = {"source": source, "full": full, "rate": rate, "places": to.places}
-        how |= {"allow_gaps": allow_gaps, "keep_closes": keep_closes}
+        how |= {"allow_gaps": allow_gaps, "keep_closes": keep_closes, "events": events}
         try:
             fetch(wanted, on_symbol=note, **span, **how)
         except KeyboardInterrupt as stop:
@@ -116,12 +119,15 @@ def _tell_fetch(
     """Write the result and print it; what is left was not asked for yet, or failed for no fault of its own."""
     from quantseq.market.update import RETRYABLE
 
-    names, rows = ("symbol", "status", "rows", "first", "last", "why"), []
+    names: tuple[str, ...] = ("symbol", "status", "rows", "first", "last", "why")
+    rows = []
     for one in outcomes:
         error = None if one.error is None else type(one.error)
         row = {name: getattr(one, name) for name in (*names, "drift")}
         row |= {"error": error and error.__name__, "exit_code": error.exit_code if error else 0}
-        rows.append({**row, "backup": one.backup or None})
+        rows.append({**row, "backup": one.backup or None, "events": one.events})
+    if any(one.events is not None for one in outcomes):
+        names += ("events",)
     statuses = [one.status for one in outcomes]
     counts = {kind: statuses.count(kind) for kind in ("new", "updated", "unchanged", "failed")}
     done = {one.symbol for one in outcomes if not isinstance(one.error, RETRYABLE)}
@@ -147,11 +153,12 @@ def _failure(failed: Sequence[Exception], total: int, left: Sequence[str]) -> Ex
 
 def train_command(
     to: opt.Data,
+    ahead: opt.Ahead,
     task: Annotated[str, Option(help="price, or a toy task: copy, reverse, sort.")],
     more: opt.Symbols = None,
     symbols: Annotated[
         list[str] | None,
-        Option(help="Stored symbols, comma-separated or repeated; default: all of them."),
+        Option(help="Stored symbols, comma-separated or repeated, or all; default: all."),
     ] = None,
     preset: Annotated[
         str | None, Option(help="For toys: seed, bidirectional, attention or strong [strong].")
@@ -185,7 +192,7 @@ def train_command(
     toys: Any = {"preset": preset, "batches": batches, "figures": figures}
     if task == "price":
         from quantseq.config import resolve_config
-        from quantseq.pipeline.data import resolve_panel
+        from quantseq.pipeline.data import describe_events, resolve_panel
 
         _only_for("copy, reverse or sort", **toys)
         asked = opt.asked_settings(set_, seed=seed, forecaster__horizon=horizon)
@@ -195,10 +202,13 @@ def train_command(
         how |= {"jobs": jobs, "allow_bad_data": allow_bad_data}
         span: Any = {"start": start, "end": end, "allow_bad_data": allow_bad_data}
         wanted = opt.symbol_list(more, symbols)
-        prices = resolve_panel(wanted, panel=panel, places=to.places, **span)
+        wanted = [] if wanted == ["all"] else wanted
+        prices = resolve_panel(wanted, panel=panel, places=to.places, **span, **ahead.known)
+        to.say(*describe_events(prices))
     else:
         given: Any = {"more": more, "symbols": symbols, "panel": panel, "horizon": horizon}
         given |= {"config": config, "set": set_, "allow_bad_data": allow_bad_data or None}
+        given |= {"events": ahead.events, "covariate": ahead.covariate}
         _only_for("price", **given, start=start, end=end)
         how |= {**toys, "preset": preset or "strong"}
     metrics = train(prices, task=task, out=out, **how)
@@ -230,6 +240,7 @@ def _only_for(task: str, **given: object) -> None:
 
 def forecast_command(
     line: opt.Line,
+    ahead: opt.Ahead,
     symbols: opt.Symbols = None,
     horizon: Annotated[int, Option(min=1, help="Sessions ahead.")] = 5,
     model: Annotated[
@@ -244,7 +255,7 @@ def forecast_command(
     """Forecast the next sessions: quantiles, P(up), and a fan chart per symbol."""
     from quantseq.files import check_file, write_text
     from quantseq.forecasting.model_folder import load_forecaster
-    from quantseq.pipeline.data import as_rows, need_symbols, resolve_panel
+    from quantseq.pipeline.data import as_rows, need_symbols, peers_of, resolve_panel
     from quantseq.pipeline.forecast import describe_forecast, draw_fans, forecast
     from quantseq.reporting.charts import font_note
 
@@ -252,17 +263,24 @@ def forecast_command(
     need_symbols(wanted, panel)
     if csv is not None:
         check_file(csv, b"symbol,cutoff,step,last_close,")
-    prices = resolve_panel(wanted, panel=panel, places=places, allow_bad_data=allow_bad_data)
+    how: Any = {"allow_bad_data": allow_bad_data, **ahead.known}
+    prices = resolve_panel(wanted, panel=panel, places=places, **how)
     fitted = load_forecaster(model or places.models / "price")
-    how: Any = {"horizon": horizon, "cutoff": cutoff, "num_paths": paths, "seed": seed}
-    found = forecast(prices, fitted, places=line.places, allow_bad_data=allow_bad_data, **how)
+    how = {"horizon": horizon, "cutoff": cutoff, "num_paths": paths, "seed": seed}
+    peers = peers_of(fitted.symbols, prices, panel=panel, places=places)
+    how |= {"peers": peers, "allow_bad_data": allow_bad_data}
+    found = forecast(prices, fitted, places=line.places, **how)
     charts = draw_fans(prices, found, places.reports, jobs=line.jobs)
-    table = found.table.assign(cutoff=found.table["cutoff"].dt.strftime("%Y-%m-%d"))
+    table, moved = (
+        one.assign(cutoff=one["cutoff"].dt.strftime("%Y-%m-%d"))
+        for one in (found.table, found.moved)
+    )
     if csv is not None:
         write_text(csv, table.to_csv(index=False))
     line.save(
         {
             "forecasts": table.to_dict(orient="records"),
+            "moved": moved.to_dict(orient="records"),
             "model": fitted.describe(),
             "charts": {symbol: str(path) for symbol, path in charts.items()},
             "notes": list(found.notes),
@@ -455,6 +473,7 @@ def trials_command(to: opt.Reports) -> None:
 
 def audit_command(
     to: opt.Data,
+    ahead: opt.Ahead,
     run: Annotated[Path, Argument(help="Run folder that a backtest wrote.")],
     panel: opt.PanelFile = None,
     model: Annotated[
@@ -471,10 +490,14 @@ def audit_command(
     from quantseq.pipeline.audit import audit, badge, describe_audit, describe_checks
     from quantseq.pipeline.data import resolve_panel
 
-    prices = None if panel is None else resolve_panel([], panel=panel, allow_bad_data=True)
+    prices = None
+    if panel is not None:
+        prices = resolve_panel(
+            [], panel=panel, places=to.places, allow_bad_data=True, **ahead.known
+        )
     fitted = None if model is None else load_forecaster(model)
     how: Any = {"places": to.places, "jobs": jobs, "progress": to.progress}
-    outcome = audit(run, panel=prices, model=fitted, **how)
+    outcome = audit(run, panel=prices, model=fitted, ahead=ahead.known, **how)
     to.save({"folder": str(outcome.folder), **outcome.audit})
     to.say(*describe_checks(outcome))
     if not outcome.audit["passed"]:
@@ -612,6 +635,45 @@ def import_command(
         to.say("Nothing was stored: this was a dry run.")
     elif errors_found := describe_imported(found, places=to.places):
         to.say(errors_found)
+
+
+def import_events_command(
+    to: opt.Data,
+    path: Annotated[
+        Path,
+        Argument(help="CSV with symbol and date, and kind, timing and known_on if they are known."),
+    ],
+    symbol: Annotated[
+        str | None, Option(help="The symbol of all rows, where no column says it.")
+    ] = None,
+    replace: Annotated[
+        bool, Option("--replace", help="Also where stored events are lost; a backup is kept.")
+    ] = False,
+) -> None:
+    """Store scheduled events, such as dates of earnings, which forecasts then know in advance.
+
+    A timing is before-open, after-close or unknown; known_on is the first close at which the event was known. From its
+    first date on, a file says all events of their kind; what is stored of earlier dates and of other kinds stays.
+    """
+    from quantseq.pipeline.data import import_events
+
+    found, left_out = import_events(path, symbol=symbol, replace_=replace, places=to.places)
+    rows = [
+        {
+            "symbol": one.symbol,
+            "status": one.status,
+            "events": len(one.events),
+            "first": str(one.events.dates[0]),
+            "last": str(one.events.dates[-1]),
+            "backup": one.backup or None,
+        }
+        for one in found
+    ]
+    to.save({"symbols": rows, "left_out": left_out})
+    to.table(rows)
+    for why, lines in left_out.items():
+        more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+        to.say(f"Left out {len(lines)}: {why} ({', '.join(lines[:3])}{more}).")
 
 
 def list_command(to: opt.Data) -> None:

@@ -223,7 +223,34 @@ class Line(Data):
 
 
 @dataclass(frozen=True)
-class Walk(Line):
+class Ahead:
+    """What is known beside prices."""
+
+    events: Annotated[
+        Path | None,
+        Option(help="CSV of scheduled events instead of those stored: symbol, date, timing, …"),
+    ] = None
+    assumed_notice: Annotated[
+        int,
+        Option(
+            min=0,
+            max=1000,
+            help="Weekdays before an event that counts as known by then, if nobody says.",
+        ),
+    ] = 7
+    covariate: Annotated[
+        str | None,
+        Option(help="A series about the market: a stored symbol, such as ^VIX, or a file."),
+    ] = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """As `resolve_panel` takes it."""
+        return {"events": self.events, "notice": self.assumed_notice, "covariate": self.covariate}
+
+
+@dataclass(frozen=True)
+class Walk(Ahead, Line):
     """The same of a command that walks forward over prices, and its settings."""
 
     symbols: Symbols = None
@@ -259,7 +286,7 @@ class Walk(Line):
         from quantseq.pipeline.data import resolve_panel
 
         wanted, span = symbol_list(self.symbols), {"start": self.start, "end": self.end}
-        how: Any = {**span, "allow_bad_data": self.allow_bad_data}
+        how: Any = {**span, **self.known, "allow_bad_data": self.allow_bad_data}
         return resolve_panel(wanted, panel=self.panel, places=self.places, **how)
 
 

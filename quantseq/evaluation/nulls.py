@@ -62,9 +62,8 @@ class Truth(StudentForecaster):
         result = {}
         for symbol, bars in panel.items():
             scale = self.scales[symbol][: len(bars), :horizon]
-            result[symbol] = StepParameters(
-                np.zeros_like(scale), scale, np.full_like(scale, self.nu)
-            )
+            none = np.zeros_like(scale)
+            result[symbol] = StepParameters(none, scale, np.full_like(scale, self.nu), none, none)
         return result
 
 

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 import quantseq
 from quantseq.errors import ConfigError, CorruptFileError, NotEnoughDataError
-from quantseq.evaluation.scores import naive_errors, score
+from quantseq.evaluation.scores import naive_errors, score, symbols_with_ticks
 from quantseq.evaluation.walkforward import Fold, check_not_trained_on, cutoffs_of
 from quantseq.files import (
     atomic_path,
@@ -291,7 +291,7 @@ def _keep(part: _Part, path: Path | None) -> _Part | Path:
 
 def _fit(
     panel: Panel, model: ModelSpec, group: _Group, draws: _Draws, jobs: int
-) -> tuple[Forecaster, dict[str, Any], dict[str, float]]:
+) -> tuple[Forecaster, dict[str, Any], dict[str, Any]]:
     """Fit on the past of a group's first fold, whose training dates are those of all."""
     first = group[0][1]
     seen = panel.between(first.train_start, first.validation_end)
@@ -299,7 +299,8 @@ def _fit(
     for _, fold, _ in group:
         check_not_trained_on(fitted, fold.test_start)
     describe: Callable[[], dict[str, Any]] = getattr(fitted, "describe", dict)
-    return fitted, describe(), naive_errors(panel.between(first.train_start, first.train_end))
+    train = panel.between(first.train_start, first.train_end)
+    return fitted, describe(), {"naive": naive_errors(train), "ticks": symbols_with_ticks(train)}
 
 
 def _one_task(
@@ -311,7 +312,7 @@ def _one_task(
     """
     try:
         with threadpool_limits(1):
-            fitted, told, naive = _fit(panel, model, group, draws, jobs)
+            fitted, told, known = _fit(panel, model, group, draws, jobs)
     except NotEnoughDataError as error:
         if not model.optional:
             raise
@@ -323,7 +324,7 @@ def _one_task(
     for number, fold, path in group:
         days = cutoffs_of(panel, fold)
         work = (
-            delayed(_one_chunk)(panel, fitted, cutoffs, naive, fold.number, draws, model.keep)
+            delayed(_one_chunk)(panel, fitted, cutoffs, known, fold.number, draws, model.keep)
             for cutoffs in np.split(days, range(size, len(days), size))
         )
         chunks = parallel(jobs)(work)
@@ -339,7 +340,7 @@ def _one_chunk(
     panel: Panel,
     fitted: Forecaster,
     cutoffs: Dates,
-    naive: Mapping[str, float],
+    known: Mapping[str, Any],
     fold: int,
     draws: _Draws,
     keep: bool,
@@ -348,5 +349,5 @@ def _one_chunk(
     with threadpool_limits(1):
         found = fitted.predict(panel, cutoffs, **draws)
         ordered = found[np.argsort(found.cutoffs, kind="stable")]  # symbols as in the panel
-        table = score(ordered, panel, naive, fold=fold)
+        table = score(ordered, panel, **known, fold=fold)
         return table, ordered.without_paths() if keep else None

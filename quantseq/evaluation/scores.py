@@ -15,15 +15,18 @@ References
    climate predictions. Meteorological Applications 20(2).
 .. [4] Hyndman, R. and Koehler, A. (2006). Another look at measures of forecast accuracy. International
    Journal of Forecasting 22(4).
+.. [5] Diks, C., Panchenko, V. and van Dijk, D. (2011). Likelihood-based scoring rules for comparing density
+   forecasts in tails. Journal of Econometrics 163(2): the censored likelihood, here of what lies within a tick.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scoringrules
+from numpy.typing import NDArray
 from scipy import stats
 
 from quantseq.evaluation.significance import (
@@ -38,13 +41,16 @@ from quantseq.evaluation.significance import (
     pesaran_timmermann,
 )
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts, keyed_uniforms
-from quantseq.forecasting.volatility import aligned_returns
+from quantseq.forecasting.volatility import aligned_returns, has_ticks, tick_widths
 from quantseq.market.bars import Floats, Panel
 
 COVERAGES = (50, 80, 90, 95)  # two-sided central intervals, in per cent
 TESTED_SCORES = ("log_score", "crps")
 CUMULATIVE = "cumulative"  # the step of a test on the sum of all steps
+TAILS = (0.0001, 0.001, 0.01, 0.99, 0.999, 0.9999)  # levels beyond which outcomes are counted
 _INTERVAL = 0.9  # of the interval score: central, between the outermost of `QUANTILE_LEVELS`
+
+TOLD_THE_SAME = ("boosting-t", "perceptron-t")  # plain models that know what the network knows
 
 # Mean differences below are printed as 0.0000 nats, and as 0.00 basis points.
 LEAST_SHOWN = {"log_score": 5e-5, "crps": 5e-7}
@@ -72,16 +78,28 @@ def naive_errors(train: Panel) -> dict[str, float]:
     return {"": middle, **found}
 
 
+def symbols_with_ticks(train: Panel) -> frozenset[str]:
+    """Symbols of a training block whose prices move by large ticks, see `volatility.has_ticks`."""
+    return frozenset(s for s, bars in train.items() if has_ticks(bars.log_returns()))
+
+
 def score(
-    forecasts: Forecasts, panel: Panel, naive: Mapping[str, float], *, fold: int = 0
+    forecasts: Forecasts,
+    panel: Panel,
+    naive: Mapping[str, float],
+    *,
+    ticks: Set[str] = frozenset(),
+    fold: int = 0,
 ) -> pd.DataFrame:
     """Score forecasts against what happened: the part of the long table that these rows fill.
 
-    The `forecasts` are M rows of H steps, in order of cutoff, the `panel` holds the outcomes, and `naive` has the
-    `naive_errors` that the absolute error is scaled by [4]_.
+    The `forecasts` are M rows of H steps, in order of cutoff, the `panel` holds the outcomes, `naive` has the
+    `naive_errors` that the absolute error is scaled by [4]_, and `ticks` are the `symbols_with_ticks`.
 
-    M · H lines: ``symbol, cutoff, step, fold``, the outcome ``realised``, the forecast's ``mean`` and ``prob_up``, and,
-    NaN where the outcome is unknown: ``log_score`` (negative log density in nats; NaN without a density), ``crps``
+    M · H lines: ``symbol, cutoff, step, fold``, the outcome ``realised``, the forecast's ``mean`` and ``prob_up`` (given
+    that the price moves), and, NaN where the outcome is unknown: ``log_score`` (negative log density in nats; NaN without
+    a density; where ticks are large, that of a return within half a tick of 0 is the mean density over that tick [5]_, of
+    every model alike, so that a price which does not move can be told by a density or by a probability), ``crps``
     (log-return units), ``pit`` [2]_ (randomised at atoms only, by draws keyed to the row), ``pinball`` (mean over
     `QUANTILE_LEVELS`, without the factor 2), ``interval_score`` (Winkler, central 90 %), ``scaled_error`` of the
     median, and, on the line of the last step, ``crps_cumulative``: that of the sum of all steps, from paths, fair in
@@ -96,7 +114,7 @@ def score(
     scale = np.array([naive.get(str(symbol), naive[""]) for symbol in forecasts.symbols])
     middle = quantiles[..., QUANTILE_LEVELS.index(0.5)]
     columns = {
-        "log_score": -density.log_density(outcome),
+        "log_score": _log_score(forecasts, panel, outcome, ticks),
         "crps": density.crps(outcome),
         "pit": _transform(forecasts, outcome),
         "pinball": losses.mean(axis=-1),
@@ -114,7 +132,7 @@ def score(
             "fold": np.int16(fold),
             "realised": realised.ravel(),
             "mean": forecasts.mean.ravel().astype(np.float32),
-            "prob_up": forecasts.prob_up.ravel().astype(np.float32),
+            "prob_up": density.untied.prob_up.ravel().astype(np.float32),
         }
     )
     for name, values in columns.items():
@@ -122,6 +140,26 @@ def score(
         # What is tested stays exact; the rest is as exact as it is ever shown, at half the memory.
         table[name] = known if name in TESTED_SCORES else known.astype(np.float32)
     return table
+
+
+def _log_score(
+    forecasts: Forecasts, panel: Panel, outcome: Floats, ticks: Set[str]
+) -> NDArray[np.float64]:
+    """Negative log density (M, H), averaged over one tick around 0 where that is large and the outcome inside."""
+    density = forecasts.density
+    found = -density.log_density(outcome)
+    width = np.zeros(len(forecasts))
+    for symbol in ticks & set(forecasts.symbols):
+        rows, bars = np.flatnonzero(forecasts.symbols == symbol), panel[str(symbol)]
+        known = tick_widths(bars.log_returns())
+        width[rows] = known[np.searchsorted(bars.sessions, forecasts.cutoffs[rows])]
+    half = np.broadcast_to(width[:, None] / 2, outcome.shape)
+    inside = (np.abs(outcome) < half) & ~np.isnan(found)
+    if inside.any():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mass = density.cdf(half) - density.cdf(-half)
+            found = np.where(inside, -np.log(mass / (2 * half)), found)
+    return np.asarray(found)
 
 
 def _transform(forecasts: Forecasts, outcome: Floats) -> Floats:
@@ -151,6 +189,12 @@ def _cumulative_crps(forecasts: Forecasts, realised: Floats) -> Floats:
 def coverage(pit: Floats, level: float) -> float:
     """Share of outcomes inside the central interval of probability `level`."""
     return float(np.mean(np.abs(pit - 0.5) <= level / 2))
+
+
+def tail_rates(pit: Floats) -> dict[str, float]:
+    """Share of outcomes below each of `TAILS` up to one half, and above each of the others."""
+    shares = {level: pit < level if level < 0.5 else pit > level for level in TAILS}
+    return {f"{level:g}": float(np.mean(beyond)) for level, beyond in shares.items()}
 
 
 def kolmogorov_distance(pit: Floats) -> float:
@@ -223,9 +267,18 @@ def summarise_models(scores: pd.DataFrame, reference: str, seed: int) -> dict[st
             found[name][f"mcs_{tested}"] = inside.get(name)
     for name, rows in first.items():
         found[name] |= {"skill_interval": None, "skill_nats": None}
+        found[name]["gain_by_step"] = None
         if reference in names and rows["log_score"].notna().any():
-            plain, own = (one["log_score"].to_numpy() for one in (first[reference], rows))
-            gain = by_date(plain - own, dates_of(rows))
+            gains = [
+                by_date(
+                    parts[reference, step]["log_score"].to_numpy()
+                    - parts[name, step]["log_score"].to_numpy(),
+                    dates_of(parts[name, step]),
+                )
+                for step in range(1, horizon + 1)
+            ]
+            gain = gains[0]
+            found[name]["gain_by_step"] = [float(one.mean()) if len(one) else None for one in gains]
             found[name]["skill_interval"] = list(mean_interval(gain, seed=seed))
             found[name]["skill_nats"] = float(gain.mean()) if len(gain) else None
     return found
@@ -248,8 +301,11 @@ def _one_model(by_step: list[pd.DataFrame]) -> dict[str, Any]:
         )
     rows = by_step[0]
     up, mean, came, dates = calls_of(rows)
+    known = np.isfinite(rows["pit"].to_numpy())
+    pit = rows["pit"].to_numpy(np.float64)[known]
     return {
         **{name: value for name, value in steps[0].items() if name != "step"},
+        "tail_rates": tail_rates(pit) if len(pit) else None,
         "n_days": len(np.unique(dates[np.isfinite(came)])),
         "crps_cumulative": _mean(by_step[-1]["crps_cumulative"]),
         "rank_ic": asdict(information_coefficient(mean, came, dates, ranks=True)),
@@ -301,11 +357,23 @@ def next_day(tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
 
 
 def verdicts(tests: list[dict[str, Any]], *, own_reference: str) -> list[str]:
-    """One sentence per other model, on `next_day`."""
-    return [
+    """One sentence per other model, on `next_day`, and one on those that are `told_the_same`."""
+    sentences = [
         f"better than {f'its own reference ({other})' if other == own_reference else other}: {in_words(test)}"
         for other, test in next_day(tests).items()
     ]
+    return sentences + told_the_same(tests)
+
+
+def told_the_same(tests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whether the network beats the plain models that are told the same: a sentence, none if they took no part."""
+    found = next_day(tests)
+    told = {name: in_words(found[name]) for name in TOLD_THE_SAME if name in found}
+    missed = {name: words for name, words in told.items() if not words.startswith("yes")}
+    if not told:
+        return []
+    judged = " and ".join(f"{name} ({words})" for name, words in (missed or told).items())
+    return [f"the network {'does not beat' if missed else 'beats'} {judged}, told the same"]
 
 
 def negligible(test: Mapping[str, Any]) -> bool:

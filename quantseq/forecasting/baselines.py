@@ -1,14 +1,14 @@
 """The baselines: forecasters without a network, under the same protocol; whoever cannot beat them has no edge.
 
 Owns every baseline but the GARCH family, and the registry that knows all of them by name. Each is a good
-version of itself: causal, floored, with its distribution fitted on the training block. Knows nothing of
-folds, scores or trades.
+version of itself: causal, floored, with its distribution fitted on the training block. What those learn that are
+told the same as the network is `plain_models`' business. Knows nothing of folds, scores or trades.
 """
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from joblib import delayed
@@ -18,16 +18,23 @@ from threadpoolctl import threadpool_limits
 
 from quantseq.errors import ConfigError, NotEnoughDataError, did_you_mean
 from quantseq.forecasting.density import NORMAL_NU, Distribution, Quantiles, TokenDensity
-from quantseq.forecasting.forecasts import Forecaster, keyed_generators, keyed_uniforms
-from quantseq.forecasting.garch import Garch, GjrGarch
-from quantseq.forecasting.reference import POOL, Reference, StepParameters, fit_student_t
+from quantseq.forecasting.forecasts import Forecaster, keyed_uniforms, with_zeros
+from quantseq.forecasting.garch import Egarch, Garch, GjrGarch, ScoreDriven
+from quantseq.forecasting.plain_models import Learner, Perceptron, Stretch, Trees
+from quantseq.forecasting.reference import (
+    POOL,
+    Reference,
+    StepParameters,
+    fit_reference,
+    fit_student_t,
+    reference_parameters,
+)
 from quantseq.forecasting.rows import Baseline, Rows
 from quantseq.forecasting.volatility import (
     VARIANCE_FLOOR,
     aligned_returns,
     daily_variance,
     ewma_scale,
-    features,
     har_scale,
     rolling_mean,
 )
@@ -46,7 +53,11 @@ _CLIP = 8.0
 
 @dataclass(frozen=True)
 class StudentForecaster(Baseline):
-    """A Student-t per symbol, cutoff and step; the steps of a path are independent draws."""
+    """A Student-t per symbol, cutoff and step; the steps of a path are independent draws.
+
+    A draw is the quantile at a uniform number keyed to its row: two that agree draw the same, and what two models
+    differ by is not drowned in the noise of their draws.
+    """
 
     @abstractmethod
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
@@ -58,18 +69,17 @@ class StudentForecaster(Baseline):
         return TokenDensity.reference(
             *(
                 rows.stack({symbol: getattr(one, name) for symbol, one in found.items()})
-                for name in ("loc", "scale", "nu")
+                for name in ("loc", "scale", "nu", "zero", "half_tick")
             )
         )
 
     def paths(self, rows: Rows, found: Distribution, num_paths: int, seed: int) -> Floats:
         """See `Baseline.paths`."""
-        density = cast(TokenDensity, found)
-        draws = np.empty((len(rows.symbols), num_paths, density.shape[1]))
-        generators = keyed_generators(seed, rows.symbols, rows.cutoffs)
-        for row, generator in enumerate(generators):
-            draws[row] = generator.standard_t(density.nu[row], draws.shape[1:])
-        return np.asarray(density.loc[:, None] + density.scale[:, None] * draws)
+        shape = (num_paths, found.shape[1])
+        draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, shape)
+        whole = np.zeros(draws.shape, np.int64)
+        paths = cast(TokenDensity, found).at_tokens(whole, draws.astype(np.float64))
+        return with_zeros(paths, found, seed, rows.symbols, rows.cutoffs)
 
 
 def _every_step(
@@ -77,7 +87,7 @@ def _every_step(
 ) -> StepParameters:
     """One t for every step, or each its own; scale (n, 1) or (n, H)."""
     shape = (len(scale), horizon)
-    return StepParameters(*(np.broadcast_to(part, shape) for part in (loc, scale, nu)))
+    return StepParameters(*(np.broadcast_to(part, shape) for part in (loc, scale, nu, 0.0, 0.0)))
 
 
 class HistoricalVolatility(StudentForecaster):
@@ -109,10 +119,8 @@ class ReferenceForecaster(StudentForecaster):
 
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """See `StudentForecaster.parameters`."""
-        return {
-            symbol: self.reference.parameters(symbol, one).first(horizon)
-            for symbol, one in features(panel).items()
-        }
+        found = reference_parameters(self.reference, panel)
+        return {symbol: one.first(horizon) for symbol, one in found.items()}
 
     def tokens(self, panel: Panel, horizon: int) -> dict[str, NDArray[np.intp]]:
         """Tokens (n, H) of the returns that follow each session, each under its own step's t."""
@@ -121,6 +129,48 @@ class ReferenceForecaster(StudentForecaster):
             symbol: tokens(found[symbol].cdf(aligned_returns(bars.log_returns(), horizon)))
             for symbol, bars in panel.items()
         }
+
+
+@dataclass(frozen=True)
+class ToldTheSame(ReferenceForecaster):
+    """The reference with its scale stretched by a model that is told what the network is told; see `plain_models`."""
+
+    learner: ClassVar[type[Learner]]
+    learned: Stretch
+
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """See `Baseline.fit`."""
+        learned = Stretch.fit(panel, reference, kind=cls.learner, name=cls.name, jobs=jobs)
+        return cls(panel.sessions[-1], reference.overnight_share, reference, learned)
+
+    def distribution(self, rows: Rows, horizon: int) -> TokenDensity:
+        """See `Baseline.distribution`."""
+        plain = super().distribution(rows, horizon)
+        data = self.reference.inputs(rows.panel)
+        parts = (
+            self.learned.at(one, rows.index[symbol], self.reference, horizon)
+            for symbol, one in data.items()
+        )
+        return replace(plain, scale=plain.scale * np.exp(np.concatenate(list(parts))))
+
+    def describe(self) -> dict[str, Any]:
+        """How much of what was learned is believed at each step."""
+        return {"kept": list(self.learned.kept)}
+
+
+class BoostingStudent(ToldTheSame):
+    """Boosted trees stretch the scale of the reference."""
+
+    name = "boosting-t"
+    learner = Trees
+
+
+class PerceptronStudent(ToldTheSame):
+    """A small perceptron stretches the scale of the reference."""
+
+    name = "perceptron-t"
+    learner = Perceptron
 
 
 @dataclass(frozen=True)
@@ -145,7 +195,12 @@ class FittedStudent(StudentForecaster):
     @classmethod
     def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
         """Fit every symbol by itself; NotEnoughDataError if none has a fit."""
-        found = {symbol: cls.fit_symbol(bars, horizon) for symbol, bars in panel.items()}
+        return cls._of(
+            {s: cls.fit_symbol(bars, horizon) for s, bars in panel.items()}, panel, reference
+        )
+
+    @classmethod
+    def _of(cls, found: Mapping[str, Floats | None], panel: Panel, reference: Reference) -> Self:
         fits = {symbol: one for symbol, one in found.items() if one is not None}
         if not fits:
             raise NotEnoughDataError(
@@ -181,13 +236,22 @@ class EwmaStudent(FittedStudent):
         return _every_step(horizon, (ewma_scale(bars.log_returns()) * fit[1])[:, None], fit[0])
 
 
-def _har_rows(bars: Bars) -> tuple[Floats, Floats, Floats]:
-    """Features (n, 5), log variances (n,) and log returns (n,) of adjusted bars."""
+def _har_rows(bars: Bars, beside: Bars | None = None) -> tuple[Floats, Floats, Floats]:
+    """Features (n, 5), log variances (n,) and log returns (n,) of adjusted bars.
+
+    One more feature is the log of a series `beside` them, as of its last session before each.
+    """
     log_variance = np.log(daily_variance(bars))
     means = [rolling_mean(log_variance, lag) for lag in (1, 5, 22)]
     returns = bars.log_returns()
     negative = np.minimum(np.clip(returns / np.exp(means[-1] / 2), -_CLIP, _CLIP), 0)
-    return np.column_stack([np.ones(len(bars)), *means, negative]), log_variance, returns
+    columns = [np.ones(len(bars)), *means, negative]
+    if beside is not None:
+        known = np.append(
+            np.log(beside.adj_close), np.nan
+        )  # before its first session nothing is known
+        columns.append(known[np.searchsorted(beside.sessions, bars.sessions) - 1])
+    return np.column_stack(columns), log_variance, returns
 
 
 class HarRangeStudent(FittedStudent):
@@ -201,9 +265,9 @@ class HarRangeStudent(FittedStudent):
     least = 250
 
     @classmethod
-    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+    def fit_symbol(cls, bars: Bars, horizon: int, beside: Bars | None = None) -> Floats | None:
         """Least squares per step, then a t on the standardised returns."""
-        x, log_variance, returns = _har_rows(bars.adjusted())
+        x, log_variance, returns = _har_rows(bars.adjusted(), beside)
         y, ahead = (aligned_returns(part, horizon) for part in (log_variance, returns))
         usable = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
         if usable.sum() < cls.least or not np.any(ahead[usable]):
@@ -213,15 +277,47 @@ class HarRangeStudent(FittedStudent):
         shapes = np.array([fit_student_t(z[:, h]) for h in range(horizon)])
         return np.vstack([found, shapes.T])
 
-    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+    def follow(
+        self, bars: Bars, fit: Floats, horizon: int, beside: Bars | None = None
+    ) -> StepParameters:
         """The regression's σ at every session, times the t of each step."""
         *coefficients, nu, relative = fit[:, :horizon]
-        scale = har_scale(_har_rows(bars.adjusted())[0], np.array(coefficients)) * relative
+        x, _, _ = _har_rows(bars.adjusted(), beside)
+        scale = har_scale(x, np.array(coefficients)) * relative
         return _every_step(horizon, scale, nu)
 
     def describe(self) -> dict[str, Any]:
         """How many symbols have a regression of their own."""
         return {"own_fits": len(self.fits) - 1}
+
+
+class HarX(HarRangeStudent):
+    """The same regression with the log of the panel's covariate, such as the VIX, of the day before each session."""
+
+    name = "har-x"
+    needs_covariate = True
+
+    @classmethod
+    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
+        """As `FittedStudent.fit`; NotEnoughDataError too if the panel has no covariate."""
+        if panel.covariate is None:
+            raise NotEnoughDataError(
+                f"{cls.name} reads a covariate such as ^VIX, and there is none. Give one with --covariate, or "
+                "leave this baseline out."
+            )
+        found = {
+            symbol: cls.fit_symbol(bars, horizon, panel.covariate) for symbol, bars in panel.items()
+        }
+        return cls._of(found, panel, reference)
+
+    def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
+        """See `StudentForecaster.parameters`."""
+        return {
+            symbol: self.follow(
+                bars, self.fits.get(symbol, self.fits[POOL]), horizon, panel.covariate
+            )
+            for symbol, bars in panel.items()
+        }
 
 
 class Autoregression(FittedStudent):
@@ -317,7 +413,8 @@ class TokenBaseline(ReferenceForecaster):
         """See `Baseline.paths`: a uniform place inside each bin."""
         shape = (2, num_paths, found.shape[1])
         draws = keyed_uniforms(seed, rows.symbols, rows.cutoffs, shape)
-        return cast(TokenDensity, found).at_tokens(self._walk(rows, draws[:, 0]), draws[:, 1])
+        paths = cast(TokenDensity, found).at_tokens(self._walk(rows, draws[:, 0]), draws[:, 1])
+        return with_zeros(paths, found, seed, rows.symbols, rows.cutoffs)
 
 
 class Unigram(TokenBaseline):
@@ -537,12 +634,17 @@ BASELINES: Mapping[str, type[Baseline]] = {
         EwmaStudent,
         Garch,
         GjrGarch,
+        Egarch,
+        ScoreDriven,
         HarRangeStudent,
+        HarX,
         ReferenceForecaster,
         Autoregression,
         Unigram,
         Markov,
         Boosting,
+        BoostingStudent,
+        PerceptronStudent,
     )
 }
 """From the simplest to the heaviest idea; tables keep this order."""
@@ -553,14 +655,15 @@ def fit_baseline(name: str, panel: Panel, *, horizon: int, jobs: int = 1) -> For
 
     The numbers are the same for any number of processes.
     """
-    reference = Reference.fit(panel, horizon=horizon)
+    reference = fit_reference(panel, horizon=horizon)
     return BASELINES[name].fit(panel, reference, horizon=horizon, jobs=jobs)
 
 
-def choose_baselines(names: str | Sequence[str]) -> tuple[str, ...]:
+def choose_baselines(names: str | Sequence[str], *, covariate: bool = True) -> tuple[str, ...]:
     """Names of baselines: ``all``, ``none``, or some, comma-separated or as a sequence.
 
-    Our own reference is always among them: skill is measured against it. ConfigError if a name is unknown
+    ``all`` are those without a covariate, if there is none. Our own reference is always among them: skill is measured
+    against it. ConfigError if a name is unknown
     (with the nearest known one), if there is none, or if ``all`` or ``none`` has names beside it.
     """
     given = names.split(",") if isinstance(names, str) else names
@@ -577,5 +680,7 @@ def choose_baselines(names: str | Sequence[str]) -> tuple[str, ...]:
             raise ConfigError(
                 f"{name!r} stands alone. Got {', '.join(asked)}: leave {name!r} or the others out."
             )
-    chosen = BASELINES if asked == ["all"] else (*asked, ReferenceForecaster.name)
+    chosen: Sequence[str] = (*asked, ReferenceForecaster.name)
+    if asked == ["all"]:
+        chosen = [name for name, kind in BASELINES.items() if covariate or not kind.needs_covariate]
     return tuple(name for name in BASELINES if name in chosen)

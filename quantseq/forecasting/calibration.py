@@ -48,11 +48,18 @@ class Shrinkage:
     """The linear pool [1]_ of network and reference: ``p = weight · network + (1 − weight) / V``.
 
     ``gain`` is the mean log-score gain over the reference in nats, cross-fitted: each block of validation
-    days is scored with the weight that the other blocks chose.
+    days is scored with the weight that the other blocks chose. Both are those of the next day; ``later`` are
+    the weights of the steps after it, the same for all if it is empty.
     """
 
     weight: float
     gain: float
+    later: tuple[float, ...] = ()
+
+    def weights(self, horizon: int) -> Floats:
+        """Weight of each of the first steps, (H,)."""
+        later = self.later or (self.weight,) * (horizon - 1)
+        return np.array([self.weight, *later][:horizon])
 
     def __post_init__(self) -> None:
         check_parameters(self, {"weight": "[0, 1]", "gain": _ANY})
@@ -91,21 +98,29 @@ class Recalibration:
 def choose_shrinkage(tilt: Floats, cutoffs: Dates) -> Shrinkage:
     """Choose the pool's weight on validation, accepted only if it helps out of block.
 
-    `tilt`, (M,) or (M, H), is ``V · p(token that happened)``: how many times likelier the network made it
-    than the reference. Blocks are consecutive spans of the `cutoffs` (M,). The weight is 0 unless the
+    `tilt`, (M,) or (M, H), is ``V · p(token that happened)``: how many times likelier the network made it than the
+    reference. A step's weight is the mean of its own and of that which serves all steps best: one year of
+    validation says little of one step. Blocks are consecutive spans of the `cutoffs` (M,). The weight is 0 unless the
     cross-fitted gain is positive: little data can then not make the forecast worse than the reference.
     Else it is `KEEP` times the mean of the blocks' weights, which is steadier than a single optimum [2]_.
     """
 
-    def gains(rows: NDArray[np.bool_], weight: Floats) -> Floats:
-        with np.errstate(divide="ignore"):  # a token that was ruled out costs infinitely much
-            return np.asarray(np.log(1 + weight * (tilt[rows].ravel() - 1)))
+    def choose(tilt: Floats) -> tuple[float, float]:
+        def gains(rows: NDArray[np.bool_], weight: Floats) -> Floats:
+            with np.errstate(divide="ignore"):  # a token that was ruled out costs infinitely much
+                return np.asarray(np.log(1 + weight * (tilt[rows].ravel() - 1)))
 
-    def best(rows: NDArray[np.bool_]) -> Floats:
-        return np.asarray(KEEP * max(WEIGHTS, key=lambda weight: gains(rows, weight).mean()))
+        def best(rows: NDArray[np.bool_]) -> Floats:
+            return np.asarray(KEEP * max(WEIGHTS, key=lambda weight: gains(rows, weight).mean()))
 
-    weight, gain = _cross_fit(cutoffs, best, gains)
-    return Shrinkage(float(weight), gain)
+        weight, gain = _cross_fit(cutoffs, best, gains)
+        return float(weight), gain
+
+    steps = tilt if tilt.ndim == 2 else tilt[:, None]
+    together, _ = choose(steps)
+    (weight, gain), *later = (choose(steps[:, [step]]) for step in range(steps.shape[1]))
+    weights = tuple((together + own) / 2 for own in (weight, *(own for own, _ in later)))
+    return Shrinkage(weights[0], gain, weights[1:])
 
 
 def choose_recalibration(

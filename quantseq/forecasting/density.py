@@ -6,7 +6,9 @@ probabilities (or a single bin) *are* the reference. Baselines also speak in a s
 quantiles alone (`Quantiles`). Knows nothing of symbols, dates or models.
 
 With F the CDF and f the density of the reference, V bins and probabilities p, the density is
-``V · p[⌊V·F(r)⌋] · f(r)``: inside a bin the reference's shape, tails included.
+``V · p[⌊V·F(r)⌋] · f(r)``: inside a bin the reference's shape, tails included. Where a price moves by large ticks,
+what this puts within half a tick of 0 is a return of exactly 0, and if zeros come more often than that, all other
+returns are rarer by one factor.
 
 References
 ----------
@@ -87,6 +89,22 @@ class Distribution(ABC):
     def prob_up(self) -> Floats:
         """P(R > 0), (M, H)."""
         return 1 - self.cdf(np.zeros(self.shape))
+
+    @property
+    def prob_zero(self) -> Floats:
+        """P(R = 0), (M, H): above 0 where there is an atom."""
+        nothing = np.zeros(self.shape)
+        return self.cdf(nothing) - self.cdf_below(nothing)
+
+    @property
+    def prob_down(self) -> Floats:
+        """P(R < 0), (M, H)."""
+        return self.cdf_below(np.zeros(self.shape))
+
+    @property
+    def untied(self) -> Self:
+        """The same without large ticks: what a price would do that moves by any amount."""
+        return self
 
     @abstractmethod
     def log_density(self, returns: Floats) -> Floats:
@@ -195,29 +213,60 @@ class TokenDensity(Distribution):
     """M × H distributions of log returns over a Student-t reference.
 
     That is ``r = loc + scale · T`` with T standard t with `nu` degrees of freedom, (M, H) each; `probs` reweigh
-    its V equal bins, and V = 1 is the reference itself. ConfigError if shapes disagree, a scale is not
-    positive, or ν is below `MIN_NU`.
+    its V equal bins, and V = 1 is the reference itself. `zero` and `half_tick`, (M, H) and 0 unless given, are how often
+    a return is exactly 0 at least, and the size below which it is. ConfigError if shapes disagree, a scale is not
+    positive, ν is below `MIN_NU`, or a tick has no size or a probability of 1.
     """
 
     loc: Floats
     scale: Floats
     nu: Floats
     probs: NDArray[np.floating]  # (M, H, V), sum to 1
+    zero: Floats = None  # type: ignore[assignment]  # filled in below
+    half_tick: Floats = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         shape = self.loc.shape
-        if self.scale.shape != shape or self.nu.shape != shape or self.probs.shape[:-1] != shape:
+        for name in ("zero", "half_tick"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros(shape))
+        parts = (self.scale, self.nu, self.zero, self.half_tick, self.probs[..., 0])
+        if any(part.shape != shape for part in parts):
             raise ConfigError(
-                f"TokenDensity needs loc, scale and nu of one shape (M, H) and probs (M, H, V); got "
-                f"{shape}, {self.scale.shape}, {self.nu.shape} and {self.probs.shape}."
+                "TokenDensity needs loc, scale, nu, zero and half_tick of one shape (M, H) and probs (M, H, V); "
+                f"got {shape}, {', '.join(str(one.shape) for one in parts[:-1])} and {self.probs.shape}."
             )
+        if not ((self.zero >= 0) & (self.zero < 1) & (self.half_tick >= 0)).all():
+            raise ConfigError("TokenDensity needs zero in [0, 1) and half_tick >= 0, without NaN.")
         if not (self.scale > 0).all() or not (self.nu >= MIN_NU).all():
             raise ConfigError(f"TokenDensity needs scale > 0 and nu >= {MIN_NU}, without NaN.")
 
     @classmethod
-    def reference(cls, loc: Floats, scale: Floats, nu: Floats) -> Self:
-        """The Student-t itself."""
-        return cls(loc, scale, nu, np.ones((*loc.shape, 1)))
+    def reference(cls, loc: Floats, scale: Floats, nu: Floats, *ticks: Floats) -> Self:
+        """The Student-t itself; `ticks` are `zero` and `half_tick`."""
+        return cls(loc, scale, nu, np.ones((*loc.shape, 1)), *ticks)
+
+    @property
+    def untied(self) -> Self:
+        """See `Distribution.untied`."""
+        return type(self)(self.loc, self.scale, self.nu, self.probs) if self.has_ticks else self
+
+    @cached_property
+    def has_ticks(self) -> bool:
+        """Whether any return may be exactly 0."""
+        return bool(self.half_tick.any() or self.zero.any())
+
+    @cached_property
+    def _inside(self) -> Floats:
+        """CDF without ticks at −a, −a/2, 0, a/2 and a, for half a tick a: (5, M, H)."""
+        places = (-1.0, -0.5, 0.0, 0.5, 1.0)
+        return np.stack([self._smooth_cdf(place * self.half_tick) for place in places])
+
+    @cached_property
+    def _extra(self) -> Floats:
+        """Share of all returns that are 0 for no other reason than that they often are, (M, H)."""
+        within = self._inside[-1] - self._inside[0]
+        return np.asarray(np.maximum(self.zero - within, 0) / np.maximum(1 - within, 1e-12))
 
     @property
     def num_bins(self) -> int:
@@ -264,20 +313,45 @@ class TokenDensity(Distribution):
         return np.asarray(below + p * self.num_bins * inside)
 
     def log_density(self, returns: Floats) -> Floats:
-        """See `Distribution.log_density`."""
+        """See `Distribution.log_density`; within half a tick of 0 that of a price without ticks."""
         t, _, _, p = self._locate(returns)
         with np.errstate(divide="ignore"):
             tilt = np.log(p * self.num_bins)
-        return t_log_density(t, self.nu) - np.log(self.scale) + tilt
+        found = t_log_density(t, self.nu) - np.log(self.scale) + tilt
+        return found + np.log1p(-self._extra) if self.has_ticks else found
 
-    def cdf(self, returns: Floats) -> Floats:
-        """See `Distribution.cdf`."""
+    def _smooth_cdf(self, returns: Floats) -> Floats:
         _, u, bins, p = self._locate(returns)
         below = np.take_along_axis(self._lower, bins[..., None], axis=-1)[..., 0]
         return np.clip(below + p * (u * self.num_bins - bins), 0, 1)
 
+    def cdf(self, returns: Floats) -> Floats:
+        """See `Distribution.cdf`."""
+        return self._cdf(returns, returns >= 0)
+
+    def cdf_below(self, returns: Floats) -> Floats:
+        """Less than the CDF at 0, where ticks are large."""
+        return self._cdf(returns, returns > 0)
+
+    def _cdf(self, returns: Floats, above: NDArray[np.bool_]) -> Floats:
+        """CDF where what is `above` 0 has all returns of exactly 0 below it."""
+        if not self.has_ticks:
+            return self._smooth_cdf(returns)
+        edge = np.where(above, self.half_tick, -self.half_tick)
+        outside = np.where(np.abs(returns) < self.half_tick, edge, returns)
+        return (1 - self._extra) * self._smooth_cdf(outside) + self._extra * above
+
     def _quantile(self, levels: Floats) -> Floats:
         levels = np.broadcast_to(levels, (*self.shape, len(levels)))
+        if not self.has_ticks:
+            return self._smooth_quantile(levels)
+        extra, (below, above) = self._extra[..., None], self._inside[[0, -1], ..., None]
+        low, high = (1 - extra) * below, (1 - extra) * above + extra
+        smooth = np.where(levels < low, levels, levels - extra) / (1 - extra)
+        found = self._smooth_quantile(np.clip(smooth, 0, np.nextafter(1.0, 0.0)))
+        return np.where((levels >= low) & (levels <= high), 0.0, found)
+
+    def _smooth_quantile(self, levels: Floats) -> Floats:
         bins = (levels[..., None] >= self._lower[..., None, 1:-1]).sum(axis=-1)
         below = np.take_along_axis(self._lower, bins, axis=-1)
         p = np.take_along_axis(self.probs, bins, axis=-1)
@@ -286,23 +360,47 @@ class TokenDensity(Distribution):
         return np.asarray(self.loc[..., None] + self.scale[..., None] * t)
 
     def at_tokens(self, bins: NDArray[np.integer], inside: NDArray[np.floating]) -> Floats:
-        """Returns at position `inside` ∈ (0, 1) of bins 0..V − 1, (M, N, H) all: N paths per row."""
+        """Returns without ticks at position `inside` ∈ (0, 1) of bins 0..V − 1, (M, N, H) all: N paths per row."""
         grain = HALF_GRAIN / self.num_bins  # a draw of exactly 0 counts as half a grain
         u = np.clip((bins + inside) / self.num_bins, grain, 1 - grain)
         t = special.stdtrit(self.nu[:, None], u)
         return np.asarray(self.loc[:, None] + self.scale[:, None] * t, dtype=np.float64)
 
+    def tie(self, smooth: Floats, uniforms: NDArray[np.floating]) -> Floats:
+        """Draws without ticks (M, N, H), with exact zeros in the place of some, which `uniforms` choose."""
+        still = np.abs(smooth) < self.half_tick[:, None]
+        return np.where(still | (uniforms < self._extra[:, None]), 0.0, smooth)
+
     @cached_property
     def mean(self) -> Floats:
         """See `Distribution.mean`."""
-        return np.asarray(self.loc + self.scale * self._means[0].sum(axis=-1))
+        return self._moments[0]
 
     @cached_property
     def std(self) -> Floats:
         """See `Distribution.std`."""
+        return self._moments[1]
+
+    @cached_property
+    def _inside_moments(self) -> tuple[Floats, Floats]:
+        """∫ r f and ∫ r² f without ticks over [−a, a], by Simpson's rule for the CDF."""
+        (low, left, middle, right, high), a = self._inside, self.half_tick
+        one = a * (low + high) - a / 6 * (low + 4 * left + 2 * middle + 4 * right + high)
+        return one, a**2 * (high - low - (high - low + 2 * (right - left)) / 3)
+
+    @cached_property
+    def _moments(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation; with ticks, the moments of what lies within half a tick of 0 are taken out."""
         first = self._means[0].sum(axis=-1)
         second = (self.probs * self._of_bins("second")).sum(axis=-1)
-        return np.asarray(self.scale * np.sqrt(np.maximum(second - first**2, 0)))
+        mean = self.loc + self.scale * first
+        std = self.scale * np.sqrt(np.maximum(second - first**2, 0))
+        if self.has_ticks:
+            one, two = self._inside_moments
+            square = (1 - self._extra) * (std**2 + mean**2 - two)
+            mean = (1 - self._extra) * (mean - one)
+            std = np.sqrt(np.maximum(square - mean**2, 0))
+        return np.asarray(mean), np.asarray(std)
 
     def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
         """Loss, positive and in log return, that is exceeded with probability 1 − level: (M, H, Q).
@@ -320,13 +418,41 @@ class TokenDensity(Distribution):
         losses = -self.value_at_risk(levels)
         shortfall = np.empty_like(losses)
         for i, level in enumerate(np.asarray(levels, dtype=np.float64)):
-            t, _, bins, p = self._locate(losses[..., i])
+            edge = np.where(losses[..., i] == 0, -self.half_tick, losses[..., i])
+            t, _, bins, p = self._locate(edge)
             partial = self._partial_mean(t, bins, p)
-            shortfall[..., i] = -self.loc - self.scale * partial / (1 - level)
+            if not self.has_ticks:
+                shortfall[..., i] = -self.loc - self.scale * partial / (1 - level)
+                continue
+            total = self.loc * self._smooth_cdf(edge) + self.scale * partial
+            total -= self._inside_moments[0] * (edge > 0)
+            shortfall[..., i] = -(1 - self._extra) * total / (1 - level)
         return shortfall
 
     def crps(self, returns: Floats) -> Floats:
-        """``E|R − r| − ½ E|R − R'|`` in units of log return, from partial expectations of the t."""
+        """``E|R − r| − ½ E|R − R'|`` in units of log return, from partial expectations of the t.
+
+        With ticks also by Simpson's rule within one of them, where the CDF is nearly straight.
+        """
+        found = self._smooth_crps(returns)
+        if not self.has_ticks:
+            return found
+        a, extra, at_zero = self.half_tick, self._extra, self._smooth_crps(np.zeros(self.shape))
+        inside = (
+            np.abs(returns) < a
+        )  # first as 0, then along a CDF that is flat from there to the end of the tick
+        found = (1 - extra) * (np.where(inside, at_zero, found) - extra * at_zero)
+        found += extra * np.where(inside, 0, np.abs(returns))
+        low, left, middle, right, high = (1 - extra) * self._inside
+        low_side = (low, left, middle), ~inside & (returns < 0)
+        high_side = (high + extra, right + extra, middle + extra), inside | (returns < 0)
+        for nodes, passed in (low_side, high_side):
+            flat, between, last = ((node - passed) ** 2 for node in nodes)
+            found += a * flat - a / 6 * (flat + 4 * between + last)
+        slope = np.where(returns < 0, 1 - 2 * low, 2 * (high + extra) - 1)
+        return np.asarray(found + np.where(inside, np.abs(returns) * slope, 0))
+
+    def _smooth_crps(self, returns: Floats) -> Floats:
         t, u, bins, p = self._locate(returns)
         weighted, weighted_below = self._means
         partial = self._partial_mean(t, bins, p)

@@ -8,7 +8,7 @@ average, shrink towards the reference and recalibrate by what validation allows,
 reference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +26,7 @@ from quantseq.forecasting.calibration import (
     move_draws,
 )
 from quantseq.forecasting.density import TokenDensity
-from quantseq.forecasting.forecasts import Forecasts, keyed_uniforms
+from quantseq.forecasting.forecasts import Forecasts, keyed_uniforms, with_zeros
 from quantseq.forecasting.networks import ForecasterConfig, fit_networks
 from quantseq.forecasting.rows import rows_to_forecast
 from quantseq.forecasting.windows import PriceTask, WindowTable
@@ -39,6 +39,9 @@ from quantseq.seq2seq.training import StepReport
 
 MARGINAL_PATHS = 96
 """Paths over which the probabilities of later steps are averaged, at least."""
+
+CHOOSING_ROWS, CHOOSING_PATHS = 12_000, 32
+"""Validation windows at most, and paths each, from which the shares of the network are chosen."""
 
 PREDICT_CHUNK = 4096
 """Windows gathered at once when predicting; decoding pads its own chunks."""
@@ -134,7 +137,6 @@ class Seq2SeqForecaster:
             )
         networks, histories = fit_networks(
             chosen,
-            task,
             table,
             training,
             stopping,
@@ -157,24 +159,32 @@ class Seq2SeqForecaster:
             len(training),
             histories,
         )
-        probs = fitted.token_probabilities(table, choosing)
-        happened = table.targets[choosing, 0].astype(np.intp) - FIRST_ID
-        tilt = np.take_along_axis(probs, happened[:, None], axis=1)[:, 0] * chosen.num_bins
+        choosing = choosing[:: -(-len(choosing) // CHOOSING_ROWS)]
+        probs = fitted.token_probabilities(table, choosing, seed=seed)
+        happened = table.targets[choosing].astype(np.intp) - FIRST_ID
+        tilt = np.take_along_axis(probs, happened[..., None], axis=2)[..., 0] * chosen.num_bins
         cutoffs = table.sessions[choosing]
         fitted = replace(fitted, shrinkage=choose_shrinkage(tilt, cutoffs))
-        pooled = fitted.pool(probs)
-        return replace(fitted, recalibration=choose_recalibration(pooled, happened, cutoffs))
+        pooled = fitted.pool(probs)[:, 0]
+        tilted = choose_recalibration(pooled, happened[:, 0], cutoffs)
+        return replace(fitted, recalibration=tilted)
 
     def pool(self, probs: Floats) -> Floats:
-        """Mix the network's probabilities (..., V) with the reference's."""
-        weight = self.shrinkage.weight
+        """Mix the network's probabilities (R, H, V) with the reference's."""
+        weight = self.shrinkage.weights(probs.shape[1])[:, None]
         return weight * probs + (1 - weight) / self.config.num_bins
 
-    def token_probabilities(self, table: WindowTable, rows: NDArray[np.intp]) -> Floats:
-        """Ensemble probabilities of the next token, before shrinkage: (R, V)."""
-        unused = np.zeros((PREDICT_CHUNK, len(self.networks), 1), np.float32)
-        parts = [rows[i : i + PREDICT_CHUNK] for i in range(0, len(rows), PREDICT_CHUNK)]
-        found = [self._sample(table, part, unused[: len(part)])[1][:, 0] for part in parts]
+    def token_probabilities(
+        self, table: WindowTable, rows: NDArray[np.intp], *, seed: int = 0
+    ) -> Floats:
+        """Ensemble probabilities of each step's token, before shrinkage: (R, H, V)."""
+        paths = CHOOSING_PATHS if self.config.horizon > 1 else 1
+        shape = (max(paths, len(self.networks)), self.config.horizon)
+        found = []
+        for start in range(0, len(rows), PREDICT_CHUNK):
+            part = rows[start : start + PREDICT_CHUNK]
+            draws = keyed_uniforms(seed, table.symbols[part], table.sessions[part], shape)
+            found.append(self._sample(table, part, draws)[1])
         return np.concatenate(found)
 
     def _sample(
@@ -201,58 +211,76 @@ class Seq2SeqForecaster:
         return bins, probs / probs.sum(axis=-1, keepdims=True)
 
     def predict(
-        self, panel: Panel, cutoffs: Dates, *, horizon: int, num_paths: int = 0, seed: int = 0
+        self,
+        panel: Panel,
+        cutoffs: Dates,
+        *,
+        horizon: int,
+        num_paths: int = 0,
+        seed: int = 0,
+        symbols: Container[str] | None = None,
     ) -> Forecasts:
         """See `Forecaster.predict`; ConfigError if the horizon is longer than the fitted one.
 
-        A share `shrinkage.weight` of the paths comes from the networks, the rest from the
-        reference, so that the paths are draws from the distributions that stand beside them.
+        Only `symbols` are forecast, by default all of the panel. The market is made by those symbols of the panel that
+        the model was trained on: leaving these out changes the forecasts of others, adding or asking for any does not.
+
+        A share of the paths comes from the networks, the rest from the reference: as large a share as any step
+        keeps of the networks. Steps that keep less move their draws, so that the paths are draws from the
+        distributions that stand beside them. The rest takes its levels from the draws as they are, as every
+        Student-t does: two models that agree then draw the same paths.
         """
         if not 1 <= horizon <= self.config.horizon:
             raise ConfigError(
                 f"This model forecasts 1 to {self.config.horizon} steps; got a horizon of {horizon}. "
                 "Train again with a longer horizon."
             )
-        wanted = rows_to_forecast(panel, cutoffs)
+        asked = panel if symbols is None else panel.select(s for s in panel if s in symbols)
+        wanted = rows_to_forecast(asked, cutoffs)
         table = self.task.table(panel)
         starts = np.cumsum([0, *(len(bars) for bars in panel.values())])
-        index = np.concatenate([wanted[s] + first for s, first in zip(panel, starts, strict=False)])
-        symbols, dates = table.symbols[index], table.sessions[index]
-        weight, num_bins = self.shrinkage.weight, self.config.num_bins
-        loc, scale, nu = (x[index, :horizon] for x in (table.loc, table.scale, table.nu))
+        begin = dict(zip(panel, starts, strict=False))
+        index = np.concatenate([places + begin[s] for s, places in wanted.items()])
+        names, dates = table.symbols[index], table.sessions[index]
+        weights, num_bins = self.shrinkage.weights(horizon), self.config.num_bins
+        weight = float(weights.max())
+        parts = ("loc", "scale", "nu", "zero", "half_tick")
+        known = {part: getattr(table, part)[index, :horizon] for part in parts}
         from_network = round(weight * num_paths)
         sampled = max(from_network, len(self.networks), MARGINAL_PATHS if horizon > 1 else 1)
         uniform = np.full((1, 1, num_bins), 1 / num_bins)
         calibrated = self.recalibration.apply(uniform)
         probs = np.broadcast_to(calibrated, (len(index), horizon, num_bins)).copy()
-        density = TokenDensity(loc, scale, nu, probs)
+        density = TokenDensity(probs=probs, **known)
         paths = np.empty((len(index), num_paths, horizon), np.float32)
         chunk = max(1, min(PREDICT_CHUNK, PREDICT_DRAWS // max(num_paths * horizon, 1)))
         for start in range(0, len(index), chunk):
             part = slice(start, start + chunk)
             shape = (2, max(num_paths, sampled), horizon)
-            draws = keyed_uniforms(seed, symbols[part], dates[part], shape)
-            scaled = draws[:, 0, :num_paths] * np.float32(num_bins)
+            draws = keyed_uniforms(seed, names[part], dates[part], shape)
+            scaled = draws[:, 0, :num_paths].astype(np.float64) * num_bins
             bins = np.floor(scaled).astype(np.int64)
-            inside: NDArray[np.floating] = draws[:, 1, :num_paths]
-            pooled = np.broadcast_to(uniform, probs[part].shape)
+            inside: NDArray[np.floating] = scaled - bins
+            drawn_from = np.broadcast_to(uniform, probs[part].shape)
             if weight > 0:
                 answers, found = self._sample(table, index[part], draws[:, 0, :sampled])
                 bins[:, :from_network] = answers[:, :from_network]
-                pooled = self.pool(found)
-                probs[part] = self.recalibration.apply(pooled)
-            if self.recalibration.changes:
-                bins, inside = move_draws(bins, inside, pooled, probs[part])
-            paths[part] = density[part].at_tokens(bins, inside)
-        shares = np.array([self.task.reference.share_overnight(str(s)) for s in symbols])
+                inside[:, :from_network] = draws[:, 1, :from_network]
+                drawn_from = weight * found + (1 - weight) / num_bins
+                probs[part] = self.recalibration.apply(self.pool(found))
+            if self.recalibration.changes or (weights < weight).any():
+                bins, inside = move_draws(bins, inside, drawn_from, probs[part])
+            smooth = density[part].at_tokens(bins, inside)
+            paths[part] = with_zeros(smooth, density[part], seed, names[part], dates[part])
+        shares = np.array([self.task.reference.share_overnight(str(s)) for s in names])
         until, drawn = self.trained_until, paths if num_paths else None
-        return Forecasts(self.name, symbols, dates, density, shares, until, seed, drawn)
+        return Forecasts(self.name, names, dates, density, shares, until, seed, drawn)
 
     def describe(self) -> dict[str, Any]:
         """What was fitted, as JSON values."""
         return {
             **{
-                name: asdict(getattr(self, name))
+                name: asdict(getattr(self, name), dict_factory=_as_json)
                 for name in ("config", "shrinkage", "recalibration")
             },
             "validate_from": str(self.validate_from),
@@ -263,3 +291,7 @@ class Seq2SeqForecaster:
             "tokenizer": self.task.tokenizer.fingerprint,
             "zero_share": self.task.tokenizer.zero_share,
         }
+
+
+def _as_json(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}

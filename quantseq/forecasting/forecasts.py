@@ -84,6 +84,16 @@ class Forecasts:
         """P(log return > 0) per step, (M, H)."""
         return self.density.prob_up
 
+    @property
+    def prob_zero(self) -> Floats:
+        """P(log return = 0) per step, (M, H): above 0 where ticks are large."""
+        return self.density.prob_zero
+
+    @property
+    def prob_down(self) -> Floats:
+        """P(log return < 0) per step, (M, H)."""
+        return self.density.prob_down
+
     def value_at_risk(self, levels: ArrayLike = RISK_LEVELS) -> Floats:
         """Losses per step, (M, H, Q): see `TokenDensity.value_at_risk`."""
         return with_tokens(self.density).value_at_risk(levels)
@@ -110,7 +120,8 @@ class Forecasts:
     def without_paths(self) -> "Forecasts":
         """The same forecasts with the quantiles of their paths' sums instead of the paths."""
         moved = None if self.paths is None else self.cumulative_quantile(QUANTILE_LEVELS)
-        return replace(self, paths=None, cumulative=moved)
+        plain = replace(self.density)  # without what was computed of it meanwhile, which is larger
+        return replace(self, density=plain, paths=None, cumulative=moved)
 
     def fill_moments(self, fill: str = "open") -> pd.DataFrame:
         """Moments of the log return that a position decided at the cutoff really holds.
@@ -120,18 +131,22 @@ class Forecasts:
         fills it is all of step 2. A horizon of one step stands in for the missing step 2.
 
         Columns symbol, cutoff, mean, std, prob_up; known at the close of cutoff. P(up) is that of step 1
-        (close: step 2) after a change of location and scale. ConfigError unless `fill` is open or close.
+        (close: step 2) after a change of location and scale, without ticks, the rest is P(down). ConfigError unless `fill` is open or close.
         """
         if fill not in ("open", "close"):
             raise ConfigError(f"fill must be 'open' or 'close'. Got {fill!r}.")
         last = min(1, self.horizon - 1)
         late = self.overnight_share if fill == "open" else np.ones(len(self))
-        mean = (1 - late) * self.mean[:, 0] + late * self.mean[:, last]
-        std = np.sqrt((1 - late) * self.std[:, 0] ** 2 + late * self.std[:, last] ** 2)
-        base = 0 if fill == "open" else last
-        threshold = self.mean.copy()
-        threshold[:, base] -= self.std[:, base] * mean / std
-        prob_up = 1 - self.density.cdf(threshold)[:, base]
+
+        def held(one: Distribution) -> tuple[Floats, Floats]:
+            mean = (1 - late) * one.mean[:, 0] + late * one.mean[:, last]
+            return mean, np.sqrt((1 - late) * one.std[:, 0] ** 2 + late * one.std[:, last] ** 2)
+
+        base, smooth = 0 if fill == "open" else last, self.density.untied
+        (mean, std), (drift, spread) = held(self.density), held(smooth)
+        threshold = smooth.mean.copy()
+        threshold[:, base] -= smooth.std[:, base] * drift / spread
+        prob_up = 1 - smooth.cdf(threshold)[:, base]
         columns = {"symbol": self.symbols, "cutoff": self.cutoffs.astype("datetime64[s]")}
         return pd.DataFrame(columns | {"mean": mean, "std": std, "prob_up": prob_up})
 
@@ -148,6 +163,8 @@ class Forecasts:
             "sigma": self.std.ravel(),
             "mean": self.mean.ravel(),
             "prob_up": self.prob_up.ravel(),
+            "prob_zero": self.prob_zero.ravel(),
+            "prob_down": self.prob_down.ravel(),
             "token_prob_max": likeliest.ravel(),
         }
         several = {"q": self.quantile(QUANTILE_LEVELS)}
@@ -255,6 +272,22 @@ class Forecaster(Protocol):
         nothing can be forecast.
         """
         ...
+
+
+def with_zeros(
+    paths: Floats,
+    density: Distribution,
+    seed: int,
+    symbols: NDArray[np.object_],
+    cutoffs: Dates,
+) -> Floats:
+    """Paths (M, N, H) without ticks, with the returns that are exactly 0 under `density`, by draws with their own key."""
+    tied = with_tokens(density)
+    rows = np.flatnonzero((tied.zero + tied.half_tick).any(axis=1))
+    if len(rows):
+        draws = keyed_uniforms(seed, symbols[rows] + "|zero", cutoffs[rows], paths.shape[1:])
+        paths[rows] = tied[rows].tie(paths[rows], draws)
+    return paths
 
 
 def keyed_uniforms(

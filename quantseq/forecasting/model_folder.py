@@ -5,7 +5,7 @@
     price/
     ├─ forecaster.json    configuration, calibration, training cutoff, symbols, hashes of data and parts
     ├─ tokenizer.json     what an id means, with its fingerprint
-    ├─ task.json          reference density and stream bins
+    ├─ task.json          reference density and measures of the inputs
     └─ member-0/ …        one network each, in the format of `quantseq.seq2seq.checkpoint`
 
 Owns this layout. The networks' files are read and written by the seq2seq room alone.
@@ -22,14 +22,15 @@ from quantseq.errors import CorruptFileError, ModelFileError
 from quantseq.files import atomic_folder, fingerprint, read_json, sha256_file, to_json, write_json
 from quantseq.forecasting.calibration import Recalibration, Shrinkage
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
+from quantseq.forecasting.inputs import CHANNELS, NUM_DAYS, NUM_EVENTS, NUM_NUMBERS, Measure
 from quantseq.forecasting.networks import ForecasterConfig
 from quantseq.forecasting.reference import POOL
 from quantseq.forecasting.tokenizer import ReturnTokenizer
 from quantseq.forecasting.volatility import WINDOWS
-from quantseq.forecasting.windows import CONDITIONS, STREAMS, PriceTask
+from quantseq.forecasting.windows import PriceTask
 from quantseq.seq2seq.checkpoint import MODEL_FILE, load_model, save_model
 
-FORMAT = 3
+FORMAT = 6
 STATE = "forecaster.json"
 _OURS = ("tokenizer.json", "task.json", "metrics.json", "member-[0-9]", "member-[0-9][0-9]")
 
@@ -95,13 +96,13 @@ def load_forecaster(folder: Path) -> Seq2SeqForecaster:
         for number, expected in enumerate(state["members"]):
             _unchanged(folder / f"member-{number}", _member_hash(folder, number), expected)
         members = [load_model(folder / f"member-{i}") for i in range(config.members)]
-        if any(model.config != config.architecture(fitted) for model, _, _ in members):
+        if any(model.config != config.architecture() for model, _, _ in members):
             raise ValueError("a member has another architecture than the forecaster")
         return Seq2SeqForecaster(
             config,
             fitted,
             tuple(model for model, _, _ in members),
-            Shrinkage(**state["shrinkage"]),
+            Shrinkage(**state["shrinkage"] | {"later": tuple(state["shrinkage"]["later"])}),
             Recalibration(**state["recalibration"]),
             np.datetime64(state["validate_from"], "D"),
             np.datetime64(state["trained_until"], "D"),
@@ -122,12 +123,15 @@ def _check_fitted(task: PriceTask, config: ForecasterConfig) -> None:
     reference, steps = task.reference, config.horizon
     scale, shapes = reference.volatility, reference.shapes.values()
     parts = reference.starts, reference.shapes, reference.overnight_share
-    edges = [one.edges for one in (*task.stream_bins, *task.condition_bins)]
+    numbers = NUM_NUMBERS + NUM_DAYS
     levels = np.array([*reference.starts.values(), *map(sum, scale.garch.values())], dtype=float)
     good = {
-        "the bins": task.tokenizer.num_bins == config.num_bins
-        and (len(task.stream_bins), len(task.condition_bins)) == (len(STREAMS), len(CONDITIONS))
-        and all((np.diff(np.array(one, dtype=float)) > 0).all() for one in edges),
+        "the bins": task.tokenizer.num_bins == config.num_bins,
+        "the measures": _is_fitted(task.channels, len(CHANNELS))
+        and _is_fitted(reference.measure, numbers),
+        "the slopes": reference.slopes.shape == (steps, 1 + numbers)
+        and reference.event_slopes.shape == (steps, NUM_EVENTS)
+        and bool(np.isfinite(reference.slopes).all() and np.isfinite(reference.event_slopes).all()),
         "the horizon": reference.horizon == steps and reference.drift.shape == (steps,),
         "the pooled parameters": all(POOL in one for one in parts),
         "the shapes": all(one.shape == (steps, 2) and (one > 0).all() for one in shapes),
@@ -146,6 +150,12 @@ def _check_fitted(task: PriceTask, config: ForecasterConfig) -> None:
     }
     if wrong := [name for name, holds in good.items() if not holds]:
         raise ValueError(f"{wrong[0]} of the reference cannot have been fitted")
+
+
+def _is_fitted(measure: Measure, numbers: int) -> bool:
+    parts = measure.low, measure.high, measure.mean, measure.deviation
+    finite = all(one.shape == (numbers,) and np.isfinite(one).all() for one in parts)
+    return finite and bool((measure.low <= measure.high).all() and (measure.deviation > 0).all())
 
 
 def _unchanged(path: Path, found: str, stored: str) -> None:

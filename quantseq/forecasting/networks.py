@@ -8,7 +8,9 @@ business, and what of it drifts, recalibration's. So its output starts from the 
 tokens, and after training its own average answer is taken out again [1]_: a network that has learned
 nothing else then answers uniformly, which is the reference. And how much likelier a bin has become may
 only change smoothly from bin to bin: after each step the output layer is brought back to the span of the
-tilts that move, widen, lean and fatten. A few thousand days teach no more.
+tilts that move, widen, lean and fatten. A few thousand days teach no more. The
+numbers of a step's condition only widen and fatten: what they say of direction in training are its days, learned
+by heart.
 
 References
 ----------
@@ -28,17 +30,10 @@ from numpy.typing import NDArray
 
 from quantseq.errors import check_parameters
 from quantseq.forecasting.calibration import hermite
+from quantseq.forecasting.inputs import CHANNELS, NUM_DAYS, NUM_EVENTS, NUM_NUMBERS
 from quantseq.forecasting.tokenizer import MAX_BINS
 from quantseq.forecasting.volatility import SCALES
-from quantseq.forecasting.windows import (
-    CONDITIONS,
-    STREAM_BINS,
-    STREAM_SIZES,
-    STREAMS,
-    PriceTask,
-    WindowSource,
-    WindowTable,
-)
+from quantseq.forecasting.windows import WindowSource, WindowTable
 from quantseq.market.bars import Floats
 from quantseq.progress import parallel
 from quantseq.seq2seq.checkpoint import TrainingHistory
@@ -65,12 +60,10 @@ class ForecasterConfig:
     """
 
     horizon: int = 5  # steps ahead
-    num_bins: int = 24  # V, size of the return vocabulary without PAD and EOS
+    num_bins: int = 48  # V, size of the return vocabulary without PAD and EOS
     members: int = 4  # networks in the ensemble, each from a seed of its own
     epochs: int = 3  # passes over the training windows
-    stride: int = (
-        5  # every so many-th window is used per epoch, at a random phase; more of small panels
-    )
+    stride: int = 3  # every so many-th window per epoch, at a random phase; more of small panels
     batch_size: int = 256  # windows per training step
     hidden_size: int = 32  # of the recurrent layers, per direction
     embedding_size: int = 16  # of a token
@@ -94,13 +87,8 @@ class ForecasterConfig:
         }
         check_parameters(self, rules | {"weight_decay": "[0, inf)", "volatility": SCALES})
 
-    def architecture(self, task: PriceTask | None = None) -> Seq2SeqConfig:
-        """The network's configuration: for a fitted task, or with nominal stream sizes."""
-        streams = [STREAM_SIZES[name] + 3 for name in STREAMS]
-        conditions = [STREAM_BINS + 3] * len(CONDITIONS)
-        if task is not None:
-            streams = [bins.vocab_size for bins in task.stream_bins]
-            conditions = [bins.vocab_size for bins in task.condition_bins]
+    def architecture(self) -> Seq2SeqConfig:
+        """The network's configuration."""
         return Seq2SeqConfig(
             vocab_size=self.num_bins + FIRST_ID,
             embedding_size=self.embedding_size,
@@ -108,8 +96,8 @@ class ForecasterConfig:
             bidirectional=True,
             attention="luong",
             dropout=self.dropout,
-            source_streams=tuple(streams),
-            condition_streams=tuple(conditions),
+            channels=len(CHANNELS),
+            condition_size=NUM_NUMBERS + NUM_DAYS + NUM_EVENTS,
             never_emit=(PAD, EOS),
             zero_projection=True,
         )
@@ -129,7 +117,6 @@ class ForecasterConfig:
 
 def fit_networks(
     config: ForecasterConfig,
-    task: PriceTask,
     table: WindowTable,
     training: NDArray[np.intp],
     stopping: NDArray[np.intp],
@@ -157,7 +144,6 @@ def fit_networks(
     results = parallel(jobs, return_as="generator")(
         delayed(_fit_one)(
             config,
-            task,
             source,
             validation,
             checkpoint and checkpoint / f"member-{member}",
@@ -176,14 +162,13 @@ def fit_networks(
 
 def _fit_one(
     config: ForecasterConfig,
-    task: PriceTask,
     source: WindowSource,
     validation: list[Batch],
     checkpoint: Path | None,
     on_step: Callable[[StepReport], None] | None,
 ) -> tuple[Seq2Seq, TrainingHistory]:
     set_threads(1)
-    network = Seq2Seq(config.architecture(task), seed=source.seed)
+    network = Seq2Seq(config.architecture(), seed=source.seed)
     shift_answers(network, base_rates(source.table.targets[source.rows], config.num_bins))
 
     def after_step(report: StepReport) -> None:
@@ -226,9 +211,11 @@ def average_answer(network: Seq2Seq, table: WindowTable, rows: NDArray[np.intp])
 @torch.no_grad()
 def smooth_answers(network: Seq2Seq) -> None:
     """Bring the output layer to the nearest one (least squares) whose log odds are smooth over the bins."""
-    weight = network.decoder.projection.weight
-    smooth = np.linalg.qr(hermite(len(weight) - FIRST_ID))[0]
-    weight[FIRST_ID:] = torch.from_numpy(smooth @ smooth.T).to(weight.dtype) @ weight[FIRST_ID:]
+    weight = network.decoder.projection.weight[FIRST_ID:]
+    tilts, told = hermite(len(weight)), weight.shape[1] - network.config.hidden_size
+    for part, directions in ((weight[:, :told], tilts), (weight[:, told:], tilts[:, [1, 3]])):
+        smooth = np.linalg.qr(directions)[0]
+        part.copy_(torch.from_numpy(smooth @ smooth.T).to(weight.dtype) @ part)
 
 
 @torch.no_grad()

@@ -132,6 +132,7 @@ class Baseline(ABC):
     trained_until: np.datetime64  # newest session that any fitted part has seen
     overnight_share: Mapping[str, float]  # see `Reference`
     name: ClassVar[str]
+    needs_covariate: ClassVar[bool] = False
 
     @classmethod
     def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:

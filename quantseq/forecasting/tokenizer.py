@@ -1,7 +1,6 @@
 """Money to integers and back: returns become bins of their probability integral transform.
 
-Owns the tokenizer with its saved state, and the bins of auxiliary inputs. Knows nothing of networks; the
-reference density that turns a return into its transform is given to it as numbers in (0, 1). What other
+Owns the tokenizer with its saved state. Knows nothing of networks; the reference density that turns a return into its transform is given to it as numbers in (0, 1). What other
 schemes cost is measured in ``benchmarks/tokenizers.py``.
 
 Encode: ``u = F(r)`` → bin ``⌊V·u⌋`` → id ``bin + FIRST_ID``. Decode: id → bin → ``u`` drawn inside
@@ -137,29 +136,3 @@ class ReturnTokenizer:
         Draw `inside` uniformly to keep the variance: midpoints lose some of it. ConfigError as `bins`.
         """
         return np.asarray((self.bins(ids) + inside) / self.num_bins)
-
-
-@dataclass(frozen=True)
-class StreamBins:
-    """Equal-mass bins of an auxiliary input, fitted on train only: inner edges, strictly increasing."""
-
-    edges: tuple[float, ...]
-
-    @classmethod
-    def fit(cls, values: Floats, *, num_bins: int) -> Self:
-        """Quantiles of the finite `values`; ties merge bins, and without any value there is a single one."""
-        finite = values[np.isfinite(values)]
-        if not len(finite):
-            return cls(())
-        inner = np.quantile(finite, np.arange(1, num_bins) / num_bins)
-        return cls(tuple(np.unique(inner).tolist()))
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids: the bins, one for "unknown", and the reserved PAD and EOS."""
-        return len(self.edges) + 2 + FIRST_ID
-
-    def encode(self, values: Floats) -> Ids:
-        """Ids of `values`; NaN becomes the id of "unknown"."""
-        ids = np.searchsorted(np.array(self.edges), values, side="right") + FIRST_ID + 1
-        return np.where(np.isfinite(values), ids, FIRST_ID).astype(np.int64)

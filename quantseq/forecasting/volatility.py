@@ -25,7 +25,7 @@ References
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -37,7 +37,7 @@ from scipy import signal
 
 from quantseq.errors import BarsError, ConfigError, NotEnoughDataError
 from quantseq.market.bars import Bars, Dates, Floats, Panel
-from quantseq.market.calendars import market_of
+from quantseq.market.calendars import calendar_of, market_of
 
 LONG_WINDOW = 120
 """Sessions of the longest HAR average: features exist from index ``LONG_WINDOW - 1`` on."""
@@ -147,15 +147,25 @@ def rolling_mean(values: Floats, window: int) -> Floats:
     return means
 
 
-def median_over_symbols(parts: Mapping[str, tuple[Dates, Floats]]) -> Floats:
-    """Median of sessions and values per symbol, on the union (D,) of the sessions; NaN where nobody has a value.
+def median_over_symbols(parts: Mapping[str, tuple[Dates, Floats]]) -> tuple[Dates, Floats]:
+    """Median of sessions and values per symbol: the union (D,) of the sessions, and values, NaN where nobody has one.
 
     One broken series among three or more does not move it. A symbol that appears later changes no bit of
     an earlier session.
     """
+    if not parts:
+        return np.array([], "datetime64[D]"), np.array([])
     columns = [pd.Series(values, sessions) for sessions, values in parts.values()]
-    medians: Floats = pd.concat(columns, axis=1, sort=True).median(axis=1).to_numpy()
-    return medians
+    medians = pd.concat(columns, axis=1, sort=True).median(axis=1)
+    return medians.index.to_numpy().astype("datetime64[D]"), medians.to_numpy()
+
+
+def at_sessions(sessions: Dates, known: Dates, values: Floats, own: Floats) -> Floats:
+    """The `values` (D,) of some `known` (D,) sessions at others (n,); `own` (n,) at those that are not among them."""
+    if not len(known):
+        return own
+    place = np.minimum(np.searchsorted(known, sessions), len(known) - 1)
+    return np.where(known[place] == sessions, values[place], own)
 
 
 @dataclass(frozen=True)
@@ -171,8 +181,9 @@ class SymbolFeatures:
     overnight: Floats  # log return from the last close to the open, NaN at 0
     log_variance: Floats  # log of `daily_variance`
     har: Floats
-    market_return: Floats  # median return of the peers that close together
     volume: Floats
+    market: str  # what closes together, see `calendars.market_of`
+    calendar: str | None  # of its exchange, None where nobody knows it
 
     @property
     def long_run(self) -> Floats:
@@ -181,12 +192,12 @@ class SymbolFeatures:
         return long_run
 
 
-def features(panel: Panel) -> dict[str, SymbolFeatures]:
+def features(panel: Panel, members: Container[str] | None = None) -> dict[str, SymbolFeatures]:
     """Compute every symbol's causal features.
 
-    Market terms are medians over the peers that close together (`calendars.market_of`), the symbol
-    itself included, because only those have closed when it closes; a symbol without peers stands in
-    for its market. The bars are raw; BarsError if they are not daily.
+    Market terms are medians over the `members` that close together (`calendars.market_of`), because only those have
+    closed when a symbol closes; by default over all. On a session that no member traded, a symbol stands in for its
+    market: no other symbol changes a bit of it. The bars are raw; BarsError if they are not daily.
     """
     for name, bars in panel.items():
         step = float(np.median(np.diff(bars.sessions).astype(np.int64))) if len(bars) > 1 else 1.0
@@ -200,26 +211,28 @@ def features(panel: Panel) -> dict[str, SymbolFeatures]:
     for name, bars in adjusted.items():
         markets.setdefault(market_of(bars), []).append(name)
     result: dict[str, SymbolFeatures] = {}
-    for members in markets.values():
-        result |= _market_features(Panel(adjusted[name] for name in members))
+    for names in markets.values():
+        makers = [name for name in names if members is None or name in members]
+        result |= _market_features(Panel(adjusted[name] for name in names), makers)
     return {name: result[name] for name in panel}
 
 
-def _market_features(peers: Panel) -> dict[str, SymbolFeatures]:
-    """Features of adjusted bars that close together."""
+def _market_features(peers: Panel, makers: Sequence[str]) -> dict[str, SymbolFeatures]:
+    """Features of adjusted bars that close together; `makers` of them make the market."""
     variances = {name: np.log(daily_variance(bars)) for name, bars in peers.items()}
     means = {
         name: {window: rolling_mean(values, window) for window in WINDOWS}
         for name, values in variances.items()
     }
-    excess = median_over_symbols(
-        {n: (bars.sessions, variances[n] - means[n][LONG_WINDOW]) for n, bars in peers.items()}
+    own = {name: variances[name] - means[name][LONG_WINDOW] for name in peers}
+    known, excess = median_over_symbols(
+        {name: (peers[name].sessions, own[name]) for name in makers}
     )
-    market = median_over_symbols({n: (b.sessions, b.log_returns()) for n, b in peers.items()})
     week = _mean_of_known(excess, 5)
     result = {}
     for name, bars in peers.items():
-        where = np.searchsorted(peers.sessions, bars.sessions)
+        now = at_sessions(bars.sessions, known, excess, own[name])
+        lately = at_sessions(bars.sessions, known, week, _mean_of_known(own[name], 5))
         returns = bars.log_returns()
         overnight = np.log(bars.open / before(bars.close))
         standardised = np.clip(returns / np.exp(means[name][22] / 2), -8, 8)
@@ -230,13 +243,14 @@ def _market_features(peers: Panel) -> dict[str, SymbolFeatures]:
                 *means[name].values(),
                 np.minimum(standardised, 0),
                 np.maximum(standardised, 0),
-                base + excess[where],
-                base + week[where],
+                base + now,
+                base + lately,
             ]
         )
         har[~np.isfinite(har).all(axis=1)] = np.nan
-        parts = returns, overnight, variances[name], har, market[where], bars.volume
-        result[name] = SymbolFeatures(bars.sessions, *parts)
+        parts = returns, overnight, variances[name], har, bars.volume
+        keeps = market_of(bars), calendar_of(bars)
+        result[name] = SymbolFeatures(bars.sessions, *parts, *keeps)
     return result
 
 
@@ -260,8 +274,31 @@ def aligned_returns(returns: Floats, horizon: int) -> NDArray[np.float64]:
     return np.array(np.lib.stride_tricks.sliding_window_view(padded, horizon)[1:])
 
 
+def has_ticks(returns: Floats) -> bool:
+    """Whether the price moves by large ticks, from the log returns (n,) of training, the first of them NaN.
+
+    It does where more than `TICKS` of them are exactly 0, but not where more than `THIN` are: that is a stale price.
+    """
+    return len(returns) > 1 and bool(TICKS < np.mean(returns[1:] == 0) <= THIN)
+
+
+def tick_widths(returns: Floats) -> Floats:
+    """What one tick is in log return, as seen at each close: (n,), NaN before the price has moved.
+
+    A low quantile of the moves so far, as prices rarely move by less; two prices of a day are one tick apart or more.
+    """
+    moves = pd.Series(np.where(returns == 0, np.nan, np.abs(returns)))
+    return moves.rolling(LONG_WINDOW, min_periods=1).quantile(ONE_TICK).to_numpy()
+
+
 THIN = 0.5
 """Share of unchanged closes in `LONG_WINDOW` sessions beyond which a row is not fitted."""
+
+TICKS = 0.05
+"""Share of returns that are exactly 0 beyond which a price moves by large ticks."""
+
+ONE_TICK = 0.05
+"""Quantile of the moves of `LONG_WINDOW` sessions that is taken for one tick."""
 
 HUBER = 2.0
 """Residuals beyond this many robust standard deviations count linearly, not quadratically."""

@@ -1,14 +1,11 @@
-"""Prices as sequences of integers: a panel becomes (context, horizon) token windows.
+"""Prices as sequences: a panel becomes (context, horizon) windows of tokens, with plain numbers beside them.
 
-Owns what the network is told, how it becomes token streams, and the gathering of windows into batches.
-Knows nothing of layers or losses; asks the reference for densities and the tokenizer for ids.
+Owns the gathering of windows into batches and what is fitted for them. Knows nothing of layers or losses; asks
+the reference for densities, the tokenizer for ids and `inputs` for numbers.
 
-The first stream of the context is the return's transform under the reference that was known the day
-before; `STREAMS` stand beside it, one id per session: the range over the scale that was expected, the
-volume over its 20-session mean, the market's return over its scale. `CONDITIONS` steer the decoder, one id
-per window: where the scale stands, how wrong the reference has been lately, how the same days of the last
-quarter were, and the calendar. *Surprise* is `reference.score_of_scale` of a day's return: above zero where
-the scale was too small, zero on average as long as the reference is right.
+The context is a stream of tokens, each session's return in bins of its transform under the reference that was
+known the day before, with `CHANNELS` of the session beside it. Each step of the answer has a condition: the
+numbers that were known at the close, what day its session is, and its scheduled events.
 """
 
 import json
@@ -22,52 +19,13 @@ from numpy.typing import NDArray
 
 from quantseq.errors import NotEnoughDataError
 from quantseq.files import to_json
-from quantseq.forecasting.reference import Reference, StepParameters, score_of_scale
+from quantseq.forecasting.inputs import Measure
+from quantseq.forecasting.reference import Reference, fit_reference, measured
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY, is_moving
-from quantseq.forecasting.tokenizer import ReturnTokenizer, StreamBins
-from quantseq.forecasting.volatility import (
-    LONG_WINDOW,
-    RISKMETRICS_DECAY,
-    SymbolFeatures,
-    aligned_returns,
-    before,
-    ewma,
-    features,
-    rolling_mean,
-)
-from quantseq.market.bars import Dates, Floats, Panel, monday
+from quantseq.forecasting.tokenizer import ReturnTokenizer
+from quantseq.forecasting.volatility import LONG_WINDOW, aligned_returns, before
+from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.seq2seq.tokens import EOS, PAD, Batch
-
-STREAMS = ("range", "volume", "market")
-CONDITIONS = (
-    "scale over long run",
-    "range over return",
-    "last return",
-    "month's return",
-    "last volume",
-    "week's volume",
-    "own surprise",
-    "last quarter",
-    "weekday",
-    "end of month",
-)
-SURPRISE_HALF_LIFE = 20
-"""Sessions after which a surprise weighs half."""
-
-QUARTER = (61, 62, 63)
-"""Sessions ago that lie a quarter before the next one: companies report in the same weeks."""
-
-MONTH = 22
-MONTH_END = 28
-"""Day of the month from which it ends."""
-
-STREAM_BINS = 16
-MARKET_BINS = 4
-"""The market's moves are the same for all: told finely, they would tell one day from another, and the
-network would learn the days by heart."""
-
-STREAM_SIZES = {name: MARKET_BINS if name == "market" else STREAM_BINS for name in STREAMS}
-"""Bins of each stream, at most: ties in the data merge some."""
 
 FAR = np.datetime64("9999-12-31", "D")
 """When something will be known that is not known yet."""
@@ -75,77 +33,8 @@ FAR = np.datetime64("9999-12-31", "D")
 SmallIds = NDArray[np.int16]
 """Ids at rest: thousands of symbols stay in memory."""
 
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """One symbol's numbers at each of its n sessions; NaN where unknown."""
-
-    streams: Floats  # (n, len(STREAMS))
-    conditions: Floats  # (n, len(CONDITIONS))
-
-
-def inputs(one: SymbolFeatures, expected: StepParameters) -> Inputs:
-    """Compute a symbol's inputs; the row of session i uses bars up to its close.
-
-    `expected` is the reference at each session, for the sessions after it.
-    """
-    sigma, volume = np.log(expected.scale[:, 0]), _volume(one)
-    market = np.nan_to_num(one.market_return)
-    market_z = market / before(np.sqrt(_variance(market)))
-    streams = [one.log_variance / 2 - before(sigma), volume, market_z]
-    conditions = [
-        sigma - one.long_run / 2,
-        one.log_variance / 2 - 0.5 * np.log(_variance(one.returns)),
-        _standardised(one, expected),
-        rolling_mean(np.nan_to_num(one.returns), MONTH) / expected.scale[:, 0],
-        volume,
-        rolling_mean(np.nan_to_num(volume), 5),
-        ewma(np.nan_to_num(surprise(one, expected)), 0.5 ** (1 / SURPRISE_HALF_LIFE), 0),
-        _last_quarter(one),
-        *_calendar(one.sessions),
-    ]
-    return Inputs(np.column_stack(streams), np.column_stack(conditions))
-
-
-def surprise(one: SymbolFeatures, expected: StepParameters) -> Floats:
-    """How much too small the scale was for each session's return: (n,), NaN where unknown."""
-    z = _standardised(one, expected)
-    return score_of_scale(z * z, before(expected.nu[:, 0]))
-
-
-def _standardised(one: SymbolFeatures, expected: StepParameters) -> Floats:
-    """Each session's return over the scale that was expected, (n,)."""
-    return (one.returns - before(expected.loc[:, 0])) / before(expected.scale[:, 0])
-
-
-def _volume(one: SymbolFeatures) -> Floats:
-    """Log volume over its mean of the 20 sessions before, (n,)."""
-    volume = np.full(len(one.sessions), np.nan)
-    usual = before(rolling_mean(one.volume, 20))
-    traded = (one.volume > 0) & (usual > 0)
-    volume[traded] = np.log(one.volume[traded] / usual[traded])
-    return volume
-
-
-def _variance(returns: Floats) -> Floats:
-    """EWMA of squared returns (n,)."""
-    return np.maximum(ewma(np.nan_to_num(returns) ** 2, RISKMETRICS_DECAY, 1e-4), 1e-8)
-
-
-def _last_quarter(one: SymbolFeatures) -> Floats:
-    """Mean log variance over its long run, of the days that lie a quarter before the next session."""
-    n = len(one.sessions)
-    excess, result, first = one.log_variance - one.long_run, np.full(n, np.nan), QUARTER[-1]
-    if n > first:
-        result[first:] = sum(excess[first - lag : n - lag] for lag in QUARTER) / len(QUARTER)
-    return result
-
-
-def _calendar(sessions: Dates) -> tuple[Floats, Floats]:
-    """Weekday of the cutoff, 0 for Monday, and whether its month ends."""
-    weekday = (sessions - monday(sessions)).astype(np.int64)
-    day = (sessions - sessions.astype("datetime64[M]")).astype(np.int64) + 1
-    return weekday.astype(np.float64), (day >= MONTH_END).astype(np.float64)
+SmallNumbers = NDArray[np.float16]
+"""Numbers at rest: three digits are more than a network can use."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,31 +46,40 @@ class WindowTable:
 
     symbols: NDArray[np.object_]
     sessions: Dates
-    source: SmallIds  # (L, 1 + len(STREAMS)), ids of the context streams, the return first
-    condition: SmallIds  # (L, len(CONDITIONS))
+    source: SmallIds  # (L,), ids of the returns
+    channels: SmallNumbers  # (L, len(CHANNELS))
+    numbers: SmallNumbers  # (L, NUM_NUMBERS)
+    days: SmallNumbers  # (D, H, NUM_DAYS), of the sessions after each of the markets' D
+    place: NDArray[np.intp]  # (L,), where a session stands among those
+    events: SmallNumbers  # (L, H, NUM_EVENTS)
     targets: SmallIds  # (L, H)
     known_on: Dates  # when the last target is known; 9999-12-31 past the end
-    loc: Floats  # (L, H), the reference at each session, as scale and nu
+    loc: Floats  # (L, H), the reference at each session, as the four that follow
     scale: Floats
     nu: Floats
+    zero: Floats
+    half_tick: Floats
     usable: NDArray[np.bool_]  # whether a whole context ends here
     is_moving: NDArray[np.bool_]  # whether the price moved, see `rows.is_moving`
 
     def batch(self, rows: NDArray[np.intp]) -> Batch:
         """Gather the windows that end at `rows` as a time-major batch."""
         index = rows[None, :] + np.arange(1 - CONTEXT, 1)[:, None]
-        source = torch.from_numpy(self.source[index].astype(np.int64))
         out = torch.from_numpy(np.ascontiguousarray(self.targets[rows].T, dtype=np.int64))
         first = torch.full((1, len(rows)), EOS, dtype=torch.int64)
         horizon = self.targets.shape[1]
+        days = self.days[self.place[rows]].transpose(1, 0, 2)
+        numbers = np.broadcast_to(self.numbers[rows], (horizon, len(rows), self.numbers.shape[1]))
+        events = self.events[rows].transpose(1, 0, 2)
+        condition = np.concatenate([numbers, days, events], axis=2).astype(np.float32)
         return Batch(
-            source=source[..., 0].contiguous(),
+            source=torch.from_numpy(self.source[index].astype(np.int64)),
             source_lengths=torch.full((len(rows),), CONTEXT, dtype=torch.int64),
             target_in=torch.cat([first, out[:-1]]),
             target_out=out,
             target_lengths=torch.full((len(rows),), horizon, dtype=torch.int64),
-            source_extra=source[..., 1:].contiguous(),
-            condition=torch.from_numpy(self.condition[rows].astype(np.int64)),
+            channels=torch.from_numpy(self.channels[index].astype(np.float32)),
+            condition=torch.from_numpy(condition),
         )
 
     def rows_between(self, start: Any, end: Any) -> NDArray[np.intp]:
@@ -218,8 +116,7 @@ class PriceTask:
 
     reference: Reference
     tokenizer: ReturnTokenizer
-    stream_bins: tuple[StreamBins, ...]
-    condition_bins: tuple[StreamBins, ...]
+    channels: Measure
 
     @property
     def horizon(self) -> int:
@@ -228,7 +125,7 @@ class PriceTask:
 
     @classmethod
     def fit(cls, panel: Panel, *, horizon: int, num_bins: int, volatility: str = "har") -> Self:
-        """Fit reference and bins on a training block: everything in `panel` is used.
+        """Fit reference, bins and measures on a training block: everything in `panel` is used.
 
         Too many bins are merged, see `ReturnTokenizer.fit`. NotEnoughDataError if no symbol is long enough
         for one window.
@@ -241,79 +138,63 @@ class PriceTask:
                 f"({LONG_WINDOW} for the scale, {CONTEXT} of context, one cutoff, {horizon} of horizon). "
                 "Give a longer history or a later split."
             )
-        reference = Reference.fit(panel, horizon=horizon, volatility=volatility)
-        told = [one for _, _, one in _read(panel, reference).values()]
-        streams = np.concatenate([one.streams for one in told]).T
-        conditions = np.concatenate([one.conditions for one in told]).T
-        sizes = zip(streams, STREAM_SIZES.values(), strict=True)
+        reference = fit_reference(panel, horizon=horizon, volatility=volatility)
+        shown = [one.channels[LONG_WINDOW:] for one in reference.inputs(panel).values()]
         return cls(
             reference,
             ReturnTokenizer.fit(panel, num_bins=num_bins),
-            tuple(StreamBins.fit(column, num_bins=size) for column, size in sizes),
-            tuple(StreamBins.fit(column, num_bins=STREAM_BINS) for column in conditions),
+            Measure.fit(np.concatenate(shown)),
         )
 
     def table(self, panel: Panel) -> WindowTable:
         """Encode a panel; the row of session i uses bars up to i, its targets the H after."""
-        parts = []
-        for symbol, (one, expected, told) in _read(panel, self.reference).items():
+        parts: list[tuple[Any, ...]] = []
+        markets: dict[
+            str, tuple[int, SmallNumbers]
+        ] = {}  # first row of each market's days, and these
+        count = 0
+        for symbol, one in self.reference.inputs(panel).items():
             n = len(one.sessions)
+            expected = self.reference.parameters(symbol, one)
+            numbers, days = measured(one, self.reference.measure)
+            if one.market not in markets:
+                markets[one.market] = count, days.astype(np.float16)
+                count += len(days)
             levels = expected.cdf(aligned_returns(one.returns, self.horizon))
             known_on = np.full(n, FAR)
             known_on[: max(n - self.horizon, 0)] = one.sessions[self.horizon :]
             targets = np.where(np.isfinite(levels), self.tokenizer.encode(levels), PAD)
             own = self.tokenizer.encode(before(levels[:, 0]))  # each return, as expected before
             parts.append(
-                WindowTable(
+                (
                     np.full(n, symbol, dtype=object),
                     one.sessions,
-                    np.column_stack(
-                        [own.astype(np.int16), *_encode(self.stream_bins, told.streams)]
-                    ),
-                    np.column_stack(_encode(self.condition_bins, told.conditions)),
+                    own.astype(np.int16),
+                    self.channels.apply(one.channels).astype(np.float16),
+                    numbers.astype(np.float16),
+                    one.place + markets[one.market][0],
+                    self.reference.events(one).astype(np.float16),
                     targets.astype(np.int16),
                     known_on,
-                    **vars(expected),
-                    usable=np.arange(n) >= MIN_HISTORY,
-                    is_moving=is_moving(one.returns),
+                    *vars(expected).values(),
+                    np.arange(n) >= MIN_HISTORY,
+                    is_moving(one.returns),
                 )
             )
-        columns = zip(*(vars(one).values() for one in parts), strict=True)
-        return WindowTable(*map(np.concatenate, columns))
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        columns.insert(5, np.concatenate([days for _, days in markets.values()]))
+        return WindowTable(*columns)
 
     def to_json(self) -> dict[str, Any]:
         """State as JSON values; the tokenizer has a file of its own."""
-        state: dict[str, Any] = {"reference": asdict(self.reference)}
-        for name, bins in (("streams", self.stream_bins), ("conditions", self.condition_bins)):
-            state[name] = [asdict(one) for one in bins]
+        state = {"reference": asdict(self.reference), "channels": asdict(self.channels)}
         return dict(json.loads(to_json(state)))
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any], tokenizer: ReturnTokenizer) -> Self:
         """Rebuild from `to_json` and the tokenizer."""
-        return cls(
-            Reference.from_json(state["reference"]),
-            tokenizer,
-            *(
-                tuple(StreamBins(tuple(one["edges"])) for one in state[name])
-                for name in ("streams", "conditions")
-            ),
-        )
-
-
-def _read(
-    panel: Panel, reference: Reference
-) -> dict[str, tuple[SymbolFeatures, StepParameters, Inputs]]:
-    """By symbol: its features, what the reference expected, and what the network is told."""
-    found = {}
-    for symbol, one in features(panel).items():
-        expected = reference.parameters(symbol, one)
-        found[symbol] = one, expected, inputs(one, expected)
-    return found
-
-
-def _encode(bins: tuple[StreamBins, ...], values: Floats) -> list[SmallIds]:
-    return [one.encode(column).astype(np.int16) for one, column in zip(bins, values.T, strict=True)]
+        reference = Reference.from_json(state["reference"])
+        return cls(reference, tokenizer, Measure.from_json(state["channels"]))
 
 
 @dataclass(frozen=True)

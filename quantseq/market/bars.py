@@ -1,7 +1,7 @@
-"""What a price history is: one symbol's validated bars, and a panel of several with daily ones.
+"""What a price history is: one symbol's validated bars, its scheduled events, and a panel of several with daily bars.
 
-Owns the rules that bars must satisfy, the arithmetic of dates and instants around their intervals, and the views
-that the rest of the house reads: adjusted bars, log returns, everything up to a cutoff. Knows nothing of where
+Owns the rules that bars and events must satisfy, the arithmetic of dates and instants around their intervals, and the
+views that the rest of the house reads: adjusted bars, log returns, everything up to a cutoff. Knows nothing of where
 bars come from, how they are stored, or what anybody does with them. Sessions are written down as ::
 
     1d        datetime64[D]   the exchange date
@@ -12,7 +12,7 @@ Everything behind the store works on days (`require_daily`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache, cached_property
 from typing import Any, Self
@@ -364,13 +364,91 @@ class Bars:
         return sha256_bytes(b"\0".join(parts))
 
 
+TIMINGS = ("before-open", "after-close", "unknown")
+"""When on its date an event happens: before the close of that session or after it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Scheduled events of one symbol, such as its earnings, in order of date and kind; (n,) each.
+
+    A BarsError if there is no date, an event comes twice or was known only after its date, or a timing is none of
+    `TIMINGS`.
+    """
+
+    dates: Dates
+    kinds: NDArray[np.str_]
+    timings: NDArray[np.str_]
+    known_on: Dates  # the first close at which it was known; not a time where nobody says
+
+    def __post_init__(self) -> None:
+        order = np.lexsort((self.kinds, np.asarray(self.dates, DATE_DTYPE)))
+        for name, dtype in (
+            ("dates", DATE_DTYPE),
+            ("known_on", DATE_DTYPE),
+            ("kinds", str),
+            ("timings", str),
+        ):
+            object.__setattr__(
+                self, name, _frozen(np.asarray(getattr(self, name), dtype)[order], None)
+            )
+        where = undated_rows(self.dates)
+        if where.any():
+            raise BarsError(
+                f"{self.dates[where][0]} is not a date of an event. Write it as YYYY-MM-DD."
+            )
+        twice = (self.dates[1:] == self.dates[:-1]) & (self.kinds[1:] == self.kinds[:-1])
+        if twice.any():
+            at = int(np.argmax(twice))
+            raise BarsError(
+                f"Two events of kind {str(self.kinds[at])!r} are on {self.dates[at]}. Give one of them."
+            )
+        late = self.known_on > self.dates
+        if late.any():
+            at = int(np.argmax(late))
+            raise BarsError(
+                f"The event on {self.dates[at]} was known on {self.known_on[at]} only. Scheduled events are known "
+                "before; leave it out."
+            )
+        if wrong := sorted(set(self.timings.tolist()) - set(TIMINGS)):
+            raise BarsError(
+                f"The timing of an event must be one of {', '.join(TIMINGS)}. Got {wrong[0]!r}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.dates)
+
+    def rows(self, keep: NDArray[Any]) -> Self:
+        """Some of the events, by place or by mask."""
+        return type(self)(*(getattr(self, one.name)[keep] for one in fields(self)))
+
+    def assuming(self, notice: int) -> Self:
+        """The same events, those of which nobody says since when they were known with `notice` weekdays before."""
+        usual = np.busday_offset(self.dates, -notice, roll="backward")
+        return replace(self, known_on=np.where(np.isnat(self.known_on), usual, self.known_on))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Content hash over all of every event."""
+        return fingerprint([getattr(self, one.name).astype(str).tolist() for one in fields(self)])
+
+
 class Panel(Mapping[str, Bars]):
     """Several symbols' daily bars, in the order given, with a shared calendar.
 
     A NoDataError if there are no bars at all, or a symbol has none; a BarsError if a symbol appears twice.
+
+    Beside them stand the `events` of some symbols, and one more series about the market, its `covariate`. Nothing in
+    a panel was known later than its newest bar: what was is left out, so that whoever cuts the bars cuts that too.
     """
 
-    def __init__(self, bars: Iterable[Bars]) -> None:
+    def __init__(
+        self,
+        bars: Iterable[Bars],
+        *,
+        events: Mapping[str, Events] | None = None,
+        covariate: Bars | None = None,
+    ) -> None:
         self._bars: dict[str, Bars] = {}
         for one in bars:
             require_daily(one.symbol, one.interval)
@@ -383,6 +461,17 @@ class Panel(Mapping[str, Bars]):
             self._bars[one.symbol] = one
         if not self._bars:
             raise NoDataError("The panel holds no symbols. Name at least one symbol with bars.")
+        self.events: dict[str, Events] = {}
+        for symbol, several in (events or {}).items():
+            if np.isnat(several.known_on).any():
+                raise BarsError(
+                    f"{symbol}: of an event on {several.dates[np.isnat(several.known_on)][0]} nobody says since when "
+                    "it was known. Say how long before: Events.assuming."
+                )
+            known = several.rows(several.known_on <= self.sessions[-1])
+            if symbol in self._bars and len(known):
+                self.events[symbol] = known
+        self.covariate = None if covariate is None else covariate.until(self.sessions[-1])
 
     def __getitem__(self, symbol: str) -> Bars:
         try:
@@ -425,26 +514,35 @@ class Panel(Mapping[str, Bars]):
             result[np.searchsorted(self.sessions, bars.sessions), column] = values
         return result
 
+    def replaced(self, bars: Iterable[Bars]) -> "Panel":
+        """Other bars in place of these, with what of all else is about them and was known by then."""
+        return Panel(bars, events=self.events, covariate=self.covariate)
+
     def until(self, cutoff: Any) -> "Panel":
         """Only what is known at the close of `cutoff`; a NoDataError if that is nothing.
 
         Symbols that start later are left out.
         """
-        return Panel(cut for bars in self._bars.values() if len(cut := bars.until(cutoff)))
+        return self.replaced(cut for bars in self._bars.values() if len(cut := bars.until(cutoff)))
 
     def between(self, start: Any = None, end: Any = None) -> "Panel":
         """The panel from `start` to `end`, both inclusive; symbols without bars are left out."""
-        return Panel(cut for bars in self._bars.values() if len(cut := bars.between(start, end)))
+        return self.replaced(
+            cut for bars in self._bars.values() if len(cut := bars.between(start, end))
+        )
 
     def select(self, symbols: Iterable[str]) -> "Panel":
         """A panel of the named symbols, in that order."""
-        return Panel(self[symbol] for symbol in symbols)
+        return self.replaced(self[symbol] for symbol in symbols)
 
     def adjusted(self) -> "Panel":
         """Every symbol on the adjusted scale (see `Bars.adjusted`)."""
-        return Panel(bars.adjusted() for bars in self._bars.values())
+        return self.replaced(bars.adjusted() for bars in self._bars.values())
 
     @cached_property
     def sha256(self) -> str:
-        """Content hash over all symbols in order."""
-        return fingerprint([bars.sha256 for bars in self._bars.values()])
+        """Content hash over all symbols in order, and over their events and the covariate if there are any."""
+        told: list[Any] = [bars.sha256 for bars in self._bars.values()]
+        if self.events:
+            told.append({symbol: several.sha256 for symbol, several in self.events.items()})
+        return fingerprint(told if self.covariate is None else [told, self.covariate.sha256])

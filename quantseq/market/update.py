@@ -241,6 +241,7 @@ class FetchOutcome:
     error: QuantseqError | None = None  # what failed
     drift: bool = False  # the source had rewritten what was stored (vintage drift)
     backup: str = ""  # file name under which the replaced history is kept, "" if there is none
+    events: int | None = None  # scheduled events stored now, where they were asked for
 
 
 class _MovedError(Exception):

@@ -34,12 +34,14 @@ from quantseq.market.bars import (
     FIELDS,
     INSTANT_DTYPE,
     Bars,
+    Events,
     check_interval,
     date_range,
     is_intraday,
     monday,
 )
 from quantseq.market.calendars import Clock
+from quantseq.market.events import EARNINGS, timing_at
 from quantseq.market.health import RawBars, clean
 from quantseq.market.sources import Pace, answer
 
@@ -88,31 +90,74 @@ class YahooSource:
         self, symbol: str, *, start: Any = None, end: Any = None, interval: str = "1d"
     ) -> Bars:
         """See `Source.fetch`; asks Yahoo up to `attempts` times."""
-        import tenacity
-
         first, last = date_range(start, end)
         check_interval(interval)
+        known = self._written(symbol)
+        first = self._reachable(known, first, interval)
+        if interval == "1wk":  # whole weeks, whatever day was named
+            first = None if first is None else monday(first)
+            last = None if last is None else monday(last) + np.timedelta64(6, "D")
+        stop = None if last is None else str(last + np.timedelta64(1, "D"))
+        frame, meta = self._retrying(self._ask, known, str(first or _EARLIEST), stop, interval)
+        bars = self._bars(known, frame, meta, interval)
+        return answer(bars, self.name, {}, start=first, end=last, packages=("yfinance",))
+
+    def events(self, symbol: str, *, timezone: str = "") -> Events:
+        """The past and upcoming earnings dates that Yahoo shows for a symbol, 100 at most.
+
+        Their timing is that of the time of day at an exchange in `timezone`, by default New York. Yahoo does not say
+        since when they were known. A NoDataError if it shows none.
+        """
+        known = self._written(symbol)
+        moments = self._retrying(self._ask_events, known)
+        clock = moments.tz_convert(timezone or "America/New_York").tz_localize(None)
+        local = clock.sort_values().to_numpy().astype(INSTANT_DTYPE)
+        local = local[
+            np.diff(local.astype(DATE_DTYPE), append=np.datetime64("9999-12-31")).astype(np.int64)
+            > 0
+        ]  # the last of a day
+        nothing = np.full(len(local), "NaT", dtype=DATE_DTYPE)
+        return Events(local, np.full(len(local), EARNINGS), timing_at(local), nothing)
+
+    @staticmethod
+    def _written(symbol: str) -> str:
+        """The symbol as Yahoo writes it."""
         known = symbol.strip().upper()
         if not _YAHOO_SYMBOL.fullmatch(known):
             raise SymbolNotFoundError(
                 f"{symbol!r} cannot be a Yahoo symbol. Write it like AAPL, ^GSPC, BRK-B or EURUSD=X."
             )
-        first = self._reachable(known, first, interval)
+        return known
+
+    def _retrying(self, ask: Callable[..., Any], *asked: Any) -> Any:
+        import tenacity
+
         pauses = tenacity.wait_exponential(multiplier=self.wait, max=30)
-        retrying = tenacity.Retrying(
+        return tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.attempts),
             wait=pauses + tenacity.wait_random(0, self.wait),
             retry=tenacity.retry_if_exception_type(SourceError),
             sleep=self.sleep,
             reraise=True,
-        )
-        if interval == "1wk":  # whole weeks, whatever day was named
-            first = None if first is None else monday(first)
-            last = None if last is None else monday(last) + np.timedelta64(6, "D")
-        stop = None if last is None else str(last + np.timedelta64(1, "D"))
-        frame, meta = retrying(self._ask, known, str(first or _EARLIEST), stop, interval)
-        bars = self._bars(known, frame, meta, interval)
-        return answer(bars, self.name, {}, start=first, end=last, packages=("yfinance",))
+        )(ask, *asked)
+
+    def _ask_events(self, symbol: str) -> pd.DatetimeIndex:
+        """One attempt: when the earnings are that Yahoo shows."""
+        self.pace()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yfinance, cache_clear = _yfinance()
+            warnings.simplefilter("ignore")
+            try:
+                cache_clear()
+                frame = yfinance.Ticker(symbol, session=self.session).get_earnings_dates(limit=100)
+            except Exception as error:
+                raise _explain(symbol, error) from error
+        if frame is None or not len(frame):
+            raise NoDataError(
+                f"{symbol}: Yahoo shows no earnings dates. Import those that you know with: quantseq data import-events"
+            )
+        return pd.DatetimeIndex(frame.index)
 
     def _reachable(
         self, symbol: str, first: np.datetime64 | None, interval: str

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from quantseq.forecasting.windows import PriceTask
 from quantseq.market.bars import Bars, Dates, Floats, Panel
 from quantseq.market.sources import SampleSource
 from quantseq.market.store import Store
+from quantseq.pipeline.data import resolve_panel
 from quantseq.pipeline.evaluate import run_models, split_calendar, traded_models
 from quantseq.pipeline.results import OURS, long_weights, versions
 from quantseq.progress import SILENT, Progress
@@ -122,7 +124,7 @@ class Audited:
     def __call__(self, panel: Panel, cut: np.datetime64) -> checks.Trace:
         """The same from `panel`: forecast again, decide again."""
         days, model = self._days(cut), self.networks[self.fold_at(cut)]
-        draws = {"num_paths": self.config.num_paths, "seed": self.config.seed}
+        draws: Any = {"num_paths": self.config.num_paths, "seed": self.config.seed}
         found = model.predict(panel, days, horizon=self.forecasts.horizon, **draws)
         moments = self._moments(found)
         earlier = self.moments[self.moments["cutoff"] < days[0]]
@@ -149,7 +151,9 @@ class Audited:
         table = self.networks[self.fold_at(cut)].task.table(panel)
         read = self.panel.sessions[self.panel.sessions <= cut][-CONTEXT:]
         rows = np.flatnonzero(np.isin(table.sessions, read) & table.usable)
-        tokens = np.hstack([table.source[rows], table.condition[rows]])
+        tokens = np.hstack(
+            [table.source[rows, None], table.channels[rows], table.numbers[rows]], dtype=np.float64
+        )
         density, count = with_tokens(found.density), len(found)
         told = [density.probs.reshape(count, -1), found.overnight_share[:, None]]
         told += [found.cumulative_quantile(QUANTILE_LEVELS).reshape(count, -1)]
@@ -271,6 +275,7 @@ def audit(
     places: Places = Places(),
     panel: Panel | None = None,
     model: Seq2SeqForecaster | None = None,
+    ahead: Mapping[str, Any] = MappingProxyType({}),
     jobs: int = 1,
     progress: Progress = SILENT,
 ) -> AuditOutcome:
@@ -280,8 +285,8 @@ def audit(
     changes, the verdict included, and the ledger gets no line. Where the audit failed the report shows no edge
     (`Run.verdict`).
 
-    `panel` are the prices, where the run was made from a file, `model` the trained model, where it scored one; the
-    others are as in `backtest`. RunError if the folder is damaged or the prices are not those of the run, ConfigError
+    `panel` are the prices, where the run was made from a file, `model` the trained model, where it scored one, and
+    `ahead` what `resolve_panel` is to know of events and a covariate, where they were not as stored; the others are as in `backtest`. RunError if the folder is damaged or the prices are not those of the run, ConfigError
     if the run scored a trained model and it is not the one given.
     """
     stored = Run.load(folder)
@@ -291,7 +296,7 @@ def audit(
             f"The manifest of {str(folder)!r} holds no config of a backtest, so there is nothing to make "
             "again. Audit a run that a backtest wrote."
         )
-    prices = find_prices(stored.manifest, places, panel)
+    prices = find_prices(stored.manifest, places, panel, ahead)
     again, states = _make_again(stored, prices, model, jobs=jobs, progress=progress)
     found = audit_run(again, refitted=states, extra=[_reproduction(stored, again)])
     manifest, result = {**stored.manifest, "audit": badge(found)}, {**stored.result, "audit": found}
@@ -299,7 +304,12 @@ def audit(
     return AuditOutcome(folder, found)
 
 
-def find_prices(manifest: Mapping[str, Any], places: Places, panel: Panel | None = None) -> Panel:
+def find_prices(
+    manifest: Mapping[str, Any],
+    places: Places,
+    panel: Panel | None = None,
+    ahead: Mapping[str, Any] = MappingProxyType({}),
+) -> Panel:
     """The prices of a run, proved by their hashes: from the panel given, the store, or the sample; else RunError."""
     look_in: dict[str, Callable[[str], Bars]] = {
         "the store": Store(places.data).read,
@@ -324,7 +334,19 @@ def find_prices(manifest: Mapping[str, Any], places: Places, panel: Panel | None
             f"The run cannot be made again, its data differ. {'. '.join(wrong) or 'It names none'}. "
             "Give the run's own prices with --panel, or restore the backup that fetch kept of them."
         )
-    return Panel(chosen)
+    prices, told = Panel(chosen), manifest.get("ahead")
+    if not told:
+        return prices
+    if panel is None:
+        asked = {"covariate": told["covariate"]} | {k: v for k, v in ahead.items() if v is not None}
+        panel = resolve_panel(prices.symbols, places=places, **asked)
+    whole = Panel(prices.values(), events=panel.events, covariate=panel.covariate)
+    if whole.sha256 != told["sha256"]:
+        raise RunError(
+            "The run cannot be made again, its events or its covariate differ. Give those of the run with --events, "
+            "--assumed-notice and --covariate, beside its --panel if it had one."
+        )
+    return whole
 
 
 def _fit_on_noise(fit: Fit, panel: Panel, fold: Fold, seed: int, jobs: int) -> Forecaster:

@@ -21,13 +21,15 @@ from quantseq.errors import (
     ConfigError,
     CorruptFileError,
     NoDataError,
+    QuantseqError,
     SymbolNotFoundError,
 )
-from quantseq.files import Places
+from quantseq.files import Places, sha256_file
 from quantseq.market.bars import INTERVALS, Bars, Panel, check_symbol
 from quantseq.market.calendars import session_changes
+from quantseq.market.events import EventStore, KeptEvents, join, read_events
 from quantseq.market.health import Finding, check_bars, screen
-from quantseq.market.readers import Reading, clean_all, read_panel, read_raw
+from quantseq.market.readers import Reading, clean_all, read_panel, read_raw, read_table
 from quantseq.market.sources import SAMPLE_SYMBOLS, SampleSource, make_source
 from quantseq.market.store import Store
 from quantseq.market.update import FetchOutcome, update
@@ -36,6 +38,9 @@ Findings = Mapping[str, Sequence[Finding]]
 """Findings by symbol; a symbol without any is left out."""
 
 _PLAIN = Reading()
+
+NOTICE = 7
+"""Weekdays before an event from which on it counts as known, where nobody says."""
 
 _NAMED = 8
 """How many symbols a message names."""
@@ -63,6 +68,7 @@ def fetch(
     rate: float = 1.0,
     allow_gaps: bool = False,
     keep_closes: bool = False,
+    events: bool = False,
     on_symbol: Callable[[FetchOutcome], None] | None = None,
 ) -> list[FetchOutcome]:
     """Download bars and store them; a failure never replaces what is stored.
@@ -73,18 +79,67 @@ def fetch(
     `start` and `end` are both inclusive; without `start`, stored bars are continued and others fetched from their
     beginning. `full` fetches the whole history again, and keeps the old file as a backup if anything changed; `rate`
     is about how many requests a second are made. `allow_gaps` and `keep_closes` say what becomes of rows without use,
-    see `quantseq.market.health.clean`. `on_symbol` gets each outcome as it comes; all of them, failures
+    see `quantseq.market.health.clean`. With `events` the dates of earnings, past and to come, are stored too. `on_symbol` gets each outcome as it comes; all of them, failures
     included, are returned. ConfigError if source, interval or rate are none, BarsError if the range is reversed.
     """
-    return update(
-        symbols,
-        source=make_source(source, rate=rate, allow_gaps=allow_gaps, keep_closes=keep_closes),
-        store=Store(places.data, interval=interval),
-        start=start,
-        end=end,
-        full=full,
-        on_symbol=on_symbol,
+    asked = make_source(source, rate=rate, allow_gaps=allow_gaps, keep_closes=keep_closes)
+    if events and not hasattr(asked, "events"):
+        raise ConfigError(
+            f"The source {source!r} has no events. Use --source yahoo, or store them with: quantseq data import-events"
+        )
+    store, outcomes = Store(places.data, interval=interval), list[FetchOutcome]()
+
+    def note(one: FetchOutcome) -> None:
+        outcomes.append(_with_events(one, asked, store) if events else one)
+        if on_symbol is not None:
+            on_symbol(outcomes[-1])
+
+    update(symbols, source=asked, store=store, start=start, end=end, full=full, on_symbol=note)
+    return outcomes
+
+
+def _with_events(one: FetchOutcome, source: Any, store: Store) -> FetchOutcome:
+    """An outcome with the events of its symbol fetched and stored too; that none are known is no failure."""
+    if one.status == "failed":
+        return one
+    name = one.symbol if one.symbol in store else one.symbol.strip().upper()
+    try:
+        fresh = source.events(name, timezone=store.info(name).timezone)
+        facts = {"source": source.name, "versions": {"quantseq": metadata.version("quantseq")}}
+        kept = EventStore(store.root).keep(name, fresh, facts)
+    except NoDataError as error:
+        return replace(one, events=0, why="; ".join(filter(None, [one.why, str(error)])))
+    except QuantseqError as error:
+        return replace(one, error=error, why="; ".join(filter(None, [one.why, str(error)])))
+    moved = (
+        f"{kept.lost} events were moved; the old file is kept as {kept.backup}" if kept.lost else ""
     )
+    return replace(one, events=len(kept.events), why="; ".join(filter(None, [one.why, moved])))
+
+
+def import_events(
+    path: Path,
+    *,
+    symbol: str | None = None,
+    replace_: bool = False,
+    places: Places = Places(),
+) -> tuple[list[KeptEvents], dict[str, list[str]]]:
+    """Store the scheduled events of a CSV file, and say which of its lines were left out, by the reason.
+
+    From its first date on, a file says all events of their kind; earlier ones, and other kinds, stay. ConfigError if
+    that would lose stored ones without `replace_`; then nothing is stored. BarsError if the file cannot be read.
+    """
+    found, left_out = read_events(path, symbol)
+    store = EventStore(places.data)
+    for name, fresh in found.items():
+        with suppress(CorruptFileError):
+            lost = join(store.read(name), fresh)[1]
+            if lost and not replace_:
+                raise ConfigError(
+                    f"{path.name} lacks {lost} stored events of {name} from {fresh.dates[0]} on. {_NOT_STORED}"
+                )
+    facts = {"source": "file", "file": path.name, "sha256": sha256_file(path)}
+    return [store.keep(name, fresh, facts) for name, fresh in found.items()], left_out
 
 
 @dataclass(frozen=True)
@@ -228,10 +283,15 @@ def resolve_panel(
     start: Any = None,
     end: Any = None,
     allow_bad_data: bool = False,
+    events: Path | None = None,
+    notice: int = NOTICE,
+    covariate: str | None = None,
 ) -> Panel:
     """The prices that a command works on: `symbols`, or all, of the panel file or else of the store.
 
-    `start` and `end` are both inclusive. Rows of a panel file that cannot be used are left out, see
+    Beside them stand the events of the file `events`, or else, for stored prices, those that are stored; where nobody
+    says since when one was known, it counts as known `notice` weekdays before. `covariate` is a stored symbol, or a
+    file of prices. `start` and `end` are both inclusive. Rows of a panel file that cannot be used are left out, see
     `quantseq.market.health.clean`; however many they are with `allow_bad_data`. NoDataError if nothing is stored or
     the range is empty, SymbolNotFoundError if a symbol is unknown.
     """
@@ -240,7 +300,58 @@ def resolve_panel(
         found = Store(places.data).panel(wanted or None)
     else:
         found = read_panel(panel, wanted, start=start, allow_gaps=allow_bad_data)
-    return Panel(found[symbol].between(start, end) for symbol in wanted or found)
+    names = wanted or list(found)
+    if events is not None:
+        told = read_events(events)[0]
+        if not told.keys() & set(names):
+            raise NoDataError(
+                f"{events.name} holds no events of {_some(names)}. Its symbols are {_some(list(told))}."
+            )
+    else:
+        store = EventStore(places.data)
+        stored = {} if panel is not None else {name: store.read(name) for name in names}
+        told = {name: one for name, one in stored.items() if one is not None}
+    beside = None
+    if covariate is not None:
+        path = Path(covariate)
+        beside = read_table(path) if path.is_file() else Store(places.data).read(covariate)
+    return Panel(
+        (found[symbol].between(start, end) for symbol in names),
+        events={name: one.assuming(notice) for name, one in told.items() if name in names},
+        covariate=beside,
+    )
+
+
+def describe_events(panel: Panel) -> list[str]:
+    """A sentence on the events and the covariate that are used, if any."""
+    lines = []
+    if panel.events:
+        last = panel.sessions[-1]
+        count = sum(len(one) for one in panel.events.values())
+        ahead = sum(int((one.dates > last).sum()) for one in panel.events.values())
+        lines.append(
+            f"Scheduled events: {count:,} of {len(panel.events)} of {len(panel)} symbols were known by {last}, {ahead} of "
+            "them still to come."
+        )
+    if panel.covariate is not None:
+        lines.append(f"Covariate: {panel.covariate.symbol}, as of the day before each session.")
+    return lines
+
+
+def peers_of(
+    names: Sequence[str], prices: Panel, *, panel: Path | None = None, places: Places = Places()
+) -> Panel | None:
+    """Those of some symbols that are not among the `prices`, from where these come; None if there are none.
+
+    What is not there, or damaged, is left out: they are only the market of others.
+    """
+    found = []
+    if rest := [name for name in names if name not in prices]:
+        stored = read_panel(panel, allow_gaps=True) if panel is not None else None
+        for name in rest:
+            with suppress(NoDataError, SymbolNotFoundError, CorruptFileError, BarsError):
+                found.append(Store(places.data).read(name) if stored is None else stored[name])
+    return Panel(found) if found else None
 
 
 def sample_panel() -> Panel:
@@ -266,8 +377,17 @@ def list_(*, places: Places = Places()) -> list[dict[str, Any]]:
             else:
                 source = str(info.provenance.get("source", ""))
             facts = {name: getattr(info, name, None) for name in ("rows", "first", "last")}
+            facts |= {"events": _events_stored(symbol, places)}
             rows.append({"symbol": symbol, "interval": interval, **facts, "source": source})
     return sorted(rows, key=lambda row: str(row["symbol"]))
+
+
+def _events_stored(symbol: str, places: Places) -> int | str:
+    """How many scheduled events are stored of a symbol."""
+    try:
+        return len(EventStore(places.data).read(symbol) or ())
+    except CorruptFileError:
+        return "damaged"
 
 
 def show(
@@ -288,7 +408,8 @@ def show(
     path = out or Path(f"{_readable(symbol)}-{bars.sessions[-1]}.png")
     write_picture(path, price_chart_png(bars))
     note = font_note(bars.symbol)
-    return dict(summarise(bars)) | ({"fonts": note} if note else {}), path
+    told = {"scheduled events": str(_events_stored(symbol, places))}
+    return dict(summarise(bars)) | told | ({"fonts": note} if note else {}), path
 
 
 def _readable(symbol: str) -> str:
@@ -299,9 +420,9 @@ def _readable(symbol: str) -> str:
 def rm(
     symbols: Sequence[str], *, interval: str | None = None, places: Places = Places()
 ) -> dict[str, tuple[tuple[str, ...], tuple[Path, ...]]]:
-    """Remove stored prices; backups that a fetch has left stay where they are.
+    """Remove stored prices, and with all of them the events; backups that a fetch has left stay where they are.
 
-    Returns by symbol the intervals that were removed, and the backups that are kept.
+    Returns by symbol what was removed, intervals and ``events``, and the backups that are kept.
     """
     asked = INTERVALS if interval is None else (interval,)
     stores = [Store(places.data, interval=one) for one in asked]
@@ -314,7 +435,10 @@ def rm(
         for store in holding:
             store.remove(symbol)
         kept = tuple(path for store in stores for path in store.backups(symbol))
-        removed[symbol] = tuple(store.interval for store in holding), kept
+        gone = tuple(store.interval for store in holding)
+        if interval is None and EventStore(places.data).remove(symbol):
+            gone += ("events",)
+        removed[symbol] = gone, kept
     return removed
 
 

@@ -247,7 +247,7 @@ def evaluate(
         If the architecture has not mastered the copy task; if `out` holds something that is no run.
     """
     chosen = on_calendar(config, panel.sessions)
-    names = choose_baselines(baselines)
+    names = choose_baselines(baselines, covariate=panel.covariate is not None)
     ensure_writable(places.reports if out is None else check_place(Path(out).absolute()).parent)
     if figures is not None:
         ensure_writable(figures)

@@ -23,6 +23,7 @@ from quantseq.evaluation.walkforward import cutoffs_of
 from quantseq.files import Places, fingerprint
 from quantseq.forecasting.rows import STALE_RULE, stale_rows
 from quantseq.market.bars import Dates, Floats, Panel
+from quantseq.pipeline.data import describe_events
 from quantseq.reporting.page import plural
 from quantseq.reporting.run import Run
 from quantseq.trading import inference, ledger
@@ -107,11 +108,23 @@ def new_manifest(
         "config": settings,
         "data": data,
         "symbols": list(panel.symbols),
+        "ahead": _ahead(panel),
         "test_start": str(sessions[0]),
         "test_end": str(sessions[-1]),
         "versions": versions(),
         "git_commit": git_commit(),
         **extra,
+    }
+
+
+def _ahead(panel: Panel) -> dict[str, Any] | None:
+    """What was known beside the prices, and the hash of all together; None if there was nothing."""
+    if not panel.events and panel.covariate is None:
+        return None
+    return {
+        "events": {symbol: len(several) for symbol, several in panel.events.items()},
+        "covariate": None if panel.covariate is None else panel.covariate.symbol,
+        "sha256": panel.sha256,
     }
 
 
@@ -298,7 +311,10 @@ def long_weights(weights: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes_on_symbols(panel: Panel, evaluation: Evaluation, lost: str) -> list[str]:
-    """A sentence about each symbol that was `lost`, and about prices that stood still: no model forecast those."""
+    """Sentences about what was known in advance, symbols that were `lost`, and prices that stood still.
+
+    No model forecast those that stood still.
+    """
     forecast = set(evaluation.forecasts[OURS].symbols)
     days = np.unique(np.concatenate([cutoffs_of(panel, fold) for fold in evaluation.folds]))
     resting = stale_rows(panel, days)
@@ -307,8 +323,12 @@ def notes_on_symbols(panel: Panel, evaluation: Evaluation, lost: str) -> list[st
         for symbol, bars in panel.items()
         if symbol not in forecast and symbol not in resting
     ]
-    return short + [
-        f"{symbol}: its price stood still, with {STALE_RULE}, at {plural(len(rows), 'cutoff')} "
-        f"from {rows[0]} to {rows[-1]}; no model forecast it then."
-        for symbol, rows in resting.items()
-    ]
+    return (
+        describe_events(panel)
+        + short
+        + [
+            f"{symbol}: its price stood still, with {STALE_RULE}, at {plural(len(rows), 'cutoff')} "
+            f"from {rows[0]} to {rows[-1]}; no model forecast it then."
+            for symbol, rows in resting.items()
+        ]
+    )

@@ -44,7 +44,7 @@ from quantseq.files import (
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.market.bars import Dates, Floats, Panel
 from quantseq.pipeline.backtest import settled
-from quantseq.pipeline.data import as_rows, refuse_errors
+from quantseq.pipeline.data import as_rows, describe_events, refuse_errors
 from quantseq.pipeline.evaluate import resumable, run_models, split_calendar, traded_models
 from quantseq.pipeline.results import (
     OURS,
@@ -469,7 +469,7 @@ def _judge(
         "break_even_bps": break_even_bps(
             panel, weights, costs=best.config.costs, fill=config.fill, trade=changed(weights)
         ),
-        "notes": [],
+        "notes": describe_events(panel),
     }
     return result, best.config
 

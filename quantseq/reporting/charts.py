@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache, partial
 from importlib.resources import files
 from itertools import pairwise
@@ -120,8 +120,8 @@ def inline_svg(
     `boxes` notes in ``data-boxes`` where each axes lies, for the page's script.
     """
     body, places = _svg_body(draw, size, prefix)
-    for field in fields(Theme):
-        body = body.replace(getattr(_SENTINELS, field.name), f"var(--{field.name})")
+    for one in fields(Theme):
+        body = body.replace(getattr(_SENTINELS, one.name), f"var(--{one.name})")
     if boxes:
         body = f'<g class="still">{body}</g>'
     noted = f' data-boxes="{places}"' if boxes else ""
@@ -551,7 +551,8 @@ class Fan:
     """A forecast distribution of prices behind the history it was made from, which ends with the cutoff.
 
     `labels` name H future steps; `levels` are Q quantile levels, increasing, symmetric about 0.5; `prices` (H, Q)
-    the quantiles, `realised` (H) what the price did, NaN where unknown.
+    the quantiles, `realised` (H) what the price did, NaN where unknown; `events` are the steps, from 1, whose session
+    may react to a scheduled event.
     """
 
     symbol: str
@@ -561,6 +562,7 @@ class Fan:
     levels: Floats
     prices: Floats
     realised: Floats | None = None
+    events: Sequence[int] = field(default=(), kw_only=True)
 
     def draw(self, canvas: Canvas, theme: Theme) -> None:
         """History, nested quantile bands from the cutoff on, their median, and what happened."""
@@ -574,6 +576,8 @@ class Fan:
         if len(self.levels) % 2:
             axes.plot(steps, prices[:, middle], color=theme.accent, linewidth=1.6)
         axes.axvline(0, color=theme.muted, linewidth=0.8, dashes=(1, 3))
+        for step in self.events:
+            axes.axvline(step, color=theme.accent, linewidth=0.9, dashes=(4, 2))
         axes.plot(past, self.closes, color=theme.neutral, linewidth=1.4)
         if self.realised is not None:
             path = np.concatenate([[start], self.realised])
@@ -586,8 +590,11 @@ class Fan:
         cutoff.set_horizontalalignment("right" if steps[-1] < 0.3 * len(past) else "center")
 
 
-def forecast_png(fan: Fan) -> bytes:
-    """Picture of one forecast: the history, the fan of quantile prices, and where the fan ends."""
+def forecast_png(fan: Fan, average_day: float, causes: Mapping[str, float]) -> bytes:
+    """Picture of one forecast: the history, the fan of quantile prices, where it ends, and below it a waterfall.
+
+    That leads from the sigma of an average day to the next day's, by causes that each change it by a share.
+    """
     cutoff, last, middle = str(fan.dates[-1])[:10], len(fan.prices), len(fan.levels) // 2
     shown = f"{fan.symbol}: forecast for the {last} sessions after {cutoff}"
     held = ", ".join(percent_text(fan.levels[-1 - i] - fan.levels[i]) for i in range(middle))
@@ -595,15 +602,40 @@ def forecast_png(fan: Fan) -> bytes:
 
     def draw(canvas: Canvas, theme: Theme) -> None:
         fan.draw(canvas, theme)
-        axes = canvas.axes[0]
+        axes, places = canvas.axes[0], canvas.add_gridspec(2, 1, height_ratios=(3, 1))
+        axes.set_subplotspec(places[0])
+        _waterfall(canvas.add_subplot(places[1], ylabel="sigma"), theme, average_day, causes)
         axes.set_title(shown, loc="left", color=theme.ink, fontweight="bold")
         for place in sorted({0, middle, len(fan.levels) - 1}):
             price = fan.prices[-1, place]
             text = f"{price:,.2f}  ({percent_text(fan.levels[place])})"
             _note(axes, text, (last, price), (10, 0), color=theme.accent, **_BESIDE)
-        axes.set_xlabel(f"{across}adjusted close")
+        marked = " · dashed: may react to a scheduled event" if fan.events else ""
+        axes.set_xlabel(f"{across}adjusted close{marked}")
 
-    return png(draw, (900, 460))
+    return png(draw, (900, 620))
+
+
+def _waterfall(axes: Axes, theme: Theme, average_day: float, causes: Mapping[str, float]) -> None:
+    """A bar from level to level per cause, between the sigma of an average day and that of the next day."""
+    levels = average_day * np.cumprod([1.0, *(1 + change for change in causes.values())])
+    low, high = np.minimum(levels[1:], levels[:-1]), np.maximum(levels[1:], levels[:-1])
+    where = np.arange(len(levels) + 1)
+    axes.grid(axis="y")
+    _heights(axes, percent_text, 3)
+    ends: Any = {"color": theme.neutral, "linewidth": 3}
+    axes.hlines(levels[[0, -1]], where[[0, -1]] - 0.4, where[[0, -1]] + 0.4, **ends)
+    tones = [theme.accent if change > 0 else theme.loss for change in causes.values()]
+    axes.bar(where[1:-1], high - low, 0.8, low, color=tones, alpha=0.85)
+    texts = [f"{100 * change:+.0f}\u00a0%".replace("-", "−") for change in causes.values()]
+    first, last = (f"{100 * level:.2f}\u00a0%" for level in levels[[0, -1]])
+    tops = [levels[0], *high, levels[-1]]
+    for at, top, text in zip(where, tops, [first, *texts, last], strict=True):
+        _note(axes, text, (at, top), (0, 3), color=theme.ink)
+    names = ["average day", *causes, "next day"]
+    axes.set_xticks(where, ["\n".join(wrap(n, 9, break_long_words=False)) for n in names])
+    air = 0.2 * float(np.ptp(levels)) + 0.01 * average_day
+    axes.set_ylim(levels.min() - air, levels.max() + 2 * air)
 
 
 def price_chart_png(history: Bars) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantseq.evaluation.scores import in_words, negligible, next_day
+from quantseq.evaluation.scores import in_words, negligible, next_day, told_the_same
 from quantseq.evaluation.significance import MCS_SIZE, SHOWN
 from quantseq.reporting import page, sections
 from quantseq.reporting.page import (
@@ -116,7 +116,8 @@ def _verdict(own: Mapping[str, Any], reference: str, tests: Sequence[Mapping[str
         score = SCORE_NAMES.get(str(test.get("score")))
         rows.append([label, in_words(test), score, *(test.get(key) for key in TEST_KEYS)])
     answers, skill = sheet("verdict", rows, least=SHOWN), _skill(own, reference)
-    return section("evaluation.verdict", answers, skill, sections.test_sheet(tests))
+    told = "".join(told_the_same(tests))
+    return section("evaluation.verdict", answers, skill, sections.test_sheet(tests), told=told)
 
 
 def _skill(own: Mapping[str, Any], reference: str) -> Figure | str | None:

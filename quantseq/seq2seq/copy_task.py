@@ -7,8 +7,8 @@ decoding, model folder, is what prices use too.
 A loss near 0.1 is not a solved task: what counts is *free-running exact match*, greedy decoding on its
 own tokens with the whole answer right, EOS included, on fresh sequences.
 
-What the gate changes of an architecture, and why: the vocabulary becomes the copy task's 10; extra
-streams and conditions are fed a constant, because copying has none; `never_emit` is cleared, because a
+What the gate changes of an architecture, and why: the vocabulary becomes the copy task's 10;
+channels and conditions are fed zeros, because copying has none; `never_emit` is cleared, because a
 copy ends with EOS; dropout is 0, because noise that forbids memorising says nothing about whether a
 sequence can be carried across.
 
@@ -71,8 +71,8 @@ class CopySource(RandomSequences):
     """Batches of a toy task, each a function of (seed, step)."""
 
     toy: Toy = "copy"  # what the target is made of
-    source_streams: int = 0  # further streams, fed with the constant id 0
-    condition_streams: int = 0
+    channels: int = 0  # numbers beside the ids, all zero
+    condition_size: int = 0
     stream: int = TRAINING  # or EVALUATION: the two share no batch
 
     def __post_init__(self) -> None:
@@ -87,10 +87,12 @@ class CopySource(RandomSequences):
         target_in = F.pad(answer, (0, 0, 1, 0), value=EOS)
         target_out = F.pad(answer, (0, 0, 0, 1), value=PAD)
         target_out[lengths, torch.arange(self.batch_size, device="cpu")] = EOS
-        streams, conditions = self.source_streams, self.condition_streams
-        extra = source.new_zeros(*source.shape, streams) if streams else None
-        condition = source.new_zeros(self.batch_size, conditions) if conditions else None
-        return Batch(source, lengths, target_in, target_out, lengths + 1, extra, condition)
+        channels = condition = None
+        if self.channels:
+            channels = torch.zeros(*source.shape, self.channels, device="cpu")
+        if self.condition_size:
+            condition = torch.zeros(1, self.batch_size, self.condition_size, device="cpu")
+        return Batch(source, lengths, target_in, target_out, lengths + 1, channels, condition)
 
     def _answer(self, source: TokenIds, lengths: TokenIds) -> TokenIds:
         if self.toy == "copy":
@@ -537,8 +539,8 @@ def _attempt(
 ) -> tuple[float, float, int]:
     """Train once, no longer than until `deadline`; gives exact match, padding gap, batches trained."""
     model = Seq2Seq(gate_config(config), seed=seed)
-    streams, conditions = len(config.source_streams), len(config.condition_streams)
-    source = CopySource(seed=seed, source_streams=streams, condition_streams=conditions)
+    channels, conditions = config.channels, config.condition_size
+    source = CopySource(seed=seed, channels=channels, condition_size=conditions)
     training = TrainConfig(steps=batches, learning_rate=1e-2, schedule="one_cycle")
     trained = 0
 
@@ -561,10 +563,10 @@ def _attempt(
 @torch.no_grad()
 def padding_gap(model: Seq2Seq, batch: Batch, *, steps: int = 4) -> float:
     """Largest change of a logit when the sources of `batch` are padded by `steps` more steps."""
-    extra = batch.source_extra
+    channels = batch.channels
     padded = replace(
         batch,
         source=F.pad(batch.source, (0, 0, 0, steps), value=PAD),
-        source_extra=None if extra is None else F.pad(extra, (0, 0, 0, 0, 0, steps)),
+        channels=None if channels is None else F.pad(channels, (0, 0, 0, 0, 0, steps)),
     )
     return float((model(padded) - model(batch)).abs().max())

@@ -314,8 +314,8 @@ def _chunks(model: Seq2Seq, batch: Batch, windows: int) -> Iterator[_Chunk]:
         for sources in chosen.nonzero().squeeze(1).split(_ENCODE_ROWS):
             places = torch.arange(_ENCODE_ROWS, device=lengths.device)
             part = batch.rows(sources[places.clamp(max=len(sources) - 1)])
-            extra = None if part.source_extra is None else part.source_extra[:length]
-            part = replace(part, source=part.source[:length], source_extra=extra)
+            channels = None if part.channels is None else part.channels[:length]
+            part = replace(part, source=part.source[:length], channels=channels)
             memory = model.encode(part)
             logits, state = model.decode_step(torch.full_like(places, EOS), memory.state, memory)
             for first in range(0, len(sources), windows):

@@ -36,6 +36,7 @@ class State:
 
     hidden: Float[Tensor, "L R H"]
     cell: Float[Tensor, "L R H"] | None = None  # None for GRU
+    step: int = 0  # steps answered so far
 
     def repeat(self, times: int) -> "State":
         """Copy each row `times` times, side by side."""
@@ -46,7 +47,8 @@ class State:
         return self._map(lambda value: value[:, index].contiguous())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "State":
-        return State(change(self.hidden), None if self.cell is None else change(self.cell))
+        cell = None if self.cell is None else change(self.cell)
+        return State(change(self.hidden), cell, self.step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,7 @@ class Memory:
     values: Float[Tensor, "B S M"]  # what is read at each step; for Luong attention projected
     keys: Float[Tensor, "B S A"] | None  # what queries meet; None without attention
     blocked: Bool[Tensor, "B S"] | None  # True at padding; None if there is none
-    condition: Float[Tensor, "B E"] | None  # summed embeddings of the conditioning ids
+    condition: Float[Tensor, "U B P"] | None  # what the perceptron made of each step's numbers
     state: State  # the decoder's first
 
     @property
@@ -66,8 +68,8 @@ class Memory:
 
     def rows(self, part: slice) -> "Memory":
         """Sources of a range."""
-        parts = (self.keys, self.blocked, self.condition)
-        keys, blocked, condition = (None if value is None else value[part] for value in parts)
+        keys, blocked = (None if one is None else one[part] for one in (self.keys, self.blocked))
+        condition = None if self.condition is None else self.condition[:, part]
         return Memory(self.values[part], keys, blocked, condition, self.state.rows(part))
 
 
@@ -76,10 +78,10 @@ def turned(batch: Batch) -> tuple[Tensor, Tensor | None]:
     steps = torch.arange(batch.source.shape[0], device=batch.source.device).unsqueeze(1)
     back = batch.source_lengths.unsqueeze(0) - 1 - steps
     index = torch.where(back >= 0, back, steps)
-    extra = batch.source_extra
-    if extra is not None:
-        extra = extra.gather(0, index.unsqueeze(-1).expand_as(extra))
-    return batch.source.gather(0, index), extra
+    channels = batch.channels
+    if channels is not None:
+        channels = channels.gather(0, index.unsqueeze(-1).expand_as(channels))
+    return batch.source.gather(0, index), channels
 
 
 def padding_of(batch: Batch) -> Bool[Tensor, "{batch.size} S"] | None:

@@ -16,7 +16,6 @@ copied for them.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 import torch
@@ -69,8 +68,8 @@ class Seq2SeqConfig:
     # 'tensorflow' (Glorot over joint kernels, forget bias 1, embeddings uniform within 1) is needed to
     # reproduce the tutorial's losses.
     init: Init = "torch"
-    source_streams: tuple[int, ...] = ()  # vocabularies of further ids per step, embeddings summed
-    condition_streams: tuple[int, ...] = ()  # vocabularies of ids per sequence, seen at every step
+    channels: int = 0  # numbers beside each source id, read with its embedding
+    condition_size: int = 0  # numbers beside each target step, read by a perceptron
     never_emit: tuple[int, ...] = ()  # ids of logit minus infinity, in the loss as in decoding
     zero_projection: bool = False  # output layer starts at zero: uniform over what may be emitted
     through_padding: bool = False  # the encoder reads PAD like a token, as the original tutorial
@@ -80,15 +79,12 @@ class Seq2SeqConfig:
         rules |= {"dropout": "[0, 1)", "layers": "int [1, 64]"}
         size = f"int [1, {MOST_FEATURES}]"
         rules |= dict.fromkeys(("embedding_size", "hidden_size"), size)
+        rules |= dict.fromkeys(("channels", "condition_size"), f"int [0, {MOST_FEATURES}]")
         rules |= dict.fromkeys(("decoder_hidden_size", "attention_size"), f"None or {size}")
         for name, kinds in (("cell", CellKind), ("attention", AttentionKind), ("init", Init)):
             rules[name] = get_args(kinds)
         rules |= {field.name: bool for field in fields(self) if field.type is bool}
         check_parameters(self, rules)
-        for name in ("source_streams", "condition_streams"):
-            for one in getattr(self, name):
-                rule = {name: f"int [1, {_MOST_IDS}]"}
-                check_parameters(SimpleNamespace(**{name: one}), rule, of="Seq2SeqConfig")
         ids = set(range(self.vocab_size))
         if not set(self.never_emit) <= ids or not ids - set(self.never_emit) - {EOS}:
             raise ConfigError(
@@ -125,7 +121,7 @@ def recurrence(config: Seq2SeqConfig, inputs: int, size: int, *, both: bool) -> 
 
 
 class Encoder(nn.Module):
-    """Reads a source: summed embeddings of its streams, then recurrent layers.
+    """Reads a source: the embedding of each id and what stands beside it, then recurrent layers.
 
     The last state is handed over to the decoder, through a linear bridge if sizes differ.
     """
@@ -136,7 +132,7 @@ class Encoder(nn.Module):
         width, both, target = config.embedding_size, config.bidirectional, config.state_size
         self.directions = 2 if both else 1
         self.size = self.directions * config.hidden_size
-        self.streams = nn.ModuleList(nn.Embedding(size, width) for size in config.source_streams)
+        self.channels = nn.Linear(config.channels, width, bias=False) if config.channels else None
         self.rnn = recurrence(config, width, config.hidden_size, both=both)
         self.bridges = nn.ModuleList(  # one for the hidden state, for LSTM one for the cell state
             nn.Linear(self.size, target) if self.size != target else nn.Identity()
@@ -145,13 +141,13 @@ class Encoder(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Float[Tensor, "S {batch.size} {self.size}"], State]:
         """Read all sources: outputs (S, B, M) and the decoder's first state."""
-        source, extra = batch.source, batch.source_extra
+        source, channels = batch.source, batch.channels
         if self.config.reverse_source:
-            source, extra = turned(batch)
+            source, channels = turned(batch)
         x = self.embedding(source)
-        for k, stream in enumerate(self.streams):
-            assert extra is not None
-            x = x + stream(extra[..., k])
+        if self.channels is not None:
+            assert channels is not None
+            x = x + self.channels(channels)
         x = F.dropout(x, self.config.dropout, self.training)
         if self.config.through_padding or padding_of(batch) is None:
             outputs, last = self.rnn(x)
@@ -172,13 +168,13 @@ class Decoder(nn.Module):
 
     With Bahdanau attention the state before a step asks, and what was read enters the recurrence and
     the output. With Luong attention the state after it asks, and what was read enters the output only.
+    Numbers that are known of a step in advance go through a perceptron to the output of that step.
     """
 
     def __init__(self, config: Seq2SeqConfig, embedding: nn.Embedding, memory_size: int) -> None:
         super().__init__()
         self.config, self.embedding = config, embedding
         size, vocabulary, width = config.state_size, config.vocab_size, config.embedding_size
-        self.conditions = nn.ModuleList(nn.Embedding(n, width) for n in config.condition_streams)
         self.attention: Bahdanau | Luong | None = None
         self.combine: nn.Linear | None = None
         inside = memory_size if config.attention == "bahdanau" else 0
@@ -189,7 +185,13 @@ class Decoder(nn.Module):
             self.combine = nn.Linear(size, size)
         self.rnn = recurrence(config, width + inside, size, both=False)
         scored = width if config.tie_projection else vocabulary
-        self.projection = nn.Linear(size + inside, scored, bias=False)
+        told = config.hidden_size if config.condition_size else 0
+        self.perceptron: nn.Module | None = None
+        if told:
+            drop = nn.Dropout(config.dropout)
+            first, second = nn.Linear(config.condition_size, told), nn.Linear(told, told)
+            self.perceptron = nn.Sequential(first, nn.SiLU(), drop, second, nn.SiLU())
+        self.projection = nn.Linear(size + inside + told, scored, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         forbidden = torch.zeros(vocabulary)
         forbidden[list(config.never_emit)] = -torch.inf
@@ -202,10 +204,9 @@ class Decoder(nn.Module):
         if self.attention is not None:
             keys, values = self.attention.project(values.contiguous())
             blocked = padding_of(batch)
-        for k, embedding in enumerate(self.conditions):
+        if self.perceptron is not None:
             assert batch.condition is not None
-            embedded = embedding(batch.condition[:, k])
-            condition = embedded if condition is None else condition + embedded
+            condition = self.perceptron(batch.condition)
         return Memory(values, keys, blocked, condition, state)
 
     def forward(
@@ -215,30 +216,33 @@ class Decoder(nn.Module):
 
         R = B × Q rows: the Q rows of one source lie side by side, and share its memory.
         """
-        x = self._drop(self.embedding(ids))
-        if memory.condition is not None:
-            copies = ids.shape[1] // memory.size
-            x = x + memory.condition.repeat_interleave(copies, dim=0)
-        if not isinstance(self.attention, Bahdanau):
+        x, first, weights = self._drop(self.embedding(ids)), state.step, None
+        if isinstance(self.attention, Bahdanau):
+            steps = []
+            for given in x.unsqueeze(1):  # what is read depends on the state of the step before
+                context, weight = self._look(state.hidden[-1:], memory)
+                after, state = self._recur(torch.cat((given, context), dim=-1), state)
+                steps.append((torch.cat((after, context), dim=-1), weight))
+            x, weights = (torch.cat(parts) for parts in zip(*steps, strict=True))
+        else:
             x, state = self._recur(x, state)
-            if self.combine is None:
-                return x, state, None
-            context, weights = self._look(x, memory)
-            return torch.tanh(self.combine(x) + context), state, weights
-        steps = []
-        for given in x.unsqueeze(1):  # what is read depends on the state of the step before
-            context, weight = self._look(state.hidden[-1:], memory)
-            after, state = self._recur(torch.cat((given, context), dim=-1), state)
-            steps.append((torch.cat((after, context), dim=-1), weight))
-        features, weights = (torch.cat(parts) for parts in zip(*steps, strict=True))
-        return features, state, weights
+            if self.combine is not None:
+                context, weights = self._look(x, memory)
+                x = torch.tanh(self.combine(x) + context)
+        if memory.condition is not None:
+            places = torch.arange(first, first + len(ids), device=x.device)
+            told = memory.condition[places.clamp(max=len(memory.condition) - 1)]
+            copies = ids.shape[1] // memory.size
+            x = torch.cat((x, told.repeat_interleave(copies, dim=1)), dim=-1)
+        return x, state, weights
 
     def _recur(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        done = state.step + len(x)
         if state.cell is None:
             outputs, hidden = self.rnn(x, state.hidden)
-            return outputs, State(hidden)
+            return outputs, State(hidden, step=done)
         outputs, (hidden, cell) = self.rnn(x, (state.hidden, state.cell))
-        return outputs, State(hidden, cell)
+        return outputs, State(hidden, cell, done)
 
     def _look(
         self, queries: Float[Tensor, "T R H"], memory: Memory
@@ -311,14 +315,9 @@ class Seq2Seq(nn.Module):
 
     @torch.no_grad()
     def _begin(self) -> None:
-        """Let summed embeddings vary like one, and the output layer start at zero if asked."""
-        encoder, decoder = self.encoder, self.decoder
-        for embeddings in ([encoder.embedding, *encoder.streams], decoder.conditions):
-            for embedding in embeddings:
-                assert isinstance(embedding, nn.Embedding)
-                embedding.weight.div_(len(embeddings) ** 0.5)
+        """Let the output layer start at zero if asked."""
         if self.config.zero_projection:
-            decoder.projection.weight.zero_()
+            self.decoder.projection.weight.zero_()
 
     @property
     def parameter_count(self) -> int:
@@ -332,11 +331,15 @@ class Seq2Seq(nn.Module):
 
     def encode(self, batch: Batch) -> Memory:
         """Read the sources of `batch`; a ConfigError names what does not fit the architecture."""
-        for name, given, expected in self._streams(batch):
+        for name, expected in (
+            ("channels", self.config.channels),
+            ("condition", self.config.condition_size),
+        ):
+            given = getattr(batch, name)
             count = 0 if given is None else given.shape[-1]
-            if count != len(expected):
+            if count != expected:
                 raise ConfigError(
-                    f"The architecture reads {len(expected)} streams as Batch.{name}, the batch holds "
+                    f"The architecture reads {expected} numbers as Batch.{name}, the batch holds "
                     f"{count}. Both must agree; see Seq2SeqConfig."
                 )
         try:
@@ -398,22 +401,14 @@ class Seq2Seq(nn.Module):
             raise self._unknown_id(batch) from error
         return features, weights
 
-    def _streams(self, batch: Batch) -> Iterator[tuple[str, Tensor | None, tuple[int, ...]]]:
-        """What a batch holds beside source and target, and the vocabularies that are expected there."""
-        yield "source_extra", batch.source_extra, self.config.source_streams
-        yield "condition", batch.condition, self.config.condition_streams
-
     def _unknown_id(self, batch: Batch) -> ConfigError:
         """Say which ids of `batch` no embedding has a row for."""
         size = self.config.vocab_size
-        parts = [("source", batch.source, size), ("target_in", batch.target_in, size)]
-        for name, ids, counts in self._streams(batch):
-            if ids is not None:
-                parts += [(f"{name}[..., {k}]", ids[..., k], n) for k, n in enumerate(counts)]
+        parts = [("source", batch.source), ("target_in", batch.target_in)]
         found = [
-            f"Batch.{name} must hold ids in [0, {count - 1}], got {int(ids.min())} to {int(ids.max())}"
-            for name, ids, count in parts
-            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < count
+            f"Batch.{name} must hold ids in [0, {size - 1}], got {int(ids.min())} to {int(ids.max())}"
+            for name, ids in parts
+            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < size
         ]
         return ConfigError(
             f"{'; '.join(found)}. Raise the vocabulary's size in Seq2SeqConfig, or mend the ids."

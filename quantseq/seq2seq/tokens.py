@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,14 +36,17 @@ class Batch:
     target_in: Int[Tensor, "T B"]  # what the decoder is fed under teacher forcing
     target_out: Int[Tensor, "T B"]  # what it should answer
     target_lengths: Int[Tensor, " B"]  # valid steps, 0..T
-    source_extra: Int[Tensor, "S B K"] | None = None  # one id per `Seq2SeqConfig.source_streams`
-    condition: Int[Tensor, "B C"] | None = None  # one id per `Seq2SeqConfig.condition_streams`
+    channels: Float[Tensor, "S B K"] | None = None  # numbers beside each source id
+    # numbers beside each target step; the last row serves all later steps
+    condition: Float[Tensor, "U B C"] | None = None
 
     def __post_init__(self) -> None:
         steps, size = self.source.shape
-        expected: dict[str, tuple[int, ...]] = {"source_extra": (steps, size)}
-        expected |= dict.fromkeys(("source_lengths", "target_lengths", "condition"), (size,))
+        expected: dict[str, tuple[int, ...]] = {"channels": (steps, size)}
+        expected |= dict.fromkeys(("source_lengths", "target_lengths"), (size,))
         expected |= dict.fromkeys(("target_in", "target_out"), (len(self.target_in), size))
+        if self.condition is not None:
+            expected["condition"] = (max(len(self.condition), 1), size)
         for name, shape in expected.items():
             value = getattr(self, name)
             if value is not None and value.shape[: len(shape)] != shape:
@@ -63,17 +66,17 @@ class Batch:
         source: Int[Tensor, "S B"],
         source_lengths: Int[Tensor, " B"],
         *,
-        source_extra: Int[Tensor, "S B K"] | None = None,
-        condition: Int[Tensor, "B C"] | None = None,
+        channels: Float[Tensor, "S B K"] | None = None,
+        condition: Float[Tensor, "U B C"] | None = None,
     ) -> "Batch":
         """Make a batch without targets, for decoding."""
         empty = source.new_zeros((0, source.shape[1]))
         none = torch.zeros_like(source_lengths)
-        return cls(source, source_lengths, empty, empty, none, source_extra, condition)
+        return cls(source, source_lengths, empty, empty, none, channels, condition)
 
     def rows(self, index: Int[Tensor, " _"]) -> "Batch":
         """Pick sequences by position, in the order of `index`."""
-        by_row = ("source_lengths", "target_lengths", "condition")
+        by_row = ("source_lengths", "target_lengths")
         return self._map(lambda name, value: value[index] if name in by_row else value[:, index])
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -87,7 +90,7 @@ class Batch:
         return Batch(**parts)  # type: ignore[arg-type]
 
     def fingerprint(self) -> str:
-        """Hash of all ids, lengths and shapes."""
+        """Hash of all ids, numbers, lengths and shapes."""
         parts = [value.cpu() for value in vars(self).values() if value is not None]
         return sha256_bytes(
             b"".join(repr(tuple(one.shape)).encode() + one.numpy().tobytes() for one in parts)

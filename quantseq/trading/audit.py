@@ -68,7 +68,7 @@ def cut_points(decisions: Dates, count: int) -> Dates:
 
 
 def noise_after(panel: Panel, cut: Any, *, seed: int = 0) -> Panel:
-    """The same bars up to `cut`, and another future: every price and volume times its own noise."""
+    """The same bars up to `cut`, and another future: every price and volume times its own noise, no later event."""
     rng = np.random.default_rng(seed)
     noisy = []
     for bars in panel.values():
@@ -76,7 +76,8 @@ def noise_after(panel: Panel, cut: Any, *, seed: int = 0) -> Panel:
         factor = np.where(late, np.exp(rng.normal(0, 0.3, len(bars))), 1.0)
         values = {name: getattr(bars, name) * factor for name in (*PRICES, "volume")}
         noisy.append(replace(bars, **values))
-    return Panel(noisy)
+    known = panel.until(cut)
+    return Panel(noisy, events=known.events, covariate=known.covariate)
 
 
 def prefix_invariance(

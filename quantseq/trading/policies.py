@@ -43,7 +43,7 @@ import difflib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -51,7 +51,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quantseq.errors import ConfigError, check_parameters
-from quantseq.forecasting.density import SIMPLE_BOUND, TokenDensity
+from quantseq.forecasting.density import SIMPLE_BOUND
 from quantseq.forecasting.forecasts import Forecasts, with_tokens
 from quantseq.market.bars import Floats, Panel
 from quantseq.market.calendars import YEAR
@@ -503,8 +503,8 @@ def held_moments(
     density, losses = with_tokens(forecasts.density), np.empty((2, len(forecasts)))
     for first in range(0, len(forecasts), _ROWS):
         rows, step = slice(first, first + _ROWS), slice(base, base + 1)
-        whole: tuple[Any, ...] = (density.loc, density.scale, density.nu, density.probs)
-        part = TokenDensity(*(one[rows, step] for one in whole))
+        whole = density.arrays()
+        part = replace(density, **{name: one[rows, step] for name, one in whole.items()})
         moves = shift[rows, None] + stretch[rows, None] * part.quantile(levels)[:, 0]
         simple = np.expm1(np.minimum(moves, SIMPLE_BOUND))
         losses[0, rows] = -(simple[:, : len(x)] * weights).sum(axis=1)  # row by row: no bit moves

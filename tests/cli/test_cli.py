@@ -150,6 +150,7 @@ def test_own_prices_are_imported(tmp_path: Path, small_panel: Panel) -> None:
             ["reversed"],
         ),
         (["train", "--task", "price"], ["quantseq fetch"]),
+        (["train", "--task", "price", "--symbols", "all"], ["quantseq fetch"]),
         (["train", "--task", "prices"], ["price, copy, reverse, sort"]),
         (["train", "--task", "copy", "--preset", "stron"], ["strong"]),
         (["forecast"], ["No symbols"]),

@@ -17,12 +17,14 @@ from typer.testing import CliRunner, Result
 
 from quantseq import __version__, errors
 from quantseq.cli import app
+from quantseq.market.events import EventStore
 from quantseq.market.store import Store
 from tests.market.conftest import (
     ReplayHandler,
     Reply,
     Yahoo,
     chart,
+    earnings_page,
     good,
     refusal,
     serving,
@@ -99,6 +101,7 @@ def test_failures_of_different_kinds_share_one_code(tiny: Path) -> None:
         "exit_code": 31,
         "drift": False,
         "backup": None,
+        "events": None,
     }
     assert set(found["symbols"][0]) == set(found["symbols"][1])
 
@@ -232,7 +235,11 @@ def proxied(tmp_path: Path) -> Iterator[tuple[Yahoo, dict[str, str]]]:
     with serving(ProxyHandler) as state:
         state.tls = tls  # type: ignore[attr-defined]
         env = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **{
+                name: os.environ[name]
+                for name in ("PATH", "HOME", "PYTHONPATH")
+                if name in os.environ
+            },
             "HTTPS_PROXY": f"http://127.0.0.1:{state.port}",
             "CURL_CA_BUNDLE": str(tmp_path / "ca.pem"),
             "REQUESTS_CA_BUNDLE": str(tmp_path / "ca.pem"),
@@ -267,6 +274,8 @@ def test_the_installed_command_talks_to_yahoo(
     events: dict[str, Any] = {}
 
     def answer(symbol: str, query: dict[str, str]) -> Reply:
+        if "offset" in query:
+            return earnings_page("January 24, 2024 at 4 PM EST")
         if symbol == "MSTF":
             return refusal(404, "No data found, symbol may be delisted")
         return history(days, query, **events)
@@ -312,6 +321,20 @@ def test_the_installed_command_talks_to_yahoo(
     assert len(starts) == 2
     assert starts[1] < 0
     assert len(Store(tmp_path / "data").read("MSFT")) == 14
+
+    result = run("MSFT", "--events")
+    assert result.returncode == 0, result.stderr
+    assert rows()[0]["events"] == 1
+    kept = EventStore(tmp_path / "data").read("MSFT")
+    assert kept is not None
+    assert (str(kept.dates[0]), kept.timings[0]) == ("2024-01-24", "after-close")
+
+
+def test_a_source_without_events_says_so(tiny: Path) -> None:
+    result = tiny_fetch("GOOD", "--events")
+    assert result.exit_code == errors.ConfigError.exit_code
+    assert "has no events" in result.stderr
+    assert not (tiny / "data").exists()
 
 
 def test_a_source_that_leaves_is_one_that_failed(tiny: Path) -> None:

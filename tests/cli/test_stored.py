@@ -49,6 +49,40 @@ def test_list_names_a_damaged_file_and_goes_on(data: Path, tmp_path: Path) -> No
     assert rows["IBM"]["rows"] == len(Store(data).read("IBM"))
 
 
+def test_events_are_imported_listed_and_removed_with_the_bars(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "earnings.csv"
+    path.write_text("symbol,date,timing\nIBM,2012-01-19,amc\nIBM,2012-04-17,\n,2012-04-17,\n")
+    words = ("data", "import-events", path, "--data-dir", data, "--json", tmp_path / "e.json")
+    result = quantseq(*words)
+    assert result.returncode == 0, result.stderr
+    assert "Left out 1: no symbol (line 4)." in result.stdout
+    told = json.loads((tmp_path / "e.json").read_text())
+    assert told["left_out"] == {"no symbol": ["line 4"]}
+    assert told["symbols"] == [
+        {
+            "symbol": "IBM",
+            "status": "new",
+            "events": 2,
+            "first": "2012-01-19",
+            "last": "2012-04-17",
+            "backup": None,
+        }
+    ]
+    quantseq("data", "list", "--data-dir", data, "--json", tmp_path / "l.json")
+    rows = {row["symbol"]: row for row in json.loads((tmp_path / "l.json").read_text())["symbols"]}
+    assert (rows["IBM"]["events"], rows["MSFT"]["events"]) == (2, 0)
+    shown = quantseq("data", "show", "IBM", "--data-dir", data)
+    assert "scheduled events  2" in shown.stdout
+    path.write_text("symbol,date\nIBM,2012-01-20\n")
+    assert_one_line(quantseq(*words), "lacks 1 stored events of IBM")
+    replaced = quantseq(*words, "--replace")
+    assert ".backup" in replaced.stdout
+    path.write_text("symbol,date\nIBM,soon\n")
+    assert_one_line(quantseq(*words), "line 2")
+    removed = quantseq("data", "rm", "IBM", "--data-dir", data)
+    assert "Removed IBM (1d, events)." in removed.stdout
+
+
 def test_list_and_rm_know_every_interval_and_rm_keeps_backups(data: Path, tmp_path: Path) -> None:
     hours = Store(data, interval="1h")
     hours.write(build_intraday("IBM"))

@@ -10,6 +10,7 @@ from scipy import stats
 
 from quantseq.evaluation.scores import (
     COVERAGES,
+    TOLD_THE_SAME,
     compare_models,
     coverage,
     in_words,
@@ -20,10 +21,13 @@ from quantseq.evaluation.scores import (
     score,
     summarise_models,
     summary,
+    symbols_with_ticks,
+    tail_rates,
+    told_the_same,
     verdicts,
 )
 from quantseq.evaluation.significance import diebold_mariano
-from quantseq.forecasting.baselines import fit_baseline
+from quantseq.forecasting.baselines import BASELINES, fit_baseline
 from quantseq.forecasting.density import Distribution, Quantiles, TokenDensity
 from quantseq.forecasting.forecasts import QUANTILE_LEVELS, Forecasts
 from quantseq.market.bars import Bars, Panel
@@ -254,6 +258,8 @@ def test_scores_are_means_and_what_has_no_density_has_no_log_score() -> None:
     assert ours["crps_cumulative"] == pytest.approx(of("ours", "crps_cumulative", 2).mean())
     assert ours["by_step"][1]["mase"] == pytest.approx(of("ours", "scaled_error", 2).mean())
     gain = of("ref", "log_score").mean() - ours["log_score"]
+    assert ours["gain_by_step"][0] == ours["skill_nats"]
+    assert len(ours["gain_by_step"]) == len(ours["by_step"])
     assert ours["skill_nats"] == pytest.approx(gain)
     low, high = ours["skill_interval"]
     assert low < gain < high
@@ -288,6 +294,25 @@ def test_verdicts_name_the_other_model_and_the_reference() -> None:
     assert third.endswith(" on CRPS")
 
 
+def test_one_sentence_says_whether_what_is_told_the_same_is_beaten() -> None:
+    def against(**found: float) -> list[str]:
+        kind = {"score": "log_score", "step": 1, "n_days": 500}
+        return told_the_same(
+            [{"baseline": n.replace("_", "-"), "t": t, **kind} for n, t in found.items()]
+        )
+
+    assert against(garch_t=-9.0) == []
+    assert against(perceptron_t=-2.5, boosting_t=-3.1, garch_t=1.0) == [
+        "the network beats boosting-t (yes, t = −3.1) and perceptron-t (yes, t = −2.5), told the same"
+    ]
+    assert against(boosting_t=-3.1, perceptron_t=2.5) == [
+        "the network does not beat perceptron-t (no, the other is better, t = +2.5), told the same"
+    ]
+    tests = [{"baseline": "boosting-t", "t": 0.5, "score": "log_score", "step": 1, "n_days": 9}]
+    assert verdicts(tests, own_reference="")[-1] == told_the_same(tests)[0]
+    assert set(TOLD_THE_SAME) <= set(BASELINES)
+
+
 @pytest.mark.parametrize(
     ("t", "words"),
     [
@@ -314,3 +339,51 @@ def test_a_difference_that_is_printed_as_0_favours_nobody() -> None:
 
 def test_days_are_rounded_up_to_two_digits() -> None:
     assert [round_up(x) for x in (0.2, 9, 99, 101, 1834, 3762)] == [1, 9, 99, 110, 1900, 3800]
+
+
+def test_tails_are_counted_on_their_own_side() -> None:
+    found = tail_rates(np.array([0.00005, 0.0005, 0.5, 0.995]))
+    assert found == {
+        "0.0001": 0.25,
+        "0.001": 0.5,
+        "0.01": 0.5,
+        "0.99": 0.25,
+        "0.999": 0,
+        "0.9999": 0,
+    }
+
+
+def test_where_ticks_are_large_all_models_are_scored_by_their_mean_density_over_the_tick() -> None:
+    rng = np.random.default_rng(0)
+    panel = panel_of(0.01 * rng.integers(-3, 4, 300))
+    assert symbols_with_ticks(panel) == {"A"}
+    assert symbols_with_ticks(simulate_panel("A", 300)) == set()
+    days = panel.sessions[150:-1]
+    shape = (len(days), 1)
+    t = (np.zeros(shape), np.full(shape, 0.02), np.full(shape, 4.0))
+    smooth = forecasts_of(days, TokenDensity.reference(*t))
+    rounded = forecasts_of(days, TokenDensity.reference(*t, np.zeros(shape), np.full(shape, 0.005)))
+    often = forecasts_of(
+        days, TokenDensity.reference(*t, np.full(shape, 0.3), np.full(shape, 0.005))
+    )
+    plain = score(smooth, panel, {"": 0.04})
+    one, two, three = (score(f, panel, {"": 0.04}, ticks={"A"}) for f in (smooth, rounded, often))
+    still = (np.abs(one["realised"]) < 1e-9).to_numpy()
+    assert 0.1 < still.mean() < 0.2
+    assert plain["log_score"][~still].equals(one["log_score"][~still])
+    law_of_r = stats.t(4, 0, 0.02)
+    mass = law_of_r.cdf(0.005) - law_of_r.cdf(-0.005)
+    np.testing.assert_allclose(one["log_score"][still], -np.log(mass / 0.01), rtol=1e-6)
+    np.testing.assert_allclose(one["log_score"], two["log_score"], rtol=1e-6)  # like with like
+    np.testing.assert_allclose(three["log_score"][still], -np.log(0.3 / 0.01), rtol=1e-6)
+    rarer = np.log((1 - 0.3) / (1 - mass))
+    np.testing.assert_allclose((one["log_score"] - three["log_score"])[~still], rarer, rtol=1e-6)
+    assert one["prob_up"].equals(three["prob_up"])  # of a move
+
+
+def test_a_distribution_without_density_still_has_no_log_score_where_ticks_are_large() -> None:
+    panel = panel_of(0.01 * np.random.default_rng(0).integers(-3, 4, 300))
+    days = panel.sessions[150:160]
+    values = np.broadcast_to(np.linspace(-0.03, 0.03, 7), (len(days), 1, 7))
+    found = forecasts_of(days, Quantiles(values, tuple(np.arange(1, 8) / 8)))
+    assert score(found, panel, {"": 0.04}, ticks={"A"})["log_score"].isna().all()

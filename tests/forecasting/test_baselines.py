@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,6 +23,7 @@ from quantseq.forecasting.baselines import (
     HistoricalVolatility,
     Markov,
     ReferenceForecaster,
+    ToldTheSame,
     Unigram,
     choose_baselines,
     fit_baseline,
@@ -36,10 +39,16 @@ from tests.prices import forecast_bytes, recent_prices, rewrite_after, simulate_
 
 law = settings(deadline=None, max_examples=5)
 H = 3
-PANEL = Panel([*simulate_panel("AB", 800).values(), simulate_bars("C", 500, start="2015-09-01")])
+PANEL = Panel(
+    [*simulate_panel("AB", 800).values(), simulate_bars("C", 500, start="2015-09-01")],
+    covariate=simulate_bars("^V", 800, seed=5),
+)
 BLOCK = PANEL.until(PANEL.sessions[700])
 UNTIL = BLOCK.sessions[-1]
 FITTED = {name: fit_baseline(name, BLOCK, horizon=H) for name in BASELINES}
+for one in FITTED.values():
+    if isinstance(one, ToldTheSame):  # believed, or there would be nothing to see
+        FITTED[one.name] = replace(one, learned=replace(one.learned, kept=(0.5,) * H))
 SHARES = FITTED["har-pooled-t"].overnight_share
 every_baseline = pytest.mark.parametrize("baseline", FITTED.values(), ids=lambda one: one.name)
 
@@ -358,12 +367,17 @@ NAMES = [
     "ewma-t",
     "garch-t",
     "gjr-garch-skewt",
+    "egarch-t",
+    "gas-t",
     "har-range-t",
+    "har-x",
     "har-pooled-t",
     "ar1",
     "unigram",
     "markov",
     "boosting",
+    "boosting-t",
+    "perceptron-t",
 ]
 
 
@@ -405,3 +419,24 @@ def test_a_near_name_is_offered() -> None:
 def test_an_empty_or_contradictory_choice_is_refused(asked: str | list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         choose_baselines(asked)
+
+
+def test_har_x_needs_a_covariate_and_uses_only_its_session_before() -> None:
+    plain = Panel(BLOCK.values())
+    with pytest.raises(NotEnoughDataError, match="--covariate"):
+        fit_baseline("har-x", plain, horizon=H)
+    assert "har-x" not in choose_baselines("all", covariate=False)
+    assert "har-x" in choose_baselines("all")
+    assert "har-x" in choose_baselines("har-x", covariate=False)
+    beside, fitted = PANEL.covariate, FITTED["har-x"]
+    assert beside is not None
+    day = beside.sessions[650]
+    louder = replace(
+        beside, adj_close=np.where(beside.sessions == day, 3.0, 1.0) * beside.adj_close
+    )
+    other = Panel(PANEL.values(), covariate=louder)
+    for cutoff, same in ((day, True), (beside.sessions[651], False)):
+        old, new = (
+            predict(fitted, one, np.array([cutoff])).density.scale for one in (PANEL, other)
+        )
+        assert (old == new).all() == same

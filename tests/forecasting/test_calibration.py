@@ -86,10 +86,14 @@ def test_the_order_of_rows_does_not_matter(order: list[int], seed: int) -> None:
     assert mixed.gain == pytest.approx(plain.gain)
 
 
-def test_several_steps_are_judged_together() -> None:
-    tilt = tilts(0.3, truth=True, seed=0)
-    both = np.column_stack([tilt, tilt])
-    assert choose_shrinkage(both, DAYS).weight == choose_shrinkage(tilt, DAYS).weight
+def test_a_step_that_is_worse_weighs_less() -> None:
+    good, noise = tilts(0.3, truth=True, seed=0), tilts(0.3, truth=False, seed=1)
+    found = choose_shrinkage(np.column_stack([good, noise, good]), DAYS)
+    first, second, third = found.weights(3)
+    assert first == third > second
+    assert found.weights(2).tolist() == [first, second]
+    assert choose_shrinkage(np.column_stack([noise, noise]), DAYS).weights(2).tolist() == [0, 0]
+    assert Shrinkage(0.5, 0.0).weights(3).tolist() == [0.5, 0.5, 0.5]
 
 
 NOTHING = Recalibration(0.0, 0.0, 0.0)

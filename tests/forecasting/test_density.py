@@ -327,3 +327,65 @@ def test_shapes_that_disagree_are_refused() -> None:
     ones = np.ones((2, 3))
     with pytest.raises(ConfigError, match="one shape"):
         TokenDensity(ones, ones, ones * 5, np.ones((2, 2, 4)))
+
+
+def tied(zero: float, half_tick: float, *, bins: int = 6) -> TokenDensity:
+    density = one(5.0, bins, seed=3, loc=0.001, scale=0.01)
+    return TokenDensity(*list(density.arrays().values())[:4], at(zero), at(half_tick))
+
+
+@pytest.mark.parametrize(
+    ("zero", "half_tick"), [(0.3, 0.004), (0.05, 0.006), (0.2, 0.0), (0.0, 0.003), (0.96, 0.002)]
+)
+def test_with_large_ticks_everything_is_that_of_its_draws(zero: float, half_tick: float) -> None:
+    density, rng, n = tied(zero, half_tick), np.random.default_rng(0), 400_000
+    bins = rng.choice(6, size=(1, n, 1), p=density.probs[0, 0])
+    x = density.tie(density.at_tokens(bins, rng.random((1, n, 1))), rng.random((1, n, 1)))[0, :, 0]
+    up, still, down = (p[0, 0] for p in (density.prob_up, density.prob_zero, density.prob_down))
+    assert up + still + down == pytest.approx(1)
+    assert still >= zero - 1e-12
+    np.testing.assert_allclose([np.mean(x > 0), np.mean(x == 0)], [up, still], atol=0.003)
+    assert density.mean[0, 0] == pytest.approx(x.mean(), abs=1e-4)
+    assert density.std[0, 0] == pytest.approx(x.std(), rel=0.02)
+    levels = np.array([0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98])
+    np.testing.assert_allclose(density.quantile(levels)[0, 0], np.quantile(x, levels), atol=4e-4)
+    risks, ordered = (0.3, 0.6, 0.8, 0.95), np.sort(x)
+    worst = [-ordered[: round(n * (1 - level))].mean() for level in risks]
+    np.testing.assert_allclose(density.expected_shortfall(risks)[0, 0], worst, atol=2e-4)
+    between = np.abs(x - rng.permutation(x)).mean() / 2
+    for came in (-0.03, -half_tick / 2, 0.0, 0.0065, 0.05):
+        slow = np.abs(x - came).mean() - between
+        assert density.crps(at(came))[0, 0] == pytest.approx(slow, abs=6e-5)
+        if came != -half_tick / 2:
+            assert density.cdf(at(came))[0, 0] == pytest.approx(np.mean(x <= came), abs=0.003)
+            assert density.cdf_below(at(came))[0, 0] == pytest.approx(np.mean(x < came), abs=0.003)
+    outside = np.linspace(0.012, 0.013, 3)[1]
+    width = 1e-6
+    slope = (density.cdf(at(outside + width)) - density.cdf(at(outside - width))) / (2 * width)
+    np.testing.assert_allclose(density.log_density(at(outside)), np.log(slope), rtol=1e-4)
+
+
+def test_without_ticks_no_bit_is_another() -> None:
+    plain, rows = one(4.0, 6, seed=5), np.array([0])
+    explicit = TokenDensity(*list(plain.arrays().values())[:4], at(0.0), at(0.0))
+    assert not plain.has_ticks
+    assert plain.untied is plain
+    assert (plain.prob_zero == 0).all()
+    for name in ("mean", "std", "prob_up", "prob_down"):
+        assert getattr(plain, name).tobytes() == getattr(explicit, name).tobytes()
+    smooth = tied(0.3, 0.004).untied
+    assert not smooth.has_ticks
+    assert (
+        smooth.crps(at(0.01)).tobytes()
+        == one(5.0, 6, seed=3, loc=0.001, scale=0.01).crps(at(0.01)).tobytes()
+    )
+    whole = tied(0.3, 0.004)
+    assert whole[rows].quantile([0.1, 0.6]).tobytes() == whole.quantile([0.1, 0.6]).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("zero", "half_tick"), [(1.0, 0.1), (-0.1, 0.1), (np.nan, 0.1), (0.1, -1.0)]
+)
+def test_ticks_that_cannot_be_are_refused(zero: float, half_tick: float) -> None:
+    with pytest.raises(ConfigError, match=r"zero in \[0, 1\)"):
+        tied(zero, half_tick)

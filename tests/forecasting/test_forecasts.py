@@ -16,6 +16,7 @@ from quantseq.forecasting.forecasts import (
     QUANTILE_LEVELS,
     Forecasts,
     keyed_uniforms,
+    with_zeros,
 )
 
 law = settings(deadline=None, max_examples=25)
@@ -208,3 +209,40 @@ def test_a_notebook_shows_the_next_step_and_says_what_it_leaves_out() -> None:
     assert "more forecasts" not in text
     many = Forecasts.concatenate([every] * 6)
     assert "6 more forecasts are not shown." in many._repr_html_()
+
+
+def with_ticks(every: Forecasts) -> Forecasts:
+    """The same forecasts, of which all but the first row have large ticks."""
+    zero, half_tick = np.full((2, *every.density.shape), [[[0.4]], [[0.003]]])
+    zero[0], half_tick[0] = 0, 0
+    return replace(every, density=replace(every.density, zero=zero, half_tick=half_tick))
+
+
+def test_zeros_are_drawn_as_often_as_they_are_expected_by_keys_of_their_rows() -> None:
+    tied = with_ticks(made())
+    uniforms = np.random.default_rng(0).random((6, 4000, 3))
+    smooth = tied.density.at_tokens(np.zeros(uniforms.shape, int), uniforms / 5)
+    flat = replace(tied.density, probs=np.eye(5)[[[0] * 3] * 6])
+    key = (tied.symbols, tied.cutoffs)
+    found = with_zeros(smooth.copy(), flat, 7, *key)
+    np.testing.assert_allclose((found == 0).mean(axis=1), flat.prob_zero, atol=0.03)
+    assert found[0].tobytes() == smooth[0].tobytes()
+    row = np.array([3])
+    alone = with_zeros(smooth[row], flat[row], 7, *(one[row] for one in key))
+    assert alone[0].tobytes() == found[3].tobytes()
+
+
+def test_of_a_move_up_and_down_are_as_likely_with_ticks_as_without(tmp_path: Path) -> None:
+    plain, tied = made(), with_ticks(made())
+    np.testing.assert_allclose(tied.prob_up + tied.prob_zero + tied.prob_down, 1)
+    assert (tied.prob_up[1:] < 0.5).all()
+    for fill in ("open", "close"):
+        one, other = (each.fill_moments(fill) for each in (plain, tied))
+        np.testing.assert_allclose(one["prob_up"], other["prob_up"])
+        assert (one["std"][1:] > other["std"][1:]).all()
+    tied.save(tmp_path / "f")
+    again = Forecasts.load(tmp_path / "f")
+    np.testing.assert_array_equal(again.prob_zero, tied.prob_zero)
+    frame = tied.to_frame()
+    np.testing.assert_array_equal(frame["prob_zero"], tied.prob_zero.ravel())
+    np.testing.assert_allclose(frame[["prob_up", "prob_zero", "prob_down"]].sum(axis=1), 1)

@@ -168,8 +168,9 @@ STRANGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "a start": lambda _, task: task["reference"]["starts"].update({"": None}),
     "shapes": lambda _, task: task["reference"]["shapes"].update({"": [[-1.0, 1.0]] * 3}),
     "nights": lambda _, task: task["reference"]["overnight_share"].update({"": 7}),
-    "edges": lambda _, task: task["streams"][0].update(edges=[1.0, 0.0]),
-    "streams": lambda _, task: task.update(streams=[]),
+    "channels": lambda _, task: task["channels"].update(deviation=[0.0] * 4),
+    "measure": lambda _, task: task["reference"]["measure"].update(low=[]),
+    "slopes": lambda _, task: task["reference"].update(slopes=[[0.0]]),
     "volatility": lambda _, task: task["reference"]["volatility"].update(kind="gjr"),
     "scale": lambda _, task: task["reference"]["volatility"]["models"][""].update(
         rescale=[0.0] * 3

@@ -20,11 +20,17 @@ from quantseq.seq2seq.model import Seq2Seq
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 
 
-def test_the_architecture_follows_the_fitted_task(small_panel: Panel) -> None:
-    task = PriceTask.fit(small_panel, horizon=2, num_bins=8)
-    config = ForecasterConfig(num_bins=8).architecture(task)
+def test_the_architecture_reads_all_that_a_window_holds(
+    task: PriceTask, small_panel: Panel
+) -> None:
+    config = ForecasterConfig(num_bins=8).architecture()
+    batch = task.table(small_panel).batch(np.array([300]))
     assert config.vocab_size == 8 + 2
-    assert config.source_streams == tuple(bins.vocab_size for bins in task.stream_bins)
+    assert batch.channels is not None
+    assert batch.condition is not None
+    assert batch.channels.shape[2] == config.channels
+    assert batch.condition.shape == (2, 1, config.condition_size)
+    assert config.channels % 4 == config.condition_size % 4 == 0
     assert config.never_emit == (PAD, EOS)
 
 
@@ -42,7 +48,6 @@ def test_small_panels_use_more_of_their_windows(small_panel: Panel) -> None:
     seen: list[tuple[int, int]] = []
     networks, histories = fit_networks(
         config,
-        task,
         table,
         rows[:1200],
         rows[1200:],
@@ -61,8 +66,8 @@ def task(small_panel: Panel) -> PriceTask:
     return PriceTask.fit(small_panel, horizon=2, num_bins=8)
 
 
-def random_network(task: PriceTask) -> Seq2Seq:
-    network = Seq2Seq(ForecasterConfig(num_bins=8, hidden_size=8).architecture(task), seed=0)
+def random_network() -> Seq2Seq:
+    network = Seq2Seq(ForecasterConfig(num_bins=8, hidden_size=8).architecture(), seed=0)
     with torch.no_grad():
         network.decoder.projection.weight.normal_(generator=torch.Generator().manual_seed(1))
     return network.eval()
@@ -83,7 +88,7 @@ def test_base_rates_are_how_often_each_bin_came() -> None:
 def test_the_average_answer_of_a_centred_network_is_the_reference(
     task: PriceTask, small_panel: Panel
 ) -> None:
-    table, network = task.table(small_panel), random_network(task)
+    table, network = task.table(small_panel), random_network()
     rows = np.flatnonzero(table.usable & (table.targets[:, -1] != PAD))
     before = average_answer(network, table, rows)
     assert np.ptp(before) > 0.3
@@ -95,15 +100,23 @@ def test_the_average_answer_of_a_centred_network_is_the_reference(
 def test_shifting_answers_multiplies_odds_whatever_the_input(
     task: PriceTask, small_panel: Panel
 ) -> None:
-    network, factors = random_network(task), np.linspace(0.5, 2, 8)
+    network, factors = random_network(), np.linspace(0.5, 2, 8)
     before = answers(network, task, small_panel)
     shift_answers(network, factors)
     change = answers(network, task, small_panel) - before - np.log(factors)
     np.testing.assert_allclose(change - change[..., :1], 0, atol=1e-5)
 
 
+def test_a_condition_alone_neither_moves_nor_leans() -> None:
+    network = random_network()
+    smooth_answers(network)
+    told = network.decoder.projection.weight[FIRST_ID:, -8:]
+    torch.testing.assert_close(told, told.flip(0), atol=1e-5, rtol=0)
+    assert not torch.allclose(told, torch.zeros(8, 8), atol=1e-2)
+
+
 def test_smooth_answers_are_sums_of_four_tilts(task: PriceTask, small_panel: Panel) -> None:
-    network = random_network(task)
+    network = random_network()
     smooth_answers(network)
     logs = answers(network, task, small_panel).reshape(-1, 8)
     logs -= logs.mean(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from scipy import stats
 
 from quantseq.errors import ConfigError, CorruptFileError, ModelFileError
-from quantseq.forecasting.tokenizer import MAX_BINS, ReturnTokenizer, StreamBins
+from quantseq.forecasting.tokenizer import MAX_BINS, ReturnTokenizer
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
 
 law = settings(deadline=None, max_examples=60)
@@ -155,31 +155,3 @@ def test_an_unreadable_file_is_named(content: str | bytes | None, tmp_path: Path
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(CorruptFileError, match=r"tokenizer\.json"):
         ReturnTokenizer.load(path)
-
-
-@given(
-    npst.arrays(float, st.integers(0, 60), elements=st.floats(-1e6, 1e6) | st.just(np.nan)),
-    st.integers(2, 20),
-)
-@law
-def test_stream_bins_encode_whatever_they_meet(values: np.ndarray, bins: int) -> None:
-    fitted = StreamBins.fit(values, num_bins=bins)
-    assert len(fitted.edges) < bins
-    assert list(fitted.edges) == sorted(set(fitted.edges))
-    met = np.concatenate([values, [np.nan, np.inf, -np.inf, 0.0, 1e300]])
-    ids = fitted.encode(met)
-    assert ids.min() >= FIRST_ID
-    assert ids.max() < fitted.vocab_size
-    np.testing.assert_array_equal(ids == FIRST_ID, ~np.isfinite(met))
-
-
-def test_stream_bins_hold_equal_shares_of_what_they_were_fitted_on() -> None:
-    values = np.random.default_rng(0).normal(size=1600)
-    ids = StreamBins.fit(values, num_bins=16).encode(values)
-    assert np.bincount(ids)[FIRST_ID + 1 :].tolist() == [100] * 16
-
-
-def test_ties_merge_stream_bins() -> None:
-    fitted = StreamBins.fit(np.array([0.0] * 90 + [1.0] * 10), num_bins=4)
-    assert fitted.edges == (0.0,)
-    assert StreamBins.fit(np.full(5, np.nan), num_bins=4) == StreamBins(())

@@ -30,8 +30,10 @@ from quantseq.forecasting.volatility import (
     ewma_scale,
     features,
     gjr_variances,
+    has_ticks,
     median_over_symbols,
     rolling_mean,
+    tick_widths,
 )
 from quantseq.market.bars import Bars, Panel
 from tests.forecasting.broken import glitch, only_closes, stale
@@ -46,7 +48,7 @@ def same_until(left: SymbolFeatures, right: SymbolFeatures, n: int) -> bool:
     return all(
         getattr(left, one.name)[:n].tobytes() == getattr(right, one.name)[:n].tobytes()
         for one in fields(SymbolFeatures)
-        if one.name != "timezone"
+        if one.name not in ("market", "calendar")
     )
 
 
@@ -126,12 +128,23 @@ def test_features_equal_their_definition_with_gaps_and_late_starters() -> None:
             np.testing.assert_allclose(one.har[i], slow_har(panel, symbol, i), rtol=1e-9, atol=1e-9)
 
 
-def test_the_market_return_is_the_median_of_who_traded() -> None:
-    panel = simulate_panel("ABC", 130)
-    returns = panel.matrix("log_returns")
-    np.testing.assert_allclose(
-        features(panel)["B"].market_return[1:], np.median(returns[1:], axis=1), atol=1e-15
-    )
+def test_the_market_is_made_by_its_members_alone() -> None:
+    panel = simulate_panel("ABC", 300)
+    members, other = panel.select("AB"), simulate_bars("X", 300, seed=9)
+    alone = features(members)
+    together = features(Panel([other, *panel.values()]), members=("A", "B"))
+    for symbol in "AB":
+        assert same_until(alone[symbol], together[symbol], 300)
+    other_market = features(Panel([*members.values(), panel["C"]]))["C"]
+    assert (together["C"].har[200] != other_market.har[200]).any()
+
+
+def test_a_symbol_stands_in_for_its_market_where_no_member_traded() -> None:
+    panel = simulate_panel("AB", 300)
+    late = Panel([panel["A"], panel["B"].between(panel.sessions[200])])
+    found, alone = features(late, members=("B",))["A"], features(late.select("A"))["A"]
+    assert same_until(found, alone, 200)
+    assert same_until(features(late.select("A"), members=("B",))["A"], alone, 300)
 
 
 def test_peers_in_other_time_zones_are_never_used() -> None:
@@ -146,12 +159,12 @@ def test_peers_in_other_time_zones_are_never_used() -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_a_symbol_that_starts_later_changes_no_earlier_bit(first: bool) -> None:
     old = simulate_panel("AB", 300)
-    new = simulate_bars("N", 100, start=str(old.sessions[150]))
+    new = simulate_bars("N", 150, start=str(old.sessions[150]))
     order = [new, *old.values()] if first else [*old.values(), new]
     before, after = features(old), features(Panel(order))
     for symbol in "AB":
         assert same_until(before[symbol], after[symbol], 150)
-        assert before[symbol].market_return[200] != after[symbol].market_return[200]
+        assert (before[symbol].har[290] != after[symbol].har[290]).any()
 
 
 def test_garman_klass_and_the_overnight_gap_by_hand() -> None:
@@ -231,7 +244,8 @@ def test_medians_over_symbols_leave_out_who_has_no_value() -> None:
         "B": (days[:2], np.array([3.0, 5.0])),
         "C": (days, np.array([9.0, 6.0, np.nan, np.nan])),
     }
-    median = median_over_symbols(parts)
+    known, median = median_over_symbols(parts)
+    np.testing.assert_array_equal(known, days)
     np.testing.assert_array_equal(median, [3, 5.5, np.nan, 4])
 
 
@@ -467,3 +481,22 @@ def test_gjr_falls_back_to_the_ewma_for_the_young_and_the_flat() -> None:
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="har, har-symbol, ewma, gjr"):
         Scale.fit("garch", DATA, horizon=1)
+
+
+def test_large_ticks_are_told_by_the_zeros_of_training() -> None:
+    returns = np.full(1001, 0.01)
+    for zeros, expected in ((50, False), (51, True), (500, True), (501, False)):
+        returns[1:] = np.where(np.arange(1000) < zeros, 0.0, 0.01)
+        assert has_ticks(returns) is expected
+    assert not has_ticks(np.array([np.nan]))
+
+
+def test_a_tick_is_about_the_smallest_move_so_far() -> None:
+    rng = np.random.default_rng(0)
+    price = 2 + 0.01 * np.cumsum(rng.integers(-2, 3, 600))
+    returns = np.concatenate([[np.nan], np.diff(np.log(price))])
+    widths = tick_widths(returns)
+    np.testing.assert_allclose(widths[200:], 0.01 / price[200:], rtol=0.2)
+    first = np.flatnonzero(returns[1:] != 0)[0] + 1
+    assert np.isnan(widths[:first]).all()
+    assert widths[:300].tobytes() == tick_widths(returns[:300]).tobytes()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from quantseq.errors import NotEnoughDataError
+from quantseq.forecasting.inputs import inputs
 from quantseq.forecasting.rows import CONTEXT, MIN_HISTORY
 from quantseq.forecasting.tokenizer import MOST_EQUAL
-from quantseq.forecasting.volatility import features
 from quantseq.forecasting.windows import PriceTask, WindowSource, WindowTable
 from quantseq.market.bars import Panel
 from quantseq.seq2seq.tokens import EOS, FIRST_ID, PAD
@@ -23,7 +23,7 @@ H = 3
 PANEL = Panel([*simulate_panel("AB", 420).values(), simulate_bars("C", 260, start="2015-05-01")])
 TASK = PriceTask.fit(PANEL.until(PANEL.sessions[330]), horizon=H, num_bins=10)
 TABLE = TASK.table(PANEL)
-SEEN = ("source", "condition", "loc", "scale", "nu", "sessions", "usable")
+SEEN = ("source", "channels", "numbers", "loc", "scale", "nu", "sessions", "usable")
 
 
 def rows_of(symbol: str, table: WindowTable = TABLE) -> np.ndarray:
@@ -32,7 +32,7 @@ def rows_of(symbol: str, table: WindowTable = TABLE) -> np.ndarray:
 
 def test_targets_are_the_tokens_of_the_right_future_returns() -> None:
     for symbol, bars in PANEL.items():
-        parameters = TASK.reference.parameters(symbol, features(PANEL)[symbol])
+        parameters = TASK.reference.parameters(symbol, inputs(PANEL, horizon=H)[symbol])
         rows, returns = rows_of(symbol), bars.log_returns()
         for i in (MIN_HISTORY, 200, len(bars) - H - 1, len(bars) - 2, len(bars) - 1):
             for h in range(1, H + 1):
@@ -49,7 +49,7 @@ def test_targets_are_the_tokens_of_the_right_future_returns() -> None:
 def test_the_newest_source_token_is_the_first_target_of_the_day_before() -> None:
     for symbol in PANEL:
         rows = rows_of(symbol)[MIN_HISTORY:]
-        np.testing.assert_array_equal(TABLE.source[rows[1:], 0], TABLE.targets[rows[:-1], 0])
+        np.testing.assert_array_equal(TABLE.source[rows[1:]], TABLE.targets[rows[:-1], 0])
 
 
 def test_gathering_equals_a_slow_loop() -> None:
@@ -59,9 +59,11 @@ def test_gathering_equals_a_slow_loop() -> None:
         for s in range(CONTEXT):
             where = row - CONTEXT + 1 + s
             assert TABLE.symbols[where] == TABLE.symbols[row]
-            assert batch.source[s, b] == TABLE.source[where, 0]
-            assert batch.source_extra[s, b].tolist() == TABLE.source[where, 1:].tolist()
-        assert batch.condition[b].tolist() == TABLE.condition[row].tolist()
+            assert batch.source[s, b] == TABLE.source[where]
+            assert batch.channels[s, b].tolist() == TABLE.channels[where].tolist()
+        for h in range(H):
+            told = [*TABLE.numbers[row], *TABLE.days[TABLE.place[row], h], *TABLE.events[row, h]]
+            assert batch.condition[h, b].tolist() == told
         assert batch.target_out[:, b].tolist() == TABLE.targets[row].tolist()
         assert batch.target_in[:, b].tolist() == [EOS, *TABLE.targets[row, :-1]]
     assert batch.source.shape == (CONTEXT, 4)
@@ -76,13 +78,13 @@ def test_a_window_never_reaches_into_the_symbol_before() -> None:
 
 def test_usable_windows_hold_no_reserved_id() -> None:
     batch = TABLE.batch(np.flatnonzero(TABLE.usable & (TABLE.targets[:, -1] != PAD)))
-    for part in (batch.source, batch.source_extra, batch.condition, batch.target_out):
+    for part in (batch.source, batch.target_out):
         assert part.min() >= FIRST_ID
     assert batch.source.max() < TASK.tokenizer.vocab_size
-    for k, bins in enumerate(TASK.stream_bins):
-        assert batch.source_extra[..., k].max() < bins.vocab_size
-    for k, bins in enumerate(TASK.condition_bins):
-        assert batch.condition[:, k].max() < bins.vocab_size
+    for numbers in (batch.channels, batch.condition):
+        assert numbers is not None
+        assert numbers.isfinite().all()
+        assert numbers.abs().max() < 100
 
 
 @given(st.integers(0, 419), st.integers(0, 419))
@@ -114,6 +116,8 @@ def test_tokens_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> N
     assert TABLE.symbols[keep].tolist() == other.symbols[same].tolist()
     for name in SEEN:
         assert getattr(TABLE, name)[keep].tobytes() == getattr(other, name)[same].tobytes(), name
+    days, same_days = (one.days[one.place[rows]] for one, rows in ((TABLE, keep), (other, same)))
+    assert days.tobytes() == same_days.tobytes()
     known, also = TABLE.known_on <= cutoff, other.known_on <= cutoff
     assert TABLE.targets[known].tobytes() == other.targets[also].tobytes()
 
@@ -177,9 +181,10 @@ def test_poor_data_still_make_windows(kind: str) -> None:
     rows = table.rows_between(panel.sessions[0], panel.sessions[-1])
     batch = table.batch(rows)
     assert len(rows) > 100
-    for k, bins in enumerate(task.stream_bins):
-        ids = batch.source_extra[..., k]
-        assert FIRST_ID <= ids.min() <= ids.max() < bins.vocab_size
+    assert batch.channels is not None
+    assert batch.condition is not None
+    assert batch.channels.isfinite().all()
+    assert batch.condition.isfinite().all()
     assert (table.scale[rows] > 0).all()
 
 
@@ -219,7 +224,7 @@ def test_the_task_survives_json() -> None:
 
 def ids_of(source: WindowSource, step: int) -> bytes:
     batch = source.batch(step)
-    parts = (batch.source, batch.source_extra, batch.condition, batch.target_out)
+    parts = (batch.source, batch.channels, batch.condition, batch.target_out)
     return b"".join(part.numpy().tobytes() for part in parts)
 
 

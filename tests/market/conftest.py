@@ -253,6 +253,17 @@ def good(payload: dict[str, Any]) -> Reply:
     return Reply(200, json.dumps(payload))
 
 
+def earnings_page(*days: str) -> Reply:
+    """Yahoo's page of earnings dates, each written like ``October 30, 2025 at 4 PM EDT``."""
+    heads = "Symbol", "Company", "Earnings Date", "EPS Estimate", "Reported EPS", "Surprise (%)"
+    rows = [["X", "X Inc.", day, "1.5", "-", "-"] for day in days]
+    table = "".join(
+        f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in row)}</tr>"
+        for tag, row in [("th", heads), *(("td", row) for row in rows)]
+    )
+    return Reply(200, f"<html><table>{table}</table></html>" if days else "<html>nothing</html>")
+
+
 class ReplayHandler(BaseHTTPRequestHandler):
     """Speaks for the `Yahoo` that its server carries."""
 
@@ -266,6 +277,9 @@ class ReplayHandler(BaseHTTPRequestHandler):
             symbol = requests.utils.unquote(parts.path.rsplit("/", 1)[1])
             state.asked.append((symbol, query))
             reply = state.answer(symbol, query)
+        elif parts.path == "/calendar/earnings":
+            state.asked.append((query["symbol"], query))
+            reply = state.answer(query["symbol"], query)
         else:
             reply = Reply(404, "not here")
         if reply.hang:

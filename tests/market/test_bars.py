@@ -1,4 +1,5 @@
 import datetime
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -9,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantseq.errors import BarsError, ConfigError, IntervalError, NoDataError, SymbolNotFoundError
+from quantseq.files import fingerprint
 from quantseq.market.bars import (
     FIELDS,
     INTERVALS,
     PRICES,
     Bars,
+    Events,
     Panel,
     as_date,
     check_interval,
@@ -342,3 +345,63 @@ def test_panel_refuses() -> None:
         Panel([build_bars("A")]).until("1999-01-01")
     with pytest.raises(SymbolNotFoundError, match="'B' is not in the panel"):
         Panel([build_bars("A")])["B"]
+
+
+def test_a_panel_holds_nothing_that_was_known_later_than_its_bars() -> None:
+    bars, other = build_bars("A", n=30), build_bars("B", n=30)
+    days = bars.sessions[[5, 20, 29]]
+    told = Events(
+        days, np.full(3, "earnings"), np.full(3, "unknown"), np.full(3, "NaT", "datetime64[D]")
+    )
+    with pytest.raises(BarsError, match="nobody says since when"):
+        Panel([bars], events={"A": told})
+    events = told.assuming(7)
+    assert (np.busday_count(events.known_on, days) == 7).all()
+    panel = Panel(
+        [bars, other], events={"A": events, "C": events}, covariate=build_bars("^V", n=40)
+    )
+    assert set(panel.events) == {"A"}
+    assert len(panel.covariate or ()) == 30
+    for day in range(30):
+        for cut in (panel.until(bars.sessions[day]), panel.between(None, bars.sessions[day])):
+            known = cut.events["A"].dates if cut.events else np.array([])
+            assert known.tolist() == days[days <= bars.sessions[min(day + 7, 29)]].tolist()
+            assert len(cut.covariate or ()) == day + 1
+    for same in (panel.adjusted(), panel.select(["B", "A"])):
+        assert same.events["A"].sha256 == panel.events["A"].sha256
+    assert panel.select(["B"]).events == {}
+
+
+def test_the_hash_of_a_panel_knows_its_events_and_its_covariate() -> None:
+    bars = build_bars("A", n=30)
+    known = np.full(1, bars.sessions[3])
+    events = Events(bars.sessions[[9]], np.array(["earnings"]), np.array(["unknown"]), known)
+    plain = Panel([bars])
+    assert plain.sha256 == fingerprint([bars.sha256])  # as before there were events
+    beside = build_bars("^V", n=30)
+    moved = replace(events, timings=np.array(["after-close"]))
+    later = replace(events, known_on=known + 1)
+    several = [plain, Panel([bars], covariate=beside)]
+    several += [Panel([bars], events={"A": one}) for one in (events, moved, later)]
+    several += [Panel([bars], events={"A": events}, covariate=beside)]
+    assert len({one.sha256 for one in several}) == len(several)
+    assert several[2].until(bars.sessions[2]).sha256 == plain.until(bars.sessions[2]).sha256
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"timings": ["noon", "unknown"]}, "Got 'noon'"),
+        ({"dates": ["2020-01-06", "NaT"]}, "is not a date of an event"),
+        (
+            {"dates": ["2020-01-06", "2020-01-06"]},
+            "Two events of kind 'earnings' are on 2020-01-06",
+        ),
+        ({"known_on": ["2020-01-03", "2020-02-04"]}, "was known on 2020-02-04 only"),
+    ],
+)
+def test_events_keep_their_rules(changes: dict[str, list[str]], message: str) -> None:
+    columns: dict[str, Any] = {"dates": ["2020-01-06", "2020-02-03"], "kinds": ["earnings"] * 2}
+    columns |= {"timings": ["unknown"] * 2, "known_on": ["2020-01-03", "NaT"]} | changes
+    with pytest.raises(BarsError, match=message):
+        Events(**{name: np.array(values) for name, values in columns.items()})

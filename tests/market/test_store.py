@@ -423,7 +423,7 @@ for _ in range(int(sys.argv[2])):
         while True:
             store.write(two)
             store.write(one)
-    time.sleep(rng.uniform(0, 1.5 * pair))
+    time.sleep(rng.uniform(0, 3 * pair))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert store.symbols() == ("AAPL",)

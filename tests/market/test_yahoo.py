@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from packaging.version import Version
 
@@ -28,6 +29,7 @@ from tests.market.conftest import (
     Reply,
     Yahoo,
     chart,
+    earnings_page,
     good,
     refusal,
     source_for,
@@ -414,3 +416,30 @@ def test_the_floors_are_the_versions_that_are_tested() -> None:
     for name in ("yfinance", "exchange_calendars"):
         floor = next(one for one in needs if one.startswith(name)).partition(">=")[2]
         assert Version(floor) == Version(pins[name]) <= Version(metadata.version(name))
+
+
+def test_earnings_dates_become_events_at_the_clock_of_the_exchange(yahoo: Yahoo) -> None:
+    page = earnings_page(
+        "January 29, 2026 at 4 PM EST",
+        "October 30, 2025 at 8 AM EDT",
+        "July 31, 2025 at 12 AM EDT",
+        "July 31, 2025 at 4 PM EDT",
+    )
+    yahoo.answer = lambda symbol, query: page
+    found = source_for(yahoo).events("aapl")
+    assert yahoo.asked[-1][0] == "AAPL"
+    assert found.dates.astype(str).tolist() == ["2025-07-31", "2025-10-30", "2026-01-29"]
+    assert found.timings.tolist() == ["after-close", "before-open", "after-close"]
+    assert set(found.kinds.tolist()) == {"earnings"}
+    assert np.isnat(found.known_on).all()
+    tokyo = source_for(yahoo).events("7203.T", timezone="Asia/Tokyo")
+    assert tokyo.dates.astype(str).tolist()[-1] == "2026-01-30"
+
+
+def test_no_earnings_dates_and_no_answer_are_told_apart(yahoo: Yahoo) -> None:
+    yahoo.answer = lambda symbol, query: earnings_page()
+    with pytest.raises(NoDataError, match="no earnings dates"):
+        source_for(yahoo).events("^GSPC")
+    yahoo.answer = lambda symbol, query: Reply(429, "slow down")
+    with pytest.raises(RateLimitedError, match="too often"):
+        source_for(yahoo).events("AAPL")

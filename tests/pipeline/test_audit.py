@@ -16,13 +16,15 @@ from quantseq.evaluation import run as loop
 from quantseq.evaluation.scores import naive_errors
 from quantseq.evaluation.walkforward import Fold
 from quantseq.files import Places, read_json, write_json
+from quantseq.forecasting import inputs
 from quantseq.forecasting.calibration import Shrinkage
 from quantseq.forecasting.forecaster import Seq2SeqForecaster
 from quantseq.forecasting.forecasts import Forecasts
 from quantseq.forecasting.reference import Reference, StepParameters
 from quantseq.forecasting.volatility import SymbolFeatures
 from quantseq.forecasting.windows import PriceTask
-from quantseq.market.bars import Panel
+from quantseq.market.bars import Events, Panel
+from quantseq.market.events import EventStore
 from quantseq.market.store import Store
 from quantseq.pipeline import audit as module
 from quantseq.pipeline.audit import (
@@ -37,11 +39,11 @@ from quantseq.pipeline.audit import (
     find_prices,
 )
 from quantseq.pipeline.backtest import BacktestOutcome, describe_backtest
-from quantseq.pipeline.results import OURS
+from quantseq.pipeline.results import OURS, new_manifest
 from quantseq.reporting.run import Run, sign
 from quantseq.trading.audit import Check, cut_points, prefix_invariance
 from quantseq.trading.policies import held_moments
-from tests.prices import rewrite_after
+from tests.prices import rewrite_after, with_events
 
 TINY = Depth("tiny", cuts=2, window=2, draws=2)
 
@@ -117,6 +119,38 @@ def test_a_sigma_that_includes_the_return_it_is_for_is_caught(
     monkeypatch.setattr(Reference, "parameters", seeing)
     run = audited(small_run, small_panel)
     found = prefix_invariance(run, small_panel, run.cuts, known=run.known)
+    assert not found.passed
+    assert "rows of scale" in found.reading
+
+
+def test_an_event_that_is_used_before_it_was_known_is_caught(
+    small_run: BacktestOutcome, small_panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = with_events(small_panel, notice=3)
+    networks = []
+    for one in small_run.evaluation.fitted[OURS]:
+        slopes = np.full_like(one.task.reference.event_slopes, 0.3)
+        reference = replace(one.task.reference, event_slopes=slopes)
+        networks.append(replace(one, task=replace(one.task, reference=reference)))
+    evaluation = replace(small_run.evaluation, fitted={OURS: networks})
+    run = audited(replace(small_run, evaluation=evaluation), panel)
+    known = panel.events[panel.symbols[0]]
+    cuts = np.unique(
+        known.known_on[(known.known_on >= run.cuts[0]) & (known.known_on <= run.cuts[-1])]
+    )[:2]
+    days = panel.sessions[np.searchsorted(panel.sessions, cuts) - 1]  # the last close without it
+    assert len(days)
+    assert prefix_invariance(run, panel, days, known=run.known).passed
+    true = inputs._events
+
+    def early(events: Events | None, *others: Any) -> Any:
+        if events is not None:
+            events = replace(events, known_on=events.dates - np.timedelta64(30, "D"))
+        return true(events, *others)
+
+    monkeypatch.setattr(inputs, "_events", early)
+    run = audited(replace(small_run, evaluation=evaluation), panel)
+    found = prefix_invariance(run, panel, days, known=run.known)
     assert not found.passed
     assert "rows of scale" in found.reading
 
@@ -205,6 +239,32 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_FULL", Depth("full", cuts=1, window=1, draws=2))
 
 
+def test_what_was_known_beside_the_prices_is_found_and_proved(
+    small_panel: Panel, tmp_path: Path
+) -> None:
+    places, told = Places(tmp_path / "data"), with_events(small_panel)
+    for symbol, bars in told.items():
+        Store(places.data).write(bars)
+        later = told.events[symbol].dates[-1:] + 90
+        events = replace(
+            told.events[symbol], known_on=np.full(len(told.events[symbol]), "NaT", "datetime64[D]")
+        )
+        EventStore(places.data).keep(symbol, events, {})
+        EventStore(places.data).keep(symbol, replace(events.rows([0]), dates=later), {})
+    panel = Panel(told.values(), events=told.events)
+    manifest = new_manifest(
+        panel, RunConfig(), panel.sessions, command="", title="", reports=tmp_path
+    )
+    assert find_prices(manifest, places).sha256 == panel.sha256
+    assert find_prices(manifest, places, panel).sha256 == panel.sha256
+    with pytest.raises(RunError, match="its events or its covariate differ"):
+        find_prices(manifest, places, None, {"notice": 3})
+    plain = new_manifest(
+        small_panel, RunConfig(), panel.sessions, command="", title="", reports=tmp_path
+    )
+    assert plain["ahead"] is None
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_run_is_made_again_to_the_last_bit(folder: Path, tmp_path: Path) -> None:
@@ -234,7 +294,7 @@ def test_a_loop_that_shows_a_fit_the_future_and_a_changed_run_are_caught(
         fitted = model.fit(
             panel.between(fold.train_start, fold.test_end), fold, draws["seed"], jobs
         )
-        return fitted, {}, naive_errors(panel.between(fold.train_start, fold.train_end))
+        return fitted, {}, {"naive": naive_errors(panel.between(fold.train_start, fold.train_end))}
 
     forecasts = pd.read_parquet(folder / "forecasts.parquet")
     forecasts.loc[3, "sigma"] *= 1.01

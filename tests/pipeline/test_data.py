@@ -22,10 +22,13 @@ from quantseq.pipeline.data import (
     as_rows,
     check,
     describe_errors,
+    describe_events,
     errors_only,
     findings,
     import_,
+    import_events,
     refuse_errors,
+    resolve_panel,
     sample_panel,
     summarise,
     usable,
@@ -263,3 +266,35 @@ def test_another_instrument_under_that_name_is_asked_about(tmp_path: Path) -> No
     half = PRICES_FILE.replace(",11,1000", ",11.8,1000", 4)
     assert imported(tmp_path, half).status == "replaced"
     assert imported(tmp_path, other, replace_=True).status == "replaced"
+
+
+def test_a_panel_is_told_of_stored_events_or_of_those_of_a_file(tmp_path: Path) -> None:
+    places, bars = Places(tmp_path / "data"), simulate_bars("A", 60)
+    for one in (bars, simulate_bars("B", 60), simulate_bars("^V", 60)):
+        Store(places.data).write(one)
+    path = tmp_path / "events.csv"
+    days = [bars.sessions[20], bars.sessions[-1] + 5, bars.sessions[-1] + 60]
+    path.write_text("symbol,date\n" + "".join(f"A,{day}\n" for day in days))
+    assert resolve_panel(["A", "B"], places=places).events == {}
+    kept, left_out = import_events(path, places=places)
+    assert (len(kept[0].events), left_out) == (3, {})
+    panel = resolve_panel(["A", "B"], places=places, covariate="^V")
+    assert panel.events["A"].dates.tolist() == [one.tolist() for one in days[:2]]
+    assert describe_events(panel) == [
+        f"Scheduled events: 2 of 1 of 2 symbols were known by {bars.sessions[-1]}, 1 of them still to come.",
+        "Covariate: ^V, as of the day before each session.",
+    ]
+    late = resolve_panel(["A", "B"], places=places, notice=0)
+    assert late.events["A"].dates.tolist() == [days[0].tolist()]
+    assert describe_events(resolve_panel(["B"], places=places)) == []
+    prices = tmp_path / "prices.csv"
+    bars.to_frame().assign(symbol="A").reset_index().to_csv(prices, index=False)
+    assert resolve_panel([], panel=prices, places=places).events == {}
+    told = resolve_panel([], panel=prices, places=places, events=path)
+    assert told.events["A"].sha256 == panel.events["A"].sha256
+    with pytest.raises(NoDataError, match=r"holds no events of B\. Its symbols are A"):
+        resolve_panel(["B"], places=places, events=path)
+    path.write_text(f"symbol,date\nA,{days[1]}\n")
+    with pytest.raises(ConfigError, match="lacks 1 stored events of A"):
+        import_events(path, places=places)
+    assert import_events(path, places=places, replace_=True)[0][0].lost == 1

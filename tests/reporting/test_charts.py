@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -125,8 +126,12 @@ def test_a_price_chart_and_a_forecast_are_pictures() -> None:
     fan = charts.Fan(
         "IBM", history.sessions, history.close, ["+1"], levels, np.array([[1.0, 2, 3]])
     )
-    for picture in (charts.price_chart_png(history), charts.forecast_png(fan)):
+    causes = 0.02, {"volatility": 0.2, "market": -0.1}
+    forecasts = [charts.forecast_png(one, *causes) for one in (fan, replace(fan, events=[1]))]
+    pictures = [charts.price_chart_png(history), *forecasts]
+    for picture in pictures:
         assert picture[:4] == b"\x89PNG"
+    assert len(set(pictures)) == 3
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=300), st.integers(4, 60))

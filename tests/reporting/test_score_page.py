@@ -51,6 +51,21 @@ def test_the_header_counts_the_baselines_and_gives_the_skill(
     assert "25 %" in text.split("network kept")[1][:160]
 
 
+def test_the_page_says_whether_a_plain_model_told_the_same_is_beaten(
+    words: Callable[[str], str],
+) -> None:
+    test = {"model": "seq2seq", "score": "log_score", "step": 1, "p": 0.6, "n_days": 500}
+    run = evaluation()
+    for t, said in (
+        (0.5, "The network does not beat perceptron-t (not"),
+        (-3.0, "The network beats"),
+    ):
+        tests = [*run.result["tests"], {**test, "baseline": "perceptron-t", "t": t}]
+        shown = replace(run, result={**run.result, "tests": tests})
+        assert said in words(render(shown))
+    assert "told the same" not in words(render(run))
+
+
 def test_the_null_run_stands_beside_the_real_one(made: str, words: Callable[[str], str]) -> None:
     text = words(made)
     assert "null run found nothing" in text

@@ -54,13 +54,13 @@ EVERY_CONFIG = [
         ("lstm", "gru"), (False, True), ("none", "bahdanau", "luong")
     )
 ] + [
-    config_of(bidirectional=True, decoder_hidden_size=12, source_streams=(3, 4)),
+    config_of(bidirectional=True, decoder_hidden_size=12, channels=2),
     config_of(bidirectional=True, attention="bahdanau", attention_size=3, reverse_source=True),
     config_of(
         bidirectional=True,
         attention="luong",
-        source_streams=(3, 4),
-        condition_streams=(2, 5),
+        channels=2,
+        condition_size=2,
         never_emit=(PAD, EOS),
     ),
     config_of(
@@ -72,8 +72,8 @@ EVERY_CONFIG = [
         share_embedding=False,
         tie_projection=True,
         reverse_source=True,
-        source_streams=(3, 4),
-        condition_streams=(2,),
+        channels=2,
+        condition_size=1,
         init="tensorflow",
     ),
     config_of(
@@ -82,7 +82,7 @@ EVERY_CONFIG = [
         decoder_hidden_size=9,
         attention_size=3,
         tie_projection=True,
-        condition_streams=(3,),
+        condition_size=3,
         never_emit=(PAD,),
     ),
 ]
@@ -128,7 +128,7 @@ def random_batch(
     *,
     seed: int = 0,
 ) -> Batch:
-    """Random sequences of these lengths with all streams that `config` reads."""
+    """Random sequences of these lengths with all numbers that `config` reads."""
     generator = torch.Generator().manual_seed(seed)
     answered = target_lengths or tuple(length % 5 + 1 for length in lengths)
 
@@ -140,20 +140,17 @@ def random_batch(
 
     target = ids(answered)
     start = torch.full((1, len(lengths)), EOS)
-    extra = [
-        torch.randint(0, size, (max(lengths), len(lengths)), generator=generator)
-        for size in config.source_streams
-    ]
-    condition = [
-        torch.randint(0, size, (len(lengths),), generator=generator)
-        for size in config.condition_streams
-    ]
+
+    def numbers(steps: int, count: int) -> torch.Tensor | None:
+        shape = (steps, len(lengths), count)
+        return torch.randn(shape, generator=generator) if count else None
+
     return Batch(
         source=ids(lengths),
         source_lengths=torch.tensor(lengths),
         target_in=torch.cat((start, target[:-1])),
         target_out=target,
         target_lengths=torch.tensor(answered),
-        source_extra=torch.stack(extra, dim=-1) if extra else None,
-        condition=torch.stack(condition, dim=-1) if condition else None,
+        channels=numbers(max(lengths), config.channels),
+        condition=numbers(3, config.condition_size),
     )

@@ -76,13 +76,13 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
         assert not torch.equal(other.source, source.batch(9).source)
 
 
-def test_streams_are_constant() -> None:
-    batch = CopySource(source_streams=3, condition_streams=2).batch(0)
-    assert batch.source_extra is not None
+def test_numbers_beside_the_ids_are_zero() -> None:
+    batch = CopySource(channels=3, condition_size=2).batch(0)
+    assert batch.channels is not None
     assert batch.condition is not None
-    assert batch.source_extra.shape == (*batch.source.shape, 3)
-    assert batch.condition.shape == (100, 2)
-    assert not batch.source_extra.any()
+    assert batch.channels.shape == (*batch.source.shape, 3)
+    assert batch.condition.shape == (1, 100, 2)
+    assert not batch.channels.any()
 
 
 def test_all_lengths_and_ids_come_up_evenly() -> None:
@@ -330,8 +330,8 @@ PRICES = Seq2SeqConfig(
     vocab_size=26,
     embedding_size=16,
     hidden_size=32,
-    source_streams=(26, 26, 26),
-    condition_streams=(16, 16, 16),
+    channels=3,
+    condition_size=140,
     never_emit=(PAD, EOS),
     zero_projection=True,
     dropout=0.4,

@@ -32,8 +32,8 @@ FULL = config_of(
     hidden_size=8,
     bidirectional=True,
     attention="bahdanau",
-    source_streams=(3,),
-    condition_streams=(4, 2),
+    channels=1,
+    condition_size=2,
     never_emit=(PAD, EOS),
 )
 
@@ -201,7 +201,7 @@ def test_log_probs_are_the_models_own(bend: dict[str, Any]) -> None:
             fed,
             ids,
             torch.full((4,), 3),
-            batch.source_extra,
+            batch.channels,
             batch.condition,
         )
         log_probs = torch.log_softmax(model(forced), dim=-1).gather(-1, ids.unsqueeze(-1))

@@ -51,26 +51,31 @@ def test_nothing_is_padding_when_all_are_of_full_length() -> None:
     assert blocked.tolist() == [[False] * 3, [False, True, True]]
 
 
-def test_streams_are_summed() -> None:
-    config = config_of(source_streams=(3, 4))
+def test_channels_are_read_with_the_ids() -> None:
+    config = config_of(channels=2)
     model, batch = machine(config), random_batch(config)
-    assert batch.source_extra is not None
+    assert batch.channels is not None
     before = model.encode(batch).values
-    swapped = replace(batch, source_extra=1 - batch.source_extra.clamp(max=1))
-    assert not torch.allclose(model.encode(swapped).values, before)
-    with torch.no_grad():  # a stream whose embeddings are all equal says nothing
-        for stream in model.encoder.streams:
-            assert isinstance(stream, nn.Embedding)
-            stream.weight.copy_(stream.weight[:1].expand_as(stream.weight))
-    assert torch.equal(model.encode(swapped).values, model.encode(batch).values)
+    turned_over = replace(batch, channels=-batch.channels)
+    assert not torch.allclose(model.encode(turned_over).values, before)
+    with torch.no_grad():
+        assert model.encoder.channels is not None
+        model.encoder.channels.weight.zero_()
+    assert torch.equal(model.encode(turned_over).values, model.encode(batch).values)
 
 
-def test_conditions_reach_the_first_step() -> None:
-    config = config_of(condition_streams=(4,), bidirectional=True, attention="bahdanau")
-    model, batch = machine(config), random_batch(config)
+@pytest.mark.parametrize("attention", ["none", "luong", "bahdanau"])
+def test_a_condition_reaches_its_own_step_and_the_last_all_later_ones(attention: str) -> None:
+    config = config_of(condition_size=4, bidirectional=True, attention=attention)
+    model = machine(config)
+    batch = random_batch(config, (5, 5), (5, 5))
     assert batch.condition is not None
-    other = replace(batch, condition=(batch.condition + 1) % 4)
-    assert not torch.allclose(model(other)[0], model(batch)[0])
+    for place in range(3):
+        condition = batch.condition.clone()
+        condition[place] += 1
+        moved = (model(replace(batch, condition=condition)) - model(batch)).abs().amax(dim=(1, 2))
+        touched = torch.arange(5).clamp(max=2) == place
+        assert ((moved > 1e-6) == touched).all()
 
 
 def test_a_tied_projection_moves_with_the_embedding() -> None:
@@ -133,10 +138,3 @@ def test_tensorflow_opens_both_gates_of_a_gru() -> None:
     bias = Seq2Seq(config_of(init="tensorflow", cell="gru")).encoder.rnn.bias_ih_l0
     assert isinstance(bias, Tensor)
     assert bias.tolist() == [1.0] * 12 + [0.0] * 6
-
-
-def test_summed_streams_vary_like_one() -> None:
-    encoder = Seq2Seq(config_of(source_streams=(400, 400, 400), vocab_size=400)).encoder
-    parts = [encoder.embedding, *encoder.streams]
-    total = torch.stack([part.weight.detach() for part in parts]).sum(dim=0)  # type: ignore[misc]
-    assert abs(float(total.std()) - 1.0) < 0.1

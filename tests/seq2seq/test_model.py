@@ -104,13 +104,13 @@ def pad_more(batch: Batch, steps: int, garbage: int) -> Batch:
     size = batch.size
     source = torch.cat((batch.source, torch.full((steps, size), garbage)))
     beyond = torch.arange(source.shape[0]).unsqueeze(1) >= batch.source_lengths
-    extra = batch.source_extra
-    if extra is not None:
-        extra = torch.cat((extra, torch.ones(steps, size, extra.shape[-1], dtype=torch.int64)))
+    channels = batch.channels
+    if channels is not None:
+        channels = torch.cat((channels, torch.ones(steps, size, channels.shape[-1])))
     return replace(
         batch,
         source=source.masked_fill(beyond, garbage),
-        source_extra=extra,
+        channels=channels,
         target_in=torch.cat((batch.target_in, torch.full((steps, size), garbage))),
         target_out=torch.cat((batch.target_out, torch.full((steps, size), PAD))),
     )
@@ -244,27 +244,22 @@ def test_weights_are_a_function_of_architecture_and_seed() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_missing_streams_and_bad_lengths_are_refused() -> None:
-    config = config_of(source_streams=(3,))
+def test_missing_numbers_and_bad_lengths_are_refused() -> None:
+    config = config_of(channels=1)
     batch = random_batch(config)
-    with pytest.raises(ConfigError, match="source_extra"):
-        machine(config).encode(replace(batch, source_extra=None))
+    with pytest.raises(ConfigError, match="channels"):
+        machine(config).encode(replace(batch, channels=None))
     with pytest.raises(ConfigError, match="condition"):
-        machine(config_of(condition_streams=(2,))).encode(random_batch(config_of()))
+        machine(config_of(condition_size=1)).encode(random_batch(config_of()))
     with pytest.raises(ConfigError, match="lengths"):
         machine(config).encode(replace(batch, source_lengths=batch.source_lengths * 0))
 
 
-@pytest.mark.parametrize("name", ["source", "target_in", "source_extra", "condition"])
+@pytest.mark.parametrize("name", ["source", "target_in"])
 @pytest.mark.parametrize("bad", [-1, 7])
 @pytest.mark.parametrize("attention", ["none", "bahdanau"])
 def test_ids_outside_the_vocabulary_are_named(name: str, bad: int, attention: str) -> None:
-    config = config_of(
-        source_streams=(3, 4) if name != "source" else (),
-        condition_streams=(2,) if name == "condition" else (),
-        bidirectional=True,
-        attention=attention,
-    )
+    config = config_of(bidirectional=True, attention=attention)
     batch = random_batch(config)
     ids = getattr(batch, name).clone()
     ids.view(-1)[0] = bad
@@ -280,7 +275,7 @@ def test_the_smoke_batch_of_the_tutorial() -> None:
 
 
 def test_a_slice_of_memory_answers_like_the_whole() -> None:
-    config = config_of(bidirectional=True, attention="luong", condition_streams=(3,))
+    config = config_of(bidirectional=True, attention="luong", condition_size=3)
     model, batch = machine(config), random_batch(config)
     memory = model.encode(batch)
     part = memory.rows(slice(1, 3))
@@ -311,8 +306,8 @@ def test_a_config_survives_json(config: Seq2SeqConfig) -> None:
         {"dropout": "0.1"},
         {"bidirectional": "yes"},
         {"through_padding": 1},
-        {"source_streams": (0,)},
-        {"condition_streams": (2, -2)},
+        {"channels": -1},
+        {"condition_size": 2.5},
         {"never_emit": (7,)},
         {"never_emit": (0, 2, 3, 4, 5, 6)},
         {"tie_projection": True, "zero_projection": True},

@@ -80,16 +80,16 @@ def test_a_batch_refuses_what_does_not_fit() -> None:
 
 
 def test_rows_and_moving_keep_all_parts() -> None:
-    batch = random_batch(config_of(source_streams=(3, 4), condition_streams=(2,)))
+    batch = random_batch(config_of(channels=2, condition_size=1))
     picked = batch.rows(torch.tensor([2, 0])).to("cpu")
     assert picked.size == 2
-    assert picked.source_extra is not None
+    assert picked.channels is not None
     assert picked.condition is not None
-    assert batch.source_extra is not None
+    assert batch.channels is not None
     assert batch.condition is not None
     assert torch.equal(picked.source, batch.source[:, [2, 0]])
-    assert torch.equal(picked.source_extra, batch.source_extra[:, [2, 0]])
-    assert torch.equal(picked.condition, batch.condition[[2, 0]])
+    assert torch.equal(picked.channels, batch.channels[:, [2, 0]])
+    assert torch.equal(picked.condition, batch.condition[:, [2, 0]])
     assert torch.equal(picked.target_out, batch.target_out[:, [2, 0]])
 
 
