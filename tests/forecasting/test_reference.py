@@ -24,6 +24,7 @@ from quantseq.forecasting.reference import (
     Reference,
     StepParameters,
     chance_of_zero,
+    fit_reference,
     fit_slopes,
     fit_student_t,
     follow,
@@ -169,7 +170,7 @@ def broken(kind: str) -> Bars:
 @pytest.mark.parametrize("kind", ["flat", "stale", "glitches", "rocket"])
 def test_one_broken_series_does_not_set_what_is_pooled(kind: str) -> None:
     healthy = simulate_panel("ABCDEFG", 750)
-    plain = Reference.fit(healthy, horizon=2)
+    plain = fit_reference(healthy, horizon=2)
     spoiled = Reference.fit(Panel([*healthy.values(), broken(kind)]), horizon=2)
     np.testing.assert_allclose(spoiled.drift, plain.drift, atol=0.03)
     np.testing.assert_allclose(spoiled.shapes[POOL], plain.shapes[POOL], rtol=0.25)
