@@ -385,3 +385,11 @@ def test_ticks_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> No
     old, new = (TICKS.parameters("C", one) for one in (inputs(TIED, horizon=2)["C"], other))
     for name in ("zero", "half_tick", "scale"):
         assert getattr(old, name)[: n + 1].tobytes() == getattr(new, name)[: n + 1].tobytes()
+
+
+def test_the_same_bars_of_another_market_are_no_hit() -> None:
+    here = Panel([simulate_bars("A", 750)])
+    there = Panel([replace(here["A"], timezone="Asia/Tokyo")])
+    one, two = (fit_reference(panel, horizon=2) for panel in (here, there))
+    assert one is not two
+    assert fit_reference(here, horizon=2) is one
