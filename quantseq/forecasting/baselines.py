@@ -305,9 +305,13 @@ class HarX(HarRangeStudent):
                 f"{cls.name} reads a covariate such as ^VIX, and there is none. Give one with --covariate, or "
                 "leave this baseline out."
             )
-        found = {
-            symbol: cls.fit_symbol(bars, horizon, panel.covariate) for symbol, bars in panel.items()
-        }
+        beside = panel.covariate
+        found = {symbol: cls.fit_symbol(bars, horizon, beside) for symbol, bars in panel.items()}
+        if not any(one is not None for one in found.values()):
+            raise NotEnoughDataError(
+                f"No symbol has {cls.least} sessions with moving prices for {cls.name} beside {beside.symbol}, which begins "
+                f"on {beside.sessions[0]}. Give a longer history of both, or leave this baseline out."
+            )
         return cls._of(found, panel, reference)
 
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:

@@ -100,8 +100,8 @@ def choose_shrinkage(tilt: Floats, cutoffs: Dates) -> Shrinkage:
 
     `tilt`, (M,) or (M, H), is ``V · p(token that happened)``: how many times likelier the network made it than the
     reference. A step's weight is the mean of its own and of that which serves all steps best: one year of
-    validation says little of one step. Blocks are consecutive spans of the `cutoffs` (M,). The weight is 0 unless the
-    cross-fitted gain is positive: little data can then not make the forecast worse than the reference.
+    validation says little of one step. Blocks are consecutive spans of the `cutoffs` (M,). Either of the two is 0
+    unless its cross-fitted gain is positive: little data can then hardly make the forecast worse than the reference.
     Else it is `KEEP` times the mean of the blocks' weights, which is steadier than a single optimum [2]_.
     """
 

@@ -13,7 +13,13 @@ import pandas as pd
 
 from quantseq.forecasting.density import TokenDensity
 from quantseq.forecasting.forecasts import Forecasts
-from quantseq.forecasting.reference import Reference, event_stretch, measured, stretch
+from quantseq.forecasting.reference import (
+    Reference,
+    event_stretch,
+    measured,
+    reference_parameters,
+    stretch,
+)
 from quantseq.market.bars import Panel
 
 CAUSES = {
@@ -43,12 +49,13 @@ def explain(forecasts: Forecasts, panel: Panel, reference: Reference) -> pd.Data
     ``limit`` what `LONGEST_STRETCH` takes back, ``network`` what the network and its calibration do.
     """
     data, lines = reference.inputs(panel), []
+    every = reference_parameters(reference, panel)
     for symbol, cutoff, sigma in zip(
         forecasts.symbols, forecasts.cutoffs, forecasts.std[:, 0], strict=True
     ):
         one = data[symbol]
         row = int(np.searchsorted(one.sessions, cutoff))
-        found = reference.parameters(symbol, one)
+        found = every[symbol]
         scale = found.scale[: row + 1, 0]
         moved = stretch(one, reference.measure, reference.slopes)[: row + 1, 0]
         numbers, days = measured(one, reference.measure)

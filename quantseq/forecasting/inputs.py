@@ -35,7 +35,7 @@ from quantseq.forecasting.volatility import (
     rolling_mean,
 )
 from quantseq.market.bars import Bars, Dates, Events, Floats, Panel, monday
-from quantseq.market.calendars import expected_sessions
+from quantseq.market.calendars import planned_sessions
 
 CHANNELS = ("return", "surprise", "range", "volume")
 """What of each session the network reads beside its token. Not the market's moves: those are the same for all, would
@@ -63,11 +63,14 @@ REACTS = 1
 COVARIATE_MOVES = (1, 5, 22)
 """Sessions over which a covariate has moved."""
 
+NUM_COVARIATE = 1 + len(COVARIATE_MOVES)
+"""How many numbers, the last of those of a close, say how it stands and has moved."""
+
 HABIT, PRIOR = 12, 4
 """Past events of a symbol that say what the next is like, and how many count for what events are like elsewhere."""
 
 LONGEST_GAP = 4
-"""Days between two sessions, at most: calendars also know of closures that nobody could foresee."""
+"""Days between two sessions, at most: some calendars also know of closures that nobody could foresee."""
 
 HALF_LIFE = 120
 """Sessions after which the ratio of returns to ranges weighs half."""
@@ -419,7 +422,7 @@ def _calendar(ahead: Dates) -> dict[str, Floats]:
 
 
 def next_sessions(calendar: str | None, sessions: Dates, count: int) -> Dates:
-    """Each session (D,), and the `count` that its calendar has after it: (D, 1 + count), known at the session.
+    """Each session (D,), and the `count` that its calendar had planned after it: (D, 1 + count), known at the session.
 
     Where no calendar is known, or it does not reach, the next weekday follows, or the next day for whoever trades
     at weekends.
@@ -428,7 +431,7 @@ def next_sessions(calendar: str | None, sessions: Dates, count: int) -> Dates:
     try:
         if calendar is not None:
             ahead = np.append(sessions, sessions[-1] + 30 + 3 * count)
-            known, _ = expected_sessions(calendar, ahead)
+            known = planned_sessions(calendar, ahead)
     except ConfigError:  # the installed packages cannot build it
         pass
     columns = [sessions]

@@ -43,7 +43,7 @@ KEPT = 0.5
 LEAST_ROWS = 1000
 """Rows of a training block below which nothing is learned."""
 
-MOST_ROWS = 150_000
+MOST_ROWS = 200_000
 """Rows that models are fitted on: of more, every k-th is used."""
 
 JUDGING_ROWS = 30_000

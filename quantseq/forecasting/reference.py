@@ -38,6 +38,7 @@ from scipy import linalg, optimize, special
 from quantseq.errors import NotEnoughDataError
 from quantseq.forecasting.density import MIN_NU, t_log_density
 from quantseq.forecasting.inputs import (
+    NUM_COVARIATE,
     NUM_DAYS,
     NUM_EVENTS,
     NUM_NUMBERS,
@@ -61,6 +62,7 @@ from quantseq.forecasting.volatility import (
     tick_widths,
 )
 from quantseq.market.bars import Floats, Panel
+from quantseq.market.calendars import calendar_of, market_of
 
 MAX_NU = 100.0
 DRIFT_PRIOR = 0.03
@@ -317,6 +319,11 @@ class Reference:
         names = panel.symbols, ticks
         return cls(scale, measure, slopes, event_slopes, drift, starts, shapes, shares, *names)
 
+    @property
+    def knows_covariate(self) -> bool:
+        """Whether there was a covariate to learn from."""
+        return bool(self.measure.mean[NUM_NUMBERS - NUM_COVARIATE : NUM_NUMBERS].any())
+
     def inputs(self, panel: Panel) -> dict[str, SymbolInputs]:
         """What is known of every symbol at each close, beside the market of the training block."""
         return inputs(panel, horizon=self.horizon, members=frozenset(self.members))
@@ -366,12 +373,18 @@ class Reference:
         )
 
 
+def _identity(panel: Panel) -> str:
+    """What decides its inputs: bars, events and covariate, and where each symbol trades."""
+    where = (f"{market_of(bars)} {calendar_of(bars)}" for bars in panel.values())
+    return "|".join((panel.sha256, *where))
+
+
 _newest: dict[tuple[str, int, str], Reference] = {}
 
 
 def fit_reference(panel: Panel, *, horizon: int, volatility: str = "har") -> Reference:
     """`Reference.fit`; the last few of a process are kept, because all models of a fold start from the same."""
-    key = panel.sha256, horizon, volatility
+    key = _identity(panel), horizon, volatility
     if key not in _newest:
         _newest[key] = Reference.fit(panel, horizon=horizon, volatility=volatility)
         if len(_newest) > KEPT_REFERENCES:
@@ -384,10 +397,11 @@ _known: list[tuple[Reference, str, dict[str, StepParameters]]] = []
 
 def reference_parameters(reference: Reference, panel: Panel) -> dict[str, StepParameters]:
     """`Reference.parameters` of every symbol; the newest are kept, because a panel is forecast part by part."""
-    if not _known or _known[0][0] is not reference or _known[0][1] != panel.sha256:
+    whose = _identity(panel)
+    if not _known or _known[0][0] is not reference or _known[0][1] != whose:
         data = reference.inputs(panel)
         found = {symbol: reference.parameters(symbol, one) for symbol, one in data.items()}
-        _known[:] = [(reference, panel.sha256, found)]
+        _known[:] = [(reference, whose, found)]
     return _known[0][2]
 
 

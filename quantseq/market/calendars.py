@@ -215,6 +215,26 @@ def expected_sessions(
     return sessions[(sessions >= covered[0]) & (sessions <= covered[-1])], covered
 
 
+def planned_sessions(name: str, days: Dates) -> Dates:
+    """The sessions that a calendar had planned around `days`, as they were known before: see `expected_sessions`.
+
+    New York's closures that nobody could plan for (attacks, storms, days of mourning), and sessions that were cancelled,
+    count as planned: to know of them the week before would be hindsight.
+    """
+    extra = {
+        one: {"extra": kinds["extra"]} for one, kinds in KNOWN_CHANGES.items() if "extra" in kinds
+    }
+    sessions, covered = expected_sessions(name, days, extra)
+    if name == "XNYS" and len(covered):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            closed = _package().get_calendar(name).adhoc_holidays
+        surprises = np.array([str(one)[:10] for one in closed], dtype=DATE_DTYPE)
+        inside = (surprises > covered[0]) & (surprises < covered[-1]) & np.is_busday(surprises)
+        sessions = np.union1d(sessions, surprises[inside])
+    return sessions
+
+
 class _Days(pd.offsets.CustomBusinessDay):
     """A step to the next session, by the name that pandas had for it before 3.1."""
 

@@ -70,6 +70,10 @@ def read_events(
         raise BarsError(
             f"Cannot read {name} as CSV: {' '.join(str(error).split())}. Events need the columns symbol and date."
         ) from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise BarsError(
+            f"{name} has lines with more cells than its first line names. Name every column."
+        )
     known = {word: ours for ours, words in _COLUMNS.items() for word in words.split()}
     ours = [known.get(_key(one), "") for one in frame.columns]
     if twice := sorted({one for one in ours if one and ours.count(one) > 1}):
@@ -159,11 +163,25 @@ def join(old: Events | None, fresh: Events) -> tuple[Events, int]:
     again = set(zip(fresh.dates.tolist(), fresh.kinds.tolist(), strict=True))
     pairs = zip(old.dates.tolist(), old.kinds.tolist(), spoken.tolist(), strict=True)
     lost = sum(told and (day, kind) not in again for day, kind, told in pairs)
-    rest = old.rows(~spoken)
+    rest, fresh = old.rows(~spoken), _with_what_was_known(old, fresh)
     parts = ("dates", "kinds", "timings", "known_on")
     return Events(
         *(np.concatenate([getattr(one, part) for one in (rest, fresh)]) for part in parts)
     ), lost
+
+
+def _with_what_was_known(old: Events, fresh: Events) -> Events:
+    """Fresh events with the timing and the `known_on` of stored ones of the same date and kind, where they lack them."""
+    keys = zip(old.dates.tolist(), old.kinds.tolist(), strict=True)
+    place = {key: at for at, key in enumerate(keys)}
+    timings, known_on = fresh.timings.astype(object), fresh.known_on.copy()
+    for at, key in enumerate(zip(fresh.dates.tolist(), fresh.kinds.tolist(), strict=True)):
+        if (before := place.get(key)) is not None:
+            if timings[at] == "unknown":
+                timings[at] = old.timings[before]
+            if np.isnat(known_on[at]):
+                known_on[at] = old.known_on[before]
+    return Events(fresh.dates, fresh.kinds, timings, known_on)
 
 
 class KeptEvents(NamedTuple):

@@ -106,6 +106,7 @@ def forecast(
             table[f"{name}_{round(100 * level)}"] = losses[..., i].ravel()
     table["event"] = _reactions(panel, forecasts)
     notes += _strangers(panel, model) + _missing(known, model) + describe_events(panel)
+    notes += _untold(panel, model)
     moved = explain(forecasts, known, model.task.reference)
     return ForecastTable(forecasts, table, moved, tuple(notes), found)
 
@@ -128,6 +129,22 @@ def _strangers(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
         f"{', '.join(other)}. Dividends and splits since then revise them; so does another source, or "
         "another symbol under that name."
     ]
+
+
+def _untold(panel: Panel, model: Seq2SeqForecaster) -> list[str]:
+    """A sentence where events or a covariate are not what the model has learned from."""
+    notes, reference = [], model.task.reference
+    if panel.events and not reference.event_slopes.any():
+        notes.append(
+            "The model was trained without scheduled events: they are marked, and change no number. Train it again with them."
+        )
+    if (panel.covariate is not None) != reference.knows_covariate:
+        notes.append(
+            "The model was trained with a covariate, and none is given: give it with --covariate."
+            if reference.knows_covariate
+            else "The model was trained without a covariate: the one given changes no number."
+        )
+    return notes
 
 
 def _missing(known: Panel, model: Seq2SeqForecaster) -> list[str]:

@@ -79,7 +79,7 @@ def test_causes_multiply_to_the_ratio_of_the_sigmas(
 
 
 def test_a_cause_is_the_numbers_that_belong_to_it(fitted: Seq2SeqForecaster, recent: Panel) -> None:
-    days = recent.sessions[-5:]
+    days = recent.sessions[-2:]
     forecasts = fitted.predict(recent, days, horizon=1)
     names = next(iter(inputs(recent, horizon=3).values())).names
     for cause in CAUSES:

@@ -233,3 +233,9 @@ def test_a_covariate_is_as_of_the_day_before() -> None:
     late = replace(beside, sessions=beside.sessions + 5000)
     none = inputs(Panel([bars], covariate=late), horizon=1)["A"].numbers
     assert none.tobytes() == plain.tobytes()
+
+
+def test_closures_that_nobody_could_foresee_are_no_part_of_the_calendar() -> None:
+    days = np.array(["2001-09-10", "2012-10-26", "2012-11-21"], "datetime64[D]")
+    found = next_sessions("XNYS", days, 1)[:, 1].astype(str).tolist()
+    assert found == ["2001-09-11", "2012-10-29", "2012-11-23"]  # Thanksgiving is no surprise

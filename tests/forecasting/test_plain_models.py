@@ -130,9 +130,7 @@ def test_what_is_not_believed_changes_nothing_and_what_is_is_bounded() -> None:
 @pytest.mark.slow
 def test_the_number_of_jobs_changes_nothing() -> None:
     told, rows = REFERENCE.inputs(PANEL)["B"], np.arange(600, 700)
-    one, two = (
-        Stretch.fit(BLOCK, REFERENCE, kind=Perceptron, name="x", jobs=jobs) for jobs in (1, 2)
-    )
+    one, two = (Stretch.fit(BLOCK, REFERENCE, kind=Trees, name="x", jobs=jobs) for jobs in (1, 2))
     assert one.kept == two.kept
     first, second = (
         replace(learned, kept=(1.0, 1.0)).at(told, rows, REFERENCE, 2) for learned in (one, two)

@@ -24,6 +24,7 @@ from quantseq.forecasting.reference import (
     Reference,
     StepParameters,
     chance_of_zero,
+    fit_reference,
     fit_slopes,
     fit_student_t,
     follow,
@@ -169,7 +170,7 @@ def broken(kind: str) -> Bars:
 @pytest.mark.parametrize("kind", ["flat", "stale", "glitches", "rocket"])
 def test_one_broken_series_does_not_set_what_is_pooled(kind: str) -> None:
     healthy = simulate_panel("ABCDEFG", 750)
-    plain = Reference.fit(healthy, horizon=2)
+    plain = fit_reference(healthy, horizon=2)
     spoiled = Reference.fit(Panel([*healthy.values(), broken(kind)]), horizon=2)
     np.testing.assert_allclose(spoiled.drift, plain.drift, atol=0.03)
     np.testing.assert_allclose(spoiled.shapes[POOL], plain.shapes[POOL], rtol=0.25)
@@ -384,3 +385,11 @@ def test_ticks_do_not_see_later_bars_that_are_rewritten(n: int, seed: int) -> No
     old, new = (TICKS.parameters("C", one) for one in (inputs(TIED, horizon=2)["C"], other))
     for name in ("zero", "half_tick", "scale"):
         assert getattr(old, name)[: n + 1].tobytes() == getattr(new, name)[: n + 1].tobytes()
+
+
+def test_the_same_bars_of_another_market_are_no_hit() -> None:
+    here = Panel([simulate_bars("A", 750)])
+    there = Panel([replace(here["A"], timezone="Asia/Tokyo")])
+    one, two = (fit_reference(panel, horizon=2) for panel in (here, there))
+    assert one is not two
+    assert fit_reference(here, horizon=2) is one

@@ -139,7 +139,8 @@ def test_fresh_events_are_all_that_there_are_of_their_kinds_from_their_first_dat
     for one in (join(None, fresh)[0], join(joined, fresh)[0], join(fresh, fresh)[0]):
         assert len(one) in (len(fresh), len(joined))
     late = np.isin(joined.kinds, fresh.kinds) & (joined.dates >= fresh.dates[0])
-    assert joined.rows(late).sha256 == fresh.sha256
+    assert joined.rows(late).dates.tolist() == fresh.dates.tolist()
+    assert joined.rows(late).kinds.tolist() == fresh.kinds.tolist()
     assert join(joined, fresh)[1] == 0
     assert len(joined) >= len(old) - lost
     assert (lost == 0) or len(joined) < len(old) + len(fresh)
@@ -152,3 +153,20 @@ def test_a_moved_event_is_lost_and_the_old_file_is_kept(tmp_path: Path) -> None:
     assert (kept.status, kept.lost) == ("updated", 1)
     assert kept.events.dates.astype(str).tolist() == ["2024-02-01", "2024-05-02", "2024-08-08"]
     assert (tmp_path / "events" / kept.backup).is_file()
+
+
+def test_what_was_known_of_a_date_stays_where_fresh_events_do_not_say() -> None:
+    day = np.array(["2013-03-05"], "datetime64[D]")
+    kinds, never = np.array(["earnings"]), np.array(["NaT"], "datetime64[D]")
+    old = Events(day, kinds, np.array(["after-close"]), day - 4)
+    both, lost = join(old, Events(day, kinds, np.array(["unknown"]), never))
+    assert lost == 0
+    assert both.timings.tolist() == ["after-close"]
+    assert both.known_on.tolist() == (day - 4).tolist()
+
+
+def test_lines_longer_than_the_header_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text("symbol,date\nAAPL,2013-03-05,earnings,amc\n")
+    with pytest.raises(BarsError, match="more cells than its first line"):
+        read_events(path)
