@@ -655,6 +655,7 @@ def import_events_command(
     A timing is before-open, after-close or unknown; known_on is the first close at which the event was known. From its
     first date on, a file says all events of their kind; what is stored of earlier dates and of other kinds stays.
     """
+    from quantseq.market.store import Store
     from quantseq.pipeline.data import import_events
 
     found, left_out = import_events(path, symbol=symbol, replace_=replace, places=to.places)
@@ -674,6 +675,10 @@ def import_events_command(
     for why, lines in left_out.items():
         more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
         to.say(f"Left out {len(lines)}: {why} ({', '.join(lines[:3])}{more}).")
+    store = Store(to.places.data)
+    if strangers := [one.symbol for one in found if one.symbol not in store]:
+        more = f" and {len(strangers) - 6} more" if len(strangers) > 6 else ""
+        to.say(f"Note: no daily prices are stored of {', '.join(strangers[:6])}{more}.")
 
 
 def list_command(to: opt.Data) -> None:

@@ -231,13 +231,13 @@ class Ahead:
         Option(help="CSV of scheduled events instead of those stored: symbol, date, timing, …"),
     ] = None
     assumed_notice: Annotated[
-        int,
+        int | None,
         Option(
             min=0,
             max=1000,
-            help="Weekdays before an event that counts as known by then, if nobody says.",
+            help="Weekdays before an event that counts as known by then, if nobody says [7].",
         ),
-    ] = 7
+    ] = None
     covariate: Annotated[
         str | None,
         Option(help="A series about the market: a stored symbol, such as ^VIX, or a file."),
@@ -246,7 +246,8 @@ class Ahead:
     @property
     def known(self) -> dict[str, Any]:
         """As `resolve_panel` takes it."""
-        return {"events": self.events, "notice": self.assumed_notice, "covariate": self.covariate}
+        given = {"events": self.events, "notice": self.assumed_notice, "covariate": self.covariate}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

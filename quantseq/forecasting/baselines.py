@@ -184,27 +184,29 @@ class FittedStudent(StudentForecaster):
     fits: Mapping[str, Floats]
 
     @classmethod
+    def beside(cls, panel: Panel) -> tuple[Bars, ...]:
+        """What a fit reads beside a symbol's own bars."""
+        return ()
+
+    @classmethod
     @abstractmethod
-    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+    def fit_symbol(cls, bars: Bars, horizon: int, *beside: Bars) -> Floats | None:
         """The numbers of one symbol; None where it is too short or never moves."""
 
     @abstractmethod
-    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+    def follow(self, bars: Bars, fit: Floats, horizon: int, *beside: Bars) -> StepParameters:
         """Carry the numbers through later bars: the t at every session, known at its close."""
 
     @classmethod
     def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
         """Fit every symbol by itself; NotEnoughDataError if none has a fit."""
-        return cls._of(
-            {s: cls.fit_symbol(bars, horizon) for s, bars in panel.items()}, panel, reference
-        )
-
-    @classmethod
-    def _of(cls, found: Mapping[str, Floats | None], panel: Panel, reference: Reference) -> Self:
+        beside = cls.beside(panel)
+        found = {symbol: cls.fit_symbol(bars, horizon, *beside) for symbol, bars in panel.items()}
         fits = {symbol: one for symbol, one in found.items() if one is not None}
         if not fits:
+            since = "".join(f" beside {one.symbol} from {one.sessions[0]} on" for one in beside)
             raise NotEnoughDataError(
-                f"No symbol among {', '.join(panel)} has {cls.least} sessions with moving prices for "
+                f"No symbol among {', '.join(panel)} has {cls.least} sessions with moving prices{since} for "
                 f"{cls.name}. Give a longer history, or leave this baseline out."
             )
         fits[POOL] = np.median(list(fits.values()), axis=0)
@@ -212,8 +214,9 @@ class FittedStudent(StudentForecaster):
 
     def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
         """See `StudentForecaster.parameters`."""
+        beside = self.beside(panel)
         return {
-            symbol: self.follow(bars, self.fits.get(symbol, self.fits[POOL]), horizon)
+            symbol: self.follow(bars, self.fits.get(symbol, self.fits[POOL]), horizon, *beside)
             for symbol, bars in panel.items()
         }
 
@@ -225,32 +228,32 @@ class EwmaStudent(FittedStudent):
     least = 2 * HISTORY + 1
 
     @classmethod
-    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+    def fit_symbol(cls, bars: Bars, horizon: int, *beside: Bars) -> Floats | None:
         """A t of next-day returns over their EWMA scale."""
         returns = bars.log_returns()
         z = (aligned_returns(returns, 1)[:, 0] / ewma_scale(returns))[HISTORY:-1]
         return np.array(fit_student_t(z)) if len(z) >= HISTORY and np.abs(z).max() > 0 else None
 
-    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+    def follow(self, bars: Bars, fit: Floats, horizon: int, *beside: Bars) -> StepParameters:
         """The same t for every step."""
         return _every_step(horizon, (ewma_scale(bars.log_returns()) * fit[1])[:, None], fit[0])
 
 
-def _har_rows(bars: Bars, beside: Bars | None = None) -> tuple[Floats, Floats, Floats]:
+def _har_rows(bars: Bars, *beside: Bars) -> tuple[Floats, Floats, Floats]:
     """Features (n, 5), log variances (n,) and log returns (n,) of adjusted bars.
 
-    One more feature is the log of a series `beside` them, as of its last session before each.
+    One more feature is the log of each series `beside` them, as of its last session before.
     """
     log_variance = np.log(daily_variance(bars))
     means = [rolling_mean(log_variance, lag) for lag in (1, 5, 22)]
     returns = bars.log_returns()
     negative = np.minimum(np.clip(returns / np.exp(means[-1] / 2), -_CLIP, _CLIP), 0)
     columns = [np.ones(len(bars)), *means, negative]
-    if beside is not None:
+    for one in beside:
         known = np.append(
-            np.log(beside.adj_close), np.nan
-        )  # before its first session nothing is known
-        columns.append(known[np.searchsorted(beside.sessions, bars.sessions) - 1])
+            np.log(one.adj_close), np.nan
+        )  # nothing is known before its first session
+        columns.append(known[np.searchsorted(one.sessions, bars.sessions) - 1])
     return np.column_stack(columns), log_variance, returns
 
 
@@ -265,9 +268,9 @@ class HarRangeStudent(FittedStudent):
     least = 250
 
     @classmethod
-    def fit_symbol(cls, bars: Bars, horizon: int, beside: Bars | None = None) -> Floats | None:
+    def fit_symbol(cls, bars: Bars, horizon: int, *beside: Bars) -> Floats | None:
         """Least squares per step, then a t on the standardised returns."""
-        x, log_variance, returns = _har_rows(bars.adjusted(), beside)
+        x, log_variance, returns = _har_rows(bars.adjusted(), *beside)
         y, ahead = (aligned_returns(part, horizon) for part in (log_variance, returns))
         usable = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
         if usable.sum() < cls.least or not np.any(ahead[usable]):
@@ -277,12 +280,10 @@ class HarRangeStudent(FittedStudent):
         shapes = np.array([fit_student_t(z[:, h]) for h in range(horizon)])
         return np.vstack([found, shapes.T])
 
-    def follow(
-        self, bars: Bars, fit: Floats, horizon: int, beside: Bars | None = None
-    ) -> StepParameters:
+    def follow(self, bars: Bars, fit: Floats, horizon: int, *beside: Bars) -> StepParameters:
         """The regression's σ at every session, times the t of each step."""
         *coefficients, nu, relative = fit[:, :horizon]
-        x, _, _ = _har_rows(bars.adjusted(), beside)
+        x, _, _ = _har_rows(bars.adjusted(), *beside)
         scale = har_scale(x, np.array(coefficients)) * relative
         return _every_step(horizon, scale, nu)
 
@@ -298,30 +299,14 @@ class HarX(HarRangeStudent):
     needs_covariate = True
 
     @classmethod
-    def fit(cls, panel: Panel, reference: Reference, *, horizon: int, jobs: int = 1) -> Self:
-        """As `FittedStudent.fit`; NotEnoughDataError too if the panel has no covariate."""
+    def beside(cls, panel: Panel) -> tuple[Bars, ...]:
+        """The covariate; NotEnoughDataError if the panel has none."""
         if panel.covariate is None:
             raise NotEnoughDataError(
                 f"{cls.name} reads a covariate such as ^VIX, and there is none. Give one with --covariate, or "
                 "leave this baseline out."
             )
-        beside = panel.covariate
-        found = {symbol: cls.fit_symbol(bars, horizon, beside) for symbol, bars in panel.items()}
-        if not any(one is not None for one in found.values()):
-            raise NotEnoughDataError(
-                f"No symbol has {cls.least} sessions with moving prices for {cls.name} beside {beside.symbol}, which begins "
-                f"on {beside.sessions[0]}. Give a longer history of both, or leave this baseline out."
-            )
-        return cls._of(found, panel, reference)
-
-    def parameters(self, panel: Panel, horizon: int) -> Mapping[str, StepParameters]:
-        """See `StudentForecaster.parameters`."""
-        return {
-            symbol: self.follow(
-                bars, self.fits.get(symbol, self.fits[POOL]), horizon, panel.covariate
-            )
-            for symbol, bars in panel.items()
-        }
+        return (panel.covariate,)
 
 
 class Autoregression(FittedStudent):
@@ -336,7 +321,7 @@ class Autoregression(FittedStudent):
     least = 250
 
     @classmethod
-    def fit_symbol(cls, bars: Bars, horizon: int) -> Floats | None:
+    def fit_symbol(cls, bars: Bars, horizon: int, *beside: Bars) -> Floats | None:
         """Least squares, then a t on what is left."""
         returns = bars.log_returns()
         scale = ewma_scale(returns)
@@ -350,7 +335,7 @@ class Autoregression(FittedStudent):
         found[1] = np.clip(found[1], -0.9, 0.9)
         return np.array([*found, *fit_student_t(y - x @ found)])
 
-    def follow(self, bars: Bars, fit: Floats, horizon: int) -> StepParameters:
+    def follow(self, bars: Bars, fit: Floats, horizon: int, *beside: Bars) -> StepParameters:
         """The mean of each step by the recursion."""
         intercept, slope, nu, relative = fit
         scale = ewma_scale(bars.log_returns()) * relative
@@ -666,9 +651,9 @@ def fit_baseline(name: str, panel: Panel, *, horizon: int, jobs: int = 1) -> For
 def choose_baselines(names: str | Sequence[str], *, covariate: bool = True) -> tuple[str, ...]:
     """Names of baselines: ``all``, ``none``, or some, comma-separated or as a sequence.
 
-    ``all`` are those without a covariate, if there is none. Our own reference is always among them: skill is measured
-    against it. ConfigError if a name is unknown
-    (with the nearest known one), if there is none, or if ``all`` or ``none`` has names beside it.
+    ``all`` leaves out those that need a `covariate` where there is none. Our own reference is always among them: skill
+    is measured against it. ConfigError if a name is unknown (with the nearest known one), if there is none, or if
+    ``all`` or ``none`` has names beside it.
     """
     given = names.split(",") if isinstance(names, str) else names
     asked = [name.strip() for name in given if name.strip()]

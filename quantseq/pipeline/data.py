@@ -420,15 +420,16 @@ def _readable(symbol: str) -> str:
 def rm(
     symbols: Sequence[str], *, interval: str | None = None, places: Places = Places()
 ) -> dict[str, tuple[tuple[str, ...], tuple[Path, ...]]]:
-    """Remove stored prices, and with all of them the events; backups that a fetch has left stay where they are.
+    """Remove stored prices, and with all of them the events; backups stay where they are.
 
     Returns by symbol what was removed, intervals and ``events``, and the backups that are kept.
     """
     asked = INTERVALS if interval is None else (interval,)
     stores = [Store(places.data, interval=one) for one in asked]
     holders = {one: [store for store in stores if one in store] for one in symbols}
+    events = EventStore(places.data)
     for symbol, holding in holders.items():  # before anything is removed
-        if not holding:
+        if not holding and not (interval is None and events.path(symbol).is_file()):
             stores[0].info(symbol)  # which says that nothing is stored under this name
     removed = {}
     for symbol, holding in holders.items():
@@ -436,7 +437,7 @@ def rm(
             store.remove(symbol)
         kept = tuple(path for store in stores for path in store.backups(symbol))
         gone = tuple(store.interval for store in holding)
-        if interval is None and EventStore(places.data).remove(symbol):
+        if interval is None and events.remove(symbol):
             gone += ("events",)
         removed[symbol] = gone, kept
     return removed

@@ -64,7 +64,8 @@ def forecast(
     """Forecast every symbol of a panel from its newest bar.
 
     The symbols that the model was trained on are its market: `peers` are those that are not to be forecast; a sentence
-    says how many are missing. Left out and named are symbols with errors in their prices, too little history, or a price that stands still.
+    says how many are missing. Left out and named are symbols with errors in their prices, too little history, or a
+    price that stands still.
     `horizon` is at most the model's; `num_paths`, 2 or more, are sampled for the cumulative quantiles. With `cutoff` it
     is forecast as of this session instead; the model must not have seen anything later.
 

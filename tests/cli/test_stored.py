@@ -81,6 +81,11 @@ def test_events_are_imported_listed_and_removed_with_the_bars(data: Path, tmp_pa
     assert_one_line(quantseq(*words), "line 2")
     removed = quantseq("data", "rm", "IBM", "--data-dir", data)
     assert "Removed IBM (1d, events)." in removed.stdout
+    path.write_text("symbol,date\nZZZ,2012-01-20\n")
+    assert "no daily prices are stored of ZZZ." in quantseq(*words).stdout
+    removed = quantseq("data", "rm", "ZZZ", "--data-dir", data)
+    assert "Removed ZZZ (events)." in removed.stdout
+    assert quantseq("data", "rm", "ZZZ", "--data-dir", data).returncode != 0
 
 
 def test_list_and_rm_know_every_interval_and_rm_keeps_backups(data: Path, tmp_path: Path) -> None:

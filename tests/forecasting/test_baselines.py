@@ -115,7 +115,7 @@ def test_paths_are_draws_from_the_density(baseline: Baseline) -> None:
 
 @every_baseline
 def test_a_stranger_is_forecast_with_what_is_pooled(baseline: Baseline) -> None:
-    stranger = Panel([simulate_bars("Q", 300)])
+    stranger = Panel([simulate_bars("Q", 300)], covariate=PANEL.covariate)
     found = predict(baseline, stranger, stranger.sessions[-3:])
     assert len(found) == 3
     assert (found.overnight_share == SHARES[POOL]).all()
